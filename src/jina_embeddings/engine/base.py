@@ -1,0 +1,34 @@
+"""What an engine is. It sees `Prepared` and returns vectors; it knows no prompts and no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from ..types import Prepared
+
+if TYPE_CHECKING:
+    from ..types import FloatArray
+
+
+class Engine(Protocol):
+    """Thread-safe. Both calls return, for each input in order, a float32 array:
+
+    dense: (num_spans, hidden_size), pooled and not normalised;
+    multi-vector: (num_tokens, multivector_dim), each row L2-normalised.
+    """
+
+    name: str
+    max_length: int
+
+    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        """Blocks until all are done. `batch_size` bounds the inputs of one forward."""
+        ...
+
+    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        """The same without blocking the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Frees the model; calls in progress fail with EngineClosedError. May be called twice."""
+        ...

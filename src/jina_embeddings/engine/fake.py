@@ -1,0 +1,106 @@
+"""Deterministic vectors without a model: for testing what stands above the engine.
+
+A token's vector is random but always the same, and a text's is the mean of its tokens': texts that
+share words are near each other, and nothing else is meant by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import EngineClosedError
+from ..images import ImageConfig
+from ..processor import IMAGE_PAD, VISION_END, VISION_START, Processor
+from ..similarity import normalize
+from ..types import TASKS, ModelInfo, Prepared
+
+if TYPE_CHECKING:
+    from ..types import FloatArray
+
+INFO = ModelInfo(
+    name="fake",
+    revision=None,
+    hidden_size=2048,
+    multivector_dim=128,
+    matryoshka_dims=(128, 256, 512, 1024, 2048),
+    tasks=TASKS,
+    max_length=32_768,
+)
+_SPECIAL = {VISION_START: 1, IMAGE_PAD: 2, VISION_END: 3}
+
+
+class WordTokenizer:
+    """A token is a word; its id is a checksum. Has the two methods of `tokenizers` that are used."""
+
+    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool = False) -> list[Any]:
+        return [SimpleNamespace(ids=[self._id(word) for word in self._words(text)]) for text in texts]
+
+    def token_to_id(self, token: str) -> int:
+        return _SPECIAL[token]
+
+    @staticmethod
+    def _words(text: str) -> list[str]:
+        for token in _SPECIAL:
+            text = text.replace(token, f" {token} ")
+        return text.split()
+
+    @staticmethod
+    def _id(word: str) -> int:
+        return _SPECIAL.get(word) or zlib.crc32(word.lower().encode()) % (2**31 - 16) + 16
+
+
+def fake_processor(max_length: int | None = None) -> Processor:
+    """A processor that needs no checkpoint."""
+    tokenizer: Any = WordTokenizer()
+    return Processor(tokenizer, ImageConfig(), max_length or INFO.max_length)
+
+
+class FakeEngine:
+    """The `Engine` protocol over hashes; counts what it was given.
+
+    num_inputs, num_calls: since it was made.
+    """
+
+    name = "fake"
+
+    def __init__(self, max_length: int | None = None):
+        self.max_length = max_length or INFO.max_length
+        self.num_inputs = 0
+        self.num_calls = 0
+        self._closed = False
+
+    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        if self._closed:
+            raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
+        self.num_calls += 1
+        self.num_inputs += len(batch)
+        return [self._vectors(prepared) for prepared in batch]
+
+    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        await asyncio.sleep(0)
+        return self.run(batch, batch_size=batch_size)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _vectors(self, prepared: Prepared) -> FloatArray:
+        offset = TASKS.index(prepared.task)
+        tokens = np.stack([_token_vector(int(token), offset) for token in prepared.token_ids])
+        if prepared.image is not None:
+            tokens = tokens + _token_vector(zlib.crc32(prepared.image.digest.encode()), offset)
+        if prepared.multivector:
+            assert INFO.multivector_dim is not None
+            return normalize(tokens[:, : INFO.multivector_dim])
+        return np.stack([tokens[start:stop].mean(axis=0) for start, stop in prepared.spans])
+
+
+@lru_cache(maxsize=4096)
+def _token_vector(token: int, offset: int) -> FloatArray:
+    return np.random.default_rng([token, offset]).standard_normal(INFO.hidden_size, dtype=np.float32)

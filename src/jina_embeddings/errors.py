@@ -1,0 +1,154 @@
+"""Every error this package raises on purpose, as one tree.
+
+    JinaEmbeddingsError                 jina_embeddings_error
+    ├── InputError (ValueError)         input_error
+    │   ├── EmptyInputError             empty_input
+    │   ├── TextTooLongError            text_too_long
+    │   ├── ImageError                  image_unreadable
+    │   ├── UnknownTaskError            unknown_task
+    │   ├── UnknownPromptError          unknown_prompt
+    │   └── DimensionError              unsupported_dimension
+    ├── OptionError (TypeError)         unknown_option
+    ├── CheckpointError                 checkpoint_error
+    │   ├── CheckpointNotFoundError     checkpoint_not_found
+    │   ├── CheckpointInvalidError      checkpoint_invalid
+    │   ├── TaskUnavailableError        task_unavailable
+    │   └── MultivectorUnavailableError multivector_unavailable
+    ├── EngineError (RuntimeError)      engine_error
+    │   ├── EngineUnavailableError      engine_unavailable
+    │   ├── OutOfMemoryError            out_of_memory
+    │   ├── EngineDeadError             engine_dead
+    │   ├── EngineClosedError           engine_closed
+    │   └── NonFiniteError              non_finite_result
+    └── DependencyError (ImportError)   missing_dependency
+
+`code` is stable across releases; messages are for people and may change.
+"""
+
+from __future__ import annotations
+
+
+class JinaEmbeddingsError(Exception):
+    """Base of all; `code` names the case for programs, the message says what to change."""
+
+    code = "jina_embeddings_error"
+
+
+class InputError(JinaEmbeddingsError, ValueError):
+    """One input, or one argument of a call, can't be used. `on_error="skip"` passes over such inputs."""
+
+    code = "input_error"
+
+
+class EmptyInputError(InputError):
+    """No inputs at all, or a text without a character to embed."""
+
+    code = "empty_input"
+
+
+class TextTooLongError(InputError):
+    """A text has more tokens than `max_length` and `truncate=False`."""
+
+    code = "text_too_long"
+
+
+class ImageError(InputError):
+    """An image can't be found, fetched, decoded or resized."""
+
+    code = "image_unreadable"
+
+
+class UnknownTaskError(InputError):
+    """A task that the model family does not have."""
+
+    code = "unknown_task"
+
+
+class UnknownPromptError(InputError):
+    """A `prompt_name` that is not one of the prompts."""
+
+    code = "unknown_prompt"
+
+
+class DimensionError(InputError):
+    """A `truncate_dim` that the model was not trained for."""
+
+    code = "unsupported_dimension"
+
+
+class OptionError(JinaEmbeddingsError, TypeError):
+    """An option that does not exist, or a value that it can't take."""
+
+    code = "unknown_option"
+
+
+class CheckpointError(JinaEmbeddingsError):
+    """The weights or their description can't be used."""
+
+    code = "checkpoint_error"
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """No such folder, or no such model on the hub or in its cache."""
+
+    code = "checkpoint_not_found"
+
+
+class CheckpointInvalidError(CheckpointError):
+    """A file is missing or damaged, or a tensor is missing or has another shape."""
+
+    code = "checkpoint_invalid"
+
+
+class TaskUnavailableError(CheckpointError):
+    """The checkpoint has no adapter for the task, or was merged for another one."""
+
+    code = "task_unavailable"
+
+
+class MultivectorUnavailableError(CheckpointError):
+    """The checkpoint has no `multi_vector_projector`."""
+
+    code = "multivector_unavailable"
+
+
+class EngineError(JinaEmbeddingsError, RuntimeError):
+    """The engine can't start or can't answer."""
+
+    code = "engine_error"
+
+
+class EngineUnavailableError(EngineError):
+    """The engine asked for can't run here: the message names what is missing."""
+
+    code = "engine_unavailable"
+
+
+class OutOfMemoryError(EngineError):
+    """The weights or a batch don't fit: the message has the numbers and what to lower."""
+
+    code = "out_of_memory"
+
+
+class EngineDeadError(EngineError):
+    """The engine's process has ended; make a new `JinaEmbeddings`."""
+
+    code = "engine_dead"
+
+
+class EngineClosedError(EngineError):
+    """`close()` was called before."""
+
+    code = "engine_closed"
+
+
+class NonFiniteError(EngineError):
+    """The model produced NaN or infinity: never returned as a vector."""
+
+    code = "non_finite_result"
+
+
+class DependencyError(JinaEmbeddingsError, ImportError):
+    """An optional package is needed: the message has the `pip install` line."""
+
+    code = "missing_dependency"

@@ -1,0 +1,38 @@
+"""Logging of the package and of vLLM, by environment variable or by `--debug`.
+
+`JINA_EMBEDDINGS_LOG` is a level (`debug`, `info`, `warning`, `error`). It shows the package's own messages
+on stderr, and is passed on to vLLM unless `VLLM_LOGGING_LEVEL` says something else. Without it the package
+logs as any library does, to whatever the application has set up, and vLLM is kept to warnings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from .errors import OptionError
+
+VARIABLE = "JINA_EMBEDDINGS_LOG"
+_LEVELS = ("debug", "info", "warning", "error")
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def configure(level: str | None = None) -> None:
+    """Applies a level, or the environment's. Call it before vLLM is imported: it reads its level once.
+
+    Raises:
+        OptionError: no such level.
+    """
+    level = (level or os.environ.get(VARIABLE) or "").lower()
+    if level and level not in _LEVELS:
+        raise OptionError(f"{VARIABLE} is one of {', '.join(_LEVELS)}, not {level!r}")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", (level or "warning").upper())
+    if not level:
+        return
+    logger = logging.getLogger("jina_embeddings")
+    logger.setLevel(level.upper())
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        logger.addHandler(handler)
+        logger.propagate = False

@@ -1,0 +1,129 @@
+"""The options of `JinaEmbeddings`, one frozen record for every engine.
+
+An option that an engine has no use for is accepted and logged, so that moving between development and
+production changes nothing but the engine; a name that is not here is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import OptionError
+from .prompts import suggest
+
+logger = logging.getLogger(__name__)
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    pooling_type: `mean`, `max`, `first`, `last`, a registered name, or `package.module:function`.
+    normalize: L2-normalise dense vectors.
+    dtype: of weights and activations; `auto` is bfloat16 on CUDA, float32 elsewhere.
+    max_model_len: longest prompt in tokens; texts are cut there.
+    min_pixels, max_pixels: bounds of an image after resizing; default: the checkpoint's.
+    merge_adapter: load one task with its adapter merged into the weights; other tasks are refused.
+
+    Transformers:
+    device: `cpu`, `cuda`, `cuda:1`, `mps`; default: the best there is.
+    max_batch_tokens: tokens of one forward, padding included.
+
+    vLLM:
+    gpu_memory_utilization: share of the device's memory that the engine takes.
+    tensor_parallel_size, pipeline_parallel_size: GPUs that share one copy of the model.
+    max_num_batched_tokens: tokens of one scheduling step.
+    max_num_seqs: inputs of one scheduling step.
+    enforce_eager: no torch.compile and no CUDA graphs: starts sooner, runs slower.
+    cache_dtype: of the KV cache, such as `fp8`.
+    quantization: of the weights at load time, such as `fp8`.
+    trust_remote_code, swap_space: accepted; a warning says why they mean nothing here.
+    """
+
+    pooling_type: str = "mean"
+    normalize: bool = True
+    dtype: DType = "auto"
+    max_model_len: int | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    merge_adapter: str | None = None
+    trust_remote_code: bool = False
+    device: str | None = None
+    max_batch_tokens: int | None = None
+    gpu_memory_utilization: float | None = None
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    max_num_batched_tokens: int | None = None
+    max_num_seqs: int | None = None
+    enforce_eager: bool = False
+    cache_dtype: str = "auto"
+    quantization: str | None = None
+    swap_space: float | None = None
+
+
+ONLY_TRANSFORMERS = frozenset({"device", "max_batch_tokens"})
+ONLY_VLLM = frozenset(
+    {
+        "gpu_memory_utilization",
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "enforce_eager",
+        "cache_dtype",
+        "quantization",
+    }
+)
+_OBSOLETE = {
+    "trust_remote_code": "this package never runs code from a checkpoint; the option does nothing",
+    "swap_space": "vLLM no longer swaps the KV cache to host memory; the option does nothing",
+}
+
+
+def make_options(given: dict[str, Any], engine: str) -> Options:
+    """Checks names and values, and says in the log which of them the engine does not use.
+
+    Raises:
+        OptionError: an unknown name, or a value out of range.
+    """
+    names = [option.name for option in dataclasses.fields(Options)]
+    for name in given:
+        if name not in names:
+            raise OptionError(f"unknown option {name!r}{suggest(name, names)}")
+    options = Options(**given)
+    _check(options)
+    for name, reason in _OBSOLETE.items():
+        if given.get(name):
+            logger.warning("%s=%r: %s", name, given[name], reason)
+    unused = {"vllm": ONLY_TRANSFORMERS, "transformers": ONLY_VLLM, "fake": ONLY_VLLM | ONLY_TRANSFORMERS}[engine]
+    for name in sorted(unused & given.keys()):
+        logger.info("%s has no effect on the %s engine", name, engine)
+    return options
+
+
+def _check(options: Options) -> None:
+    if options.dtype not in DTYPES:
+        raise OptionError(f"unknown dtype {options.dtype!r}{suggest(options.dtype, DTYPES)}")
+    share = options.gpu_memory_utilization
+    if share is not None and not 0 < share <= 1:
+        raise OptionError(f"gpu_memory_utilization is a share of the device's memory, above 0 and at most 1, not {share}")
+    for name in (
+        "max_model_len",
+        "min_pixels",
+        "max_pixels",
+        "max_batch_tokens",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+    ):
+        value = getattr(options, name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise OptionError(f"{name} must be a whole number above 0, not {value!r}")
+    if options.min_pixels and options.max_pixels and options.min_pixels > options.max_pixels:
+        raise OptionError(f"min_pixels={options.min_pixels} is above max_pixels={options.max_pixels}")

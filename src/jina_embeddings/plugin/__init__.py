@@ -1,0 +1,18 @@
+"""What runs inside vLLM. vLLM calls `register` in every process, so it is light and may run twice."""
+
+from __future__ import annotations
+
+ARCHITECTURE = "JinaEmbeddingsV4Model"
+_MODEL = "jina_embeddings.plugin.model:JinaEmbeddingsV4ForVllm"
+
+
+def register() -> None:
+    """Tells vLLM which class runs the architecture that the checkpoint's config.json names."""
+    from vllm import ModelRegistry
+
+    if ARCHITECTURE not in ModelRegistry.models or not _is_ours(ModelRegistry.models[ARCHITECTURE]):
+        ModelRegistry.register_model(ARCHITECTURE, _MODEL)
+
+
+def _is_ours(registered: object) -> bool:
+    return getattr(registered, "module_name", "") == _MODEL.partition(":")[0]

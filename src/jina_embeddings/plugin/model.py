@@ -1,0 +1,96 @@
+"""The architecture that vLLM runs: its own Qwen2.5-VL, our weights' names, adapters and pooler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from vllm.model_executor.models.qwen2_5_vl import (
+    Qwen2_5_VLDummyInputsBuilder,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLMultiModalProcessor,
+    Qwen2_5_VLProcessingInfo,
+)
+from vllm.multimodal import MULTIMODAL_REGISTRY
+
+from ..checkpoint import Checkpoint, open_checkpoint
+from ..checkpoint.adapters import merge
+from ..checkpoint.tensors import PROJECTOR, canonical
+from ..prompts import resolve_task
+from ..types import Task
+from .pooler import EmbeddingPooler
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+# The key under which the engine's own settings travel in vLLM's `additional_config`.
+SETTINGS = "jina_embeddings"
+
+
+@MULTIMODAL_REGISTRY.register_processor(
+    Qwen2_5_VLMultiModalProcessor,
+    info=Qwen2_5_VLProcessingInfo,
+    dummy_inputs=Qwen2_5_VLDummyInputsBuilder,
+)
+class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
+    """Qwen2.5-VL with an embedding pooler.
+
+    With LoRA enabled the base weights stay bare, and each request names its adapter. Without it one
+    task's adapter is merged while loading: `--additional-config '{"jina_embeddings": {"task": "code"}}'`,
+    retrieval if nothing is said.
+    """
+
+    is_pooling_model: ClassVar[bool] = True
+    # Keeps vLLM from splitting prompts and reusing prefixes by itself: a mean needs every token.
+    default_seq_pooling_type: ClassVar[str] = "MEAN"
+    # Our patches arrive normalised; vLLM must not normalise them again on the device.
+    supports_mm_device_do_normalize: ClassVar[bool] = False
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = ""):
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        model_config = vllm_config.model_config
+        self._source = (model_config.model, model_config.revision)
+        self._settings: dict[str, Any] = (vllm_config.additional_config or {}).get(SETTINGS, {})
+        self._has_lora = vllm_config.lora_config is not None
+        if self._has_lora and not self._settings.get("adapters"):
+            raise ValueError(
+                "plain `vllm serve` answers for one task: leave --enable-lora out, and choose the task with "
+                f'--additional-config \'{{"{SETTINGS}": {{"task": "code"}}}}\''
+            )
+        config = model_config.hf_config
+        self.pooler = EmbeddingPooler(
+            default_task=self._task(),
+            vision_start=config.vision_start_token_id,
+            vision_end=config.vision_end_token_id,
+            image_pad=config.image_token_id,
+        )
+
+    def _task(self) -> Task:
+        return resolve_task(self._settings.get("task") or "retrieval")[0]
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+        """Base weights of either generation of names, with one adapter merged in unless LoRA is on."""
+        model, revision = self._source
+        checkpoint = open_checkpoint(model, revision=revision, task=self._task() if not self._has_lora else None)
+        device = next(self.parameters()).device
+        if checkpoint.has_projector:
+            for task in checkpoint.tasks:
+                weight, bias = checkpoint.projector(task)
+                self.pooler.projectors[task] = weight.to(device), bias.to(device)
+        loaded: set[str] = super().load_weights(self._adapted(weights, checkpoint))
+        return loaded
+
+    def _adapted(
+        self, weights: Iterable[tuple[str, torch.Tensor]], checkpoint: Checkpoint
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        adapters = None if self._has_lora else checkpoint.adapters
+        pairs = adapters.load(self._task()) if adapters is not None else {}
+        for stored_name, tensor in weights:
+            name = canonical(stored_name)
+            if name.startswith(PROJECTOR):
+                continue
+            pair = pairs.get(name.removesuffix(".weight"))
+            if adapters is not None and pair is not None:
+                tensor = merge(tensor.float(), pair, adapters.scaling)
+            yield name, tensor

@@ -1,0 +1,177 @@
+"""Pooling inside vLLM's worker: spans to dense vectors, or every token through the projector.
+
+Two kinds of request arrive here. Those of this package carry `extra_kwargs` (see `request_fields`) and get
+raw pooled vectors, one a span. Those of a plain `vllm serve` carry none: they get one finished vector, the
+mean over the prompt or over the image in it, truncated and normalised as the request asks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import linear, normalize
+from vllm.model_executor.layers.pooler import Pooler, PoolingParamsUpdate
+
+from ..pooling import pool
+from ..types import Prepared, Span
+
+if TYPE_CHECKING:
+    from vllm.pooling_params import PoolingParams
+    from vllm.tasks import PoolingTask
+    from vllm.v1.pool.metadata import PoolingMetadata
+
+Projector = tuple[torch.Tensor, torch.Tensor]
+
+
+def request_fields(prepared: Prepared) -> dict[str, Any]:
+    """What a request of this package carries to its pooler, as plain values that travel between processes."""
+    return {
+        "task": prepared.task,
+        "spans": [bound for span in prepared.spans for bound in span],
+        "multivector": prepared.multivector,
+        "pooling": prepared.pooling,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request's wishes. finish: truncate and normalise here, since nobody after us will."""
+
+    task: str
+    spans: tuple[Span, ...]
+    multivector: bool
+    pooling: str
+    finish: bool
+    dimensions: int | None
+    normalize: bool
+
+
+class EmbeddingPooler(Pooler):
+    """Dense vectors by span and multi-vectors, by request, from one engine.
+
+    projectors: weight (dim, hidden) and bias (dim,) of each task, float32; filled while weights load.
+    default_task: the task of requests that don't name one.
+    """
+
+    def __init__(self, default_task: str, vision_start: int, vision_end: int, image_pad: int):
+        super().__init__()
+        self.projectors: dict[str, Projector] = {}
+        self.default_task = default_task
+        self._vision = (vision_start, vision_end, image_pad)
+
+    def get_supported_tasks(self) -> Set[PoolingTask]:
+        return {"embed", "token_embed"}
+
+    def get_pooling_updates(self, task: PoolingTask) -> PoolingParamsUpdate:
+        return PoolingParamsUpdate(requires_token_ids=True)
+
+    def forward(
+        self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata
+    ) -> torch.Tensor | list[torch.Tensor | None]:
+        """One tensor a request, None for those whose prompt isn't through yet.
+
+        hidden_states: (num_tokens of this step, hidden), requests one after another.
+        """
+        cursor = pooling_metadata.get_pooling_cursor()
+        counts = cursor.num_scheduled_tokens_cpu.tolist()
+        token_ids = pooling_metadata.get_prompt_token_ids_cpu()
+        requests = [
+            self._read(params, ids) for params, ids in zip(pooling_metadata.pooling_params, token_ids, strict=True)
+        ]
+        if cursor.is_partial_prefill():
+            return self._with_earlier_chunks(hidden_states, counts, requests, pooling_metadata)
+        outputs = self._pool(hidden_states, counts, requests)
+        if all(output.ndim == 1 for output in outputs):
+            # One tensor is one copy to the host.
+            return torch.stack(outputs)
+        return list(outputs)
+
+    def _with_earlier_chunks(
+        self, hidden: torch.Tensor, counts: list[int], requests: list[_Request], metadata: PoolingMetadata
+    ) -> list[torch.Tensor | None]:
+        """Prompts that are computed in several steps: hidden states are kept until the last one."""
+        finished = metadata.get_pooling_cursor().get_finished_mask()
+        seen = metadata.get_pooling_cursor().seq_lens_cpu.tolist()
+        outputs: list[torch.Tensor | None] = [None] * len(requests)
+        whole: dict[int, torch.Tensor] = {}
+        for index, rows in enumerate(hidden.split(counts)):
+            cache = metadata.pooling_states[index].hidden_states_cache
+            # The buffer behind `hidden` is used again in the next step.
+            cache.append(rows.clone() if not finished[index] else rows)
+            if finished[index]:
+                whole[index] = torch.cat(cache)
+                cache.clear()
+                if len(whole[index]) != seen[index]:
+                    raise RuntimeError(
+                        f"{seen[index] - len(whole[index])} tokens of a prompt were not computed here: prefix caching "
+                        "leaves tokens out of the pooling, start vLLM with --no-enable-prefix-caching"
+                    )
+        if whole:
+            rows = torch.cat(list(whole.values()))
+            done = self._pool(rows, [len(part) for part in whole.values()], [requests[index] for index in whole])
+            for index, output in zip(whole, done, strict=True):
+                outputs[index] = output
+        return outputs
+
+    def _pool(self, rows: torch.Tensor, counts: Sequence[int], requests: Sequence[_Request]) -> list[torch.Tensor]:
+        outputs: list[torch.Tensor | None] = [None] * len(requests)
+        starts = [0]
+        for count in counts:
+            starts.append(starts[-1] + count)
+        dense: dict[str, list[int]] = defaultdict(list)
+        tokens: dict[str, list[int]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            if request.multivector:
+                tokens[request.task].append(index)
+            else:
+                dense[request.pooling].append(index)
+        for how, members in dense.items():
+            spans = [(starts[i] + a, starts[i] + b) for i in members for a, b in requests[i].spans]
+            vectors = pool(rows, spans, how).split([len(requests[i].spans) for i in members])
+            for index, vector in zip(members, vectors, strict=True):
+                outputs[index] = _finished(vector, requests[index])
+        for task, members in tokens.items():
+            weight, bias = self.projectors[task]
+            chosen = torch.cat([rows[starts[i] : starts[i + 1]] for i in members])
+            vectors = normalize(linear(chosen.float(), weight, bias), dim=-1).split([counts[i] for i in members])
+            for index, vector in zip(members, vectors, strict=True):
+                outputs[index] = vector
+        return outputs  # type: ignore[return-value]
+
+    def _read(self, params: PoolingParams, token_ids: torch.Tensor) -> _Request:
+        fields = params.extra_kwargs
+        if fields and "spans" in fields:
+            bounds = fields["spans"]
+            spans = tuple(zip(bounds[::2], bounds[1::2], strict=True))
+            return _Request(fields["task"], spans, fields["multivector"], fields["pooling"], False, None, False)
+        multivector = params.task == "token_embed"
+        return _Request(
+            task=self.default_task,
+            spans=(self._image_or_all(token_ids),),
+            multivector=multivector,
+            pooling="mean",
+            finish=True,
+            dimensions=params.dimensions,
+            normalize=params.use_activation is not False,
+        )
+
+    def _image_or_all(self, token_ids: torch.Tensor) -> Span:
+        vision_start, vision_end, image_pad = self._vision
+        if bool((token_ids == image_pad).any()):
+            starts, ends = (token_ids == vision_start).nonzero(), (token_ids == vision_end).nonzero()
+            if len(starts) and len(ends) and int(starts[0]) < int(ends[-1]):
+                return int(starts[0]), int(ends[-1]) + 1
+        return 0, len(token_ids)
+
+
+def _finished(vectors: torch.Tensor, request: _Request) -> torch.Tensor:
+    """(num_spans, hidden); a single span gives (hidden,)."""
+    if request.finish:
+        vectors = vectors[:, : request.dimensions]
+        if request.normalize:
+            vectors = normalize(vectors, dim=-1)
+    return vectors[0] if len(vectors) == 1 else vectors

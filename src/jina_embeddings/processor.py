@@ -1,0 +1,233 @@
+"""Inputs become `Prepared`, once, for a whole batch and for every engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .checkpoint import Checkpoint
+from .checkpoint.config import read_json
+from .errors import CheckpointInvalidError, CheckpointNotFoundError, EmptyInputError, ImageError, InputError, TextTooLongError
+from .images import ImageConfig, ImageSource, grid, load_image, resize_image
+from .prompts import IMAGE_TEMPLATE, PREFIXES
+from .types import Prepared, PreparedImage, Span, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    Tokens = NDArray[np.int32]
+
+VISION_START, IMAGE_PAD, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
+
+
+class Processor:
+    """Tokenizer, prompts and image preprocessing of one checkpoint. Thread-safe.
+
+    Args:
+        tokenizer: a `tokenizers.Tokenizer`, or what has its `encode_batch_fast` and `token_to_id`.
+        max_length: longest prompt in tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, image_config: ImageConfig, max_length: int):
+        self.tokenizer = tokenizer
+        self.image_config = image_config
+        self.max_length = max_length
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        max_length: int,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+    ) -> Processor:
+        """Reads tokenizer.json and preprocessor_config.json; given bounds replace the checkpoint's."""
+        config = with_pixels(read_image_config(checkpoint), min_pixels, max_pixels)
+        return cls(load_tokenizer(checkpoint.folder / "tokenizer.json"), config, max_length)
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text in one call of the tokenizer; no special tokens are added."""
+        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def texts(
+        self,
+        texts: Sequence[object],
+        task: Task,
+        prompt_name: str,
+        *,
+        max_length: int | None = None,
+        truncate: bool = True,
+    ) -> list[Prepared | InputError]:
+        """One `Prepared` for each text, or the error that this text caused.
+
+        Args:
+            max_length: tokens, prompt included; at most the processor's own, which is the default.
+            truncate: cut longer texts at the end; otherwise they are errors.
+        """
+        limit = self._limit(max_length)
+        prefix = PREFIXES[prompt_name]
+        errors = [_text_error(text) for text in texts]
+        good = [prefix + str(text) for text, error in zip(texts, errors, strict=True) if error is None]
+        tokens = iter(self.tokenize(good))
+        results: list[Prepared | InputError] = []
+        for error in errors:
+            if error is not None:
+                results.append(error)
+                continue
+            ids = next(tokens)
+            if len(ids) > limit and not truncate:
+                results.append(TextTooLongError(_too_long(len(ids), limit)))
+                continue
+            ids = ids[:limit]
+            results.append(Prepared(token_ids=ids, task=task, spans=((0, len(ids)),)))
+        return results
+
+    def chunks(self, chunks: Sequence[object], task: Task, prompt_name: str, *, max_length: int | None = None) -> Prepared:
+        """Consecutive chunks of one document as one input with a span for each: late chunking.
+
+        The prompt is the prefix's tokens, then each chunk's; a span holds its own chunk's tokens only,
+        while every token has seen all before it (Günther et al. 2024, Late Chunking).
+
+        Raises:
+            EmptyInputError: a chunk without a character.
+            TextTooLongError: all chunks together have more than `max_length` tokens.
+        """
+        limit = self._limit(max_length)
+        for index, chunk in enumerate(chunks):
+            error = _text_error(chunk)
+            if error is not None:
+                raise type(error)(f"chunk {index}: {error}")
+        parts = self.tokenize([PREFIXES[prompt_name], *map(str, chunks)])
+        stops = np.cumsum([len(part) for part in parts]).tolist()
+        if stops[-1] > limit:
+            raise TextTooLongError(
+                f"{len(chunks)} chunks have {stops[-1]} tokens together, {limit} fit: late chunking needs them in one "
+                f"prompt, so embed the document in several calls"
+            )
+        spans: tuple[Span, ...] = tuple(zip(stops[:-1], stops[1:], strict=True))
+        return Prepared(token_ids=np.concatenate(parts), task=task, spans=spans)
+
+    def images(
+        self, sources: Sequence[ImageSource], task: Task, *, max_pixels: int | None = None
+    ) -> list[Prepared | InputError]:
+        """One `Prepared` for each image, or the error that this image caused."""
+        config = with_pixels(self.image_config, None, max_pixels)
+        results: list[Prepared | InputError] = []
+        for source in sources:
+            try:
+                results.append(self._image(source, task, config))
+            except InputError as error:
+                results.append(error)
+        return results
+
+    @cached_property
+    def _image_prompt(self) -> tuple[Tokens, Tokens, int, int]:
+        # Before the pad, after it, the pad itself, and where the vision-start token stands.
+        (ids,) = self.tokenize([IMAGE_TEMPLATE])
+        pad = self.tokenizer.token_to_id(IMAGE_PAD)
+        at = int(np.flatnonzero(ids == pad)[0])
+        start = int(np.flatnonzero(ids == self.tokenizer.token_to_id(VISION_START))[0])
+        return ids[:at], ids[at + 1 :], pad, start
+
+    def _image(self, source: ImageSource, task: Task, config: ImageConfig) -> Prepared:
+        image = load_image(source)
+        pixels = resize_image(image, factor=config.factor, min_pixels=config.min_pixels, max_pixels=config.max_pixels)
+        shape = grid(pixels, config)
+        num_tokens = shape[0] * shape[1] * shape[2] // config.merge_size**2
+        before, after, pad, start = self._image_prompt
+        ids = np.concatenate([before, np.full(num_tokens, pad, dtype=np.int32), after])
+        if len(ids) > self.max_length:
+            raise ImageError(
+                f"the image needs {len(ids)} tokens, {self.max_length} fit: lower max_pixels to "
+                f"{(self.max_length - len(ids) + num_tokens) * config.factor**2} or raise max_model_len"
+            )
+        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(shape).encode()).hexdigest()
+        prepared = PreparedImage(pixels, shape, len(before), num_tokens, digest)
+        # The vision-end token is the first one after the pads.
+        stop = len(before) + num_tokens + 1
+        return Prepared(token_ids=ids, task=task, spans=((start, stop),), image=prepared)
+
+    def _limit(self, max_length: int | None) -> int:
+        if max_length is None:
+            return self.max_length
+        if not isinstance(max_length, int) or max_length < 1:
+            raise InputError(f"max_length must be a whole number of tokens above 0, not {max_length!r}")
+        return min(max_length, self.max_length)
+
+
+def read_image_config(checkpoint: Checkpoint) -> ImageConfig:
+    """How the checkpoint wants images, from its preprocessor_config.json."""
+    return ImageConfig.from_preprocessor_config(read_json(checkpoint.folder / "preprocessor_config.json"))
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a tokenizer.json; it neither truncates nor pads."""
+    from tokenizers import Tokenizer
+
+    if not path.is_file():
+        raise CheckpointNotFoundError(f"{path} is missing: the checkpoint is not whole")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises nothing more precise
+        raise CheckpointInvalidError(f"{path} is not a tokenizer: {error}") from error
+    for token in (VISION_START, IMAGE_PAD, VISION_END):
+        if tokenizer.token_to_id(token) is None:
+            raise CheckpointInvalidError(f"{path} has no token {token!r}")
+    # Cutting is done by the processor: settings in the tokenizer would be state that all calls share.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def positions(prepared: Prepared, merge_size: int) -> NDArray[np.int64]:
+    """M-RoPE positions (3, num_tokens): time, height, width.
+
+    Text counts up by one on all three; an image's tokens hold their row and column, and the text after
+    it goes on from the largest of them (Qwen2-VL, Wang et al. 2024, section 2.1).
+    """
+    image, num_tokens = prepared.image, prepared.num_tokens
+    if image is None:
+        return np.broadcast_to(np.arange(num_tokens), (3, num_tokens))
+    before = np.broadcast_to(np.arange(image.offset), (3, image.offset))
+    frames, height, width = image.grid[0], image.grid[1] // merge_size, image.grid[2] // merge_size
+    inside = np.indices((frames, height, width)).reshape(3, -1) + image.offset
+    rest = num_tokens - image.offset - image.num_tokens
+    after = np.broadcast_to(np.arange(rest), (3, rest)) + image.offset + max(height, width)
+    return np.concatenate([before, inside, after], axis=1)
+
+
+def _text_error(text: object) -> InputError | None:
+    if not isinstance(text, str):
+        return InputError(f"a text must be a str, not {type(text).__name__}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return InputError(f"a text is not valid Unicode at character {error.start}: {error.reason}")
+    if not text.strip():
+        return EmptyInputError("a text is empty: leave it out, or call with on_error='skip'")
+    return None
+
+
+def _too_long(num_tokens: int, limit: int) -> str:
+    return f"a text has {num_tokens} tokens, {limit} fit: shorten it, raise max_length, or allow truncate=True"
+
+
+def with_pixels(config: ImageConfig, min_pixels: int | None, max_pixels: int | None) -> ImageConfig:
+    changes: dict[str, Any] = {}
+    if max_pixels is not None:
+        if max_pixels < config.factor**2:
+            raise ImageError(f"max_pixels={max_pixels} is below one token of {config.factor}x{config.factor} pixels")
+        changes = {"max_pixels": max_pixels, "min_pixels": min(config.min_pixels, max_pixels)}
+    if min_pixels is not None:
+        changes["min_pixels"] = min_pixels
+    return replace(config, **changes)
