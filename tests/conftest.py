@@ -1,0 +1,72 @@
+"""Fixtures that several test files share: checkpoints are made once, engines are loaded once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# No test may reach a hub; and transformers must find a torchvision that it can import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from make_checkpoint import make_checkpoint
+
+from jina_embeddings.torch_companions import repair
+
+if TYPE_CHECKING:
+    from jina_embeddings import JinaEmbeddings
+
+repair()
+
+CheckpointMaker = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> CheckpointMaker:
+    """`checkpoint(layout=..., ...)`: the folder of a tiny checkpoint, made once for each set of arguments."""
+    made: dict[str, Path] = {}
+
+    def make(**arguments: Any) -> Path:
+        key = repr(sorted(arguments.items()))
+        if key not in made:
+            made[key] = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", **arguments)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["JINA_EMBEDDINGS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def transformers_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
+    """The multi-task checkpoint on the Transformers engine."""
+    from jina_embeddings import JinaEmbeddings
+
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="transformers") as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def vllm_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
+    """The same model inside vLLM, from shards with the other generation of names; short steps, so that
+    long prompts are computed in several."""
+    from jina_embeddings import JinaEmbeddings
+
+    folder = checkpoint(dtype="float32", names="current", shards=3)
+    with JinaEmbeddings(folder, engine="vllm", dtype="float32", max_num_batched_tokens=1024) as model:
+        yield model
+
+
+@pytest.fixture
+def fake_model() -> Iterator[JinaEmbeddings]:
+    """Vectors from hashes: for what stands above the engine."""
+    from jina_embeddings import JinaEmbeddings
+
+    with JinaEmbeddings(engine="fake") as model:
+        yield model

@@ -1,0 +1,73 @@
+"""What holds for every engine: the same checks are run on Transformers and inside vLLM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from inputs import COSINE, COSINE_ALONE, TEXTS, pictures
+from reference import Reference
+
+if TYPE_CHECKING:
+    from jina_embeddings import JinaEmbeddings
+
+
+def cosines(a: Any, b: Any) -> np.ndarray:
+    """Cosine of each row of `a` with the same row of `b`."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+
+def check_texts(model: JinaEmbeddings, reference: Reference, prompt_name: str) -> None:
+    vectors = model.encode_text(list(TEXTS.values()), task=reference.task, prompt_name=prompt_name)
+    for name, text, vector in zip(TEXTS, TEXTS.values(), vectors, strict=True):
+        expected = reference.text(text, prompt_name=prompt_name)
+        assert cosines(vector, expected) >= COSINE, f"{reference.task} {prompt_name} {name}"
+
+
+def check_text_multivectors(model: JinaEmbeddings, reference: Reference) -> None:
+    results = model.encode_text(
+        list(TEXTS.values()), task=reference.task, prompt_name="passage", return_multivector=True
+    )
+    for name, text, tokens in zip(TEXTS, TEXTS.values(), results, strict=True):
+        expected = reference.text_multivector(text, prompt_name="passage")
+        assert tokens.shape == expected.shape, name
+        assert cosines(tokens, expected).min() >= COSINE, f"{reference.task} {name}"
+
+
+def check_images(model: JinaEmbeddings, reference: Reference) -> None:
+    images = pictures()
+    vectors = model.encode_image(list(images.values()), task=reference.task)
+    tokens = model.encode_image(list(images.values()), task=reference.task, return_multivector=True)
+    for (name, image), vector, rows in zip(images.items(), vectors, tokens, strict=True):
+        assert cosines(vector, reference.image(image)) >= COSINE, f"{reference.task} {name}"
+        expected = reference.image_multivector(image)
+        assert rows.shape == expected.shape, name
+        assert cosines(rows, expected).min() >= COSINE, f"{reference.task} {name}"
+
+
+def check_late_chunks(model: JinaEmbeddings, reference: Reference) -> None:
+    chunks = [TEXTS["latin"], TEXTS["middling"], TEXTS["han"], TEXTS["one letter"]]
+    vectors = model.encode_text(chunks, task=reference.task, prompt_name="passage", late_chunking=True)
+    assert cosines(vectors, reference.chunks(chunks, "passage")).min() >= COSINE
+    apart = model.encode_text(chunks, task=reference.task, prompt_name="passage")
+    assert cosines(vectors, apart)[1:].max() < 0.999, "later chunks must know of the earlier ones"
+
+
+def check_company_does_not_matter(model: JinaEmbeddings) -> None:
+    """An input alone against the same among others, long, short and pictures."""
+    images = pictures()
+    inputs: list[Any] = [*TEXTS.values(), images["smallest"], images["1:8"]]
+    together = model.encode(inputs, prompt_name="passage")
+    alone = [model.encode([value], prompt_name="passage")[0] for value in inputs]
+    assert cosines(together, alone).min() >= COSINE_ALONE
+    backwards = model.encode(inputs[::-1], prompt_name="passage")[::-1]
+    assert cosines(together, backwards).min() >= COSINE_ALONE
+
+
+def check_matryoshka(model: JinaEmbeddings) -> None:
+    whole = model.encode_text("a text", task="code")
+    for dim in model.info.matryoshka_dims:
+        cut = model.encode_text("a text", task="code", truncate_dim=dim)
+        assert cut.shape == (dim,)
+        np.testing.assert_allclose(cut, whole[:dim] / np.linalg.norm(whole[:dim]), atol=1e-6)
