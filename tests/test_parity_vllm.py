@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
+OWN = "own_pooling:largest_norm"
+
 
 @pytest.fixture(scope="module", params=TASKS)
 def reference(request: pytest.FixtureRequest, checkpoint: CheckpointMaker) -> Reference:
@@ -81,7 +83,7 @@ def test_vectors_arrive_as_float32_arrays(vllm_model: JinaEmbeddings) -> None:
 def merged_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
     """One task merged, two shards, legacy names, and a pooling function of the tests' own."""
     folder = checkpoint(layout="merged", task="code", names="legacy", shards=2, dtype="bfloat16")
-    with JinaEmbeddings(folder, engine="vllm", dtype="float32", pooling_type="own_pooling:largest_norm") as model:
+    with JinaEmbeddings(folder, engine="vllm", task="code", dtype="float32", pooling_type=OWN) as model:
         yield model
 
 
@@ -91,7 +93,7 @@ def test_a_merged_checkpoint_and_a_pooling_of_ones_own_run_in_the_worker(
     folder = checkpoint(layout="merged", task="code", names="legacy", shards=2, dtype="bfloat16")
     texts = [TEXTS["latin"], TEXTS["han"], TEXTS["2,000 tokens"]]
     with JinaEmbeddings(
-        folder, engine="transformers", dtype="float32", pooling_type="own_pooling:largest_norm"
+        folder, engine="transformers", task="code", dtype="float32", pooling_type=OWN
     ) as model:
         expected = model.encode_text(texts)
     assert merged_model.info.tasks == ("code",)

@@ -81,8 +81,12 @@ class Calls:
             items = self._processor.texts(listed, resolved, prompt, max_length=max_length, truncate=truncate)
             return self._job(items, output)
         if single or output.multivector or output.on_error == "skip":
-            raise OptionError("late_chunking takes a list of chunks, and neither return_multivector nor on_error='skip'")
-        return self._job([self._processor.chunks(listed, resolved, prompt, max_length=max_length)] if listed else [], output)
+            raise OptionError(
+                "late_chunking takes a list of chunks, and neither return_multivector nor on_error='skip'"
+            )
+        return self._job(
+            [self._processor.chunks(listed, resolved, prompt, max_length=max_length)] if listed else [], output
+        )
 
     def image(
         self,

@@ -204,9 +204,7 @@ class JinaEmbeddings:
         batch_size = options.pop("batch_size", None)
         return await self._arun(partial(self._calls.text, texts, **options), batch_size)
 
-    async def aencode_image(
-        self, images: ImageSource | Sequence[ImageSource], **options: Unpack[ImageOptions]
-    ) -> Any:
+    async def aencode_image(self, images: ImageSource | Sequence[ImageSource], **options: Unpack[ImageOptions]) -> Any:
         """`encode_image` for asyncio; the event loop is not blocked."""
         batch_size = options.pop("batch_size", None)
         return await self._arun(partial(self._calls.image, images, **options), batch_size)

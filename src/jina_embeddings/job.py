@@ -98,7 +98,7 @@ class Job:
         for index, place in zip(self._kept, self._place, strict=True):
             if not good[place]:
                 error = NonFiniteError(
-                    "the model produced NaN or infinity: use dtype='bfloat16' or 'float32' (float16 overflows in deep layers)"
+                    "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
                 )
                 self._skip(index, error, len(self._kept))
         pairs = [(i, p) for i, p in zip(self._kept, self._place, strict=True) if good[p]]

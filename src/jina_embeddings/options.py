@@ -111,7 +111,9 @@ def _check(options: Options) -> None:
         raise OptionError(f"unknown dtype {options.dtype!r}{suggest(options.dtype, DTYPES)}")
     share = options.gpu_memory_utilization
     if share is not None and not 0 < share <= 1:
-        raise OptionError(f"gpu_memory_utilization is a share of the device's memory, above 0 and at most 1, not {share}")
+        raise OptionError(
+            f"gpu_memory_utilization is a share of the device's memory, above 0 and at most 1, not {share}"
+        )
     for name in (
         "max_model_len",
         "min_pixels",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +14,14 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .checkpoint.config import read_json
-from .errors import CheckpointInvalidError, CheckpointNotFoundError, EmptyInputError, ImageError, InputError, TextTooLongError
+from .errors import (
+    CheckpointInvalidError,
+    CheckpointNotFoundError,
+    EmptyInputError,
+    ImageError,
+    InputError,
+    TextTooLongError,
+)
 from .images import ImageConfig, ImageSource, grid, load_image, resize_image
 from .prompts import IMAGE_TEMPLATE, PREFIXES
 from .types import Prepared, PreparedImage, Span, Task
@@ -91,7 +99,9 @@ class Processor:
             results.append(Prepared(token_ids=ids, task=task, spans=((0, len(ids)),)))
         return results
 
-    def chunks(self, chunks: Sequence[object], task: Task, prompt_name: str, *, max_length: int | None = None) -> Prepared:
+    def chunks(
+        self, chunks: Sequence[object], task: Task, prompt_name: str, *, max_length: int | None = None
+    ) -> Prepared:
         """Consecutive chunks of one document as one input with a span for each: late chunking.
 
         The prompt is the prefix's tokens, then each chunk's; a span holds its own chunk's tokens only,
@@ -113,7 +123,7 @@ class Processor:
                 f"{len(chunks)} chunks have {stops[-1]} tokens together, {limit} fit: late chunking needs them in one "
                 f"prompt, so embed the document in several calls"
             )
-        spans: tuple[Span, ...] = tuple(zip(stops[:-1], stops[1:], strict=True))
+        spans: tuple[Span, ...] = tuple(itertools.pairwise(stops))
         return Prepared(token_ids=np.concatenate(parts), task=task, spans=spans)
 
     def images(
@@ -133,7 +143,7 @@ class Processor:
     def _image_prompt(self) -> tuple[Tokens, Tokens, int, int]:
         # Before the pad, after it, the pad itself, and where the vision-start token stands.
         (ids,) = self.tokenize([IMAGE_TEMPLATE])
-        pad = self.tokenizer.token_to_id(IMAGE_PAD)
+        pad = int(self.tokenizer.token_to_id(IMAGE_PAD) or 0)
         at = int(np.flatnonzero(ids == pad)[0])
         start = int(np.flatnonzero(ids == self.tokenizer.token_to_id(VISION_START))[0])
         return ids[:at], ids[at + 1 :], pad, start

@@ -15,9 +15,7 @@ from .types import TASKS, Task
 PREFIXES: dict[str, str] = {"query": "Query: ", "passage": "Passage: ", "code": "Code: "}
 DEFAULT_PROMPT = "query"
 
-IMAGE_TEMPLATE = (
-    "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
-)
+IMAGE_TEMPLATE = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
 
 _HOSTED: dict[str, tuple[Task, str | None]] = {
     "retrieval.query": ("retrieval", "query"),
@@ -53,10 +51,9 @@ def resolve_task(task: str, prompt_name: str | None = None) -> tuple[Task, str]:
         raise UnknownTaskError(f"unknown task {task!r}{suggest(task, (*TASKS, *_HOSTED))}")
     if prompt_name is not None and prompt_name not in PREFIXES:
         raise UnknownPromptError(f"unknown prompt_name {prompt_name!r}{suggest(prompt_name, PREFIXES)}")
-    known: Task = task  # type: ignore[assignment]
-    if known == "text-matching":
-        return known, "query"
-    return known, prompt_name or DEFAULT_PROMPT
+    if task == "text-matching":
+        return task, "query"
+    return task, prompt_name or DEFAULT_PROMPT
 
 
 def suggest(word: object, known: Iterable[str]) -> str:

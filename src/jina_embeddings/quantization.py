@@ -52,7 +52,9 @@ def quantize(vectors: FloatArray, embedding_type: str = "float") -> Any:
             return base64.b64encode(vectors.astype("<f4").tobytes()).decode()
         return [quantize(vector, "base64") for vector in vectors]
     if vectors.shape[-1] % 8:
-        raise DimensionError(f"{embedding_type} packs 8 numbers into a byte: {vectors.shape[-1]} is not a multiple of 8")
+        raise DimensionError(
+            f"{embedding_type} packs 8 numbers into a byte: {vectors.shape[-1]} is not a multiple of 8"
+        )
     packed = np.packbits(vectors > 0, axis=-1)
     if embedding_type == "ubinary":
         return packed

@@ -15,9 +15,7 @@ _MAX_WAIT_S = 0.02
 _END = object()
 
 
-def stream_in_order(
-    items: Iterable[Any], encode: Callable[[list[Any]], list[Any]], chunk_size: int
-) -> Iterator[Any]:
+def stream_in_order(items: Iterable[Any], encode: Callable[[list[Any]], list[Any]], chunk_size: int) -> Iterator[Any]:
     """Results of `encode` over chunks of `items`, one for each item, in order.
 
     Two chunks are under way at a time; the first ones are small, so that results start early. When

@@ -105,9 +105,7 @@ def read_adapters(folder: Path, model: ModelConfig) -> AdapterSet | None:
         for module in shapes:
             missing = {"A", "B"} - halves.get((task, module), {}).keys()
             if missing:
-                raise CheckpointInvalidError(
-                    f"{path}: {module}.lora_{min(missing)}.{task}.weight is missing"
-                )
+                raise CheckpointInvalidError(f"{path}: {module}.lora_{min(missing)}.{task}.weight is missing")
     pairs = {key: (sides["A"], sides["B"]) for key, sides in halves.items()}
     return AdapterSet(path, config, rank, alpha / rank, tasks, pairs)
 
@@ -116,7 +114,7 @@ def _parse(path: Path, name: str) -> tuple[Task, str, str]:
     match = _NAME.fullmatch(name)
     if match is None or match["task"] not in TASKS:
         raise CheckpointInvalidError(f"{path}: tensor {name!r} is not an adapter tensor of tasks {', '.join(TASKS)}")
-    task: Task = match["task"]  # type: ignore[assignment]
+    task: Task = match["task"]
     module = PROJECTOR if match["projector"] else f"model.language_model.{match['layer']}"
     return task, module, match["side"]
 

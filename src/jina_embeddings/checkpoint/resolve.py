@@ -72,7 +72,7 @@ def _snapshot(
             snapshot_download(
                 name,
                 revision=revision,
-                cache_dir=cache_dir,
+                cache_dir=None if cache_dir is None else Path(cache_dir),
                 local_files_only=local_files_only,
                 allow_patterns=_PATTERNS,
             )
@@ -83,7 +83,7 @@ def _snapshot(
         raise CheckpointNotFoundError(f"{name} has no revision {revision!r}") from error
     except RepositoryNotFoundError as error:
         raise CheckpointNotFoundError(
-            f"no repository {name!r} on the hub (or it is private: set HF_TOKEN); for a local checkpoint give its folder"
+            f"no repository {name!r} on the hub (if it is private, set HF_TOKEN); a local checkpoint needs its folder"
         ) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointNotFoundError(

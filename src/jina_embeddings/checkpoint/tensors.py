@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 PROJECTOR = "multi_vector_projector"
-_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
+_ITEM_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "I64": 8,
+    "I32": 4,
+    "I8": 1,
+    "U8": 1,
+}
 _IGNORED = ("lm_head.", "model.language_model.lm_head.")
 
 

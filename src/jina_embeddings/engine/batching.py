@@ -8,9 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..types import Prepared
 
 
-def plan_batches(
-    inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int | None = None
-) -> Iterator[list[int]]:
+def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int | None = None) -> Iterator[list[int]]:
     """Indices of `inputs` in batches of one task and one kind of result, longest first.
 
     A batch times its longest input stays within `max_tokens` (an input that is longer runs alone), and

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,8 +27,6 @@ from .lora import ActiveTask, attach_adapters
 from .memory import GIB, require_memory
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ..types import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -50,7 +48,7 @@ class TransformersEngine:
         self._image_config = read_image_config(checkpoint)
         self._active = ActiveTask()
         self._lock = threading.Lock()
-        self._model: nn.Module | None = _load_model(checkpoint, options, self.device, self.dtype)
+        self._model: Any = _load_model(checkpoint, options, self.device, self.dtype)
         self._task_index: dict[Task, int] = {}
         if checkpoint.adapters is not None and options.merge_adapter is None:
             tasks = attach_adapters(self._model, checkpoint.adapters, self._active)
@@ -94,10 +92,12 @@ class TransformersEngine:
                 ) from error
         torch.cuda.empty_cache()
         half = len(batch) // 2
-        logger.warning("a batch of %d inputs was too large for %s and is halved: lower max_batch_tokens", len(batch), self.device)
+        logger.warning(
+            "a batch of %d inputs was too large for %s and is halved: lower max_batch_tokens", len(batch), self.device
+        )
         return self._forward(batch[:half]) + self._forward(batch[half:])
 
-    def _run_batch(self, model: nn.Module, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def _run_batch(self, model: Any, batch: Sequence[Prepared]) -> list[FloatArray]:
         first = batch[0]
         self._active.index = self._task_index.get(first.task, 0)
         hidden = self._hidden_states(model, batch)
@@ -109,7 +109,7 @@ class TransformersEngine:
         vectors = pool(rows, spans, first.pooling).cpu().numpy()
         return np.split(vectors, np.cumsum([len(prepared.spans) for prepared in batch])[:-1])
 
-    def _hidden_states(self, model: nn.Module, batch: Sequence[Prepared]) -> torch.Tensor:
+    def _hidden_states(self, model: Any, batch: Sequence[Prepared]) -> torch.Tensor:
         """Last hidden states after the final norm, (batch, longest, hidden).
 
         Inputs are padded on the right and no mask is needed: attention is causal, so no token sees the
@@ -123,12 +123,12 @@ class TransformersEngine:
             place[:, row, : prepared.num_tokens] = positions(prepared, self._merge_size)
         embeds = model.get_input_embeddings()(torch.from_numpy(ids).to(self.device))
         self._place_images(model, batch, embeds)
-        output = model.language_model(
+        hidden: torch.Tensor = model.language_model(
             inputs_embeds=embeds, position_ids=torch.from_numpy(place).to(self.device), use_cache=False
-        )
-        return output.last_hidden_state
+        ).last_hidden_state
+        return hidden
 
-    def _place_images(self, model: nn.Module, batch: Sequence[Prepared], embeds: torch.Tensor) -> None:
+    def _place_images(self, model: Any, batch: Sequence[Prepared], embeds: torch.Tensor) -> None:
         images = [(row, prepared.image) for row, prepared in enumerate(batch) if prepared.image is not None]
         if not images:
             return
@@ -147,12 +147,14 @@ class TransformersEngine:
         return np.split(vectors.cpu().numpy(), np.cumsum([prepared.num_tokens for prepared in batch])[:-1])
 
 
-def _load_model(checkpoint: Checkpoint, options: Options, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _load_model(checkpoint: Checkpoint, options: Options, device: torch.device, dtype: torch.dtype) -> Any:
     stored = checkpoint.weights.num_bytes + (checkpoint.adapters.num_bytes if checkpoint.adapters else 0)
     item = {"float32": 4}.get(checkpoint.config.weight_dtype or "", 2)
     needed = stored // item * dtype.itemsize
     require_memory(
-        needed, str(device), f"choose another device, or a smaller dtype than {dtype} ({needed / GIB:.1f} GiB are weights)"
+        needed,
+        str(device),
+        f"choose another device, or a smaller dtype than {dtype} ({needed / GIB:.1f} GiB are weights)",
     )
     config = Qwen2_5_VLConfig.from_pretrained(checkpoint.folder)
     with no_init_weights(), torch.device(device):

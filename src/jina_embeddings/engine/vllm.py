@@ -181,7 +181,9 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         "quantization": options.quantization,
     }
     if _on_cpu():
-        # vLLM's `auto` would take the checkpoint's bfloat16, and reserve nearly all of the host's memory.
+        # Compiling takes longer there than it ever saves at a laptop's scale. And vLLM's own defaults would take
+        # the checkpoint's bfloat16, and reserve nearly all of the host's memory.
+        arguments["enforce_eager"] = True
         arguments["dtype"] = "float32" if options.dtype == "auto" else options.dtype
         if options.gpu_memory_utilization is None:
             arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len)

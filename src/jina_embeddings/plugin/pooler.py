@@ -64,7 +64,8 @@ class EmbeddingPooler(Pooler):
         self._vision = (vision_start, vision_end, image_pad)
 
     def get_supported_tasks(self) -> Set[PoolingTask]:
-        return {"embed", "token_embed"}
+        # A merged checkpoint has no projector, so it answers no request for multi-vectors.
+        return {"embed", "token_embed"} if self.projectors else {"embed"}
 
     def get_pooling_updates(self, task: PoolingTask) -> PoolingParamsUpdate:
         return PoolingParamsUpdate(requires_token_ids=True)
