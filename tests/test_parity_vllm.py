@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import parity
+import psutil
 import pytest
 from inputs import COSINE, TEXTS, picture
 from reference import Reference
 
 from jina_embeddings import TASKS, JinaEmbeddings
+from jina_embeddings.errors import EngineDeadError, TaskUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,21 +96,45 @@ def test_a_merged_checkpoint_and_a_pooling_of_ones_own_run_in_the_worker(
 ) -> None:
     folder = checkpoint(layout="merged", task="code", names="legacy", shards=2, dtype="bfloat16")
     texts = [TEXTS["latin"], TEXTS["han"], TEXTS["2,000 tokens"]]
-    with JinaEmbeddings(
-        folder, engine="transformers", task="code", dtype="float32", pooling_type=OWN
-    ) as model:
+    with JinaEmbeddings(folder, engine="transformers", task="code", dtype="float32", pooling_type=OWN) as model:
         expected = model.encode_text(texts)
     assert merged_model.info.tasks == ("code",)
     assert parity.cosines(merged_model.encode_text(texts), expected).min() >= COSINE
 
 
-def test_merge_adapter_loads_one_task_without_lora(checkpoint: CheckpointMaker) -> None:
-    folder = checkpoint(dtype="float32", lora_alpha=20)
-    reference = Reference(folder, "text-matching")
-    with JinaEmbeddings(folder, engine="vllm", dtype="float32", merge_adapter="text-matching") as model:
-        vector = model.encode_text(TEXTS["latin"])
-        tokens = model.encode_text(TEXTS["latin"], return_multivector=True)
-        image = model.encode_image(picture(90, 90))
-    assert parity.cosines(vector, reference.text(TEXTS["latin"])) >= COSINE
+@pytest.fixture
+def one_task_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
+    with JinaEmbeddings(
+        checkpoint(dtype="float32", lora_alpha=20), engine="vllm", dtype="float32", merge_adapter="text-matching"
+    ) as model:
+        yield model
+
+
+def test_a_merged_adapter_works_until_its_process_is_killed(
+    one_task_model: JinaEmbeddings, checkpoint: CheckpointMaker
+) -> None:
+    model = one_task_model
+    reference = Reference(checkpoint(dtype="float32", lora_alpha=20), "text-matching")
+    assert parity.cosines(model.encode_text(TEXTS["latin"]), reference.text(TEXTS["latin"])) >= COSINE
+    tokens = model.encode_text(TEXTS["latin"], return_multivector=True)
     assert parity.cosines(tokens, reference.text_multivector(TEXTS["latin"])).min() >= COSINE
-    assert parity.cosines(image, reference.image(picture(90, 90))) >= COSINE
+    image = picture(90, 90)
+    assert parity.cosines(model.encode_image(image), reference.image(image)) >= COSINE
+    with pytest.raises(TaskUnavailableError):
+        model.encode_text("x", task="code")
+
+    killer = threading.Timer(1.0, _kill_engine)
+    killer.start()
+    started = time.monotonic()
+    with pytest.raises(EngineDeadError):
+        model.encode_text([f"{i} {TEXTS['middling']}" for i in range(20_000)])
+    assert time.monotonic() - started < 60, "a dead engine must not keep its callers waiting"
+    with pytest.raises(EngineDeadError):
+        model.encode_text("x")
+
+
+def _kill_engine() -> None:
+    """Ends the newest engine process of this test run, as the system does when memory runs out."""
+    children = psutil.Process().children(recursive=True)
+    engines = [child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()]
+    max(engines, key=lambda child: child.create_time()).kill()

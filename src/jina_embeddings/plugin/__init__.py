@@ -7,9 +7,13 @@ _MODEL = "jina_embeddings.plugin.model:JinaEmbeddingsV4ForVllm"
 
 
 def register() -> None:
-    """Tells vLLM which class runs the architecture that the checkpoint's config.json names."""
+    """Tells vLLM which classes run and describe the architecture that the checkpoint's config.json names."""
     from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
+    from .config import EmbeddingConfig
+
+    MODELS_CONFIG_MAP[ARCHITECTURE] = EmbeddingConfig
     if ARCHITECTURE not in ModelRegistry.models or not _is_ours(ModelRegistry.models[ARCHITECTURE]):
         ModelRegistry.register_model(ARCHITECTURE, _MODEL)
 

@@ -95,7 +95,7 @@ class EmbeddingPooler(Pooler):
         self, hidden: torch.Tensor, counts: list[int], requests: list[_Request], metadata: PoolingMetadata
     ) -> list[torch.Tensor | None]:
         """Prompts that are computed in several steps: hidden states are kept until the last one."""
-        finished = metadata.get_pooling_cursor().get_finished_mask()
+        finished = metadata.get_pooling_cursor().is_finished().tolist()
         seen = metadata.get_pooling_cursor().seq_lens_cpu.tolist()
         outputs: list[torch.Tensor | None] = [None] * len(requests)
         whole: dict[int, torch.Tensor] = {}

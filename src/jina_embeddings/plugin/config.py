@@ -1,0 +1,20 @@
+"""What vLLM should know of the checkpoint's config.json under names of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vllm.model_executor.models.config import VerifyAndUpdateConfig
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig
+
+
+class EmbeddingConfig(VerifyAndUpdateConfig):
+    """Lets requests of a plain `vllm serve` choose `dimensions` among the matryoshka ones."""
+
+    @classmethod
+    def verify_and_update_model_config(cls, model_config: ModelConfig) -> None:
+        config = model_config.hf_config
+        if getattr(config, "matryoshka_dimensions", None) is None:
+            config.matryoshka_dimensions = list(getattr(config, "matryoshka_dims", None) or [])
