@@ -27,6 +27,7 @@ from ..processor import read_image_config
 from ..types import Prepared, Task
 from .vllm_errors import explain_start
 from .vllm_inputs import InputMaker
+from .vllm_memory import require_gpu_memory
 
 if TYPE_CHECKING:
     from ..types import FloatArray
@@ -71,6 +72,8 @@ class VllmEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         arguments = engine_arguments(checkpoint, options, self.max_length)
+        if not _on_cpu():
+            require_gpu_memory(checkpoint, options, self.max_length)
         if arguments.get("enable_lora"):
             assert checkpoint.adapters is not None
             for number, task in enumerate(checkpoint.adapters.tasks, start=1):

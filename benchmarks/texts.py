@@ -1,0 +1,34 @@
+"""Real texts that every machine has: the documentation strings of Python's standard library."""
+
+from __future__ import annotations
+
+import ast
+import random
+import sysconfig
+from pathlib import Path
+
+
+def docstrings(count: int, *, seed: int = 0, least: int = 20, most: int = 4000) -> list[str]:
+    """`count` different docstrings of `least` to `most` characters, in an order that only the seed decides.
+
+    Raises:
+        ValueError: the standard library doesn't have as many.
+    """
+    found: set[str] = set()
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py")):
+        if "site-packages" in path.parts or "test" in path.parts:
+            continue
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                text = ast.get_docstring(node) or ""
+                if least <= len(text) <= most:
+                    found.add(text)
+    if len(found) < count:
+        raise ValueError(f"only {len(found)} docstrings of {least} to {most} characters, {count} asked for")
+    texts = sorted(found)
+    random.Random(seed).shuffle(texts)
+    return texts[:count]
