@@ -17,6 +17,8 @@ from .prompts import suggest
 logger = logging.getLogger(__name__)
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+Path = Literal["auto", "packed", "scheduled"]
+PATHS = ("auto", "packed", "scheduled")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -42,6 +44,9 @@ class Options:
     enforce_eager: no torch.compile and no CUDA graphs: starts sooner, runs slower.
     cache_dtype: of the KV cache, such as `fp8`.
     quantization: of the weights at load time, such as `fp8`.
+    path: `scheduled` is vLLM's continuous batching, `packed` goes around it for bulk work; `auto` chooses by
+        the size of the call.
+    multivector_dtype: how packed multi-vectors travel from the worker; they are float32 in the end.
     trust_remote_code, swap_space: accepted; a warning says why they mean nothing here.
     """
 
@@ -63,6 +68,8 @@ class Options:
     enforce_eager: bool = False
     cache_dtype: str = "auto"
     quantization: str | None = None
+    path: Path = "auto"
+    multivector_dtype: Literal["float16", "float32"] = "float16"
     swap_space: float | None = None
 
 
@@ -77,6 +84,8 @@ ONLY_VLLM = frozenset(
         "enforce_eager",
         "cache_dtype",
         "quantization",
+        "path",
+        "multivector_dtype",
     }
 )
 _OBSOLETE = {
@@ -109,6 +118,10 @@ def make_options(given: dict[str, Any], engine: str) -> Options:
 def _check(options: Options) -> None:
     if options.dtype not in DTYPES:
         raise OptionError(f"unknown dtype {options.dtype!r}{suggest(options.dtype, DTYPES)}")
+    if options.path not in PATHS:
+        raise OptionError(f"unknown path {options.path!r}{suggest(options.path, PATHS)}")
+    if options.multivector_dtype not in ("float16", "float32"):
+        raise OptionError(f"multivector_dtype is 'float16' or 'float32', not {options.multivector_dtype!r}")
     share = options.gpu_memory_utilization
     if share is not None and not 0 < share <= 1:
         raise OptionError(

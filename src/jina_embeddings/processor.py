@@ -207,11 +207,18 @@ def positions(prepared: Prepared, merge_size: int) -> NDArray[np.int64]:
     image, num_tokens = prepared.image, prepared.num_tokens
     if image is None:
         return np.broadcast_to(np.arange(num_tokens), (3, num_tokens))
-    before = np.broadcast_to(np.arange(image.offset), (3, image.offset))
-    frames, height, width = image.grid[0], image.grid[1] // merge_size, image.grid[2] // merge_size
-    inside = np.indices((frames, height, width)).reshape(3, -1) + image.offset
-    rest = num_tokens - image.offset - image.num_tokens
-    after = np.broadcast_to(np.arange(rest), (3, rest)) + image.offset + max(height, width)
+    return image_positions(num_tokens, image.offset, image.num_tokens, image.grid, merge_size)
+
+
+def image_positions(
+    num_tokens: int, offset: int, num_image_tokens: int, grid: tuple[int, int, int], merge_size: int
+) -> NDArray[np.int64]:
+    """`positions` of a prompt whose image-pad tokens begin at `offset`."""
+    before = np.broadcast_to(np.arange(offset), (3, offset))
+    frames, height, width = grid[0], grid[1] // merge_size, grid[2] // merge_size
+    inside = np.indices((frames, height, width)).reshape(3, -1) + offset
+    rest = num_tokens - offset - num_image_tokens
+    after = np.broadcast_to(np.arange(rest), (3, rest)) + offset + max(height, width)
     return np.concatenate([before, inside, after], axis=1)
 
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +28,7 @@ from ..types import Prepared, Task
 from .vllm_errors import explain_start
 from .vllm_inputs import InputMaker
 from .vllm_memory import require_gpu_memory
+from .vllm_packed import WORKER_EXTENSION, PackedPath
 
 if TYPE_CHECKING:
     from ..types import FloatArray
@@ -38,6 +39,8 @@ T = TypeVar("T")
 
 # Requests handed to vLLM and not yet answered, at most: enough to fill its batches many times over.
 _MAX_IN_FLIGHT = 2048
+# Calls with fewer inputs are answered sooner by the scheduler, which shares its steps with other calls.
+_PACK_FROM = 8
 # The ranks that vLLM's kernels are made for.
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -62,7 +65,21 @@ class VllmEngine:
         except Exception as error:
             self._stop_loop()
             raise explain_start(error, checkpoint, options) from error
-        self._inputs = InputMaker(read_image_config(checkpoint))
+        image_config = read_image_config(checkpoint)
+        self._inputs = InputMaker(image_config)
+        self.path = options.path
+        self._packed: Any = PackedPath(
+            self._llm.collective_rpc,
+            {
+                task: (adapter.lora_name, adapter.lora_int_id, adapter.lora_path)
+                for task, adapter in self._adapters.items()
+            },
+            image_config,
+            max_tokens=self._llm.vllm_config.scheduler_config.max_num_batched_tokens,
+            hidden_size=checkpoint.config.hidden_size,
+            multivector_dim=checkpoint.config.multivector_dim,
+            half=options.multivector_dtype == "float16",
+        )
         # vLLM's processes must not outlive a program that forgets to close.
         atexit.register(self.close)
 
@@ -102,7 +119,8 @@ class VllmEngine:
             self._loop.call_soon_threadsafe(task.cancel)
         atexit.unregister(self.close)
         self._llm.shutdown()
-        self._llm = None
+        # vLLM's destructor must not run as late as the interpreter's end.
+        self._llm = self._packed = None
         self._stop_loop()
 
     def _stop_loop(self) -> None:
@@ -118,6 +136,19 @@ class VllmEngine:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+        """Packed or scheduled; inputs too long for a pack always go the scheduled way."""
+        if self.path == "scheduled" or (self.path == "auto" and len(batch) < _PACK_FROM):
+            return await self._run_scheduled(batch)
+        short = [i for i, prepared in enumerate(batch) if prepared.num_tokens <= self._packed.max_tokens]
+        long = [i for i, prepared in enumerate(batch) if prepared.num_tokens > self._packed.max_tokens]
+        results: list[Any] = [None] * len(batch)
+        for indices, path in ((short, self._packed.run), (long, self._run_scheduled)):
+            if indices:
+                for index, result in zip(indices, await self._guard(path([batch[i] for i in indices])), strict=True):
+                    results[index] = result
+        return results
+
+    async def _run_scheduled(self, batch: Sequence[Prepared]) -> list[FloatArray]:
         results: list[Any] = [None] * len(batch)
         upcoming = iter(enumerate(batch))
 
@@ -137,24 +168,31 @@ class VllmEngine:
         return results
 
     async def _request(self, prepared: Prepared) -> FloatArray:
+        prompt, params = self._inputs.make(prepared)
+        output = await self._guard(self._encode(prompt, params, prepared))
+        vectors: FloatArray = output.outputs.data.numpy()
+        return vectors[None] if vectors.ndim == 1 else vectors
+
+    async def _encode(self, prompt: Any, params: Any, prepared: Prepared) -> Any:
+        adapter = self._adapters.get(prepared.task)
+        async for output in self._llm.encode(prompt, params, f"jina-{next(self._counter)}", lora_request=adapter):
+            if output.finished:
+                return output
+        raise EngineError("vLLM ended a request without an answer")
+
+    @staticmethod
+    async def _guard(work: Awaitable[T]) -> T:
+        """Awaits vLLM and turns its errors into ours."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
-        prompt, params = self._inputs.make(prepared)
         try:
-            async for output in self._llm.encode(
-                prompt, params, f"jina-{next(self._counter)}", lora_request=self._adapters.get(prepared.task)
-            ):
-                if output.finished:
-                    data = output.outputs.data
-                    vectors: FloatArray = data.numpy()
-                    return vectors[None] if vectors.ndim == 1 else vectors
+            return await work
         except VllmDeadError as error:
             raise EngineDeadError(
                 "vLLM's engine process has ended; its log says why. Make a new JinaEmbeddings"
             ) from error
         except ValueError as error:
-            raise EngineError(f"vLLM refused an input of {prepared.num_tokens} tokens: {error}") from error
-        raise EngineError("vLLM ended a request without an answer")
+            raise EngineError(f"vLLM refused an input: {error}") from error
 
 
 def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: int) -> dict[str, Any]:
@@ -176,6 +214,7 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         "limit_mm_per_prompt": {"image": 1, "video": 0},
         # Patches are made by our processor, and equal inputs are sent once: nothing is left to cache.
         "mm_processor_cache_gb": 0,
+        "worker_extension_cls": WORKER_EXTENSION,
         "disable_log_stats": True,
         "enforce_eager": options.enforce_eager,
         "tensor_parallel_size": options.tensor_parallel_size,

@@ -58,8 +58,8 @@ def check_memory(needed: Demand, total: int, free: int, utilization: float | Non
     if needed.total > taken:
         raise OutOfMemoryError(
             f"the model needs {needed.total / GIB:.1f} GiB ({needed.weights / GIB:.1f} for weights, "
-            f"{needed.kv_cache / GIB:.1f} to read {max_model_len} tokens), and gpu_memory_utilization={share:.2f} gives "
-            f"it {taken / GIB:.1f} of {total / GIB:.1f}: raise gpu_memory_utilization, lower max_model_len, "
+            f"{needed.kv_cache / GIB:.1f} to read {max_model_len} tokens), and gpu_memory_utilization={share:.2f} "
+            f"gives it {taken / GIB:.1f} of {total / GIB:.1f}: raise gpu_memory_utilization, lower max_model_len, "
             f"or use quantization='fp8' or tensor_parallel_size"
         )
 

@@ -1,0 +1,98 @@
+"""Bulk work around vLLM's scheduler: packs go straight to its workers, one call a pack."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..images import ImageConfig
+from ..packs import make_pack, plan_packs, split_vectors
+from ..types import Prepared, Task
+
+if TYPE_CHECKING:
+    from ..types import FloatArray
+
+logger = logging.getLogger(__name__)
+
+WORKER_EXTENSION = "jina_embeddings.plugin.packed.PackedWorker"
+
+Rpc = Callable[..., Awaitable[Any]]
+
+
+class PackedPath:
+    """Sends packs to the workers of one engine and puts the vectors in order.
+
+    rpc: `collective_rpc` of vLLM's engine.
+    adapters: name, number and folder of each task's LoRA; empty where the weights have one merged.
+    max_tokens: of a pack; at most the engine's `max_num_batched_tokens`, which its buffers are made for.
+    half: multi-vectors travel as float16.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        adapters: dict[Task, tuple[str, int, str]],
+        image_config: ImageConfig,
+        *,
+        max_tokens: int,
+        hidden_size: int,
+        multivector_dim: int | None,
+        half: bool,
+    ):
+        self.max_tokens = max_tokens
+        self._rpc = rpc
+        self._adapters = adapters
+        self._image_config = image_config
+        self._hidden_size = hidden_size
+        self._multivector_dim = multivector_dim or 0
+        self._half = half
+        self._tickets = itertools.count()
+
+    async def run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+        """Results in the order of the batch. No input may have more than `max_tokens` tokens.
+
+        While the worker runs one pack, the next is made and sent: the call that starts a pack returns the
+        vectors of the one before.
+        """
+        results: list[Any] = [None] * len(batch)
+        running: tuple[int, list[int]] | None = None
+        try:
+            for indices in plan_packs(batch, self.max_tokens):
+                inputs = [batch[index] for index in indices]
+                pack = make_pack(inputs, self._image_config, half=self._half and inputs[0].multivector)
+                ticket = next(self._tickets)
+                data = await self._call(ticket, pack.to_wire(), self._adapters.get(inputs[0].task), running)
+                earlier, running = running, (ticket, indices)
+                self._place(results, batch, earlier, data)
+            earlier, running = running, None
+            data = await self._call(None, None, None, earlier)
+            self._place(results, batch, earlier, data)
+        finally:
+            if running is not None:
+                await self._rpc("jina_forget_pack", args=(running[0],))
+        return results
+
+    async def _call(
+        self,
+        ticket: int | None,
+        pack: list[Any] | None,
+        adapter: tuple[str, int, str] | None,
+        earlier: tuple[int, list[int]] | None,
+    ) -> bytes | None:
+        fetch = None if earlier is None else earlier[0]
+        answers: list[bytes | None] = await self._rpc("jina_run_pack", args=(ticket, pack, adapter, fetch))
+        return next((answer for answer in answers if answer is not None), None)
+
+    def _place(
+        self, results: list[Any], batch: Sequence[Prepared], earlier: tuple[int, list[int]] | None, data: bytes | None
+    ) -> None:
+        if earlier is None or data is None:
+            return
+        inputs = [batch[index] for index in earlier[1]]
+        multivector = inputs[0].multivector
+        width = self._multivector_dim if multivector else self._hidden_size
+        vectors = split_vectors(data, inputs, width, half=self._half and multivector)
+        for index, vector in zip(earlier[1], vectors, strict=True):
+            results[index] = vector

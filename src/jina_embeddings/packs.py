@@ -1,0 +1,146 @@
+"""Packs: prompts end to end, planned here, sent as bytes, run by the vLLM worker."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .images import ImageConfig
+from .types import Prepared
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class PackedImage:
+    """One image of a pack.
+
+    start: index in the pack of its first image-pad token.
+    pixels: uint8 (height, width, 3), resized.
+    """
+
+    start: int
+    num_tokens: int
+    grid: tuple[int, int, int]
+    digest: str
+    pixels: NDArray[np.uint8]
+    config: ImageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Prompts of one task and one kind of result, longest first.
+
+    token_ids: int32 (num_tokens,); lengths: int32 (num_prompts,).
+    spans: int32 (num_spans, 2), start and stop in the pack; empty for multi-vectors.
+    half: vectors travel as float16.
+    """
+
+    token_ids: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    spans: NDArray[np.int32]
+    task: str
+    multivector: bool
+    pooling: str
+    half: bool
+    images: tuple[PackedImage, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+    def to_wire(self) -> list[Any]:
+        """Plain values and bytes, since vLLM's calls between processes carry no arrays."""
+        images = [
+            [image.start, image.num_tokens, list(image.grid), image.digest, image.pixels.tobytes()]
+            for image in self.images
+        ]
+        config = list(astuple(self.images[0].config)) if self.images else None
+        arrays = [self.token_ids.tobytes(), self.lengths.tobytes(), self.spans.tobytes()]
+        return [*arrays, self.task, self.multivector, self.pooling, self.half, images, config]
+
+    @classmethod
+    def from_wire(cls, wire: Sequence[Any]) -> Pack:
+        ids, lengths, spans, task, multivector, pooling, half, image_fields, config_fields = wire
+        images: tuple[PackedImage, ...] = ()
+        if image_fields:
+            fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in config_fields]
+            config = ImageConfig(*fields)
+            images = tuple(_image_from_wire(fields, config) for fields in image_fields)
+        return cls(
+            # Copied: torch wants memory that it may write to.
+            token_ids=np.frombuffer(ids, dtype=np.int32).copy(),
+            lengths=np.frombuffer(lengths, dtype=np.int32),
+            spans=np.frombuffer(spans, dtype=np.int32).reshape(-1, 2),
+            task=task,
+            multivector=multivector,
+            pooling=pooling,
+            half=half,
+            images=images,
+        )
+
+
+def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
+    start, num_tokens, grid, digest, pixels = fields
+    shape = (grid[1] * config.patch_size, grid[2] * config.patch_size, 3)
+    return PackedImage(
+        start, num_tokens, tuple(grid), digest, np.frombuffer(pixels, dtype=np.uint8).reshape(shape), config
+    )
+
+
+def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
+    """Indices of `inputs` in packs of one task and one kind of result, longest first.
+
+    A pack has at most `max_tokens` tokens; no input may have more.
+    """
+    groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
+    for index, prepared in enumerate(inputs):
+        groups[prepared.task, prepared.multivector, prepared.pooling].append(index)
+    for indices in groups.values():
+        indices.sort(key=lambda index: inputs[index].num_tokens, reverse=True)
+        pack: list[int] = []
+        num_tokens = 0
+        for index in indices:
+            if pack and num_tokens + inputs[index].num_tokens > max_tokens:
+                yield pack
+                pack, num_tokens = [], 0
+            pack.append(index)
+            num_tokens += inputs[index].num_tokens
+        yield pack
+
+
+def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool) -> Pack:
+    """One pack of these inputs, in their order."""
+    first = inputs[0]
+    lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
+    starts = np.cumsum(lengths) - lengths
+    counts = [0 if first.multivector else len(prepared.spans) for prepared in inputs]
+    spans = np.array([span for prepared in inputs for span in prepared.spans], dtype=np.int32).reshape(-1, 2)
+    shifted = (spans + np.repeat(starts, counts)[:, None]).astype(np.int32) if not first.multivector else spans[:0]
+    images = tuple(
+        PackedImage(int(start) + image.offset, image.num_tokens, image.grid, image.digest, image.pixels, image_config)
+        for start, image in zip(starts, (prepared.image for prepared in inputs), strict=True)
+        if image is not None
+    )
+    return Pack(
+        token_ids=np.concatenate([prepared.token_ids for prepared in inputs]),
+        lengths=lengths,
+        spans=shifted,
+        task=first.task,
+        multivector=first.multivector,
+        pooling=first.pooling,
+        half=half,
+        images=images,
+    )
+
+
+def split_vectors(data: bytes, inputs: Sequence[Prepared], width: int, *, half: bool) -> list[NDArray[np.float32]]:
+    """The float32 vectors of each input from what the worker sent."""
+    flat = np.frombuffer(data, dtype=np.float16 if half else np.float32).reshape(-1, width)
+    rows = [prepared.num_tokens if prepared.multivector else len(prepared.spans) for prepared in inputs]
+    return np.split(flat.astype(np.float32), np.cumsum(rows)[:-1])

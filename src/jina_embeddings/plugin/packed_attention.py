@@ -1,0 +1,125 @@
+"""Attention over a pack: many prompts end to end in one row of tokens, each causal within itself, no KV cache.
+
+vLLM's layers stay as they are. Each attention layer's `impl` gets a subclass of its own class, whose `forward`
+recognises our metadata in the forward context and otherwise is its parent's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class PackMetadata:
+    """Where the prompts of a pack lie.
+
+    cu_seqlens: int32 (num_prompts + 1,) on the device, their boundaries.
+    max_seqlen: tokens of the longest.
+    runs: neighbours of equal length, as (first token, number of prompts, tokens of each).
+    """
+
+    cu_seqlens: torch.Tensor
+    max_seqlen: int
+    runs: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of_lengths(cls, lengths: NDArray[np.int32], device: torch.device) -> PackMetadata:
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        changes = np.flatnonzero(np.diff(lengths)) + 1
+        firsts, lasts = np.concatenate([[0], changes]), np.concatenate([changes, [len(lengths)]])
+        runs = tuple(
+            (int(bounds[first]), int(last - first), int(lengths[first]))
+            for first, last in zip(firsts, lasts, strict=True)
+        )
+        return cls(torch.from_numpy(bounds).to(device, non_blocking=True), int(lengths.max()), runs)
+
+
+def install(layers: dict[str, Any]) -> list[str]:
+    """Prepares the attention layers among vLLM's layers by name; returns their names. May run twice.
+
+    Raises:
+        RuntimeError: there are none: vLLM keeps them elsewhere now, and packed prefill can't work.
+    """
+    names = [name for name, layer in layers.items() if hasattr(layer, "impl") and hasattr(layer, "kv_cache")]
+    if not names:
+        raise RuntimeError("no attention layers in vLLM's forward context: packed prefill doesn't fit this vLLM")
+    for name in names:
+        impl = layers[name].impl
+        if not hasattr(impl, "runs_packs"):
+            impl.__class__ = _with_packs(type(impl))  # type: ignore[arg-type]
+    return names
+
+
+@cache
+def _with_packs(parent: Any) -> Any:
+    """A subclass of vLLM's implementation; one base only, or Python refuses to assign it to `__class__`."""
+
+    class WithPacks(parent):  # type: ignore[misc,valid-type]
+        runs_packs = True
+
+        def forward(
+            self,
+            layer: Any,
+            query: torch.Tensor,
+            key: torch.Tensor,
+            value: torch.Tensor,
+            kv_cache: torch.Tensor,
+            attn_metadata: Any,
+            output: torch.Tensor,
+            *args: Any,
+            **kwargs: Any,
+        ) -> torch.Tensor:
+            if not isinstance(attn_metadata, PackMetadata):
+                result: torch.Tensor = super().forward(
+                    layer, query, key, value, kv_cache, attn_metadata, output, *args, **kwargs
+                )
+                return result
+            if query.is_cuda:
+                return _on_cuda(self, query, key, value, attn_metadata, output)
+            return _on_cpu(self.scale, query, key, value, attn_metadata, output)
+
+    WithPacks.__name__ = f"{parent.__name__}WithPacks"
+    return WithPacks
+
+
+def _on_cuda(
+    impl: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
+) -> torch.Tensor:
+    from vllm.v1.attention.backends.fa_utils import flash_attn_varlen_func
+
+    flash_attn_varlen_func(
+        q=query,
+        k=key,
+        v=value,
+        out=output,
+        cu_seqlens_q=pack.cu_seqlens,
+        cu_seqlens_k=pack.cu_seqlens,
+        max_seqlen_q=pack.max_seqlen,
+        max_seqlen_k=pack.max_seqlen,
+        softmax_scale=impl.scale,
+        causal=True,
+        fa_version=impl.vllm_flash_attn_version,
+    )
+    return output
+
+
+def _on_cpu(
+    scale: float, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
+) -> torch.Tensor:
+    """Prompts of equal length lie side by side in a sorted pack, so each run of them is one batched call."""
+    for first, count, length in pack.runs:
+        rows = slice(first, first + count * length)
+        q, k, v = (tensor[rows].unflatten(0, (count, length)).transpose(1, 2) for tensor in (query, key, value))
+        attended = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=True
+        )
+        output[rows] = attended.transpose(1, 2).flatten(0, 1)
+    return output
