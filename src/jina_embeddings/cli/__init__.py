@@ -1,0 +1,44 @@
+"""The command line, `jina-embeddings`. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .doctor import doctor
+from .embed import embed
+
+app = typer.Typer(
+    name="jina-embeddings",
+    help="Jina Embeddings v4: texts and images to vectors.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Its tracebacks print every local variable, and with that whole documents.
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"jina-embeddings {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top_level(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(embed)
+app.command()(doctor)
+
+
+def main() -> None:
+    """The console script."""
+    app()

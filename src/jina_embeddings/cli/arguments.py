@@ -1,0 +1,65 @@
+"""What the commands check by themselves: `--engine`, and `--option NAME=VALUE` for any field of `Options`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, get_args, get_type_hints
+
+from ..errors import OptionError
+from ..options import Options
+from ..prompts import suggest
+
+ENGINES = ("auto", "vllm", "transformers", "fake")
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def check_engine(name: str) -> None:
+    """Raises OptionError for an engine that doesn't exist."""
+    if name not in ENGINES:
+        raise OptionError(f"unknown engine {name!r}{suggest(name, ENGINES)}")
+
+
+def engine_options(assignments: Sequence[str], **given: Any) -> dict[str, Any]:
+    """Options from `NAME=VALUE` strings, and from flags of their own; None is a flag that was left out.
+
+    Raises:
+        OptionError: no such option, a value of another type, or one option given twice.
+    """
+    options = {name: value for name, value in given.items() if value is not None}
+    names = [option.name for option in dataclasses.fields(Options)]
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise OptionError(f"--option {assignment!r} has no value: write NAME=VALUE")
+        if name not in names:
+            raise OptionError(f"unknown option {name!r}{suggest(name, names)}")
+        if name in options:
+            raise OptionError(f"{name} is given twice")
+        options[name] = _value(name, text)
+    return options
+
+
+def _value(name: str, text: str) -> Any:
+    hint = get_type_hints(Options)[name]
+    types = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+    try:
+        if bool in types:
+            return _truth(text)
+        if int in types:
+            return int(text)
+        if float in types:
+            return float(text)
+    except ValueError:
+        raise OptionError(f"{name} takes {_names(types)}, not {text!r}") from None
+    return text
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in (*_TRUE, *_FALSE):
+        return text.lower() in _TRUE
+    raise ValueError
+
+
+def _names(types: list[Any]) -> str:
+    return "true or false" if bool in types else "a whole number" if int in types else "a number"

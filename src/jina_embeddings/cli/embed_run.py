@@ -1,0 +1,183 @@
+"""One run of `jina-embeddings embed`: what was asked for, checked before the model loads, and done."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..checkpoint.resolve import resolve
+from ..embedder import JinaEmbeddings
+from ..errors import DimensionError, EmptyInputError, OptionError
+from ..pipeline import Embedded, Failure, Item, LeftOut, Reader, Row, embed_rows
+from ..pipeline.writers import check_output, open_writer, output_files
+from ..prompts import resolve_task
+from ..quantization import check_embedding_type
+from .arguments import check_engine
+from .console import say, to_terminal
+from .interrupt import stops_on_signals
+from .noise import Noise
+from .progress import Progress
+
+DEFAULT_PROMPT = "passage"
+_CHUNK_SIZES = {"vllm": 256}
+_CHUNK_SIZE = 64
+"""Rows given to the model together: many for vLLM, which has its own batches; few where each batch takes long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The arguments of the command, under their names there; `options` are those of `JinaEmbeddings`."""
+
+    model: str
+    engine: str
+    revision: str | None
+    local_files_only: bool
+    options: dict[str, Any]
+    output: Path
+    task: str | None
+    prompt_name: str | None
+    text_field: str
+    image_field: str
+    on_error: str
+    batch_size: int | None
+    max_length: int | None
+    truncate_dim: int | None
+    multivector: bool
+    embedding_type: str
+    debug: bool = False
+
+    def check(self) -> None:
+        """Raises for what could never work, before minutes are spent on loading a model."""
+        check_output(self.output, multivector=self.multivector, embedding_type=self.embedding_type)
+        check_engine(self.engine)
+        check_embedding_type(self.embedding_type)
+        if self.on_error not in ("skip", "raise"):
+            raise OptionError(f"--on-error is skip or raise, not {self.on_error!r}")
+        if self.multivector and self.truncate_dim is not None:
+            raise DimensionError("multi-vectors can't be truncated: leave --truncate-dim out")
+        resolve_task(self.task or "retrieval", self._prompt)
+
+    def embed(self, paths: Sequence[str]) -> int:
+        """Embeds and writes all rows; the number of inputs that failed."""
+        reader = Reader(
+            self.text_field, self.image_field, frozenset(os.path.abspath(path) for path in output_files(self.output))
+        )
+        with _Tally(strict=self.on_error == "raise") as tally:
+            items = self._from_first_row(reader.read(paths), tally)
+            with Noise(wanted=self.debug) as noise, self._load(noise) as model, stops_on_signals(model.close):
+                start = time.perf_counter()
+                self._write(model, items, Progress(reader.counts(paths)), tally)
+                took = time.perf_counter() - start
+        say(tally.summary(took, self.output))
+        return len(tally.failures)
+
+    @property
+    def _prompt(self) -> str | None:
+        # retrieval.query and the like say it already.
+        return self.prompt_name or (None if self.task and "." in self.task else DEFAULT_PROMPT)
+
+    def _load(self, noise: Noise) -> JinaEmbeddings:
+        source: dict[str, Any] = {"revision": self.revision, "local_files_only": self.local_files_only}
+        if to_terminal():
+            say(f"loading {self.model}")
+        if self.engine != "fake":
+            # A download has a progress bar of its own, and takes long enough to need it.
+            resolve(self.model, **source)
+        with noise.kept_away():
+            return JinaEmbeddings(self.model, engine=self.engine, task=self.task, **source, **self.options)
+
+    def _from_first_row(self, items: Iterator[Item], tally: _Tally) -> Iterator[Item]:
+        for item in items:
+            if isinstance(item, Row):
+                return chain([item], items)
+            tally.add(item)
+        raise EmptyInputError("there is nothing to embed in what was given")
+
+    def _write(self, model: JinaEmbeddings, items: Iterator[Item], progress: Progress, tally: _Tally) -> None:
+        results = embed_rows(
+            model,
+            items,
+            chunk_size=max(_CHUNK_SIZES.get(model.engine, _CHUNK_SIZE), self.batch_size or 1),
+            task=self.task,
+            prompt_name=self._prompt,
+            batch_size=self.batch_size,
+            max_length=self.max_length,
+            truncate_dim=self.truncate_dim,
+            return_multivector=self.multivector,
+            embedding_type=self.embedding_type,
+        )
+        with open_writer(self.output, self._metadata(model)) as writer, progress:
+            for result in results:
+                progress.advance()
+                tally.add(result)
+                if isinstance(result, Embedded):
+                    writer.write(result.row.id, result.row.kind, result.embedding)
+            if not tally.num_rows:
+                raise EmptyInputError("none of the inputs could be embedded")
+
+    def _metadata(self, model: JinaEmbeddings) -> dict[str, Any]:
+        task, prompt_name = resolve_task(self.task or model.task, self._prompt)
+        info = model.info
+        metadata = {
+            "model": info.name,
+            "revision": info.revision,
+            "task": task,
+            "prompt_name": prompt_name,
+            "engine": model.engine,
+            "dimension": info.multivector_dim if self.multivector else self.truncate_dim or info.hidden_size,
+            "embedding_type": self.embedding_type,
+            "multivector": self.multivector,
+            "max_length": self.max_length,
+            "options": self.options or None,
+            "version": __version__,
+        }
+        return {name: value for name, value in metadata.items() if value is not None}
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts what came of the inputs; on leaving, lists those that failed. strict: raises at the first of them."""
+
+    strict: bool
+    num_rows: int = 0
+    num_left_out: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> _Tally:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.failures:
+            say(f"{_counted(len(self.failures), 'input')} failed:")
+            for failure in self.failures:
+                say(f"  {failure}")
+
+    def add(self, item: Item | Embedded) -> None:
+        if isinstance(item, Embedded):
+            self.num_rows += 1
+        elif isinstance(item, LeftOut):
+            self.num_left_out += 1
+        elif isinstance(item, Failure):
+            message = str(item.error)
+            # An image's error starts with its path already.
+            message = message if message.startswith(repr(item.id)) else f"{item.id}: {message}"
+            if self.strict:
+                raise type(item.error)(message) from item.error
+            self.failures.append(message)
+
+    def summary(self, took_s: float, output: Path) -> str:
+        rate = self.num_rows / max(took_s, 1e-9)
+        done = f"{_counted(self.num_rows, 'row')} in {took_s:.1f} s ({rate:,.1f} rows/s) in {output}"
+        if self.num_left_out:
+            done += f"; left out {_counted(self.num_left_out, 'empty or binary file')}"
+        return done
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

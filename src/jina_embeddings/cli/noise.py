@@ -1,0 +1,81 @@
+"""What an engine, its libraries and its processes print goes to a file, which is named only if the engine failed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from .. import logs
+from ..errors import EngineError
+from .console import say
+
+
+class Noise:
+    """The file, for as long as the engine lives. With `wanted` there is none, and all is shown."""
+
+    def __init__(self, wanted: bool):
+        self._path: Path | None = None
+        if not wanted and not os.environ.get(logs.VARIABLE):
+            handle, name = tempfile.mkstemp(prefix="jina-embeddings-", suffix=".log")
+            os.close(handle)
+            self._path = Path(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._path is None:
+            return
+        if isinstance(error, EngineError) and self._path.stat().st_size:
+            say(f"what the engine printed is in {self._path}")
+        else:
+            self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def kept_away(self) -> Iterator[None]:
+        """While it starts: the processes that it starts keep the file as their output, this one does not.
+
+        By file descriptor, since compiled code and other processes know nothing of sys.stderr. The package's
+        own warnings are shown.
+        """
+        if self._path is None:
+            yield
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = {number: os.dup(number) for number in (1, 2)}
+        with self._path.open("ab") as file, open(os.dup(2), "w") as stderr, _warnings_on(stderr):
+            for number in kept:
+                os.dup2(file.fileno(), number)
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                for number, copy in kept.items():
+                    os.dup2(copy, number)
+                    os.close(copy)
+
+
+@contextmanager
+def _warnings_on(stream: IO[str]) -> Iterator[None]:
+    logger = logging.getLogger("jina_embeddings")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate

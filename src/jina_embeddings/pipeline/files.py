@@ -1,0 +1,102 @@
+"""Which files a list of paths stands for, and what each of them holds."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from ..errors import InputError
+
+Kind = Literal["text", "image", "pdf", "jsonl", "csv"]
+
+STDIN = "-"
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpeg", ".jpg"}
+    | {".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+_SUFFIXES: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".pdf": "pdf"}
+_HEAD_BYTES = 8192
+
+
+class NothingInsideError(InputError):
+    """A file without anything that could be embedded; in a folder it is passed over."""
+
+
+def find_files(paths: Iterable[str], leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, bool]]:
+    """(path, whether it was named itself) for each path, with the files below it in the place of a folder.
+
+    A folder's entries come in the order of their names; hidden ones and the absolute paths in `leave_out`
+    do not. A folder that links lead to twice is entered once. One that can't be listed is given itself.
+    """
+    for path in paths:
+        seen: set[tuple[int, int]] = set()
+        pending = [path]
+        while pending:
+            current = pending.pop()
+            named = current == path
+            if (named and current == STDIN) or not os.path.isdir(current):
+                yield current, named
+                continue
+            status = os.stat(current)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            try:
+                names = sorted(os.listdir(current), reverse=True)
+            except OSError:
+                yield current, True
+                continue
+            inside = [os.path.join(current, name) for name in names if not name.startswith(".")]
+            pending += [name for name in inside if os.path.abspath(name) not in leave_out]
+
+
+def kind_of(path: str) -> Kind:
+    """By suffix where that says enough, else by the first bytes.
+
+    Raises:
+        NothingInsideError: nothing that can be embedded, or no file (a socket, a pipe).
+        OSError: it isn't there, or can't be read.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise InputError("the folder can't be listed: change its permissions")
+    if not stat.S_ISREG(mode):
+        raise NothingInsideError(f"not a regular file: for a pipe, give {STDIN} and write to standard input")
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"%PDF-"):
+        return "pdf"
+    if not _is_text(head) and _is_image(path):
+        return "image"
+    if b"\0" in head:
+        raise NothingInsideError("binary, and neither an image nor a PDF: give the text that is in it")
+    return "text"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
+
+
+def _is_image(path: str) -> bool:
+    from PIL import Image
+
+    from ..image_decoding import FORMATS
+
+    Image.init()
+    try:
+        Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]).close()
+    except Exception:  # Pillow's plugins raise nearly anything for what isn't theirs
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""Files, folders and standard input become rows, each read when it is asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ImageError, InputError, JinaEmbeddingsError
+from ..images import num_pdf_pages
+from .files import STDIN, NothingInsideError, find_files, kind_of
+from .rows import Failure, Item, LeftOut, Row, printable
+
+MAX_TEXT_BYTES = 16 * 2**20
+"""Of a text file, which is held in memory whole; the model reads 32,768 tokens of it at most."""
+
+_URL = re.compile(r"(https?|file|data):", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads paths in the order given; see `find_files` for folders.
+
+    text_field, image_field: the field of a JSON line, or the column of a CSV file, that holds the input.
+    leave_out: absolute paths that are passed by in folders.
+    """
+
+    text_field: str = "text"
+    image_field: str = "image"
+    leave_out: frozenset[str] = field(default_factory=frozenset)
+
+    def read(self, paths: Iterable[str]) -> Iterator[Item]:
+        """Every row of every path; what can't be read is a `Failure` in its place, never an exception."""
+        for path, named in find_files(paths, self.leave_out):
+            name = printable(path)
+            try:
+                yield from self._file(path)
+            except NothingInsideError as error:
+                yield Failure(name, error) if named else LeftOut(name)
+            except JinaEmbeddingsError as error:
+                yield Failure(name, error)
+            except OSError as error:
+                yield Failure(name, InputError(f"can't be read: {error.strerror or error}"))
+
+    def counts(self, paths: Iterable[str]) -> Iterator[int | None]:
+        """How many rows each file has at most, in turn, without decoding them; None where only reading tells."""
+        counters: dict[str, Callable[[str], int]] = {"jsonl": _count_lines, "csv": _count_records, "pdf": num_pdf_pages}
+        for path, _ in find_files(paths, self.leave_out):
+            if path == STDIN:
+                yield None
+                continue
+            try:
+                kind = kind_of(path)
+                yield counters[kind](path) if kind in counters else 1
+            except (JinaEmbeddingsError, OSError, ValueError, csv.Error):
+                yield 0
+
+    def _file(self, path: str) -> Iterator[Row | Failure]:
+        if path == STDIN:
+            return _stdin()
+        kind = kind_of(path)
+        if kind == "jsonl":
+            return self._jsonl(path)
+        if kind == "csv":
+            return self._csv(path)
+        if kind == "pdf":
+            return _pdf(path)
+        if kind == "image":
+            return iter([Row(printable(path), "image", {"image": Path(path)})])
+        return iter([_text(path)])
+
+    def _jsonl(self, path: str) -> Iterator[Row | Failure]:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                name = printable(f"{path}:{number}")
+                if not line.strip():
+                    continue
+                try:
+                    record = json.loads(line.decode("utf-8-sig"))
+                except (ValueError, RecursionError) as error:
+                    yield Failure(name, InputError(f"not a line of JSON in UTF-8: {error}"))
+                    continue
+                if isinstance(record, dict):
+                    yield self._record(record, name, path)
+                else:
+                    yield Failure(name, InputError(f"expected a JSON object, not {type(record).__name__}"))
+
+    def _csv(self, path: str) -> Iterator[Row | Failure]:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            records, line = _csv_records(file), 1
+            try:
+                header: list[str] = next(records, [])
+                if not {self.text_field, self.image_field} & set(header):
+                    raise InputError(
+                        f"no column {self.text_field!r} or {self.image_field!r} in its first line "
+                        f"({', '.join(header)}): name one with --text-field or --image-field"
+                    )
+                line = records.line_num + 1
+                for cells in records:
+                    if cells:
+                        yield self._record(dict(zip(header, cells, strict=False)), printable(f"{path}:{line}"), path)
+                    line = records.line_num + 1
+            except (UnicodeDecodeError, csv.Error) as error:
+                wrong = InputError(f"not CSV in UTF-8, and the rest is not read: {error}")
+                yield Failure(printable(f"{path}:{line}"), wrong)
+
+    def _record(self, record: dict[str, Any], name: str, path: str) -> Row | Failure:
+        """The row of one record; an empty field counts as one that isn't there."""
+        given = record.get("id")
+        name = name if given in (None, "") else printable(str(given))
+        text, image = record.get(self.text_field), record.get(self.image_field)
+        has_text, has_image = text not in (None, ""), image not in (None, "")
+        if has_text == has_image:
+            wrong = f"has both {self.text_field!r} and" if has_text else f"has neither {self.text_field!r} nor"
+            choice = "choose the fields with --text-field and --image-field"
+            return Failure(name, InputError(f"{wrong} {self.image_field!r}: {choice}"))
+        if has_text:
+            return Row(name, "text", {"text": text})
+        if not isinstance(image, str):
+            return Failure(name, ImageError(f"{self.image_field!r} is a path or a URL, not {type(image).__name__}"))
+        return Row(name, "image", {"image": image if _URL.match(image) else Path(path).parent / image})
+
+
+def _stdin() -> Iterator[Row | Failure]:
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        name = f"stdin:{number}"
+        try:
+            text = line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            yield Failure(name, InputError(f"not UTF-8 at byte {error.start}: convert it"))
+            continue
+        if text.strip():
+            yield Row(name, "text", {"text": text})
+
+
+def _text(path: str) -> Row:
+    with open(path, "rb") as file:
+        data = file.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        raise InputError(f"over {MAX_TEXT_BYTES >> 20} MiB of text: cut it into the lines of a .jsonl")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 at byte {error.start}: convert it") from None
+    if not text.strip():
+        raise NothingInsideError("the file is empty")
+    return Row(printable(path), "text", {"text": text})
+
+
+def _pdf(path: str) -> Iterator[Row]:
+    # By number: the processor renders a page when its turn comes, so that one of them is in memory.
+    for number in range(1, num_pdf_pages(path) + 1):
+        page = f"{path}#page={number}"
+        yield Row(printable(page), "image", {"image": Path(page)})
+
+
+def _csv_records(file: Iterable[str]) -> Any:
+    # Python's own limit is 128 KiB a cell, and there is only one for the whole process.
+    csv.field_size_limit(MAX_TEXT_BYTES)
+    return csv.reader(file)
+
+
+def _count_lines(path: str) -> int:
+    with open(path, "rb") as file:
+        return sum(1 for line in file if not line.isspace())
+
+
+def _count_records(path: str) -> int:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return max(0, sum(1 for cells in _csv_records(file) if cells) - 1)

@@ -1,0 +1,42 @@
+"""What passes through a bulk run: rows, and what should have been one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One input of the model.
+
+    id: the path, `path#page=3`, `path:line` (both from 1), or the id that a record gives itself.
+    input: what `JinaEmbeddings.encode` takes, `{"text": ...}` or `{"image": ...}`.
+    """
+
+    id: str
+    kind: Literal["text", "image"]
+    input: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What should have been a row, and why it is none."""
+
+    id: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file met in a folder that has nothing to embed: empty, or binary and neither image nor PDF."""
+
+    id: str
+
+
+Item: TypeAlias = "Row | Failure | LeftOut"
+
+
+def printable(text: str) -> str:
+    """What UTF-8 can hold: a file's name may be any bytes, and a JSON string half a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode()
