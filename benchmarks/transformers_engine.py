@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from report import write_result
 from texts import docstrings
 
@@ -32,10 +33,9 @@ def main() -> None:
     arguments = parser.parse_args()
     texts = docstrings(arguments.texts)
 
-    from make_checkpoint import make_checkpoint
-
     from jina_embeddings import JinaEmbeddings
     from jina_embeddings.torch_companions import repair
+    from make_checkpoint import make_checkpoint
 
     repair()
     import torch

@@ -12,9 +12,8 @@ import pytest
 # No test may reach a hub; and transformers must find a torchvision that it can import.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from make_checkpoint import make_checkpoint
-
 from jina_embeddings.torch_companions import repair
+from make_checkpoint import make_checkpoint
 
 if TYPE_CHECKING:
     from jina_embeddings import JinaEmbeddings

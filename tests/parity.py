@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from inputs import COSINE, COSINE_ALONE, TEXTS, pictures
 from reference import Reference
 
@@ -33,6 +34,7 @@ def check_text_multivectors(model: JinaEmbeddings, reference: Reference) -> None
         expected = reference.text_multivector(text, prompt_name="passage")
         assert tokens.shape == expected.shape, name
         assert cosines(tokens, expected).min() >= COSINE, f"{reference.task} {name}"
+        np.testing.assert_allclose(np.linalg.norm(tokens, axis=1), 1, atol=1e-5)
 
 
 def check_images(model: JinaEmbeddings, reference: Reference) -> None:

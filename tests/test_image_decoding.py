@@ -339,9 +339,7 @@ def test_flipped_bytes_give_an_image_or_an_image_error() -> None:
     exif[0x0112] = 6
     num_errors = 0
     for file_format in ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "JPEG2000", "ICO"):
-        good = encoded(
-            noise, file_format, **({"exif": exif} if file_format in ("PNG", "JPEG", "WEBP") else {})
-        )
+        good = encoded(noise, file_format, **({"exif": exif} if file_format in ("PNG", "JPEG", "WEBP") else {}))
         for _ in range(40):
             data = np.frombuffer(good, np.uint8).copy()
             data[random.integers(0, min(len(data), 200), 4)] = random.integers(0, 256, 4)
@@ -352,9 +350,7 @@ def test_flipped_bytes_give_an_image_or_an_image_error() -> None:
     assert num_errors > 50
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello", bytes(5000), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
-)
+@pytest.mark.parametrize("data", [b"", b"hello", bytes(5000), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
 def test_bytes_that_are_no_image_are_refused_without_showing_them(data: bytes) -> None:
     with pytest.raises(ImageError, match=f"{len(data)} bytes.*not an image") as caught:
         load_image(data)

@@ -31,9 +31,7 @@ def noise(height: int, width: int) -> np.ndarray:
 
 
 def resized(image: Image.Image, config: ImageConfig) -> np.ndarray:
-    return resize_image(
-        image, factor=config.factor, min_pixels=config.min_pixels, max_pixels=config.max_pixels
-    )
+    return resize_image(image, factor=config.factor, min_pixels=config.min_pixels, max_pixels=config.max_pixels)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +65,7 @@ def test_sizes_are_those_of_transformers(qwen2_vl: ModuleType) -> None:
 
 
 def test_patch_layout_is_token_then_channel_frame_row_column() -> None:
-    config = ImageConfig(
-        patch_size=2, merge_size=2, temporal_patch_size=3, mean=(0.0,) * 3, std=(1 / 255,) * 3
-    )
+    config = ImageConfig(patch_size=2, merge_size=2, temporal_patch_size=3, mean=(0.0,) * 3, std=(1 / 255,) * 3)
     pixels = noise(8, 12)
     patches = patchify(pixels, config).reshape(2, 3, 2, 2, 3, 3, 2, 2)
     for index in np.ndindex(patches.shape):

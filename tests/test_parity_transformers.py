@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import parity
 import pytest
-from inputs import COSINE, TEXTS, picture
-from reference import Reference
 
+import parity
+from inputs import COSINE, TEXTS, picture
 from jina_embeddings import TASKS, JinaEmbeddings
+from reference import Reference
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
@@ -27,9 +27,7 @@ def test_text_vectors_are_those_of_the_reference(
     parity.check_texts(transformers_model, reference, prompt_name)
 
 
-def test_text_multivectors_are_those_of_the_reference(
-    transformers_model: JinaEmbeddings, reference: Reference
-) -> None:
+def test_text_multivectors_are_those_of_the_reference(transformers_model: JinaEmbeddings, reference: Reference) -> None:
     parity.check_text_multivectors(transformers_model, reference)
 
 

@@ -149,8 +149,7 @@ def test_filled_in_form_fields_are_rendered() -> None:
         b"<< /Type /Catalog /Pages 2 0 R /AcroForm << %s >> >>" % FORM,
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 72 72] /Annots [4 0 R] >>",
-        b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (a) /F 4 /Rect [0 0 72 72] /P 3 0 R"
-        b" /AP << /N 5 0 R >> >>",
+        b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (a) /F 4 /Rect [0 0 72 72] /P 3 0 R /AP << /N 5 0 R >> >>",
         b"<< /Type /XObject /Subtype /Form /BBox [0 0 72 72] /Length %d >>\nstream\n%s\nendstream"
         % (len(appearance), appearance),
     )
@@ -205,9 +204,7 @@ def test_a_missing_pdf_is_an_error(tmp_path: Path) -> None:
         load_image(f"{missing}#page=2")
 
 
-def test_without_pypdfium2_the_message_has_the_remedy(
-    three_pages: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_pypdfium2_the_message_has_the_remedy(three_pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pypdfium2", None)
     with pytest.raises(DependencyError, match=r"pip install 'jina-embeddings-vllm\[pdf\]'"):
         load_image(f"{three_pages}#page=1")

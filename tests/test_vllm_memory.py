@@ -34,7 +34,9 @@ def test_a_busy_device_without_room_for_the_model_has_to_be_freed() -> None:
 
 
 def test_a_share_too_small_for_the_model_is_refused_with_the_numbers() -> None:
-    with pytest.raises(OutOfMemoryError, match=r"needs 9\.8 GiB \(7\.6 for weights, 1\.2 to read 32768 tokens\).*8\.0 of"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"needs 9\.8 GiB \(7\.6 for weights, 1\.2 to read 32768 tokens\).*8\.0 of"
+    ):
         check_memory(NEEDED, total=80 * GIB, free=79 * GIB, utilization=0.1, max_model_len=32768)
 
 

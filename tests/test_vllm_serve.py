@@ -16,8 +16,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import parity
 import pytest
+
+import parity
 from inputs import COSINE, TEXTS, picture
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import CheckpointMaker
-
     from jina_embeddings import JinaEmbeddings
 
     Post = Callable[[dict[str, Any]], dict[str, Any]]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
 from .errors import DimensionError, InputError, MultivectorUnavailableError, OptionError, TaskUnavailableError
 from .images import ImageSource
 from .job import Job, OnError, Output
-from .pooling import resolve_pooling
 from .processor import Processor
 from .prompts import resolve_task
 from .types import EmbeddingType, ModelInfo, Prepared, Task
@@ -54,11 +53,21 @@ class EncodeOptions(_Common, total=False):
 class Calls:
     """What every call of one model has in common: its processor, its defaults, its limits."""
 
-    def __init__(self, processor: Processor, info: ModelInfo, task: Task, *, pooling_type: str, normalize: bool):
+    def __init__(
+        self,
+        processor: Processor,
+        info: ModelInfo,
+        task: Task,
+        prompt_name: str | None,
+        *,
+        pooling: str,
+        normalize: bool,
+    ):
         self._processor = processor
         self._info = info
         self._task = task
-        self._pooling = resolve_pooling(pooling_type)
+        self._prompt_name = prompt_name
+        self._pooling = pooling
         self._normalize = normalize
 
     def text(
@@ -133,7 +142,9 @@ class Calls:
         return Job(items, output, self._pooling)
 
     def _resolve(self, task: str | None, prompt_name: str | None) -> tuple[Task, str]:
-        resolved, prompt = resolve_task(self._task if task is None else task, prompt_name)
+        if task is None:
+            task, prompt_name = self._task, prompt_name or self._prompt_name
+        resolved, prompt = resolve_task(task, prompt_name)
         if resolved not in self._info.tasks:
             raise TaskUnavailableError(
                 f"{self._info.name} was loaded for {', '.join(self._info.tasks)}, not {resolved!r}: "
@@ -159,7 +170,9 @@ class Calls:
                 )
             if truncate_dim is not None:
                 raise DimensionError("multi-vectors can't be truncated: leave truncate_dim out")
-        elif truncate_dim is not None and truncate_dim not in (*info.matryoshka_dims, info.hidden_size):
+        elif truncate_dim is not None and (
+            not isinstance(truncate_dim, int) or truncate_dim not in (*info.matryoshka_dims, info.hidden_size)
+        ):
             raise DimensionError(
                 f"truncate_dim={truncate_dim} is not one that {info.name} was trained for: "
                 f"choose one of {', '.join(map(str, info.matryoshka_dims))}"
@@ -172,13 +185,14 @@ class Calls:
             return_numpy=return_numpy,
             on_error=on_error,
             single=single,
+            dim=info.hidden_size,
         )
         output.check()
         return output
 
 
 def _listed(texts: Sequence[str], name: str) -> list[str]:
-    if isinstance(texts, (bytes, Mapping)):
+    if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
         raise InputError(f"{name} must be a str or a list of them, not {type(texts).__name__}")
     return list(texts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from . import similarity as scores
 from .calls import Calls, EncodeOptions, ImageOptions, Input, TextOptions
-from .checkpoint import DEFAULT_MODEL, open_checkpoint
+from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine import Engine, choose_engine, load_engine
-from .errors import OptionError
+from .errors import OptionError, TaskUnavailableError
 from .images import ImageSource
 from .job import Job, OnError
+from .logs import configure
 from .options import Options, make_options
+from .pooling import resolve_pooling
 from .processor import Processor
 from .prompts import resolve_task
 from .streaming import astream_in_order, stream_in_order
@@ -61,40 +64,58 @@ class JinaEmbeddings:
         local_files_only: bool = False,
         **options: Any,
     ):
+        configure()
         name = choose_engine(engine)
         self.options: Options = make_options(options, name)
-        default = resolve_task(task)[0] if task is not None else None
-        self._engine: Engine
-        self.info: ModelInfo
-        if name == "fake":
-            from .engine.fake import INFO, FakeEngine, fake_processor
-
-            self.info = INFO
-            self._engine = FakeEngine(self.options.max_model_len)
-            processor = fake_processor(self.options.max_model_len)
-        else:
+        pooling = resolve_pooling(self.options.pooling_type)
+        default, prompt_name = resolve_task(task) if task is not None else (None, None)
+        if self.options.merge_adapter is not None:
+            self.options = replace(self.options, merge_adapter=resolve_task(self.options.merge_adapter)[0])
+        checkpoint: Checkpoint | None = None
+        if name != "fake":
             checkpoint = open_checkpoint(
                 model, task=default, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
             )
-            self.info = checkpoint.info
-            if (merged := self.options.merge_adapter) is not None:
-                checkpoint.require_task(resolve_task(merged)[0])
-                self.info = replace(self.info, tasks=(resolve_task(merged)[0],))
-            self._engine = load_engine(name, checkpoint, self.options)
-            processor = Processor.from_checkpoint(
-                checkpoint,
-                max_length=self._engine.max_length,
-                min_pixels=self.options.min_pixels,
-                max_pixels=self.options.max_pixels,
-            )
+        self.info: ModelInfo = self._describe(checkpoint)
         tasks = self.info.tasks
         self.task: Task = default or ("retrieval" if "retrieval" in tasks else tasks[0])
+        if self.task not in tasks:
+            raise TaskUnavailableError(
+                f"task={self.task!r} is left out by merge_adapter={tasks[0]!r}: name one of them only"
+            )
+        # Everything that can be refused is, before an engine starts.
+        processor = self._processor(checkpoint)
         self._calls = Calls(
-            processor,
-            self.info,
-            self.task,
-            pooling_type=self.options.pooling_type,
-            normalize=self.options.normalize,
+            processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
+        )
+        self._engine: Engine = load_engine(name, checkpoint, self.options, processor.max_length)
+
+    def _describe(self, checkpoint: Checkpoint | None) -> ModelInfo:
+        """What is loaded: all tasks of the checkpoint, or the one that is merged."""
+        from .engine.fake import INFO
+
+        info = INFO if checkpoint is None else checkpoint.info
+        merged = self.options.merge_adapter
+        if merged is None:
+            return info
+        if merged not in info.tasks:
+            raise TaskUnavailableError(f"{info.name} has adapters for {', '.join(info.tasks)}, not {merged!r}")
+        return replace(info, tasks=(merged,))
+
+    def _processor(self, checkpoint: Checkpoint | None) -> Processor:
+        options = self.options
+        if checkpoint is None:
+            from .engine.fake import fake_processor
+
+            return fake_processor(options.max_model_len, options.min_pixels, options.max_pixels)
+        positions = checkpoint.config.max_positions
+        if options.max_model_len is not None and options.max_model_len > positions:
+            raise OptionError(f"max_model_len={options.max_model_len} is above the model's {positions} positions")
+        return Processor.from_checkpoint(
+            checkpoint,
+            max_length=options.max_model_len or checkpoint.config.max_length,
+            min_pixels=options.min_pixels,
+            max_pixels=options.max_pixels,
         )
 
     @property
@@ -224,22 +245,31 @@ class JinaEmbeddings:
         with its index in the chunk replaced by its index in the stream.
         """
         _check_chunk_size(chunk_size)
-        encode = partial(self.encode, **options)
-        return _numbered(stream_in_order(inputs, lambda chunk: _one_each(encode(chunk), len(chunk)), chunk_size))
+        on_error = options.pop("on_error", "raise")
+        options["on_error"] = "skip"
+
+        def encode(chunk: list[Any]) -> list[Any]:
+            return _one_each(self.encode(chunk, **options), len(chunk))
+
+        results = stream_in_order(inputs, encode, chunk_size)
+        return (_at(index, result, on_error) for index, result in enumerate(results))
 
     async def astream(
         self, inputs: AsyncIterable[Input], *, chunk_size: int = 256, **options: Unpack[EncodeOptions]
     ) -> AsyncIterator[Any]:
         """`stream` over an async iterable; inputs that come slowly are not kept waiting for a full chunk."""
         _check_chunk_size(chunk_size)
+        on_error = options.pop("on_error", "raise")
+        options["on_error"] = "skip"
 
         async def encode(chunk: list[Any]) -> list[Any]:
             return _one_each(await self.aencode(chunk, **options), len(chunk))
 
         index = 0
-        async for result in astream_in_order(inputs, encode, chunk_size):
-            yield _at(result, index)
-            index += 1
+        async with aclosing(astream_in_order(inputs, encode, chunk_size)) as results:
+            async for result in results:
+                yield _at(index, result, on_error)
+                index += 1
 
     @staticmethod
     def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -276,24 +306,27 @@ class JinaEmbeddings:
 
     async def _arun(self, make_job: Callable[[], Job], batch_size: int | None) -> Any:
         job = await asyncio.to_thread(make_job)
-        return job.finish(await self._engine.arun(job.batch, batch_size=_checked(batch_size)))
+        outputs = await self._engine.arun(job.batch, batch_size=_checked(batch_size))
+        return await asyncio.to_thread(job.finish, outputs)
 
 
 def _checked(batch_size: int | None) -> int | None:
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is not None and not _is_count(batch_size):
         raise OptionError(f"batch_size must be a whole number above 0, not {batch_size!r}")
     return batch_size
 
 
 def _check_chunk_size(chunk_size: int) -> None:
-    if chunk_size < 1:
-        raise OptionError(f"chunk_size must be above 0, not {chunk_size}")
+    if not _is_count(chunk_size):
+        raise OptionError(f"chunk_size must be a whole number above 0, not {chunk_size!r}")
 
 
-def _one_each(result: Any, num_inputs: int) -> list[Any]:
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _one_each(result: Partial, num_inputs: int) -> list[Any]:
     """Results aligned with the inputs: a `Skipped` in the place of each bad one."""
-    if not isinstance(result, Partial):
-        return list(result)
     aligned: list[Any] = [None] * num_inputs
     for index, embedding in zip(result.kept, result.embeddings, strict=True):
         aligned[index] = embedding
@@ -302,10 +335,11 @@ def _one_each(result: Any, num_inputs: int) -> list[Any]:
     return aligned
 
 
-def _numbered(results: Iterator[Any]) -> Iterator[Any]:
-    for index, result in enumerate(results):
-        yield _at(result, index)
-
-
-def _at(result: Any, index: int) -> Any:
-    return replace(result, index=index) if isinstance(result, Skipped) else result
+def _at(index: int, result: Any, on_error: OnError) -> Any:
+    """A result of a stream; a bad input's is its `Skipped` or, if asked for, its error."""
+    if not isinstance(result, Skipped):
+        return result
+    if on_error == "skip":
+        return replace(result, index=index)
+    kind = type(result.error)
+    raise kind(f"input {index}: {result.error}") from result.error

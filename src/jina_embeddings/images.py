@@ -109,9 +109,7 @@ class ImageConfig:
         return cls(**fields)
 
 
-def resized_size(
-    height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int
-) -> tuple[int, int]:
+def resized_size(height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
     """The (height, width) an image of `height` x `width` pixels is resized to.
 
     Both are multiples of `factor`, the area lies between `min_pixels` and `max_pixels` where the aspect
@@ -151,9 +149,7 @@ def resize_image(image: Image.Image, *, factor: int, min_pixels: int, max_pixels
     """
     if image.mode != "RGB":
         raise ImageError(f"image of mode {image.mode}, expected RGB: pass it through load_image")
-    height, width = resized_size(
-        image.height, image.width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels
-    )
+    height, width = resized_size(image.height, image.width, factor=factor, min_pixels=min_pixels, max_pixels=max_pixels)
     if image.size != (width, height):
         image = image.resize((width, height), _BICUBIC)
     return np.array(image)

@@ -24,6 +24,7 @@ class Output:
     """What a call asked for.
 
     single: one input was given by itself, so one vector is returned by itself.
+    dim: numbers in a whole vector, for a result without rows.
     """
 
     multivector: bool = False
@@ -33,6 +34,7 @@ class Output:
     return_numpy: bool = True
     on_error: OnError = "raise"
     single: bool = False
+    dim: int = 0
 
     def check(self) -> None:
         check_embedding_type(self.embedding_type)
@@ -107,9 +109,8 @@ class Job:
 
     def _dense(self, vectors: list[FloatArray]) -> Any:
         output = self.output
-        if not vectors:
-            return []
-        stacked = truncate(np.concatenate(vectors), output.truncate_dim)
+        whole = np.concatenate(vectors) if vectors else np.zeros((0, output.dim), dtype=np.float32)
+        stacked = truncate(whole, output.truncate_dim)
         if output.normalize:
             stacked = normalize(stacked)
         if output.single and output.on_error == "raise":
@@ -117,7 +118,12 @@ class Job:
         return self._as_asked(np.ascontiguousarray(stacked))
 
     def _multivectors(self, vectors: list[FloatArray]) -> Any:
-        results = [self._as_asked(vector) for vector in vectors]
+        seen: set[int] = set()
+        results = []
+        for place, vector in zip(self._place, vectors, strict=True):
+            # Equal inputs were computed once, and whoever changes one result must not change another.
+            results.append(self._as_asked(vector.copy() if place in seen else vector))
+            seen.add(place)
         return results[0] if self.output.single and self.output.on_error == "raise" else results
 
     def _as_asked(self, vectors: FloatArray) -> Any:

@@ -2,7 +2,7 @@
 
 `JINA_EMBEDDINGS_LOG` is a level (`debug`, `info`, `warning`, `error`). It shows the package's own messages
 on stderr, and is passed on to vLLM unless `VLLM_LOGGING_LEVEL` says something else. Without it the package
-logs as any library does, to whatever the application has set up, and vLLM is kept to warnings.
+logs as any library does, to whatever the application has set up, and vLLM is kept to errors.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .errors import OptionError
 
 VARIABLE = "JINA_EMBEDDINGS_LOG"
 _LEVELS = ("debug", "info", "warning", "error")
+_VLLM_VARIABLE = "VLLM_LOGGING_LEVEL"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -26,7 +27,7 @@ def configure(level: str | None = None) -> None:
     level = (level or os.environ.get(VARIABLE) or "").lower()
     if level and level not in _LEVELS:
         raise OptionError(f"{VARIABLE} is one of {', '.join(_LEVELS)}, not {level!r}")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", (level or "warning").upper())
+    _pass_on((level or "error").upper())
     if not level:
         return
     logger = logging.getLogger("jina_embeddings")
@@ -36,3 +37,13 @@ def configure(level: str | None = None) -> None:
         handler.setFormatter(logging.Formatter(_FORMAT))
         logger.addHandler(handler)
         logger.propagate = False
+
+
+def _pass_on(level: str) -> None:
+    """Sets vLLM's level, unless the user has: what an earlier call set here gives way to a later one."""
+    global _passed_on
+    if os.environ.get(_VLLM_VARIABLE) in (None, _passed_on):
+        os.environ[_VLLM_VARIABLE] = _passed_on = level
+
+
+_passed_on: str | None = None

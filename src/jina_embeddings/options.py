@@ -115,30 +115,35 @@ def make_options(given: dict[str, Any], engine: str) -> Options:
     return options
 
 
+_COUNTS = (
+    "max_model_len",
+    "min_pixels",
+    "max_pixels",
+    "max_batch_tokens",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+)
+_SWITCHES = ("normalize", "trust_remote_code", "enforce_eager")
+_CHOICES = {"dtype": DTYPES, "path": PATHS, "multivector_dtype": ("float16", "float32")}
+
+
 def _check(options: Options) -> None:
-    if options.dtype not in DTYPES:
-        raise OptionError(f"unknown dtype {options.dtype!r}{suggest(options.dtype, DTYPES)}")
-    if options.path not in PATHS:
-        raise OptionError(f"unknown path {options.path!r}{suggest(options.path, PATHS)}")
-    if options.multivector_dtype not in ("float16", "float32"):
-        raise OptionError(f"multivector_dtype is 'float16' or 'float32', not {options.multivector_dtype!r}")
-    share = options.gpu_memory_utilization
-    if share is not None and not 0 < share <= 1:
-        raise OptionError(
-            f"gpu_memory_utilization is a share of the device's memory, above 0 and at most 1, not {share}"
-        )
-    for name in (
-        "max_model_len",
-        "min_pixels",
-        "max_pixels",
-        "max_batch_tokens",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-    ):
+    for name, choices in _CHOICES.items():
+        if (value := getattr(options, name)) not in choices:
+            raise OptionError(f"unknown {name} {value!r}{suggest(value, choices)}")
+    for name in _SWITCHES:
+        if not isinstance(value := getattr(options, name), bool):
+            raise OptionError(f"{name} is True or False, not {value!r}")
+    for name in _COUNTS:
         value = getattr(options, name)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise OptionError(f"{name} must be a whole number above 0, not {value!r}")
+        optional = name not in ("tensor_parallel_size", "pipeline_parallel_size")
+        if (value is None and optional) or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+            continue
+        raise OptionError(f"{name} must be a whole number above 0, not {value!r}")
+    share = options.gpu_memory_utilization
+    if share is not None and not (isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1):
+        raise OptionError(f"gpu_memory_utilization is a share of the memory, above 0 and at most 1, not {share!r}")
     if options.min_pixels and options.max_pixels and options.min_pixels > options.max_pixels:
         raise OptionError(f"min_pixels={options.min_pixels} is above max_pixels={options.max_pixels}")

@@ -46,6 +46,8 @@ def register_pooling(name: str, path: str) -> None:
 
 def resolve_pooling(name: str) -> str:
     """A built-in name, or the import path of a registered function (what travels to workers)."""
+    if not isinstance(name, str):
+        raise OptionError(f"pooling_type is a str, not {type(name).__name__}{suggest(name, BUILT_IN)}")
     name = _ALIASES.get(name, name)
     if name in BUILT_IN:
         return name
@@ -94,10 +96,9 @@ def pool(hidden: torch.Tensor, spans: Sequence[Span], how: str) -> torch.Tensor:
         function = _load(how)
         pooled = [function(hidden[start:stop].float()) for start, stop in spans]
         for vector in pooled:
-            if vector.shape != hidden.shape[-1:]:
-                raise OptionError(
-                    f"pooling {how!r} returned shape {tuple(vector.shape)}, expected ({hidden.shape[-1]},)"
-                )
+            if not isinstance(vector, torch.Tensor) or vector.shape != hidden.shape[-1:]:
+                found = f"shape {tuple(vector.shape)}" if isinstance(vector, torch.Tensor) else type(vector).__name__
+                raise OptionError(f"pooling {how!r} returned {found}, expected a tensor ({hidden.shape[-1]},)")
         return torch.stack(pooled).float()
     adjoining = starts[1:] == stops[:-1]
     if adjoining:

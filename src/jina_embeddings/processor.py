@@ -84,7 +84,9 @@ class Processor:
         limit = self._limit(max_length)
         prefix = PREFIXES[prompt_name]
         errors = [_text_error(text) for text in texts]
-        good = [prefix + str(text) for text, error in zip(texts, errors, strict=True) if error is None]
+        good = [
+            prefix + text for text, error in zip(texts, errors, strict=True) if isinstance(text, str) and error is None
+        ]
         tokens = iter(self.tokenize(good))
         results: list[Prepared | InputError] = []
         for error in errors:
@@ -116,7 +118,7 @@ class Processor:
             error = _text_error(chunk)
             if error is not None:
                 raise type(error)(f"chunk {index}: {error}")
-        parts = self.tokenize([PREFIXES[prompt_name], *map(str, chunks)])
+        parts = self.tokenize([PREFIXES[prompt_name], *("" + chunk for chunk in chunks if isinstance(chunk, str))])
         stops = np.cumsum([len(part) for part in parts]).tolist()
         if stops[-1] > limit:
             raise TextTooLongError(
@@ -156,10 +158,9 @@ class Processor:
         before, after, pad, start = self._image_prompt
         ids = np.concatenate([before, np.full(num_tokens, pad, dtype=np.int32), after])
         if len(ids) > self.max_length:
-            raise ImageError(
-                f"the image needs {len(ids)} tokens, {self.max_length} fit: lower max_pixels to "
-                f"{(self.max_length - len(ids) + num_tokens) * config.factor**2} or raise max_model_len"
-            )
+            room = self.max_length - len(ids) + num_tokens
+            advice = f"lower max_pixels to {room * config.factor**2} or " if room > 0 else ""
+            raise ImageError(f"the image needs {len(ids)} tokens, {self.max_length} fit: {advice}raise max_model_len")
         digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(shape).encode()).hexdigest()
         prepared = PreparedImage(pixels, shape, len(before), num_tokens, digest)
         # The vision-end token is the first one after the pads.
@@ -169,7 +170,7 @@ class Processor:
     def _limit(self, max_length: int | None) -> int:
         if max_length is None:
             return self.max_length
-        if not isinstance(max_length, int) or max_length < 1:
+        if not isinstance(max_length, int) or isinstance(max_length, bool) or max_length < 1:
             raise InputError(f"max_length must be a whole number of tokens above 0, not {max_length!r}")
         return min(max_length, self.max_length)
 
@@ -240,10 +241,18 @@ def _too_long(num_tokens: int, limit: int) -> str:
 
 
 def with_pixels(config: ImageConfig, min_pixels: int | None, max_pixels: int | None) -> ImageConfig:
+    """The configuration with other bounds; `min_pixels` gives way to a smaller `max_pixels`.
+
+    Raises:
+        InputError: a bound that is no whole number of pixels, or that no image could keep.
+    """
+    for name, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise InputError(f"{name} must be a whole number of pixels, not {value!r}")
     changes: dict[str, Any] = {}
     if max_pixels is not None:
         if max_pixels < config.factor**2:
-            raise ImageError(f"max_pixels={max_pixels} is below one token of {config.factor}x{config.factor} pixels")
+            raise InputError(f"max_pixels={max_pixels} is below one token of {config.factor}x{config.factor} pixels")
         changes = {"max_pixels": max_pixels, "min_pixels": min(config.min_pixels, max_pixels)}
     if min_pixels is not None:
         changes["min_pixels"] = min_pixels

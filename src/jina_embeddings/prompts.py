@@ -40,6 +40,12 @@ def resolve_task(task: str, prompt_name: str | None = None) -> tuple[Task, str]:
         UnknownTaskError: no such task.
         UnknownPromptError: no such prompt, or one that contradicts the task's spelling.
     """
+    if not isinstance(task, str):
+        raise UnknownTaskError(f"a task is a str, not {type(task).__name__}{suggest(task, TASKS)}")
+    if prompt_name is not None and not isinstance(prompt_name, str):
+        raise UnknownPromptError(
+            f"prompt_name is a str, not {type(prompt_name).__name__}{suggest(prompt_name, PREFIXES)}"
+        )
     if task in _HOSTED:
         plain, implied = _HOSTED[task]
         if prompt_name is not None and prompt_name != implied:

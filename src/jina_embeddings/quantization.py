@@ -45,8 +45,8 @@ def quantize(vectors: FloatArray, embedding_type: str = "float") -> Any:
     if embedding_type == "float":
         return vectors
     if embedding_type == "int8":
-        scale = 127.0 / np.maximum(np.abs(vectors).max(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
-        return np.rint(vectors * scale).astype(np.int8)
+        largest = np.abs(vectors).max(axis=-1, keepdims=True, initial=0)
+        return np.rint(vectors / np.where(largest > 0, largest, 1) * 127).astype(np.int8)
     if embedding_type == "base64":
         if vectors.ndim == 1:
             return base64.b64encode(vectors.astype("<f4").tobytes()).decode()

@@ -73,8 +73,10 @@ def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> F
 def normalize(vectors: FloatArray) -> FloatArray:
     """Each vector (last axis) divided by its L2 norm, float32; a zero vector stays zero."""
     vectors = np.asarray(vectors, dtype=np.float32)
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
+    # In float64: squares of very small and very large numbers leave the range of float32.
+    squares = np.einsum("...i,...i->...", vectors, vectors, dtype=np.float64)
+    norms = np.sqrt(squares)[..., None]
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
 def truncate(vectors: FloatArray, dim: int | None) -> FloatArray:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
 from itertools import islice
 from typing import Any
 
@@ -50,55 +51,66 @@ def stream_in_order(items: Iterable[Any], encode: Callable[[list[Any]], list[Any
 
 async def astream_in_order(
     items: AsyncIterable[Any], encode: Callable[[list[Any]], Awaitable[list[Any]]], chunk_size: int
-) -> AsyncIterator[Any]:
-    """The same over an async iterable; a chunk goes off when it is full or its source pauses."""
-    chunks: asyncio.Queue[Any] = asyncio.Queue(_DEPTH)
-    running: set[asyncio.Task[Any]] = set()
+) -> AsyncGenerator[Any, None]:
+    """The same over an async iterable; a chunk goes off when it is full or its first item has waited long enough."""
+    chunks: asyncio.Queue[Any] = asyncio.Queue()
+    slots = asyncio.Semaphore(_DEPTH)
+    running: set[asyncio.Future[list[Any]]] = set()
 
     async def read() -> None:
+        end: object = _END
         try:
-            async for chunk in _chunks(items, chunk_size):
-                task = asyncio.ensure_future(encode(chunk))
-                running.add(task)
-                await chunks.put(task)
-            await chunks.put(_END)
-        except Exception as error:
-            await chunks.put(error)
+            async with aclosing(_chunks(items, chunk_size)) as source:
+                async for chunk in source:
+                    await slots.acquire()
+                    task = asyncio.ensure_future(encode(chunk))
+                    running.add(task)
+                    chunks.put_nowait(task)
+        except BaseException as error:
+            end = error
+        chunks.put_nowait(end)
 
     reader = asyncio.ensure_future(read())
     try:
         while (task := await chunks.get()) is not _END:
-            if isinstance(task, Exception):
+            if isinstance(task, BaseException):
                 raise task
             for result in await task:
                 yield result
             running.discard(task)
+            slots.release()
     finally:
-        for task in (reader, *running):
-            task.cancel()
-        await asyncio.gather(reader, *running, return_exceptions=True)
+        unfinished: list[asyncio.Future[Any]] = [reader, *running]
+        for future in unfinished:
+            future.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
 
-async def _chunks(items: AsyncIterable[Any], size: int) -> AsyncIterator[list[Any]]:
+async def _chunks(items: AsyncIterable[Any], size: int) -> AsyncGenerator[list[Any], None]:
+    """Lists of up to `size` items; what came before the source failed or was cancelled is given first."""
+    loop = asyncio.get_running_loop()
     iterator = aiter(items)
     upcoming: asyncio.Future[Any] | None = None
     chunk: list[Any] = []
-    failure: Exception | None = None
+    deadline = 0.0
+    failure: BaseException | None = None
     try:
-        while failure is None:
+        while True:
             upcoming = upcoming or asyncio.ensure_future(_next(iterator))
-            if chunk and not (await asyncio.wait({upcoming}, timeout=_MAX_WAIT_S))[0]:
+            if chunk and not (await asyncio.wait({upcoming}, timeout=max(0, deadline - loop.time())))[0]:
                 yield chunk
                 chunk = []
-            try:
-                item = await upcoming
-            except Exception as error:
-                failure = error
+            await asyncio.wait({upcoming})
+            if upcoming.cancelled():
+                failure = asyncio.CancelledError()
+            else:
+                failure = upcoming.exception()
+            if failure is not None or (item := upcoming.result()) is _END:
                 break
             upcoming = None
-            if item is _END:
-                break
             chunk.append(item)
+            if len(chunk) == 1:
+                deadline = loop.time() + _MAX_WAIT_S
             if len(chunk) == size:
                 yield chunk
                 chunk = []
@@ -110,6 +122,8 @@ async def _chunks(items: AsyncIterable[Any], size: int) -> AsyncIterator[list[An
         if upcoming is not None:
             upcoming.cancel()
             await asyncio.gather(upcoming, return_exceptions=True)
+        if hasattr(iterator, "aclose"):
+            await iterator.aclose()
 
 
 async def _next(iterator: AsyncIterator[Any]) -> Any:

@@ -51,6 +51,10 @@ class AdapterSet:
     def num_bytes(self) -> int:
         return sum(entry.num_bytes for pair in self.pairs.values() for entry in pair)
 
+    @property
+    def num_values(self) -> int:
+        return sum(entry.num_values for pair in self.pairs.values() for entry in pair)
+
     def modules(self, task: Task) -> list[str]:
         return [module for owner, module in self.pairs if owner == task]
 
@@ -83,8 +87,11 @@ def read_adapters(folder: Path, model: ModelConfig) -> AdapterSet | None:
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointInvalidError(f"{home / 'adapter_config.json'} needs numbers for r and lora_alpha") from error
-    if config.get("use_dora") or config.get("use_rslora"):
-        raise CheckpointInvalidError(f"{home / 'adapter_config.json'}: DoRA and rsLoRA are not supported")
+    for name in ("use_dora", "use_rslora", "alpha_pattern", "rank_pattern"):
+        if config.get(name):
+            raise CheckpointInvalidError(f"{home / 'adapter_config.json'}: {name} is not supported")
+    if rank < 1:
+        raise CheckpointInvalidError(f"{home / 'adapter_config.json'}: r must be above 0, not {rank}")
 
     shapes = _adapted_shapes(model)
     halves: dict[tuple[Task, str], dict[str, TensorEntry]] = {}
@@ -145,8 +152,6 @@ def split_adapter(adapters: AdapterSet, task: Task, cache: Path | None = None) -
     Raises:
         CheckpointNotFoundError: the cache folder can't be written.
     """
-    from safetensors.torch import save_file
-
     tensors = {}
     for module, (a, b) in adapters.load(task).items():
         if module != PROJECTOR:
@@ -169,23 +174,29 @@ def split_adapter(adapters: AdapterSet, task: Task, cache: Path | None = None) -
     try:
         home.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".making-", dir=home))
-    except OSError as error:
-        raise CheckpointNotFoundError(
-            f"the adapter cache {home} can't be written ({error}): set JINA_EMBEDDINGS_CACHE to a folder that can"
-        ) from error
-    try:
-        save_file(tensors, work / "adapter_model.safetensors")
-        (work / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-        work.chmod(0o755)
         try:
+            _write_adapter(work, tensors, config)
             work.rename(target)
-        except OSError:
-            # Another process was first: its folder is equal, since the name is the content's hash.
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        # Another process may have been first: its folder is equal, since the name is the content's hash.
+        if not target.is_dir():
+            raise CheckpointNotFoundError(
+                f"the adapter cache {home} can't be written ({error}): set JINA_EMBEDDINGS_CACHE to a folder that can"
+            ) from error
     return target
+
+
+def _write_adapter(folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    # Both are made for their owner only; a cache may be shared.
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 def default_cache() -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointInvalidError, CheckpointNotFoundError
+from ..errors import CheckpointInvalidError
 from ..types import TASKS, Task
 
 # The published model cuts texts here; its rotary positions would allow more.
@@ -41,6 +41,7 @@ class ModelConfig:
     head_dim: int
     vocab_size: int
     max_length: int
+    max_positions: int
     vision: VisionConfig
     multivector_dim: int | None
     matryoshka_dims: tuple[int, ...]
@@ -53,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointNotFoundError(f"{path} is missing: the folder is not a whole checkpoint") from error
+        raise CheckpointInvalidError(f"{path} is missing: the folder is not a whole checkpoint") from error
     except (OSError, ValueError) as error:
         raise CheckpointInvalidError(f"{path} can't be read as JSON: {error}") from error
     if not isinstance(content, dict):
@@ -69,39 +70,73 @@ def read_config(folder: Path) -> ModelConfig:
         raise CheckpointInvalidError(
             f"{path} says model_type {raw.get('model_type')!r}: expected 'qwen2_5_vl' (Jina Embeddings v4)"
         )
-    text = {**raw, **raw.get("text_config", {})}
-    try:
-        vision_raw = raw["vision_config"]
-        vision = VisionConfig(
-            depth=vision_raw["depth"],
-            hidden_size=vision_raw["hidden_size"],
-            intermediate_size=vision_raw["intermediate_size"],
-            out_hidden_size=vision_raw["out_hidden_size"],
-            patch_size=vision_raw.get("patch_size", 14),
-            temporal_patch_size=vision_raw.get("temporal_patch_size", 2),
-            spatial_merge_size=vision_raw.get("spatial_merge_size", 2),
-            in_channels=vision_raw.get("in_channels", vision_raw.get("in_chans", 3)),
-        )
-        hidden = text["hidden_size"]
-        dims = raw.get("matryoshka_dims") or [hidden // 16, hidden // 8, hidden // 4, hidden // 2, hidden]
-        unknown = [name for name in raw.get("task_names") or () if name not in TASKS]
-        if unknown:
-            raise CheckpointInvalidError(f"{path} names tasks that are not known: {unknown}")
-        return ModelConfig(
-            architecture=(raw.get("architectures") or [""])[0],
-            hidden_size=hidden,
-            intermediate_size=text["intermediate_size"],
-            num_layers=text["num_hidden_layers"],
-            num_heads=text["num_attention_heads"],
-            num_kv_heads=text["num_key_value_heads"],
-            head_dim=text.get("head_dim") or hidden // text["num_attention_heads"],
-            vocab_size=text["vocab_size"],
-            max_length=min(MAX_TEXT_TOKENS, text["max_position_embeddings"]),
-            vision=vision,
-            multivector_dim=raw.get("multi_vector_projector_dim"),
-            matryoshka_dims=tuple(sorted(dims)),
-            task_names=tuple(raw.get("task_names") or ()),
-            weight_dtype=raw.get("torch_dtype") or raw.get("dtype") or text.get("dtype"),
-        )
-    except KeyError as error:
-        raise CheckpointInvalidError(f"{path} has no {error.args[0]!r}") from error
+    fields = _Fields(path, raw)
+    text = _Fields(path, {**raw, **(fields.mapping("text_config") or {})})
+    vision = _Fields(path, fields.mapping("vision_config", required=True) or {})
+    hidden, heads = text.count("hidden_size"), text.count("num_attention_heads")
+    return ModelConfig(
+        architecture=str((raw.get("architectures") or [""])[0]),
+        hidden_size=hidden,
+        intermediate_size=text.count("intermediate_size"),
+        num_layers=text.count("num_hidden_layers"),
+        num_heads=heads,
+        num_kv_heads=text.count("num_key_value_heads"),
+        head_dim=text.count("head_dim", hidden // heads),
+        vocab_size=text.count("vocab_size"),
+        max_length=min(MAX_TEXT_TOKENS, text.count("max_position_embeddings")),
+        max_positions=text.count("max_position_embeddings"),
+        vision=VisionConfig(
+            depth=vision.count("depth"),
+            hidden_size=vision.count("hidden_size"),
+            intermediate_size=vision.count("intermediate_size"),
+            out_hidden_size=vision.count("out_hidden_size"),
+            patch_size=vision.count("patch_size", 14),
+            temporal_patch_size=vision.count("temporal_patch_size", 2),
+            spatial_merge_size=vision.count("spatial_merge_size", 2),
+            in_channels=vision.count("in_channels", vision.count("in_chans", 3)),
+        ),
+        multivector_dim=fields.count("multi_vector_projector_dim", 0) or None,
+        matryoshka_dims=_matryoshka_dims(path, raw.get("matryoshka_dims"), hidden),
+        task_names=_task_names(path, raw.get("task_names") or ()),
+        weight_dtype=text.values.get("torch_dtype") or text.values.get("dtype"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Fields of a JSON object, checked as they are read."""
+
+    path: Path
+    values: dict[str, Any]
+
+    def count(self, name: str, default: int | None = None) -> int:
+        value = self.values.get(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise CheckpointInvalidError(f"{self.path}: {name!r} must be a whole number above 0, not {value!r}")
+        return value
+
+    def mapping(self, name: str, required: bool = False) -> dict[str, Any] | None:
+        value = self.values.get(name)
+        if value is None and not required:
+            return None
+        if not isinstance(value, dict):
+            raise CheckpointInvalidError(f"{self.path}: {name!r} must be an object, not {value!r}")
+        return value
+
+
+def _matryoshka_dims(path: Path, dims: Any, hidden: int) -> tuple[int, ...]:
+    if dims is None:
+        # Those of jina-embeddings-v4, as parts of its 2048: merged checkpoints don't name them.
+        return tuple(hidden // part for part in (16, 8, 4, 2, 1))
+    if not isinstance(dims, list) or not all(isinstance(dim, int) and 0 < dim <= hidden for dim in dims):
+        raise CheckpointInvalidError(f"{path}: 'matryoshka_dims' must list sizes up to {hidden}, not {dims!r}")
+    return tuple(sorted(dims))
+
+
+def _task_names(path: Path, names: Any) -> tuple[Task, ...]:
+    unknown = [name for name in names if name not in TASKS]
+    if unknown:
+        raise CheckpointInvalidError(f"{path} names tasks that are not known: {unknown}")
+    return tuple(names)

@@ -44,12 +44,16 @@ def resolve(
     name = os.fspath(model)
     if name in BUNDLED:
         return Path(str(files("jina_embeddings") / "models" / BUNDLED[name]))
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError as error:
+        raise CheckpointNotFoundError(f"no folder {name!r}: {error}") from error
     if folder.is_dir():
         return folder.resolve()
     if folder.exists():
         raise CheckpointNotFoundError(f"{name!r} is a file: give the folder that holds config.json")
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+    is_path = not isinstance(model, str) or folder.is_absolute() or name.startswith((".", "~"))
+    if is_path or name.count("/") > 1:
         raise CheckpointNotFoundError(f"no folder {name!r}: check the path, or give a hub id such as {DEFAULT_MODEL!r}")
     return _snapshot(name, revision, cache_dir, local_files_only)
 

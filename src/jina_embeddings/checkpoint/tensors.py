@@ -8,12 +8,15 @@ speaks the newer one.
 from __future__ import annotations
 
 import json
+import math
+import operator
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointInvalidError, CheckpointNotFoundError
 from .config import ModelConfig, read_json
@@ -36,6 +39,7 @@ _ITEM_BYTES = {
     "I8": 1,
     "U8": 1,
 }
+_LAYER = re.compile(r"model\.(language_model\.layers|visual\.blocks)\.\d+\.")
 _IGNORED = ("lm_head.", "model.language_model.lm_head.")
 
 
@@ -58,11 +62,12 @@ class TensorEntry:
     dtype: str
 
     @property
+    def num_values(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def num_bytes(self) -> int:
-        size = _ITEM_BYTES.get(self.dtype, 4)
-        for extent in self.shape:
-            size *= extent
-        return size
+        return self.num_values * _ITEM_BYTES.get(self.dtype, 4)
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
@@ -79,26 +84,45 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
                 raise CheckpointInvalidError(f"{path} is cut short ({size} bytes): download it again")
             header = json.loads(file.read(length))
     except FileNotFoundError as error:
-        raise CheckpointNotFoundError(f"{path} is missing: the checkpoint is not whole") from error
+        raise CheckpointInvalidError(f"{path} is missing: the checkpoint is not whole") from error
     except (OSError, ValueError) as error:
         raise CheckpointInvalidError(f"{path} is not a safetensors file: {error}") from error
-    header.pop("__metadata__", None)
-    entries = {}
-    for name, description in header.items():
-        end = 8 + length + description["data_offsets"][1]
-        if end > size:
-            raise CheckpointInvalidError(
-                f"{path} is cut short: tensor {name!r} ends at byte {end}, the file has {size}: download it again"
-            )
-        entries[name] = TensorEntry(path, name, tuple(description["shape"]), description["dtype"])
-    return entries
+    if not isinstance(header, dict) or not header.keys() - {"__metadata__"}:
+        raise CheckpointInvalidError(f"{path} holds no tensors")
+    return {
+        name: _entry(path, name, description, 8 + length, size)
+        for name, description in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _entry(path: Path, name: str, description: Any, data_start: int, size: int) -> TensorEntry:
+    try:
+        start, stop = map(operator.index, description["data_offsets"])
+        entry = TensorEntry(path, name, tuple(map(operator.index, description["shape"])), str(description["dtype"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointInvalidError(f"{path}: the header describes tensor {name!r} badly ({error})") from error
+    if data_start + stop > size:
+        raise CheckpointInvalidError(
+            f"{path} is cut short: tensor {name!r} ends at byte {data_start + stop}, the file has {size}: "
+            "download it again"
+        )
+    if stop - start != entry.num_bytes:
+        raise CheckpointInvalidError(
+            f"{path}: tensor {name!r} has {stop - start} bytes, {entry.dtype} {list(entry.shape)} calls for "
+            f"{entry.num_bytes}"
+        )
+    return entry
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of the base weights: those that the index names, or the single one."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        return [folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+            raise CheckpointInvalidError(f"{index} has no weight_map from tensors to files")
+        return [folder / name for name in sorted(set(weight_map.values()))]
     single = folder / "model.safetensors"
     if single.is_file():
         return [single]
@@ -126,17 +150,27 @@ class WeightStore:
     def num_bytes(self) -> int:
         return sum(entry.num_bytes for entry in self.entries.values())
 
+    @property
+    def num_values(self) -> int:
+        return sum(entry.num_values for entry in self.entries.values())
+
     def verify(self, config: ModelConfig) -> None:
-        """Raises CheckpointInvalidError for the first tensor that is missing or has another shape."""
-        for name, shape in expected_shapes(config).items():
-            entry = self.entries.get(name)
-            if entry is None:
+        """Raises CheckpointInvalidError for a tensor that is missing, misshapen, or of a layer too many."""
+        expected = expected_shapes(config)
+        for name, entry in self.entries.items():
+            if name not in expected and _LAYER.match(name):
+                raise CheckpointInvalidError(
+                    f"{entry.file}: tensor {entry.stored_name!r} is of a layer that config.json does not have"
+                )
+        for name, shape in expected.items():
+            found = self.entries.get(name)
+            if found is None:
                 raise CheckpointInvalidError(
                     f"{self.folder}: tensor {name!r} {list(shape)} is missing from {_file_names(self.folder)}"
                 )
-            if entry.shape != shape:
+            if found.shape != shape:
                 raise CheckpointInvalidError(
-                    f"{entry.file}: tensor {entry.stored_name!r} has shape {list(entry.shape)}, "
+                    f"{found.file}: tensor {found.stored_name!r} has shape {list(found.shape)}, "
                     f"config.json calls for {list(shape)}"
                 )
 

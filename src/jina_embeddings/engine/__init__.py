@@ -34,12 +34,16 @@ def choose_engine(name: str) -> str:
     return chosen
 
 
-def load_engine(name: str, checkpoint: Checkpoint, options: Options) -> Engine:
-    """Starts an engine on a checkpoint.
+def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_length: int) -> Engine:
+    """Starts an engine on a checkpoint; only `fake` needs none.
 
     Raises:
         EngineUnavailableError: what it needs is not installed.
     """
+    if name == "fake" or checkpoint is None:
+        from .fake import FakeEngine
+
+        return FakeEngine(max_length)
     repair()
     try:
         if name == "vllm":

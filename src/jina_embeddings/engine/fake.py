@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import EngineClosedError
 from ..images import ImageConfig
-from ..processor import IMAGE_PAD, VISION_END, VISION_START, Processor
+from ..processor import IMAGE_PAD, VISION_END, VISION_START, Processor, with_pixels
 from ..similarity import normalize
 from ..types import TASKS, ModelInfo, Prepared
 
@@ -56,10 +56,13 @@ class WordTokenizer:
         return _SPECIAL.get(word) or zlib.crc32(word.lower().encode()) % (2**31 - 16) + 16
 
 
-def fake_processor(max_length: int | None = None) -> Processor:
+def fake_processor(
+    max_length: int | None = None, min_pixels: int | None = None, max_pixels: int | None = None
+) -> Processor:
     """A processor that needs no checkpoint."""
     tokenizer: Any = WordTokenizer()
-    return Processor(tokenizer, ImageConfig(), max_length or INFO.max_length)
+    config = with_pixels(ImageConfig(), min_pixels, max_pixels)
+    return Processor(tokenizer, config, max_length or INFO.max_length)
 
 
 class FakeEngine:
@@ -84,8 +87,7 @@ class FakeEngine:
         return [self._vectors(prepared) for prepared in batch]
 
     async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        await asyncio.sleep(0)
-        return self.run(batch, batch_size=batch_size)
+        return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
 
     def close(self) -> None:
         self._closed = True

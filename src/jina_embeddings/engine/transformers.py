@@ -16,15 +16,16 @@ from transformers.initialization import no_init_weights
 
 from ..checkpoint import Checkpoint
 from ..checkpoint.adapters import merge
-from ..errors import EngineClosedError, OutOfMemoryError
+from ..errors import EngineClosedError, EngineUnavailableError, OptionError, OutOfMemoryError
 from ..images import patchify
 from ..options import Options
 from ..pooling import pool
 from ..processor import positions, read_image_config
+from ..prompts import suggest
 from ..types import Prepared, Task
 from .batching import plan_batches
 from .lora import ActiveTask, attach_adapters
-from .memory import GIB, require_memory
+from .memory import require_memory
 
 if TYPE_CHECKING:
     from ..types import FloatArray
@@ -40,7 +41,7 @@ class TransformersEngine:
     name = "transformers"
 
     def __init__(self, checkpoint: Checkpoint, options: Options):
-        self.device = torch.device(options.device or _best_device())
+        self.device = _device(options.device)
         self.dtype = _dtype(options.dtype, self.device)
         self.max_length = options.max_model_len or checkpoint.config.max_length
         self._merge_size = checkpoint.config.vision.spatial_merge_size
@@ -148,14 +149,10 @@ class TransformersEngine:
 
 
 def _load_model(checkpoint: Checkpoint, options: Options, device: torch.device, dtype: torch.dtype) -> Any:
-    stored = checkpoint.weights.num_bytes + (checkpoint.adapters.num_bytes if checkpoint.adapters else 0)
-    item = {"float32": 4}.get(checkpoint.config.weight_dtype or "", 2)
-    needed = stored // item * dtype.itemsize
-    require_memory(
-        needed,
-        str(device),
-        f"choose another device, or a smaller dtype than {dtype} ({needed / GIB:.1f} GiB are weights)",
-    )
+    num_values = checkpoint.weights.num_values
+    if checkpoint.adapters is not None and options.merge_adapter is None:
+        num_values += checkpoint.adapters.num_values
+    require_memory(num_values * dtype.itemsize, str(device), f"choose another device, or a smaller dtype than {dtype}")
     config = Qwen2_5_VLConfig.from_pretrained(checkpoint.folder)
     with no_init_weights(), torch.device(device):
         model = AutoModel.from_config(config, dtype=dtype, attn_implementation="sdpa")
@@ -172,6 +169,27 @@ def _load_model(checkpoint: Checkpoint, options: Options, device: torch.device, 
                 tensor = merge(tensor.float(), pair, adapters.scaling)
             parameter.copy_(tensor)
     return model.eval().requires_grad_(False)
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of that name, or the best one.
+
+    Raises:
+        OptionError: no such device, or none that this engine knows.
+        EngineUnavailableError: it isn't there.
+    """
+    name = name or _best_device()
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"unknown device {name!r}{suggest(name, _BATCH_TOKENS)}") from error
+    if device.type not in _BATCH_TOKENS:
+        raise OptionError(f"device {name!r} is not supported{suggest(name, _BATCH_TOKENS)}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EngineUnavailableError(f"device {name!r} can't be used here: {error}") from error
+    return device
 
 
 def _best_device() -> str:

@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 # Requests handed to vLLM and not yet answered, at most: enough to fill its batches many times over.
 _MAX_IN_FLIGHT = 2048
+# vLLM kills processes that take longer, and their shared memory is then left behind.
+_SHUTDOWN_S = 30
 # Calls with fewer inputs are answered sooner by the scheduler, which shares its steps with other calls.
 _PACK_FROM = 8
 # The ranks that vLLM's kernels are made for.
@@ -109,7 +111,13 @@ class VllmEngine:
             raise EngineClosedError("the engine was closed during the call") from error
 
     async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        return await asyncio.wrap_future(self._submit(self._run(batch)))
+        try:
+            return await asyncio.wrap_future(self._submit(self._run(batch)))
+        except asyncio.CancelledError:
+            # Either the caller was cancelled, or close() has cancelled the work: only the latter is an error.
+            if self._closed:
+                raise EngineClosedError("the engine was closed during the call") from None
+            raise
 
     def close(self) -> None:
         if self._closed:
@@ -118,7 +126,7 @@ class VllmEngine:
         for task in asyncio.all_tasks(self._loop):
             self._loop.call_soon_threadsafe(task.cancel)
         atexit.unregister(self.close)
-        self._llm.shutdown()
+        self._llm.shutdown(timeout=_SHUTDOWN_S)
         # vLLM's destructor must not run as late as the interpreter's end.
         self._llm = self._packed = None
         self._stop_loop()
@@ -266,5 +274,6 @@ def _require_plugin() -> None:
             "of only putting it on PYTHONPATH"
         )
     allowed = os.environ.get("VLLM_PLUGINS")
-    if allowed is not None and "jina_embeddings" not in allowed.split(","):
-        raise EngineUnavailableError(f"VLLM_PLUGINS={allowed!r} leaves our plugin out: add jina_embeddings to it")
+    ours = {"jina_embeddings", "jina_embeddings_companions"}
+    if allowed is not None and not ours <= set(allowed.split(",")):
+        raise EngineUnavailableError(f"VLLM_PLUGINS={allowed!r} leaves our plugins out: add {','.join(sorted(ours))}")

@@ -30,15 +30,14 @@ class Demand:
 
 def demand(checkpoint: Checkpoint, options: Options, max_model_len: int) -> Demand:
     """What each of the devices that share the model has to hold."""
-    stored = 4 if checkpoint.config.weight_dtype == "float32" else 2
     item = 1 if options.quantization == "fp8" else _ITEM_BYTES[options.dtype]
-    num_bytes = checkpoint.weights.num_bytes
+    num_values = checkpoint.weights.num_values
     if checkpoint.adapters is not None and options.merge_adapter is None:
-        num_bytes += checkpoint.adapters.num_bytes
+        num_values += checkpoint.adapters.num_values
     devices = options.tensor_parallel_size * options.pipeline_parallel_size
     config = checkpoint.config
     per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * max(item, 2)
-    return Demand(num_bytes * item // stored // devices, per_token * max_model_len // devices)
+    return Demand(num_values * item // devices, per_token * max_model_len // devices)
 
 
 def check_memory(needed: Demand, total: int, free: int, utilization: float | None, max_model_len: int) -> None:

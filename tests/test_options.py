@@ -1,0 +1,159 @@
+"""Names and values of options: wrong ones are errors, useless ones are logged."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.errors import OptionError
+from jina_embeddings.options import DTYPES, ONLY_TRANSFORMERS, ONLY_VLLM, Options, make_options
+
+ENGINES = ("vllm", "transformers", "fake")
+NAMES = {option.name for option in dataclasses.fields(Options)}
+WHOLE_NUMBERS = (
+    "max_model_len",
+    "min_pixels",
+    "max_pixels",
+    "max_batch_tokens",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_given_is_the_default(engine: str) -> None:
+    assert make_options({}, engine) == Options()
+
+
+def test_given_values_arrive() -> None:
+    options = make_options({"max_model_len": 512, "dtype": "float16", "normalize": False}, "transformers")
+    assert (options.max_model_len, options.dtype, options.normalize) == (512, "float16", False)
+
+
+def test_options_can_not_be_changed_afterwards() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Options().dtype = "float16"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("max_model_length", "max_model_len"),
+        ("tensor_parallel", "tensor_parallel_size"),
+        ("pooling", "pooling_type"),
+        ("gpu_memory_utilisation", "gpu_memory_utilization"),
+        ("normalise", "normalize"),
+        ("dtpye", "dtype"),
+    ],
+)
+def test_a_name_with_a_slip_is_answered_with_the_one_meant(name: str, meant: str) -> None:
+    with pytest.raises(OptionError, match=f"'{name}'; did you mean '{meant}'"):
+        JinaEmbeddings(engine="fake", **{name: 1})
+
+
+def test_a_name_like_no_other_is_answered_with_the_list() -> None:
+    with pytest.raises(OptionError, match="'zzzz': choose one of 'pooling_type'"):
+        make_options({"zzzz": 1}, "fake")
+
+
+@pytest.mark.parametrize("name", WHOLE_NUMBERS)
+@pytest.mark.parametrize("value", [0, -1, 1.5, 512.0, "512", True])
+def test_counts_are_whole_numbers_above_zero(name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=name):
+        make_options({name: value}, "fake")
+
+
+@pytest.mark.parametrize("name", WHOLE_NUMBERS)
+def test_a_count_of_one_is_enough(name: str) -> None:
+    assert getattr(make_options({name: 1}, "fake"), name) == 1
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.01, 90, float("nan"), "0.9", "half", [0.5]])
+def test_a_share_of_memory_is_above_zero_and_at_most_one(value: object) -> None:
+    with pytest.raises(OptionError, match="gpu_memory_utilization"):
+        make_options({"gpu_memory_utilization": value}, "vllm")
+
+
+@pytest.mark.parametrize("value", [0.01, 0.9, 1, 1.0])
+def test_a_share_of_memory_that_can_be(value: float) -> None:
+    assert make_options({"gpu_memory_utilization": value}, "vllm").gpu_memory_utilization == value
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype(dtype: str) -> None:
+    assert make_options({"dtype": dtype}, "vllm").dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "meant"), [("bfloat", "bfloat16"), ("float", "float"), ("fp16", None), (None, None), (16, None)]
+)
+def test_an_unknown_dtype_is_answered_with_the_one_meant(dtype: object, meant: str | None) -> None:
+    with pytest.raises(OptionError, match=f"did you mean '{meant}" if meant else "choose one of 'auto'|did you mean"):
+        make_options({"dtype": dtype}, "vllm")
+
+
+def test_bounds_of_pixels_that_exclude_each_other_are_refused_with_both() -> None:
+    with pytest.raises(OptionError, match=r"5000.*4000"):
+        make_options({"min_pixels": 5000, "max_pixels": 4000}, "fake")
+    assert make_options({"min_pixels": 4000, "max_pixels": 4000}, "fake").min_pixels == 4000
+
+
+@pytest.mark.parametrize("name", ["normalize", "enforce_eager"])
+@pytest.mark.parametrize("value", ["no", "false", None])
+def test_a_switch_takes_nothing_but_true_and_false(name: str, value: object) -> None:
+    """Taken as Python takes it, `"no"` would switch it on."""
+    with pytest.raises(OptionError, match=name):
+        make_options({name: value}, "vllm")
+
+
+@pytest.mark.parametrize(("name", "value"), [("trust_remote_code", True), ("swap_space", 4)])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_obsolete_option_is_accepted_with_a_warning_that_says_why(
+    caplog: pytest.LogCaptureFixture, name: str, value: object, engine: str
+) -> None:
+    with caplog.at_level(logging.WARNING, "jina_embeddings"):
+        make_options({name: value}, engine)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith(f"{name}={value}")
+    assert "does nothing" in record.getMessage()
+
+
+@pytest.mark.parametrize(("name", "value"), [("trust_remote_code", False), ("swap_space", None)])
+def test_an_obsolete_option_that_asks_for_nothing_is_not_worth_a_warning(
+    caplog: pytest.LogCaptureFixture, name: str, value: object
+) -> None:
+    with caplog.at_level(logging.WARNING, "jina_embeddings"):
+        make_options({name: value}, "vllm")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_option_that_the_engine_has_no_use_for_is_accepted_and_logged(
+    caplog: pytest.LogCaptureFixture, engine: str
+) -> None:
+    unused = {"vllm": ONLY_TRANSFORMERS, "transformers": ONLY_VLLM, "fake": ONLY_TRANSFORMERS | ONLY_VLLM}[engine]
+    with caplog.at_level(logging.INFO, "jina_embeddings"):
+        make_options(dataclasses.asdict(Options()), engine)
+    assert {record.getMessage().split()[0] for record in caplog.records} == unused
+    assert all(engine in record.getMessage() for record in caplog.records)
+
+
+def test_options_of_one_engine_are_options() -> None:
+    assert ONLY_TRANSFORMERS | ONLY_VLLM <= NAMES
+    assert not ONLY_TRANSFORMERS & ONLY_VLLM
+
+
+def test_every_option_is_documented() -> None:
+    documented = {
+        name.strip()
+        for line in (Options.__doc__ or "").splitlines()
+        if ":" in line
+        for name in line.partition(":")[0].split(",")
+    }
+    assert documented >= NAMES
