@@ -287,6 +287,21 @@ def test_a_full_disk_is_named_with_the_remedy_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_can_not_be_written_to_its_end_is_named_with_the_remedy(
+    adapters: AdapterSet, tmp_path: Path
+) -> None:
+    """The library that writes it has an error of its own for that."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=f"{tmp_path}.*JINA_EMBEDDINGS_CACHE"):
+            split_adapter(adapters, "code", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_cache_is_where_the_environment_says(
     adapters: AdapterSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

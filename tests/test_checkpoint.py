@@ -330,6 +330,33 @@ def test_a_file_without_tensors_is_an_error_that_names_it(folder: Path, file: st
         open_checkpoint(folder)
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.bool,
+        torch.uint8,
+        torch.int16,
+        torch.uint16,
+        torch.int32,
+        torch.int64,
+        torch.float16,
+        torch.float64,
+        torch.complex64,
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+        torch.float8_e8m0fnu,
+    ],
+    ids=str,
+)
+def test_tensors_of_every_type_are_read(tmp_path: Path, dtype: torch.dtype) -> None:
+    """A type that the model has no use for is no damage."""
+    path = tmp_path / "a.safetensors"
+    save_file({"b": torch.zeros(3, 4, dtype=torch.uint8).to(dtype)}, path)
+    entry = read_header(path)["b"]
+    assert entry.shape == (3, 4)
+    assert entry.num_bytes == 12 * dtype.itemsize
+
+
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**6])
 def test_a_garbage_length_is_an_error_that_names_the_file(tmp_path: Path, length: int) -> None:
     path = tmp_path / "a.safetensors"
@@ -352,7 +379,7 @@ def test_a_pointer_in_place_of_a_large_file_is_an_error_that_names_it(tmp_path: 
         read_header(path)
 
 
-@pytest.mark.parametrize("weight_map", [["model-00001-of-00003.safetensors"], "all", None, {"a": 3}, {"a": None}])
+@pytest.mark.parametrize("weight_map", [["model-00001-of-00003.safetensors"], "all", None, {}, {"a": 3}, {"a": None}])
 def test_an_index_that_maps_nothing_is_an_error_that_names_it(sharded: Path, weight_map: object) -> None:
     edit_json(sharded / INDEX, lambda index: index.update(weight_map=weight_map))
     with pytest.raises(CheckpointInvalidError, match=re.escape(INDEX)):
@@ -484,6 +511,8 @@ def test_a_text_field_that_is_no_count_is_refused(folder: Path, name: str, value
     [
         {"vision_config": None},
         {"text_config": "qwen"},
+        {"architectures": 3},
+        {"task_names": 3},
         {"matryoshka_dims": 64},
         {"matryoshka_dims": ["64"]},
         {"matryoshka_dims": [64, 256]},

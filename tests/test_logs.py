@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from jina_embeddings import JinaEmbeddings
 from jina_embeddings.errors import OptionError
 from jina_embeddings.logs import VARIABLE, configure
 
@@ -83,6 +84,15 @@ def test_a_level_that_comes_later_reaches_vllm_too(first: str | None) -> None:
     """What stands in the environment from the call before is not the user's wish."""
     configure(first)
     configure("debug")
+    assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
+
+
+def test_a_model_that_is_made_later_leaves_a_level_as_it_is(logger: logging.Logger) -> None:
+    """`--debug` comes first, and every model applies the environment's level anew."""
+    configure("debug")
+    configure()
+    JinaEmbeddings(engine="fake").close()
+    assert logger.level == logging.DEBUG
     assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
 
 

@@ -497,6 +497,39 @@ def test_a_chunk_size_that_is_no_count_is_refused_at_once(fake_model: JinaEmbedd
     run(main)
 
 
+@pytest.mark.parametrize("chunk_size", [1, 7])
+def test_a_stream_that_raised_leaves_nothing_behind_while_its_error_is_handled(
+    fake_model: JinaEmbeddings, chunk_size: int
+) -> None:
+    source = Counter()
+    inputs = ("" if number == 10 else f"text {number}" for number in source)
+    with pytest.raises(EmptyInputError) as error:
+        list(fake_model.stream(inputs, chunk_size=chunk_size))
+    assert stream_threads() == []
+    assert error.value is not None
+
+    async def main() -> None:
+        inputs = ("" if number == 10 else f"text {number}" async for number in Counter())
+        with pytest.raises(EmptyInputError) as error:
+            await take(fake_model.astream(inputs, chunk_size=chunk_size), [])
+        assert other_tasks() == set()
+        assert error.value is not None
+
+    run(main)
+
+
+@pytest.mark.parametrize("on_error", ["ignore", None, "Skip"])
+def test_a_stream_refuses_another_way_to_handle_errors(fake_model: JinaEmbeddings, on_error: Any) -> None:
+    with pytest.raises(OptionError, match="on_error"):
+        list(fake_model.stream(["a"], on_error=on_error))
+
+    async def main() -> None:
+        with pytest.raises(OptionError, match="on_error"):
+            await take(fake_model.astream(later(["a"]), on_error=on_error), [])
+
+    run(main)
+
+
 def test_a_wrong_option_is_an_error_of_the_first_result(fake_model: JinaEmbeddings) -> None:
     with pytest.raises(UnknownTaskError):
         next(fake_model.stream(["a"], task="nonsense"))

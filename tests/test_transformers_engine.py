@@ -131,6 +131,7 @@ def test_a_text_over_the_models_length_is_cut(checkpoint: CheckpointMaker, batch
     text = long_text(100)
     folder = checkpoint(dtype="float32")
     with JinaEmbeddings(folder, engine="transformers", max_model_len=40) as short:
+        assert engine_of(short).max_length == 40
         vector = short.encode_text(text)
         assert short.encode_text(text, return_multivector=True).shape == (40, 32)
         assert short.encode_text(text, return_multivector=True, max_length=1000).shape == (40, 32)

@@ -9,7 +9,7 @@ import pytest
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.engine.memory import GIB
 from jina_embeddings.engine.vllm_errors import explain_start
-from jina_embeddings.engine.vllm_memory import Demand, check_memory, demand
+from jina_embeddings.engine.vllm_memory import Demand, check_memory, demand, require_host_memory
 from jina_embeddings.errors import EngineError, OutOfMemoryError
 from jina_embeddings.options import make_options
 
@@ -62,3 +62,12 @@ def test_start_up_failures_say_what_to_change(checkpoint: CheckpointMaker) -> No
     assert isinstance(other, EngineError)
     assert not isinstance(other, OutOfMemoryError)
     assert "something else" in str(other)
+
+
+def test_a_host_without_the_memory_is_refused_with_the_numbers(
+    checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_checkpoint(checkpoint(dtype="float32"))
+    monkeypatch.setattr("jina_embeddings.engine.memory.free_bytes", lambda device: GIB // 2)
+    with pytest.raises(OutOfMemoryError, match=r"needs 1\.0 GiB on cpu, 0\.5 are free: lower max_model_len"):
+        require_host_memory(folder, make_options({}, "vllm"), 4096)

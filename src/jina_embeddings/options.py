@@ -145,5 +145,7 @@ def _check(options: Options) -> None:
     share = options.gpu_memory_utilization
     if share is not None and not (isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1):
         raise OptionError(f"gpu_memory_utilization is a share of the memory, above 0 and at most 1, not {share!r}")
+    if options.path == "packed" and options.pipeline_parallel_size > 1:
+        raise OptionError("path='packed' runs the whole model at once: it needs pipeline_parallel_size=1")
     if options.min_pixels and options.max_pixels and options.min_pixels > options.max_pixels:
         raise OptionError(f"min_pixels={options.min_pixels} is above max_pixels={options.max_pixels}")

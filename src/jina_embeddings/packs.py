@@ -1,9 +1,8 @@
-"""Packs: prompts end to end, planned here, sent as bytes, run by the vLLM worker."""
+"""Packs: prompts end to end, sent as bytes, run by the vLLM worker."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,27 +93,6 @@ def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
     return PackedImage(
         start, num_tokens, tuple(grid), digest, np.frombuffer(pixels, dtype=np.uint8).reshape(shape), config
     )
-
-
-def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of `inputs` in packs of one task and one kind of result, longest first.
-
-    A pack has at most `max_tokens` tokens; no input may have more.
-    """
-    groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
-    for index, prepared in enumerate(inputs):
-        groups[prepared.task, prepared.multivector, prepared.pooling].append(index)
-    for indices in groups.values():
-        indices.sort(key=lambda index: inputs[index].num_tokens, reverse=True)
-        pack: list[int] = []
-        num_tokens = 0
-        for index in indices:
-            if pack and num_tokens + inputs[index].num_tokens > max_tokens:
-                yield pack
-                pack, num_tokens = [], 0
-            pack.append(index)
-            num_tokens += inputs[index].num_tokens
-        yield pack
 
 
 def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool) -> Pack:

@@ -1,4 +1,4 @@
-"""Which inputs run together in one padded forward."""
+"""Which inputs run together: in one padded forward, or end to end in one pack."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from ..types import Prepared
 
 
 def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int | None = None) -> Iterator[list[int]]:
-    """Indices of `inputs` in batches of one task and one kind of result, longest first.
+    """Indices of `inputs` in padded batches of one task and one kind of result, longest first.
 
     A batch times its longest input stays within `max_tokens` (an input that is longer runs alone), and
     holds at most `batch_size` inputs. Neighbours in length run together, so little is padding.
     """
-    groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
-    for index, prepared in enumerate(inputs):
-        groups[prepared.task, prepared.multivector, prepared.pooling].append(index)
-    for indices in groups.values():
-        indices.sort(key=lambda index: inputs[index].num_tokens, reverse=True)
+    for indices in _by_length(inputs):
         batch: list[int] = []
         for index in indices:
             width = inputs[batch[0]].num_tokens if batch else 0
@@ -27,3 +23,29 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
                 batch = []
             batch.append(index)
         yield batch
+
+
+def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
+    """Indices of `inputs` in packs of one task and one kind of result, longest first.
+
+    A pack has at most `max_tokens` tokens; no input may have more.
+    """
+    for indices in _by_length(inputs):
+        pack: list[int] = []
+        num_tokens = 0
+        for index in indices:
+            if pack and num_tokens + inputs[index].num_tokens > max_tokens:
+                yield pack
+                pack, num_tokens = [], 0
+            pack.append(index)
+            num_tokens += inputs[index].num_tokens
+        yield pack
+
+
+def _by_length(inputs: Sequence[Prepared]) -> Iterator[list[int]]:
+    """Indices by task and kind of result, longest first."""
+    groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
+    for index, prepared in enumerate(inputs):
+        groups[prepared.task, prepared.multivector, prepared.pooling].append(index)
+    for indices in groups.values():
+        yield sorted(indices, key=lambda index: inputs[index].num_tokens, reverse=True)

@@ -10,25 +10,29 @@ import asyncio
 import atexit
 import itertools
 import logging
-import os
 import threading
 from collections.abc import Awaitable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..checkpoint import Checkpoint
 from ..checkpoint.adapters import split_adapter
-from ..errors import EngineClosedError, EngineDeadError, EngineError, EngineUnavailableError
+from ..errors import (
+    EngineClosedError,
+    EngineDeadError,
+    EngineError,
+    JinaEmbeddingsError,
+    OutOfMemoryError,
+)
 from ..logs import configure
 from ..options import Options
-from ..plugin import ARCHITECTURE
 from ..processor import read_image_config
 from ..types import Prepared, Task
+from .vllm_arguments import engine_arguments, on_cpu, require_plugin
 from .vllm_errors import explain_start
 from .vllm_inputs import InputMaker
-from .vllm_memory import require_gpu_memory
-from .vllm_packed import WORKER_EXTENSION, PackedPath
+from .vllm_memory import require_gpu_memory, require_host_memory
+from .vllm_packed import PackedPath
 
 if TYPE_CHECKING:
     from ..types import FloatArray
@@ -41,10 +45,8 @@ T = TypeVar("T")
 _MAX_IN_FLIGHT = 2048
 # vLLM kills processes that take longer, and their shared memory is then left behind.
 _SHUTDOWN_S = 30
-# Calls with fewer inputs are answered sooner by the scheduler, which shares its steps with other calls.
+# Smaller calls go to the scheduler, where they share steps with other callers' instead of waiting for each other.
 _PACK_FROM = 8
-# The ranks that vLLM's kernels are made for.
-_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class VllmEngine:
@@ -54,10 +56,11 @@ class VllmEngine:
 
     def __init__(self, checkpoint: Checkpoint, options: Options):
         configure()
-        _require_plugin()
+        require_plugin()
         self.max_length = options.max_model_len or checkpoint.config.max_length
         self._closed = False
         self._counter = itertools.count()
+        self._running: set[Future[Any]] = set()
         self._adapters: dict[Task, Any] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="jina-embeddings-vllm", daemon=True)
@@ -69,7 +72,8 @@ class VllmEngine:
             raise explain_start(error, checkpoint, options) from error
         image_config = read_image_config(checkpoint)
         self._inputs = InputMaker(image_config)
-        self.path = options.path
+        # A pack runs through the whole model at once: with pipeline stages only the scheduler can.
+        self.path = options.path if options.pipeline_parallel_size == 1 else "scheduled"
         self._packed: Any = PackedPath(
             self._llm.collective_rpc,
             {
@@ -91,8 +95,8 @@ class VllmEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         arguments = engine_arguments(checkpoint, options, self.max_length)
-        if not _on_cpu():
-            require_gpu_memory(checkpoint, options, self.max_length)
+        require = require_host_memory if on_cpu() else require_gpu_memory
+        require(checkpoint, options, self.max_length)
         if arguments.get("enable_lora"):
             assert checkpoint.adapters is not None
             for number, task in enumerate(checkpoint.adapters.tasks, start=1):
@@ -123,8 +127,8 @@ class VllmEngine:
         if self._closed:
             return
         self._closed = True
-        for task in asyncio.all_tasks(self._loop):
-            self._loop.call_soon_threadsafe(task.cancel)
+        for work in list(self._running):
+            work.cancel()
         atexit.unregister(self.close)
         self._llm.shutdown(timeout=_SHUTDOWN_S)
         # vLLM's destructor must not run as late as the interpreter's end.
@@ -141,7 +145,10 @@ class VllmEngine:
         if self._closed:
             work.close()
             raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
 
     async def _run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
         """Packed or scheduled; inputs too long for a pack always go the scheduled way."""
@@ -195,85 +202,15 @@ class VllmEngine:
 
         try:
             return await work
+        except JinaEmbeddingsError:
+            raise
         except VllmDeadError as error:
             raise EngineDeadError(
                 "vLLM's engine process has ended; its log says why. Make a new JinaEmbeddings"
             ) from error
-        except ValueError as error:
-            raise EngineError(f"vLLM refused an input: {error}") from error
-
-
-def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: int) -> dict[str, Any]:
-    """Our options in the words of vLLM's `AsyncEngineArgs`."""
-    adapters = checkpoint.adapters if options.merge_adapter is None else None
-    task = options.merge_adapter or checkpoint.tasks[0]
-    arguments: dict[str, Any] = {
-        "model": str(checkpoint.folder),
-        "runner": "pooling",
-        "trust_remote_code": False,
-        "dtype": options.dtype,
-        "max_model_len": max_model_len,
-        "hf_overrides": {"architectures": [ARCHITECTURE]},
-        "additional_config": {"jina_embeddings": {"task": task, "adapters": adapters is not None}},
-        # Both would leave tokens out of a mean, or reuse those of another task.
-        "enable_prefix_caching": False,
-        # Our pooler puts chunks together again, so a long text need not fit in one step.
-        "enable_chunked_prefill": True,
-        "limit_mm_per_prompt": {"image": 1, "video": 0},
-        # Patches are made by our processor, and equal inputs are sent once: nothing is left to cache.
-        "mm_processor_cache_gb": 0,
-        "worker_extension_cls": WORKER_EXTENSION,
-        "disable_log_stats": True,
-        "enforce_eager": options.enforce_eager,
-        "tensor_parallel_size": options.tensor_parallel_size,
-        "pipeline_parallel_size": options.pipeline_parallel_size,
-        "kv_cache_dtype": options.cache_dtype,
-        "quantization": options.quantization,
-    }
-    if _on_cpu():
-        # Compiling takes longer there than it ever saves at a laptop's scale. And vLLM's own defaults would take
-        # the checkpoint's bfloat16, and reserve nearly all of the host's memory.
-        arguments["enforce_eager"] = True
-        arguments["dtype"] = "float32" if options.dtype == "auto" else options.dtype
-        if options.gpu_memory_utilization is None:
-            arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len)
-    optional = {
-        "gpu_memory_utilization": options.gpu_memory_utilization,
-        "max_num_batched_tokens": options.max_num_batched_tokens,
-        "max_num_seqs": options.max_num_seqs,
-    }
-    arguments.update({name: value for name, value in optional.items() if value is not None})
-    if adapters is not None:
-        rank = next((rank for rank in _LORA_RANKS if rank >= adapters.rank), None)
-        if rank is None:
-            raise EngineUnavailableError(
-                f"vLLM takes adapters up to rank {_LORA_RANKS[-1]}, these have {adapters.rank}: "
-                "load one task with merge_adapter="
-            )
-        arguments.update(enable_lora=True, max_loras=len(adapters.tasks), max_lora_rank=rank)
-    return arguments
-
-
-def _on_cpu() -> bool:
-    from vllm.platforms import current_platform
-
-    return bool(current_platform.is_cpu())
-
-
-def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int) -> int:
-    """A float32 cache that holds the longest prompt twice, and never less than 64 k tokens."""
-    config = checkpoint.config
-    per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
-    return per_token * max(2 * max_model_len, 65_536)
-
-
-def _require_plugin() -> None:
-    if not any(point.value.startswith("jina_embeddings.") for point in entry_points(group="vllm.general_plugins")):
-        raise EngineUnavailableError(
-            "vLLM can't find this package's plugin: install the package (pip install jina-embeddings-vllm) instead "
-            "of only putting it on PYTHONPATH"
-        )
-    allowed = os.environ.get("VLLM_PLUGINS")
-    ours = {"jina_embeddings", "jina_embeddings_companions"}
-    if allowed is not None and not ours <= set(allowed.split(",")):
-        raise EngineUnavailableError(f"VLLM_PLUGINS={allowed!r} leaves our plugins out: add {','.join(sorted(ours))}")
+        except Exception as error:
+            if "out of memory" in str(error).lower():
+                raise OutOfMemoryError(
+                    f"a step didn't fit in memory: lower max_num_batched_tokens ({error})"
+                ) from error
+            raise EngineError(f"vLLM refused the work: {error}") from error

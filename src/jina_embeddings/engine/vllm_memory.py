@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..checkpoint import Checkpoint
 from ..errors import OutOfMemoryError
 from ..options import Options
-from .memory import GIB
+from .memory import GIB, require_memory
 
 # What vLLM takes of a GPU unless it is told otherwise, and what it uses beside weights and cache.
 DEFAULT_UTILIZATION = 0.92
@@ -61,6 +61,13 @@ def check_memory(needed: Demand, total: int, free: int, utilization: float | Non
             f"gives it {taken / GIB:.1f} of {total / GIB:.1f}: raise gpu_memory_utilization, lower max_model_len, "
             f"or use quantization='fp8' or tensor_parallel_size"
         )
+
+
+def require_host_memory(checkpoint: Checkpoint, options: Options, max_model_len: int) -> None:
+    """The same for vLLM on a CPU, whose own default there is float32."""
+    dtype = "float32" if options.dtype == "auto" else options.dtype
+    needed = demand(checkpoint, replace(options, dtype=dtype), max_model_len)
+    require_memory(needed.total, "cpu", "lower max_model_len, or use dtype='bfloat16'")
 
 
 def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: int) -> None:

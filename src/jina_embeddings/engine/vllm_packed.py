@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..images import ImageConfig
-from ..packs import make_pack, plan_packs, split_vectors
+from ..packs import make_pack, split_vectors
 from ..types import Prepared, Task
+from .batching import plan_packs
 
 if TYPE_CHECKING:
     from ..types import FloatArray

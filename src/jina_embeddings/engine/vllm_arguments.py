@@ -1,0 +1,97 @@
+"""Our options in vLLM's words, and whether vLLM will find our plugin."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from typing import Any
+
+from ..checkpoint import Checkpoint
+from ..errors import EngineUnavailableError
+from ..options import Options
+from ..plugin import ARCHITECTURE
+from .vllm_packed import WORKER_EXTENSION
+
+# The ranks that vLLM's kernels are made for.
+_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: int) -> dict[str, Any]:
+    """Our options in the words of vLLM's `AsyncEngineArgs`."""
+    adapters = checkpoint.adapters if options.merge_adapter is None else None
+    task = options.merge_adapter or checkpoint.tasks[0]
+    arguments: dict[str, Any] = {
+        "model": str(checkpoint.folder),
+        "runner": "pooling",
+        "trust_remote_code": False,
+        "dtype": options.dtype,
+        "max_model_len": max_model_len,
+        "hf_overrides": {"architectures": [ARCHITECTURE]},
+        "additional_config": {"jina_embeddings": {"task": task, "adapters": adapters is not None}},
+        # Both would leave tokens out of a mean, or reuse those of another task.
+        "enable_prefix_caching": False,
+        # Our pooler puts chunks together again, so a long text need not fit in one step.
+        "enable_chunked_prefill": True,
+        "limit_mm_per_prompt": {"image": 1, "video": 0},
+        # Patches are made by our processor, and equal inputs are sent once: nothing is left to cache.
+        "mm_processor_cache_gb": 0,
+        "worker_extension_cls": WORKER_EXTENSION,
+        "disable_log_stats": True,
+        "enforce_eager": options.enforce_eager,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "pipeline_parallel_size": options.pipeline_parallel_size,
+        "kv_cache_dtype": options.cache_dtype,
+        "quantization": options.quantization,
+    }
+    if on_cpu():
+        # Compiling takes longer there than it ever saves at a laptop's scale. And vLLM's own defaults would take
+        # the checkpoint's bfloat16, and reserve nearly all of the host's memory.
+        arguments["enforce_eager"] = True
+        arguments["dtype"] = "float32" if options.dtype == "auto" else options.dtype
+        if options.gpu_memory_utilization is None:
+            arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len)
+    elif options.max_num_batched_tokens is None:
+        # Steps of this size keep a large GPU's matrix units busy; vLLM's own default is made for chats.
+        arguments["max_num_batched_tokens"] = 16_384
+    optional = {
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "max_num_batched_tokens": options.max_num_batched_tokens,
+        "max_num_seqs": options.max_num_seqs,
+    }
+    arguments.update({name: value for name, value in optional.items() if value is not None})
+    if adapters is not None:
+        rank = next((rank for rank in _LORA_RANKS if rank >= adapters.rank), None)
+        if rank is None:
+            raise EngineUnavailableError(
+                f"vLLM takes adapters up to rank {_LORA_RANKS[-1]}, these have {adapters.rank}: "
+                "load one task with merge_adapter="
+            )
+        arguments.update(enable_lora=True, max_loras=len(adapters.tasks), max_lora_rank=rank)
+    return arguments
+
+
+def on_cpu() -> bool:
+    """Whether the vLLM that is installed runs on the CPU."""
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int) -> int:
+    """A float32 cache that holds the longest prompt twice, and never less than 64 k tokens."""
+    config = checkpoint.config
+    per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
+    return per_token * max(2 * max_model_len, 65_536)
+
+
+def require_plugin() -> None:
+    """Raises EngineUnavailableError where vLLM would start without our architecture."""
+    if not any(point.value.startswith("jina_embeddings.") for point in entry_points(group="vllm.general_plugins")):
+        raise EngineUnavailableError(
+            "vLLM can't find this package's plugin: install the package (pip install jina-embeddings-vllm) instead "
+            "of only putting it on PYTHONPATH"
+        )
+    allowed = os.environ.get("VLLM_PLUGINS")
+    ours = {"jina_embeddings", "jina_embeddings_companions"}
+    if allowed is not None and not ours <= set(allowed.split(",")):
+        raise EngineUnavailableError(f"VLLM_PLUGINS={allowed!r} leaves our plugins out: add {','.join(sorted(ours))}")
