@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
+
+import numpy as np
 
 from .errors import DimensionError, InputError, MultivectorUnavailableError, OptionError, TaskUnavailableError
 from .images import ImageSource
@@ -107,9 +109,9 @@ class Calls:
     ) -> Job:
         """The job of `encode_image`; see there."""
         resolved, _ = self._resolve(task, None)
-        single = not isinstance(images, (list, tuple))
+        single = not isinstance(images, (list, tuple, Iterator))
         output = self._output(single=single, **common)
-        listed: Any = [images] if single else images
+        listed: Any = [images] if single else list(images)  # type: ignore[arg-type]
         return self._job(self._processor.images(listed, resolved, max_pixels=max_pixels), output)
 
     def mixed(
@@ -125,9 +127,9 @@ class Calls:
     ) -> Job:
         """The job of `encode`; see there."""
         resolved, prompt = self._resolve(task, prompt_name)
-        single = not isinstance(inputs, (list, tuple))
+        single = not isinstance(inputs, (list, tuple, Iterator))
         output = self._output(single=single, **common)
-        listed: Any = [inputs] if single else inputs
+        listed: Any = [inputs] if single else list(inputs)  # type: ignore[arg-type]
         kinds = [_kind(value) for value in listed]
         texts = [value for kind, value in kinds if kind == "text"]
         images = [value for kind, value in kinds if kind == "image"]
@@ -171,7 +173,8 @@ class Calls:
             if truncate_dim is not None:
                 raise DimensionError("multi-vectors can't be truncated: leave truncate_dim out")
         elif truncate_dim is not None and (
-            not isinstance(truncate_dim, int) or truncate_dim not in (*info.matryoshka_dims, info.hidden_size)
+            not isinstance(truncate_dim, (int, np.integer))
+            or truncate_dim not in (*info.matryoshka_dims, info.hidden_size)
         ):
             raise DimensionError(
                 f"truncate_dim={truncate_dim} is not one that {info.name} was trained for: "

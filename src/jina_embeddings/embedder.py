@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+import numpy as np
+
 from . import similarity as scores
 from .calls import Calls, EncodeOptions, ImageOptions, Input, TextOptions
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine import Engine, choose_engine, load_engine
-from .errors import OptionError, TaskUnavailableError
+from .errors import InputError, OptionError, TaskUnavailableError
 from .images import ImageSource
-from .job import Job, OnError
+from .job import Job, OnError, check_on_error
 from .logs import configure
 from .options import Options, make_options
 from .pooling import resolve_pooling
@@ -244,21 +246,26 @@ class JinaEmbeddings:
         one is prepared while the other runs. With `on_error="skip"` a bad input's result is its `Skipped`,
         with its index in the chunk replaced by its index in the stream.
         """
-        _check_chunk_size(chunk_size)
+        _check_stream(inputs, chunk_size, options)
+        return self._stream(inputs, chunk_size, options)
+
+    def _stream(self, inputs: Iterable[Input], chunk_size: int, options: EncodeOptions) -> Iterator[Any]:
         on_error = options.pop("on_error", "raise")
         options["on_error"] = "skip"
 
         def encode(chunk: list[Any]) -> list[Any]:
             return _one_each(self.encode(chunk, **options), len(chunk))
 
-        results = stream_in_order(inputs, encode, chunk_size)
-        return (_at(index, result, on_error) for index, result in enumerate(results))
+        # Closed with this generator, though an error's traceback may keep it alive.
+        with closing(stream_in_order(inputs, encode, chunk_size)) as results:
+            for index, result in enumerate(results):
+                yield _at(index, result, on_error)
 
     async def astream(
         self, inputs: AsyncIterable[Input], *, chunk_size: int = 256, **options: Unpack[EncodeOptions]
     ) -> AsyncIterator[Any]:
         """`stream` over an async iterable; inputs that come slowly are not kept waiting for a full chunk."""
-        _check_chunk_size(chunk_size)
+        _check_stream(inputs, chunk_size, options)
         on_error = options.pop("on_error", "raise")
         options["on_error"] = "skip"
 
@@ -316,13 +323,16 @@ def _checked(batch_size: int | None) -> int | None:
     return batch_size
 
 
-def _check_chunk_size(chunk_size: int) -> None:
+def _check_stream(inputs: object, chunk_size: int, options: EncodeOptions) -> None:
+    if isinstance(inputs, (str, bytes)):
+        raise InputError("a stream takes an iterable of inputs: put a single one into a list, or use encode")
     if not _is_count(chunk_size):
         raise OptionError(f"chunk_size must be a whole number above 0, not {chunk_size!r}")
+    check_on_error(options.get("on_error", "raise"))
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) > 0
 
 
 def _one_each(result: Partial, num_inputs: int) -> list[Any]:

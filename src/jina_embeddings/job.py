@@ -38,10 +38,15 @@ class Output:
 
     def check(self) -> None:
         check_embedding_type(self.embedding_type)
-        if self.on_error not in ("raise", "skip"):
-            raise OptionError(f"on_error is 'raise' or 'skip', not {self.on_error!r}")
+        check_on_error(self.on_error)
         if not self.return_numpy and self.embedding_type == "base64":
             raise OptionError("base64 strings can't be tensors: leave return_numpy out")
+
+
+def check_on_error(on_error: object) -> None:
+    """Raises OptionError for anything but `raise` and `skip`."""
+    if on_error not in ("raise", "skip"):
+        raise OptionError(f"on_error is 'raise' or 'skip', not {on_error!r}")
 
 
 class Job:

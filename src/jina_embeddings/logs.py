@@ -27,9 +27,11 @@ def configure(level: str | None = None) -> None:
     level = (level or os.environ.get(VARIABLE) or "").lower()
     if level and level not in _LEVELS:
         raise OptionError(f"{VARIABLE} is one of {', '.join(_LEVELS)}, not {level!r}")
-    _pass_on((level or "error").upper())
     if not level:
+        if _VLLM_VARIABLE not in os.environ:
+            _pass_on("ERROR")
         return
+    _pass_on(level.upper())
     logger = logging.getLogger("jina_embeddings")
     logger.setLevel(level.upper())
     if not logger.handlers:

@@ -170,9 +170,9 @@ class Processor:
     def _limit(self, max_length: int | None) -> int:
         if max_length is None:
             return self.max_length
-        if not isinstance(max_length, int) or isinstance(max_length, bool) or max_length < 1:
+        if not isinstance(max_length, (int, np.integer)) or isinstance(max_length, bool) or max_length < 1:
             raise InputError(f"max_length must be a whole number of tokens above 0, not {max_length!r}")
-        return min(max_length, self.max_length)
+        return min(int(max_length), self.max_length)
 
 
 def read_image_config(checkpoint: Checkpoint) -> ImageConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from itertools import islice
@@ -16,7 +16,9 @@ _MAX_WAIT_S = 0.02
 _END = object()
 
 
-def stream_in_order(items: Iterable[Any], encode: Callable[[list[Any]], list[Any]], chunk_size: int) -> Iterator[Any]:
+def stream_in_order(
+    items: Iterable[Any], encode: Callable[[list[Any]], list[Any]], chunk_size: int
+) -> Generator[Any, None, None]:
     """Results of `encode` over chunks of `items`, one for each item, in order.
 
     Two chunks are under way at a time; the first ones are small, so that results start early. When

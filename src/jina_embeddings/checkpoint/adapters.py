@@ -171,6 +171,8 @@ def split_adapter(adapters: AdapterSet, task: Task, cache: Path | None = None) -
     target = home / f"{task}-{_digest(tensors, config)}"
     if target.is_dir():
         return target
+    from safetensors import SafetensorError
+
     try:
         home.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".making-", dir=home))
@@ -179,7 +181,7 @@ def split_adapter(adapters: AdapterSet, task: Task, cache: Path | None = None) -
             work.rename(target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         # Another process may have been first: its folder is equal, since the name is the content's hash.
         if not target.is_dir():
             raise CheckpointNotFoundError(

@@ -75,7 +75,7 @@ def read_config(folder: Path) -> ModelConfig:
     vision = _Fields(path, fields.mapping("vision_config", required=True) or {})
     hidden, heads = text.count("hidden_size"), text.count("num_attention_heads")
     return ModelConfig(
-        architecture=str((raw.get("architectures") or [""])[0]),
+        architecture=_architecture(path, raw.get("architectures")),
         hidden_size=hidden,
         intermediate_size=text.count("intermediate_size"),
         num_layers=text.count("num_hidden_layers"),
@@ -126,6 +126,14 @@ class _Fields:
         return value
 
 
+def _architecture(path: Path, names: Any) -> str:
+    if names is None or names == []:
+        return ""
+    if not isinstance(names, list):
+        raise CheckpointInvalidError(f"{path}: 'architectures' must be a list, not {names!r}")
+    return str(names[0])
+
+
 def _matryoshka_dims(path: Path, dims: Any, hidden: int) -> tuple[int, ...]:
     if dims is None:
         # Those of jina-embeddings-v4, as parts of its 2048: merged checkpoints don't name them.
@@ -136,6 +144,8 @@ def _matryoshka_dims(path: Path, dims: Any, hidden: int) -> tuple[int, ...]:
 
 
 def _task_names(path: Path, names: Any) -> tuple[Task, ...]:
+    if not isinstance(names, (list, tuple)):
+        raise CheckpointInvalidError(f"{path}: 'task_names' must be a list, not {names!r}")
     unknown = [name for name in names if name not in TASKS]
     if unknown:
         raise CheckpointInvalidError(f"{path} names tasks that are not known: {unknown}")

@@ -27,17 +27,12 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 PROJECTOR = "multi_vector_projector"
+# The element types of the safetensors format.
 _ITEM_BYTES = {
-    "F64": 8,
-    "F32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "F8_E4M3": 1,
-    "F8_E5M2": 1,
-    "I64": 8,
-    "I32": 4,
-    "I8": 1,
-    "U8": 1,
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
 }
 _LAYER = re.compile(r"model\.(language_model\.layers|visual\.blocks)\.\d+\.")
 _IGNORED = ("lm_head.", "model.language_model.lm_head.")
@@ -67,7 +62,7 @@ class TensorEntry:
 
     @property
     def num_bytes(self) -> int:
-        return self.num_values * _ITEM_BYTES.get(self.dtype, 4)
+        return self.num_values * _ITEM_BYTES.get(self.dtype, 1)
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
@@ -107,7 +102,7 @@ def _entry(path: Path, name: str, description: Any, data_start: int, size: int) 
             f"{path} is cut short: tensor {name!r} ends at byte {data_start + stop}, the file has {size}: "
             "download it again"
         )
-    if stop - start != entry.num_bytes:
+    if entry.dtype in _ITEM_BYTES and stop - start != entry.num_bytes:
         raise CheckpointInvalidError(
             f"{path}: tensor {name!r} has {stop - start} bytes, {entry.dtype} {list(entry.shape)} calls for "
             f"{entry.num_bytes}"
@@ -120,9 +115,10 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+        if not names or not all(isinstance(name, str) for name in names):
             raise CheckpointInvalidError(f"{index} has no weight_map from tensors to files")
-        return [folder / name for name in sorted(set(weight_map.values()))]
+        return [folder / name for name in sorted(set(names))]
     single = folder / "model.safetensors"
     if single.is_file():
         return [single]
