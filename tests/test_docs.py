@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import pyarrow.parquet
 import pytest
 import typer.main
+from PIL import Image
 
 import jina_embeddings
 from jina_embeddings import JinaEmbeddings, ModelInfo, Partial, Skipped, errors
@@ -154,6 +156,26 @@ def make_vectors_of_the_command_line(folder: Path, environment: dict[str, str]) 
     line = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
     line += ["embed", "one.md", "--engine", "fake", "--output", "vectors.parquet"]
     subprocess.run(line, cwd=folder, env=environment, check=True, capture_output=True, timeout=RUN_TIMEOUT_S)
+
+
+def test_the_readmes_embed_command_writes_a_row_for_each_input(environment: dict[str, str], tmp_path: Path) -> None:
+    """As it stands there, on files as it names them, with the model that it takes by itself."""
+    (line,) = re.findall(
+        r"^\$ (jina-embeddings embed notes/\*\.md .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    for name in ("notes/one.md", "notes/two.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"# {name}\n")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (60, 40), "teal").save(tmp_path / "photos" / "teal.png")
+    (tmp_path / "rows.jsonl").write_text('{"text": "a row"}\n{"id": "mine", "text": "another"}\n')
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    run = {"cwd": tmp_path, "env": environment | {"PATH": path}, "capture_output": True, "timeout": RUN_TIMEOUT_S}
+    subprocess.run(line, shell=True, check=True, **run)
+    table = pyarrow.parquet.read_table(tmp_path / "vectors.parquet")
+    ids = ["notes/one.md", "notes/two.md", "photos/teal.png", "rows.jsonl:1", "mine"]
+    assert table.column("id").to_pylist() == ids
+    assert {len(vector) for vector in table.column("embedding").to_pylist()} == {128}
 
 
 # What a page's Python takes from the page's other blocks.
