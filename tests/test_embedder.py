@@ -778,3 +778,13 @@ def test_the_class_says_what_it_runs(fake_model: JinaEmbeddings) -> None:
     assert fake_model.info.hidden_size == DIM
     assert fake_model.info.tasks == TASKS
     assert fake_model.options.pooling_type == "mean"
+
+
+@pytest.mark.parametrize(("name", "meant"), [("promt_name", "prompt_name"), ("maxlength", "max_length")])
+def test_an_argument_with_a_slip_is_answered_with_the_one_meant(
+    fake_model: JinaEmbeddings, name: str, meant: str
+) -> None:
+    with pytest.raises(OptionError, match=f"unknown argument '{name}'; did you mean '{meant}'"):
+        fake_model.encode(["a"], **{name: "query"})
+    with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
+        asyncio.run(fake_model.aencode_text(["a"], **{name: "query"}))

@@ -12,7 +12,7 @@ from .errors import DimensionError, InputError, MultivectorUnavailableError, Opt
 from .images import ImageSource
 from .job import Job, OnError, Output
 from .processor import Processor
-from .prompts import resolve_task
+from .prompts import resolve_task, suggest
 from .types import EmbeddingType, ModelInfo, Prepared, Task
 
 Input: TypeAlias = "str | ImageSource | Mapping[str, Any]"
@@ -50,6 +50,9 @@ class EncodeOptions(_Common, total=False):
     max_length: int | None
     truncate: bool
     max_pixels: int | None
+
+
+_ARGUMENTS = sorted({*TextOptions.__annotations__, *ImageOptions.__annotations__} | set(_Common.__annotations__))
 
 
 class Calls:
@@ -163,7 +166,10 @@ class Calls:
         truncate_dim: int | None = None,
         embedding_type: str = "float",
         on_error: OnError = "raise",
+        **unknown: Any,
     ) -> Output:
+        for name in unknown:
+            raise OptionError(f"unknown argument {name!r}{suggest(name, _ARGUMENTS)}")
         info = self._info
         if return_multivector:
             if info.multivector_dim is None:
