@@ -13,11 +13,14 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jina_embeddings import torch_companions
+
+if TYPE_CHECKING:
+    from conftest import CheckpointMaker
 
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 
@@ -209,3 +212,16 @@ def test_vllm_finds_the_entry_points(group: str, value: str) -> None:
 def test_a_repair_is_no_platform() -> None:
     """vLLM takes anything but None for the name of a platform's class."""
     assert torch_companions.repair() is None  # type: ignore[func-returns-value]
+
+
+def test_transformers_may_have_been_imported_before(checkpoint: CheckpointMaker) -> None:
+    """It remembers which packages it has found, and would import one that has been hidden since."""
+    code = f"""
+import transformers
+from transformers.utils import is_torchaudio_available, is_torchvision_available
+is_torchaudio_available(), is_torchvision_available()
+from jina_embeddings import JinaEmbeddings
+print(JinaEmbeddings({str(checkpoint())!r}, engine="transformers").encode_text("a").shape)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert result.stdout.strip() == "(128,)", result.stderr[-2000:]

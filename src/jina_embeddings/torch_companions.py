@@ -66,7 +66,16 @@ def _hide_if_broken(package: str) -> None:
         _forget(package)
         # None is how Python itself marks a module as not to be found.
         sys.modules[package] = None  # type: ignore[assignment]
+        _ask_again()
         logger.info("%s can't be imported (%s): hidden", package, str(error).partition("\n")[0])
+
+
+def _ask_again() -> None:
+    """Where transformers was imported before, it remembers what it found."""
+    loaded = sys.modules.get("transformers.utils.import_utils")
+    for name, function in vars(loaded).items() if loaded is not None else ():
+        if name.endswith("_available") and hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 def _to_be_imported(package: str) -> bool:

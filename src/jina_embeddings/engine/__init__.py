@@ -59,7 +59,8 @@ def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_
 
         return TransformersEngine(checkpoint, options)
     except ModuleNotFoundError as error:
-        raise DependencyError(f"the {name} engine needs {error.name}: pip install {error.name}") from error
+        missing = f"{error.name}: pip install {error.name}" if error.name else str(error)
+        raise DependencyError(f"the {name} engine needs {missing}") from error
 
 
 def _installed(module: str) -> bool:
