@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..checkpoint import Checkpoint
@@ -136,6 +137,9 @@ class VllmEngine:
         self._stop_loop()
 
     def _stop_loop(self) -> None:
+        # vLLM leaves tasks of its own behind, and a loop that ends under them complains at exit.
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(timeout=10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=30)
         if not self._loop.is_running():
@@ -214,3 +218,11 @@ class VllmEngine:
                     f"a step didn't fit in memory: lower max_num_batched_tokens ({error})"
                 ) from error
             raise EngineError(f"vLLM refused the work: {error}") from error
+
+
+async def _cancel_all() -> None:
+    """Ends every other task of the running loop."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
