@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import EngineError
 from ..images import ImageConfig
 from ..packs import make_pack, split_vectors
 from ..types import Prepared, Task
@@ -58,21 +59,23 @@ class PackedPath:
         vectors of the one before.
         """
         results: list[Any] = [None] * len(batch)
-        running: tuple[int, list[int]] | None = None
+        earlier: tuple[int, list[int]] | None = None
+        unfetched: set[int] = set()
         try:
             for indices in plan_packs(batch, self.max_tokens):
                 inputs = [batch[index] for index in indices]
                 pack = make_pack(inputs, self._image_config, half=self._half and inputs[0].multivector)
                 ticket = next(self._tickets)
-                data = await self._call(ticket, pack.to_wire(), self._adapters.get(inputs[0].task), running)
-                earlier, running = running, (ticket, indices)
-                self._place(results, batch, earlier, data)
-            earlier, running = running, None
+                # Before the call: one that is cancelled may have started the pack all the same.
+                unfetched.add(ticket)
+                data = await self._call(ticket, pack.to_wire(), self._adapters.get(inputs[0].task), earlier)
+                self._place(results, batch, earlier, data, unfetched)
+                earlier = ticket, indices
             data = await self._call(None, None, None, earlier)
-            self._place(results, batch, earlier, data)
+            self._place(results, batch, earlier, data, unfetched)
         finally:
-            if running is not None:
-                await self._rpc("jina_forget_pack", args=(running[0],))
+            for ticket in unfetched:
+                await self._rpc("jina_forget_pack", args=(ticket,))
         return results
 
     async def _call(
@@ -87,10 +90,18 @@ class PackedPath:
         return next((answer for answer in answers if answer is not None), None)
 
     def _place(
-        self, results: list[Any], batch: Sequence[Prepared], earlier: tuple[int, list[int]] | None, data: bytes | None
+        self,
+        results: list[Any],
+        batch: Sequence[Prepared],
+        earlier: tuple[int, list[int]] | None,
+        data: bytes | None,
+        unfetched: set[int],
     ) -> None:
-        if earlier is None or data is None:
+        if earlier is None:
             return
+        unfetched.discard(earlier[0])
+        if data is None:
+            raise EngineError("no worker sent the vectors of a pack")
         inputs = [batch[index] for index in earlier[1]]
         multivector = inputs[0].multivector
         width = self._multivector_dim if multivector else self._hidden_size

@@ -1,0 +1,101 @@
+"""The engine's side of packed prefill, against a worker that is a table of tickets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jina_embeddings.engine.vllm_packed import PackedPath
+from jina_embeddings.errors import EngineError
+from jina_embeddings.images import ImageConfig
+from jina_embeddings.packs import Pack
+from jina_embeddings.types import Prepared
+
+
+class Worker:
+    """Answers with the first token of each prompt; fails or waits for ever at the pack of that number."""
+
+    def __init__(self, fail_at: int | None = None, wait_at: int | None = None, silent: bool = False):
+        self.results: dict[int, bytes] = {}
+        self.num_started = 0
+        self.waiting = asyncio.Event()
+        self._fail_at, self._wait_at, self._silent = fail_at, wait_at, silent
+
+    async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+        if method == "jina_forget_pack":
+            self.results.pop(args[0], None)
+            return [None]
+        ticket, wire, _, fetch = args
+        if wire is not None:
+            self.num_started += 1
+            if self.num_started == self._fail_at:
+                raise RuntimeError("the worker failed")
+            pack = Pack.from_wire(wire)
+            firsts = pack.token_ids[pack.spans[:, 0]].astype(np.float32)
+            self.results[ticket] = np.repeat(firsts[:, None], 4, axis=1).tobytes()
+            if self.num_started == self._wait_at:
+                self.waiting.set()
+                await asyncio.sleep(60)
+        data = None if fetch is None else self.results.pop(fetch)
+        return [None, None if self._silent else data]
+
+
+def path_of(worker: Worker) -> PackedPath:
+    sizes: dict[str, Any] = {"max_tokens": 20, "hidden_size": 4, "multivector_dim": None, "half": True}
+    return PackedPath(worker.rpc, {}, ImageConfig(), **sizes)
+
+
+def inputs(count: int) -> list[Prepared]:
+    """Prompts of 1 to 9 tokens, each with its number as the first token."""
+    ids = [np.full(1 + number % 9, number, dtype=np.int32) for number in range(count)]
+    return [Prepared(token_ids=row, task="code", spans=((0, len(row)),)) for row in ids]
+
+
+def test_vectors_come_back_in_the_order_of_the_inputs() -> None:
+    async def main() -> None:
+        worker = Worker()
+        results = await path_of(worker).run(inputs(50))
+        assert [float(vectors[0, 0]) for vectors in results] == list(range(50))
+        assert worker.num_started > 5
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_a_pack_that_fails_leaves_no_result_behind(at: int) -> None:
+    async def main() -> None:
+        worker = Worker(fail_at=at)
+        with pytest.raises(RuntimeError, match="the worker failed"):
+            await path_of(worker).run(inputs(50))
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_a_cancelled_call_leaves_no_result_behind(at: int) -> None:
+    """The pack whose start was being waited for has a result in the worker too."""
+
+    async def main() -> None:
+        worker = Worker(wait_at=at)
+        call = asyncio.ensure_future(path_of(worker).run(inputs(50)))
+        await worker.waiting.wait()
+        assert worker.results != {}
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+def test_a_pack_without_an_answer_is_an_error_and_never_a_gap() -> None:
+    async def main() -> None:
+        with pytest.raises(EngineError, match="no worker sent"):
+            await path_of(Worker(silent=True)).run(inputs(50))
+
+    asyncio.run(main())
