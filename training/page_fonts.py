@@ -1,0 +1,119 @@
+"""One typeface at one size, with every glyph and word that was drawn kept for the next page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+# Words kept for one face at one size; a process that renders with 200 of them stays near 250 MB.
+MAX_WORDS = 1_500
+NO_SUCH_CHARACTER = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True)
+class Glyph:
+    """Coverage of one character. `left` and `top` place it from the pen and the baseline; pixels."""
+
+    coverage: NDArray[np.uint8]
+    left: int
+    top: int
+    advance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A drawn word: coverage in mode L (None if blank), its place from the pen and the baseline; pixels."""
+
+    image: Image.Image | None
+    left: int
+    top: int
+    advance: int
+
+
+class Face:
+    """Draws words in one font file at one size; characters that it lacks are looked for in the fallbacks."""
+
+    def __init__(self, path: Path, size: int, fallbacks: tuple[Path, ...] = ()) -> None:
+        self.size = size
+        self._font = ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+        self._fallbacks = fallbacks
+        self._glyphs: dict[str, Glyph] = {}
+        self._words: dict[str, Word] = {}
+        # Boxes reach from the tops of tall letters to the bottoms of tails, whatever the word is.
+        self.ascent = -int(self._font.getbbox("bdhklT", anchor="ls")[1])
+        self.descent = int(self._font.getbbox("gjpqy", anchor="ls")[3])
+        self.space = self.glyph(" ").advance
+
+    def glyph(self, character: str) -> Glyph:
+        """The character in this font alone: the font's own sign for what it lacks if it lacks it."""
+        if (known := self._glyphs.get(character)) is None:
+            known = self._glyphs[character] = self._draw(character)
+        return known
+
+    def covers(self, word: str) -> bool:
+        """Whether the font has every character of the word."""
+        missing = self.glyph(NO_SUCH_CHARACTER)
+        return not any(same(self.glyph(character), missing) for character in word)
+
+    def word(self, text: str) -> Word:
+        """The word, from this font or the first fallback that has all of it."""
+        if (known := self._words.get(text)) is None:
+            if len(self._words) >= MAX_WORDS:
+                self._words.clear()
+            known = self._words[text] = self._compose(text)
+        return known
+
+    def fitting(self, text: str, width: int) -> int:
+        """How many characters of a text without spaces fit into `width` pixels; at least one."""
+        count = len(text)
+        while count > 1 and self._compose(text[:count]).advance > width:
+            count -= 1 + (count > 40) * (count - 40) // 2
+        return count
+
+    def _compose(self, text: str) -> Word:
+        if not text.isascii() and not self.covers(text):
+            for path in self._fallbacks:
+                other = face(path, self.size)
+                if other.covers(text):
+                    return other.word(text)
+        glyphs = [self.glyph(character) for character in text]
+        pens, pen = [], 0
+        for glyph in glyphs:
+            pens.append(pen + glyph.left)
+            pen += glyph.advance
+        inked = [(glyph, x) for glyph, x in zip(glyphs, pens, strict=True) if glyph.coverage.size]
+        if not inked:
+            return Word(None, 0, 0, pen)
+        left, top = min(x for _, x in inked), min(glyph.top for glyph, _ in inked)
+        right = max(x + glyph.coverage.shape[1] for glyph, x in inked)
+        bottom = max(glyph.top + glyph.coverage.shape[0] for glyph, _ in inked)
+        canvas = np.zeros((bottom - top, right - left), np.uint8)
+        for glyph, x in inked:
+            height, width = glyph.coverage.shape
+            into = canvas[glyph.top - top : glyph.top - top + height, x - left : x - left + width]
+            np.maximum(into, glyph.coverage, out=into)
+        return Word(Image.fromarray(canvas), left, top, pen)
+
+    def _draw(self, character: str) -> Glyph:
+        pad = 2 * self.size
+        sheet = Image.new("L", (5 * self.size, 4 * self.size))
+        ImageDraw.Draw(sheet).text((pad, pad), character, font=self._font, fill=255, anchor="ls")
+        advance = round(self._font.getlength(character))
+        if (box := sheet.getbbox()) is None:
+            return Glyph(np.zeros((0, 0), np.uint8), 0, 0, advance)
+        return Glyph(np.array(sheet.crop(box)), box[0] - pad, box[1] - pad, advance)
+
+
+def same(one: Glyph, other: Glyph) -> bool:
+    return one.advance == other.advance and np.array_equal(one.coverage, other.coverage)
+
+
+@lru_cache(maxsize=None)
+def face(path: Path, size: int, fallbacks: tuple[Path, ...] = ()) -> Face:
+    """The face, opened once a process. Raises OSError if the file is missing or no font."""
+    return Face(path, size, fallbacks)
