@@ -12,10 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import translations_bible
+import translations_chromium
+import translations_gettext
 import translations_help
+import translations_json
+import translations_mozilla
 from packages import CACHE
 from tables import pair, write_pairs, write_row
 from translations_clean import is_pair, plain
+from translations_languages import MORE
 
 Found = Iterable[tuple[str, str, str, str]]
 
@@ -40,6 +46,32 @@ PARTS = {
         {translations_help.package(name): translations_help.LICENCE for name in ("en-us", *translations_help.LANGUAGES)},
         "paragraphs of LibreOffice's help in 13 languages",
     ),
+    "bible": Part(
+        translations_bible.pairs,
+        dict.fromkeys((translations_bible.ENGLISH, *translations_bible.PACKAGES.values()), translations_bible.LICENCE),
+        "verses of the Bible, one and three in a row",
+    ),
+    "catalogues": Part(
+        translations_json.pairs,
+        {catalogue.package: catalogue.licence for catalogue in translations_json.CATALOGUES},
+        "interfaces of programs and web sites",
+    ),
+    "typescript": Part(
+        translations_json.typescript, dict([translations_json.TYPESCRIPT]), "messages of TypeScript's compiler", most=1_200
+    ),
+    "gettext": Part(translations_gettext.pairs, translations_gettext.PACKAGES, "messages of PostgreSQL and web applications", "&"),
+    "mozilla": Part(
+        translations_mozilla.pairs,
+        dict.fromkeys(
+            (translations_mozilla.ENGLISH, *map(translations_mozilla.package, translations_mozilla.LANGUAGES)),
+            translations_mozilla.LICENCE,
+        ),
+        "Firefox's interface",
+        "&",
+    ),
+    "chromium": Part(
+        translations_chromium.pairs, {translations_chromium.PACKAGE: translations_chromium.LICENCE}, "Chromium's interface", "&"
+    ),
 }
 
 
@@ -51,7 +83,8 @@ def rows(name: str, part: Part, cache: Path) -> Iterator[dict[str, str]]:
         if is_pair(query, passage, language):
             kept[language].setdefault((query, passage), group)
     for language, found in kept.items():
-        longest = sorted(found, key=lambda both: -len(both[1]))[: part.most]
+        most = part.most // 10 if language in MORE else part.most
+        longest = sorted(found, key=lambda both: -len(both[1]))[:most]
         for query, passage in longest:
             yield pair(query, passage, "translation", f"translation-{name}", found[query, passage], language)
 
