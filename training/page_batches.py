@@ -7,7 +7,7 @@ words stand in which square: the token embeddings of the words in it, weighted b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pages import random_style, render_page
+from pages import WordBox, random_style, render_page
 
 CELL = 28
 PREFIX = "Passage: "
 MAX_TOKENS = 384
 PAGES_A_BATCH = 96
+SMALL_PRINT, SMALL_PRINT_SHARE = (9, 13), 0.25
+"""A4 pages of a scanner come down to print this small."""
 
 
 @dataclass
@@ -62,9 +64,10 @@ class Pages(IterableDataset):  # type: ignore[type-arg]
         pixels, ids, entries = [], [], []
         while len(pixels) < self.size:
             text = self.passages[int(rng.integers(len(self.passages)))]
-            style = random_style(rng, self.fonts, size=shape)
+            style = random_style(rng, self.fonts, shape)
             shape = (style.width, style.height)
-            page = render_page(text, style)
+            size = int(rng.integers(*SMALL_PRINT)) if rng.random() < SMALL_PRINT_SHARE else style.size
+            page = render_page(text, replace(style, size=size))
             encoding = tokenizer.encode(PREFIX + text[: page.num_characters], add_special_tokens=False)
             entries.append(cells_of(encoding, page.boxes, style.width, style.height, len(pixels)))
             ids.append(encoding.ids[:MAX_TOKENS])
@@ -84,9 +87,7 @@ class Pages(IterableDataset):  # type: ignore[type-arg]
         )
 
 
-def cells_of(
-    encoding: object, boxes: list[tuple[int, int, float, float, float, float]], width: int, height: int, page: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cells_of(encoding: object, boxes: list[WordBox], width: int, height: int, page: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which token fills how much of which cell: each token takes its share of its word's box by characters."""
     columns, rows = width // CELL, height // CELL
     offsets = np.array(encoding.offsets, dtype=np.int64) - len(PREFIX)  # type: ignore[attr-defined]

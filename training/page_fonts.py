@@ -17,11 +17,13 @@ NO_SUCH_CHARACTER = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True)
 class Glyph:
-    """Coverage of one character. `left` and `top` place it from the pen and the baseline; pixels."""
+    """Coverage of one character, (bottom - top, width). `left` is from the pen, the rest from the baseline; pixels."""
 
     coverage: NDArray[np.uint8]
     left: int
     top: int
+    bottom: int
+    width: int
     advance: int
 
 
@@ -70,10 +72,12 @@ class Face:
 
     def fitting(self, text: str, width: int) -> int:
         """How many characters of a text without spaces fit into `width` pixels; at least one."""
-        count = len(text)
-        while count > 1 and self._compose(text[:count]).advance > width:
-            count -= 1 + (count > 40) * (count - 40) // 2
-        return count
+        pen = 0
+        for count, character in enumerate(text):
+            pen += self.word(character).advance
+            if pen > width:
+                return max(1, count)
+        return len(text)
 
     def _compose(self, text: str) -> Word:
         if not text.isascii() and not self.covers(text):
@@ -81,21 +85,21 @@ class Face:
                 other = face(path, self.size)
                 if other.covers(text):
                     return other.word(text)
-        glyphs = [self.glyph(character) for character in text]
-        pens, pen = [], 0
-        for glyph in glyphs:
-            pens.append(pen + glyph.left)
+        placed: list[tuple[int, Glyph]] = []
+        pen, left, right, top, bottom = 0, 0, 0, 0, 0
+        for character in text:
+            glyph = self.glyph(character)
+            if glyph.width:
+                x = pen + glyph.left
+                placed.append((x, glyph))
+                left, right = min(left, x), max(right, x + glyph.width)
+                top, bottom = min(top, glyph.top), max(bottom, glyph.bottom)
             pen += glyph.advance
-        inked = [(glyph, x) for glyph, x in zip(glyphs, pens, strict=True) if glyph.coverage.size]
-        if not inked:
+        if not placed:
             return Word(None, 0, 0, pen)
-        left, top = min(x for _, x in inked), min(glyph.top for glyph, _ in inked)
-        right = max(x + glyph.coverage.shape[1] for glyph, x in inked)
-        bottom = max(glyph.top + glyph.coverage.shape[0] for glyph, _ in inked)
         canvas = np.zeros((bottom - top, right - left), np.uint8)
-        for glyph, x in inked:
-            height, width = glyph.coverage.shape
-            into = canvas[glyph.top - top : glyph.top - top + height, x - left : x - left + width]
+        for x, glyph in placed:
+            into = canvas[glyph.top - top : glyph.bottom - top, x - left : x - left + glyph.width]
             np.maximum(into, glyph.coverage, out=into)
         return Word(Image.fromarray(canvas), left, top, pen)
 
@@ -105,8 +109,9 @@ class Face:
         ImageDraw.Draw(sheet).text((pad, pad), character, font=self._font, fill=255, anchor="ls")
         advance = round(self._font.getlength(character))
         if (box := sheet.getbbox()) is None:
-            return Glyph(np.zeros((0, 0), np.uint8), 0, 0, advance)
-        return Glyph(np.array(sheet.crop(box)), box[0] - pad, box[1] - pad, advance)
+            return Glyph(np.zeros((0, 0), np.uint8), 0, 0, 0, 0, advance)
+        left, top, right, bottom = box
+        return Glyph(np.array(sheet.crop(box)), left - pad, top - pad, bottom - pad, right - left, advance)
 
 
 def same(one: Glyph, other: Glyph) -> bool:

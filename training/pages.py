@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from page_fonts import Face, Word, face
-from page_style import CELL, HEIGHTS, Colour, PageStyle, random_style
+from page_style import Colour, PageStyle, random_style
 from PIL import Image
 
 __all__ = ["Page", "PageStyle", "WordBox", "random_style", "render_page"]
@@ -35,8 +35,8 @@ class Page(NamedTuple):
     """An RGB picture, its words in reading order, and how many characters of the text are on it."""
 
     image: Image.Image
-    words: list[WordBox]
-    characters: int
+    boxes: list[WordBox]
+    num_characters: int
 
 
 class Piece(NamedTuple):
@@ -54,7 +54,7 @@ class Placed(NamedTuple):
 
 
 def render_page(text: str, style: PageStyle) -> Page:
-    """Sets the text in the style. What doesn't fit is left out; `text[:page.characters]` is what a reader sees.
+    """Sets the text in the style. What doesn't fit is left out; `text[:page.num_characters]` is what a reader sees.
 
     Line breaks of the text are kept, and one more of them than needed leaves a gap. A word that is wider than its
     column goes on in the next line and has a box for each part. Raises ValueError if the margins leave no room.
@@ -81,7 +81,7 @@ class Setter:
             )
         self.column, self.top, self.lowest = 0, style.margin_y, style.margin_y
         self.mask = Image.new("L", (style.width, style.height))
-        self.words: list[WordBox] = []
+        self.boxes: list[WordBox] = []
         self.rule_at: int | None = None
         self.body_from: int | None = None
 
@@ -138,7 +138,7 @@ class Setter:
         slack = self.column_width - last.x - last.word.advance if justify and len(line) > 1 else 0
         baseline = self.top + (pitch - font.ascent - font.descent) // 2 + font.ascent
         above, below = float(baseline - font.ascent), float(baseline + font.descent)
-        paste, add = self.mask.paste, self.words.append
+        paste, add = self.mask.paste, self.boxes.append
         for index, (word, start, end, x) in enumerate(line):
             at = left + x + (slack * index // (len(line) - 1) if slack else 0)
             if word.image is not None:
@@ -149,23 +149,19 @@ class Setter:
         return True
 
     def page(self) -> Page:
-        style, height = self.style, self.style.height
-        if style.trim:
-            height = min(height, max(HEIGHTS[0], -(-(self.lowest + style.margin_y) // CELL) * CELL))
-        mask = self.mask if height == style.height else self.mask.crop((0, 0, style.width, height))
-        image = coloured(mask, style.ink, style.paper)
-        if style.decoration == "box" and self.body_from is not None:
+        style = self.style
+        image = coloured(self.mask, style.ink, style.paper)
+        if style.decoration == "box" and style.columns == 1 and self.body_from is not None:
             pad = min(8, style.margin_x // 2, style.margin_y // 2)
             box = (style.margin_x - pad, self.body_from - pad // 2, style.width - style.margin_x + pad, self.lowest + pad)
-            if style.columns == 1:
-                image.paste(coloured(mask.crop(box), style.ink, style.box_paper), box[:2])
+            image.paste(coloured(self.mask.crop(box), style.ink, style.box_paper), box[:2])
         elif style.decoration == "rules":
             ends = (style.margin_x, style.width - style.margin_x)
             middle = tuple((a + b) // 2 for a, b in zip(style.ink, style.paper, strict=True))
-            for y in (style.margin_y // 2, height - style.margin_y // 2 - 1, self.rule_at):
+            for y in (style.margin_y // 2, style.height - style.margin_y // 2 - 1, self.rule_at):
                 if y is not None:
                     image.paste(middle, (ends[0], y, ends[1], y + 1))
-        return Page(image, self.words, self.words[-1].end if self.words else 0)
+        return Page(image, self.boxes, self.boxes[-1].end if self.boxes else 0)
 
 
 def pieces(text: str) -> Iterator[Piece]:

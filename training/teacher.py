@@ -14,10 +14,14 @@ PAD = 0
 
 
 def load_teacher(folder: Path, device: str) -> torch.nn.Module:
-    """Its BertModel in half precision, without the pooling layer."""
+    """Its BertModel without the pooling layer, in half precision on a GPU."""
+    from jina_embeddings.torch_companions import repair
+
+    repair()
     from transformers import BertModel
 
-    return BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float16).to(device).eval()
+    dtype = torch.float16 if device.startswith("cuda") else torch.float32
+    return BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=dtype).to(device).eval()
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)|\[([^\]]+)\]\[[^\]]*\]")
 JSDOC_LINK = re.compile(r"\{@(?:link|linkcode|code)\s+([^}|]*?)(?:\|[^}]*)?\}")
 TAG = re.compile(r"</?[a-zA-Z][^<>]{0,60}>")
 FIELD = re.compile(r"^(?::\w|@\w|>>>|Parameters?\b|Returns?:|Args:|Example|\.\. |Deprecated|TODO|See |Copyright|DEPRECATED)")
-SENTENCE_FIELD = re.compile(r"\s(?::param|:return|:type|:rtype|@param|@return|Args:|Parameters:|Returns:)\b?.*$", re.S)
+SENTENCE_FIELD = re.compile(r"\s(?::param|:return|:type|:rtype|@param|@return|Args:|Parameters:|Returns:).*$", re.S)
 LONGEST = 500
 
 
