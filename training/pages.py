@@ -134,8 +134,7 @@ class Setter:
         if self.body_from is None and font is self.body:
             self.body_from = self.top
         left = self.style.margin_x + self.column * (self.column_width + self.style.gutter)
-        last = line[-1]
-        slack = self.column_width - last.x - last.word.advance if justify and len(line) > 1 else 0
+        slack = self.slack(line) if justify else 0
         baseline = self.top + (pitch - font.ascent - font.descent) // 2 + font.ascent
         above, below = float(baseline - font.ascent), float(baseline + font.descent)
         paste, add = self.mask.paste, self.boxes.append
@@ -147,6 +146,11 @@ class Setter:
         self.top += pitch
         self.lowest = max(self.lowest, self.top)
         return True
+
+    def slack(self, line: list[Placed]) -> int:
+        """What to share out among the gaps of a justified line; a line with little on it stays as it is."""
+        missing = self.column_width - line[-1].x - line[-1].word.advance
+        return missing if len(line) > 1 and missing < self.column_width // 4 else 0
 
     def page(self) -> Page:
         style = self.style

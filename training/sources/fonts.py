@@ -60,7 +60,7 @@ def letters() -> list[int]:
 
 def east_asian_letters() -> list[int]:
     """Kana, punctuation, and the characters of the first levels of GB 2312, JIS X 0208, Big5 and KS X 1001."""
-    common = {*range(0x3000, 0x3100), *range(0xFF01, 0xFF61), *range(0x3131, 0x3164)}
+    common = {*range(0x20, 0x7F), *range(0x2010, 0x2027), *range(0x3000, 0x3100), *range(0xFF01, 0xFF61), *range(0x3131, 0x3164)}
     for encoding, leads in (("gb2312", range(0xB0, 0xD8)), ("euc_jp", range(0xB0, 0xD0)), ("euc_kr", range(0xB0, 0xC9))):
         for lead in leads:
             common.update(ord(c) for c in bytes(b for t in range(0xA1, 0xFF) for b in (lead, t)).decode(encoding, "ignore"))
