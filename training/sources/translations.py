@@ -14,6 +14,7 @@ from pathlib import Path
 
 import translations_bible
 import translations_chromium
+import translations_cldr
 import translations_gettext
 import translations_help
 import translations_json
@@ -58,6 +59,12 @@ PARTS = {
     ),
     "typescript": Part(
         translations_json.typescript, dict([translations_json.TYPESCRIPT]), "messages of TypeScript's compiler", most=1_200
+    ),
+    "cldr": Part(
+        translations_cldr.pairs,
+        dict.fromkeys(translations_cldr.PACKAGES, translations_cldr.LICENCE),
+        "names of languages, places and emoji",
+        most=8_000,
     ),
     "gettext": Part(translations_gettext.pairs, translations_gettext.PACKAGES, "messages of PostgreSQL and web applications", "&"),
     "mozilla": Part(

@@ -36,6 +36,7 @@ CATALOGUES = (
     Catalogue("npm:scratch-l10n@3.18.357", "BSD-3-Clause", r"package/(?P<page>(?:www|editor)/[^/]+)/(?P<language>[\w-]+)\.json$"),
     Catalogue("npm:@node-red/nodes@5.0.7", "Apache-2.0", r"locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"),
     Catalogue("npm:@node-red/editor-client@5.0.7", "Apache-2.0", r"locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"),
+    Catalogue("npm:@instructure/quiz-translations@22.18.0", "MIT", r"package/lib/(?P<language>[\w-]+)\.json$"),
     Catalogue(
         "npm:@openstreetmap/id-tagging-schema@6.19.2",
         "ISC",
