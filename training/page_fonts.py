@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,7 @@ def same(one: Glyph, other: Glyph) -> bool:
     return one.advance == other.advance and np.array_equal(one.coverage, other.coverage)
 
 
-@lru_cache(maxsize=None)
+@cache
 def face(path: Path, size: int, fallbacks: tuple[Path, ...] = ()) -> Face:
     """The face, opened once a process. Raises OSError if the file is missing or no font."""
     return Face(path, size, fallbacks)

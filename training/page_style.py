@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -112,13 +112,13 @@ def clip(level: int) -> int:
     return min(255, max(0, level))
 
 
-@lru_cache(maxsize=None)
+@cache
 def bold_of(regular: Path) -> Path:
     """The bold face of the family where there is one beside it, otherwise the face itself."""
     bold = regular.with_name(f"{regular.stem.rsplit('-', 1)[0]}-Bold{regular.suffix}")
     return bold if bold.exists() else regular
 
 
-@lru_cache(maxsize=None)
+@cache
 def fallbacks_of(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted((folder / "fallback").glob("*.[ot]tf")))

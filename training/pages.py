@@ -157,7 +157,12 @@ class Setter:
         image = coloured(self.mask, style.ink, style.paper)
         if style.decoration == "box" and style.columns == 1 and self.body_from is not None:
             pad = min(8, style.margin_x // 2, style.margin_y // 2)
-            box = (style.margin_x - pad, self.body_from - pad // 2, style.width - style.margin_x + pad, self.lowest + pad)
+            box = (
+                style.margin_x - pad,
+                self.body_from - pad // 2,
+                style.width - style.margin_x + pad,
+                self.lowest + pad,
+            )
             image.paste(coloured(self.mask.crop(box), style.ink, style.box_paper), box[:2])
         elif style.decoration == "rules":
             ends = (style.margin_x, style.width - style.margin_x)

@@ -20,9 +20,16 @@ from packages import CACHE, fetch, members
 
 # Latin, Greek, Cyrillic, punctuation, currency, letter-like signs, arrows, mathematics, boxes, shapes.
 ALPHABETS = (
-    *(range(0x20, 0x250), range(0x2B0, 0x530), range(0x1E00, 0x2000)),
+    *(range(0x20, 0x250), range(0x2B0, 0x300), range(0x370, 0x500), range(0x1E00, 0x1F00)),
     *(range(0x2000, 0x2070), range(0x2070, 0x20D0), range(0x2100, 0x2200), range(0x2200, 0x2300)),
     *(range(0x2500, 0x2600), range(0xFB00, 0xFB07), range(0xFFFD, 0xFFFE)),
+)
+# Encoding, first bytes and second bytes of the characters in daily use.
+FIRST_LEVELS = (
+    ("gb2312", range(0xB0, 0xD8), range(0xA1, 0xFF)),
+    ("euc_jp", range(0xB0, 0xD0), range(0xA1, 0xFF)),
+    ("euc_kr", range(0xB0, 0xC9), range(0xA1, 0xFF)),
+    ("big5", range(0xA4, 0xC7), (*range(0x40, 0x7F), *range(0xA1, 0xFF))),
 )
 COPYRIGHT, LICENCE, LICENCE_URL = 0, 13, 14
 
@@ -59,19 +66,17 @@ def letters() -> list[int]:
 
 
 def east_asian_letters() -> list[int]:
-    """Kana, punctuation, and the characters of the first levels of GB 2312, JIS X 0208, Big5 and KS X 1001."""
-    common = {*range(0x20, 0x7F), *range(0x2010, 0x2027), *range(0x3000, 0x3100), *range(0xFF01, 0xFF61), *range(0x3131, 0x3164)}
-    for encoding, leads in (("gb2312", range(0xB0, 0xD8)), ("euc_jp", range(0xB0, 0xD0)), ("euc_kr", range(0xB0, 0xC9))):
-        for lead in leads:
-            common.update(ord(c) for c in bytes(b for t in range(0xA1, 0xFF) for b in (lead, t)).decode(encoding, "ignore"))
-    for lead in range(0xA4, 0xC7):
-        trails = (*range(0x40, 0x7F), *range(0xA1, 0xFF))
-        common.update(ord(c) for c in bytes(b for t in trails for b in (lead, t)).decode("big5", "ignore"))
-    return sorted(common)
+    """Kana, punctuation, and the characters of the first levels of GB 2312, JIS X 0208, KS X 1001 and Big5."""
+    codes = {*range(0x20, 0x7F), *range(0x2010, 0x2027)}
+    codes |= {*range(0x3000, 0x3100), *range(0x3131, 0x3164), *range(0xFF01, 0xFF61)}
+    for encoding, leads, trails in FIRST_LEVELS:
+        pairs = bytes(byte for lead in leads for trail in trails for byte in (lead, trail))
+        codes.update(map(ord, pairs.decode(encoding, "ignore")))
+    return sorted(codes)
 
 
 def cut(font: TTFont, codes: list[int]) -> bytes:
-    """The font with the characters alone: no layout tables, which pages are drawn without, and no names but the rights."""
+    """The font with the characters alone: no layout tables, since pages are drawn without; no names but the rights."""
     options = subset.Options(layout_features=[], name_IDs=[COPYRIGHT, LICENCE, LICENCE_URL], notdef_outline=True)
     options.drop_tables += ["GPOS", "GSUB", "GDEF", "BASE", "kern", "vhea", "vmtx", "VORG", "DSIG"]
     cutter = subset.Subsetter(options)
