@@ -6,6 +6,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,14 @@ from picture_files import Picture, from_image, from_svg
 from picture_words import group_of, phrase, words_of
 from PIL import Image, ImageDraw, ImageFont
 
+LICENCES = {
+    "noto-emoji": "OFL-1.1 (names: Unicode-DFS-2016)",
+    "fluent-emoji": "MIT (names: Unicode-DFS-2016)",
+    "tabler": "MIT",
+    "mdi": "Apache-2.0",
+    "lucide": "ISC",
+    "openclipart": "public domain",
+}
 PACKAGES = {
     "noto-emoji": "deb:fonts-noto-color-emoji=2.042-0+deb12u1",
     "fluent-emoji": "npm:@iconify-json/fluent-emoji-flat@1.2.6",
@@ -31,7 +40,9 @@ BRANDS = ("brand-", "logo-")
 BITMAP_SIZE = 109  # the one size that the emoji font has pictures of
 # Hundreds of patterns that only a number tells apart.
 UNTOLD = re.compile(r"/(shapes/stars|special/(gradients|patterns)|shapes/jigsaw)/")
-GENERIC_FOLDERS = {"unsorted", "icons", "special", "svg", "openclipart", "signs_and_symbols", "shapes", "computer"}
+MANY = 4  # a title that so many drawings share is the name of a collection
+MEANINGLESS = re.compile(r"^hash\b|theme$")  # left behind by a converter; sets of icons
+GENERIC = {"", "unsorted", "icons", "special", "svg", "openclipart", "signs and symbols", "shapes", "computer", "hash"}
 ITALIAN_AUTHOR = "rollandin"  # hundreds of drawings with English keywords and Italian titles
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 DC = "{http://purl.org/dc/elements/1.1/}"
@@ -84,7 +95,7 @@ def tabler(cache: Path) -> Iterator[Picture]:
         name = PurePosixPath(path).stem
         if name.startswith(BRANDS) or name not in entries:
             continue
-        tags = [*map(str, entries[name].get("tags") or []), entries[name].get("category") or ""]
+        tags = [*map(str, entries[name].get("tags") or []), (entries[name].get("category") or "").lower()]
         yield from picture(from_svg(content.decode(), LINE_COLOURS), words_of(name), tags, "tabler")
 
 
@@ -108,17 +119,20 @@ def lucide(cache: Path) -> Iterator[Picture]:
 
 
 def openclipart(cache: Path) -> Iterator[Picture]:
-    for path, content in members(fetch(PACKAGES["openclipart"], cache), r"share/openclipart/svg/.*\.svg$"):
-        if UNTOLD.search(path):
-            continue
-        file = PurePosixPath(path)
-        title, authors, keywords = described(content)
+    found = members(fetch(PACKAGES["openclipart"], cache), r"share/openclipart/svg/.*\.svg$")
+    drawings = [
+        (PurePosixPath(path), content, *described(content)) for path, content in found if not UNTOLD.search(path)
+    ]
+    titles = Counter(drawing[2] for drawing in drawings)
+    for file, content, title, authors, keywords in drawings:
         signature = set(words_of(" ".join(authors)).lower().split())
-        name = without(signature, words_of(title if re.search(r"[A-Za-z]{3}", title) else file.stem).lower())
-        folders = [words_of(part) for part in reversed(file.parts[4:-1]) if part not in GENERIC_FOLDERS]
-        tags = [without(signature, words_of(keyword).lower()) for keyword in keywords] + folders
-        if ITALIAN_AUTHOR in signature and tags:
-            name, tags = tags[0], tags[1:]
+        telling = re.search(r"[A-Za-z]{3}", title) and titles[title] < MANY
+        name = without(signature, words_of(title if telling else file.stem).lower())
+        name = name.removeprefix("by ")
+        words = [words_of(word).lower() for word in (*keywords, *reversed(file.parts[4:-1]))]
+        tags = [without(signature, word) for word in words if word not in GENERIC and not MEANINGLESS.search(word)]
+        if ITALIAN_AUTHOR in signature:
+            name, tags = (tags[0], tags[1:]) if tags else ("", [])
         yield from picture(from_svg(content.decode("utf-8", "replace")), name, tags, "openclipart")
 
 

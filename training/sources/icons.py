@@ -12,10 +12,10 @@ import random
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from icon_sets import SETS
+from icon_sets import LICENCES, PACKAGES, SETS
 from packages import CACHE
 from picture_files import Picture, write
-from tables import BUILD
+from tables import BUILD, write_row
 
 HELD_OUT = 300
 LARGEST_HELD_OUT_GROUP = 6
@@ -56,6 +56,7 @@ def main() -> None:
     for source, kept in by_source.items():
         path = options.build / f"pictures-{source}.parquet"
         write(path, kept)
+        write_row(f"pictures-{source}", {PACKAGES[source]: LICENCES[source]}, "pictures with names and tags", len(kept))
         print(f"{source}: {len(kept):,} pictures, {path.stat().st_size:,} bytes")
 
 

@@ -9,13 +9,30 @@ LONGEST = 120
 MOST_TAGS = 7
 # How a thing is drawn, not what it is.
 STYLE_WORDS = {"outline", "outlined", "filled", "fill", "variant", "icon", "svg", "clipart", "clip art", "png", "image"}
+# After these a number is part of what is shown; after others it tells drawings apart.
+COUNTED = {"hour", "clock", "dice", "numeric", "number", "circle", "square", "slice", "box", "multiple", "hexagon"}
+COUNTED |= {
+    "rating",
+    "level",
+    "strength",
+    "numeral",
+    "header",
+    "badge",
+    "timer",
+    "speed",
+    "rewind",
+    "forward",
+    "signal",
+}
 
 
 def words_of(name: str) -> str:
     """`tool-box_2 (red)` -> `tool box red`."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name)
     plain = re.sub(r"[^\w'&+:#%.]+|_", " ", spaced)
-    kept = [word for word in plain.split() if word.lower() not in STYLE_WORDS and not re.fullmatch(r"0*\d|v\d", word)]
+    kept = [word for word in plain.split() if word.lower() not in STYLE_WORDS]
+    while len(kept) > 1 and re.fullmatch(r"0*\d|v\d", kept[-1]) and kept[-2].lower() not in COUNTED:
+        kept.pop()
     return " ".join(kept)
 
 
