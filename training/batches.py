@@ -56,6 +56,7 @@ class Source:
         size = int(np.clip(tokens // self.length[start], SMALLEST, largest))
         low = max(0, min(start, total - 4 * size))
         window = np.arange(low, min(total, low + 4 * size))
+        size = int(np.clip(tokens // self.length[window[-1]], SMALLEST, largest))
         return torch.from_numpy(rng.permutation(window)[:size])
 
 

@@ -13,12 +13,14 @@ from torch.nn import functional as F
 from losses import contrastive, cosine_loss, lookalikes, similarities
 from page_batches import PageBatch
 from schedule import Schedule
+from sizes import POCKET
 from student import Student, pool
 
-LEARNING_RATE = 1.5e-3
+LEARNING_RATE = 1e-3
 ICON_SHARE = 0.2
 ICONS_A_BATCH = 384
-WORDS_WEIGHT = 3.0
+WORDS_WEIGHT = 5.0
+LETTERS_WEIGHT = 3.0
 COSINE_WEIGHT = 10.0
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -82,6 +84,33 @@ def words_loss(student: Student, tokens: Tensor, batch: PageBatch) -> Tensor:
     return (((flat - target) ** 2).mean(-1) * filled).sum() / filled.sum() / size
 
 
+class Letters(torch.nn.Module):
+    """A throw-away head: which characters stand in a square, as a distribution over bytes.
+
+    Words are out of reach before letters are; without this the tower stays on the mean word for thousands of steps.
+    """
+
+    def __init__(self, spellings: list[bytes], width: int):
+        super().__init__()
+        self.head = torch.nn.Linear(width, 256)
+        table = torch.zeros(len(spellings), 256)
+        for token, spelling in enumerate(spellings):
+            for byte in spelling:
+                table[token, byte] += 1 / len(spelling)
+        self.register_buffer("table", table)
+
+    def loss(self, tokens: Tensor, batch: PageBatch) -> Tensor:
+        """Cross-entropy over the squares that hold a word."""
+        flat = tokens.flatten(0, 1)
+        letters = torch.zeros(len(flat), 256, device=flat.device)
+        letters.index_add_(0, batch.cells, self.table[batch.tokens] * batch.weights[:, None])
+        total = letters.sum(-1, keepdim=True)
+        wanted = letters / total.clamp(min=1e-6)
+        each = -(wanted * F.log_softmax(self.head(flat), -1)).sum(-1)
+        filled = total.squeeze(-1) > 0
+        return (each * filled).sum() / filled.sum()
+
+
 def image_loss(vectors: Tensor, targets: Tensor) -> Tensor:
     """Images against their texts' vectors."""
     rows = torch.arange(len(vectors), device=vectors.device)
@@ -102,6 +131,7 @@ def train_vision(
     pages: Iterator[PageBatch],
     icons: Icons | None,
     template: Template,
+    spellings: list[bytes],
     device: str,
     seconds: float,
     seed: int,
@@ -111,7 +141,8 @@ def train_vision(
     rng = np.random.default_rng(seed)
     student.requires_grad_(False)
     student.visual.requires_grad_(True)
-    schedule = Schedule(student.visual.parameters(), LEARNING_RATE, seconds)
+    letters = Letters(spellings, POCKET.hidden).to(device)
+    schedule = Schedule([*student.visual.parameters(), *letters.parameters()], LEARNING_RATE, seconds)
     while schedule.running():
         if icons is not None and rng.random() < ICON_SHARE:
             rows = torch.from_numpy(rng.permutation(len(icons.pixels))[:ICONS_A_BATCH]).to(device)
@@ -125,5 +156,5 @@ def train_vision(
             targets = text_vectors(student, batch.ids, batch.lengths)
         states, tokens = image_states(student, batch.pixels, template)
         loss = image_loss(image_vectors(states, tokens, template), targets)
-        loss = loss + WORDS_WEIGHT * words_loss(student, tokens, batch)
+        loss = loss + WORDS_WEIGHT * words_loss(student, tokens, batch) + LETTERS_WEIGHT * letters.loss(tokens, batch)
         schedule.step(loss, "vision", "pages", log)
