@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from fontTools import subset
 from fontTools.ttLib import TTFont
 from packages import CACHE, fetch, members
+from tables import BUILD, write_row
 
 # Latin, Greek, Cyrillic, punctuation, currency, letter-like signs, arrows, mathematics, boxes, shapes.
 ALPHABETS = (
@@ -104,11 +105,15 @@ def collect(family: Family, cache: Path, build: Path, codes: list[int], suffix: 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Collect the typefaces of the rendered pages.")
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--build", type=Path, default=Path(__file__).resolve().parents[1] / "build")
+    parser.add_argument("--build", type=Path, default=BUILD)
     options = parser.parse_args()
     total = sum(collect(family, options.cache, options.build, letters()) for family in (*TRAINING, *HELD_OUT))
     total += collect(CJK, options.cache, options.build, east_asian_letters(), suffix=".otf")
     print(f"{total:,} bytes in all")
+    for source, families in (("fonts", (*TRAINING, CJK)), ("fonts-heldout", HELD_OUT)):
+        packages = {f"deb:{family.package}={family.version}": "OFL-1.1" for family in families}
+        faces = {file for family in families for file in family.files}
+        write_row(source, packages, "typefaces of rendered pages", len(faces))
 
 
 if __name__ == "__main__":
