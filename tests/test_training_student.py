@@ -15,12 +15,11 @@ sys.path.insert(0, str(TRAINING))
 
 from adapter_stage import adapter_tensors, remove_adapter, token_vectors  # noqa: E402
 from export import export  # noqa: E402
+from jina_embeddings import JinaEmbeddings  # noqa: E402
+from jina_embeddings.prompts import IMAGE_TEMPLATE  # noqa: E402
 from make_tokenizer import train_tokenizer  # noqa: E402
 from student import Student, pool  # noqa: E402
 from vision_stage import Template, image_states, image_vectors  # noqa: E402
-
-from jina_embeddings import JinaEmbeddings  # noqa: E402
-from jina_embeddings.prompts import IMAGE_TEMPLATE  # noqa: E402
 
 TASKS = ("retrieval", "text-matching", "code")
 TEXTS = ["A boat near the harbour.", "def add(a, b):\n    return a + b", "Züge, Straßen und Bäume"]

@@ -8,11 +8,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sizes import pocket_adapter, pocket_config, pocket_preprocessor
-from student import Student
-
 from make_config import write_json
 from make_tokenizer import write_tokenizer
+from sizes import pocket_adapter, pocket_config, pocket_preprocessor
+from student import Student
 
 
 def export(student: Student, adapters: dict[str, Tensor], tokenizer: Path, folder: Path) -> None:

@@ -87,7 +87,9 @@ class Pages(IterableDataset):  # type: ignore[type-arg]
         )
 
 
-def cells_of(encoding: object, boxes: list[WordBox], width: int, height: int, page: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cells_of(
+    encoding: object, boxes: list[WordBox], width: int, height: int, page: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which token fills how much of which cell: each token takes its share of its word's box by characters."""
     columns, rows = width // CELL, height // CELL
     offsets = np.array(encoding.offsets, dtype=np.int64) - len(PREFIX)  # type: ignore[attr-defined]

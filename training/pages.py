@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
+
 from page_fonts import Face, Word, face
 from page_style import Colour, PageStyle, random_style
-from PIL import Image
 
 __all__ = ["Page", "PageStyle", "WordBox", "random_style", "render_page"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
 
-from make_config import Size, adapter_json, config_json, preprocessor_json  # noqa: E402
+from make_config import Size, adapter_json, config_json, preprocessor_json
 
 POCKET = Size(
     hidden=384,

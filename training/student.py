@@ -223,7 +223,9 @@ class Student(nn.Module):
 def image_positions(before: int, rows: int, columns: int, after: int) -> Tensor:
     """M-RoPE positions (3, tokens) of an image prompt (Wang et al. 2024, section 2.1)."""
     head = torch.arange(before).expand(3, -1)
-    grid = torch.stack([torch.zeros(rows, columns), *torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")])
+    grid = torch.stack(
+        [torch.zeros(rows, columns), *torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")]
+    )
     tail = torch.arange(after).expand(3, -1) + before + max(rows, columns)
     return torch.cat([head, grid.long().view(3, -1) + before, tail], 1)
 

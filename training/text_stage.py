@@ -64,5 +64,3 @@ def start_from_teacher(student: Student, teacher: nn.Module, pieces: list[list[i
             embeddings[token] = words[ids].mean(0)
         else:
             embeddings[token].normal_(std=0.3)
-
-

@@ -9,9 +9,8 @@ import random
 from collections.abc import Iterator
 
 from corpus import BUILD, every_text
-from sizes import POCKET
-
 from make_tokenizer import ADDED_TOKENS, SPECIAL_TOKENS, train_tokenizer
+from sizes import POCKET
 
 CHARACTERS_A_SOURCE = 12_000_000
 CHARACTERS_A_LANGUAGE = 3_000_000

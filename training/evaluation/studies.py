@@ -41,9 +41,7 @@ def adapters(product: Product, sets: Sets) -> dict[str, dict[str, float]]:
     """Every set with every adapter and its prompts: {set: {adapter: recall@1, of word pairs Spearman}}."""
     tasks = [task for task in TASKS if task in product.model.info.tasks]
     families = dict.fromkeys(pairs.family for pairs in sets.pairs)
-    table = {
-        family: {task: _mean(product, sets.family(family), task=task) for task in tasks} for family in families
-    }
+    table = {family: {task: _mean(product, sets.family(family), task=task) for task in tasks} for family in families}
     for pairs in sets.words:
         table[pairs.name] = {task: spearman(product.words(pairs, task), _array(pairs.scores)) for task in tasks}
     return table

@@ -18,7 +18,7 @@ from pathlib import Path
 import code_packages as listed
 from code_python import functions
 from packages import CACHE, fetch, members
-from tables import BUILD, pair, write_pairs, write_row
+from tables import pair, write_pairs, write_row
 
 SKIPPED = re.compile(
     r"(^|/)(tests?|testing|_?vendor(ed)?|extern(als?)?|third_party|node_modules|conftest|migrations|locale|benchmarks?|"
@@ -43,7 +43,11 @@ def python_files(packages: dict[str, str], cache: Path, library: bool) -> Iterat
 def package_files(packages: dict[str, str], cache: Path, pattern: str) -> Iterator[tuple[str, str, str]]:
     for package in packages:
         for name, content in members(fetch(package, cache), pattern):
-            yield re.split(r"==|@(?!.*/)|=", package.split(":", 1)[1])[0], name, content.decode("utf-8", errors="replace")
+            yield (
+                re.split(r"==|@(?!.*/)|=", package.split(":", 1)[1])[0],
+                name,
+                content.decode("utf-8", errors="replace"),
+            )
 
 
 class Seen:

@@ -9,7 +9,9 @@ ROLE = re.compile(r":[a-zA-Z:+-]+:`~?!?([^`<]*?)(?:\s*<[^`>]*>)?`")
 LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)|\[([^\]]+)\]\[[^\]]*\]")
 JSDOC_LINK = re.compile(r"\{@(?:link|linkcode|code)\s+([^}|]*?)(?:\|[^}]*)?\}")
 TAG = re.compile(r"</?[a-zA-Z][^<>]{0,60}>")
-FIELD = re.compile(r"^(?::\w|@\w|>>>|Parameters?\b|Returns?:|Args:|Example|\.\. |Deprecated|TODO|See |Copyright|DEPRECATED)")
+FIELD = re.compile(
+    r"^(?::\w|@\w|>>>|Parameters?\b|Returns?:|Args:|Example|\.\. |Deprecated|TODO|See |Copyright|DEPRECATED)"
+)
 SENTENCE_FIELD = re.compile(r"\s(?::param|:return|:type|:rtype|@param|@return|Args:|Parameters:|Returns:).*$", re.S)
 LONGEST = 500
 

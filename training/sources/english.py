@@ -19,7 +19,18 @@ from prose import cloze, is_prose, paragraphs, sentences
 from tables import pair, text, write_pairs, write_row, write_texts
 
 Rows = tuple[list[dict[str, str]], list[dict[str, str]]]
-GENERAL = {"description", "overview", "introduction", "notes", "note", "example", "examples", "syntax", "see also", "usage"}
+GENERAL = {
+    "description",
+    "overview",
+    "introduction",
+    "notes",
+    "note",
+    "example",
+    "examples",
+    "syntax",
+    "see also",
+    "usage",
+}
 
 
 def unique(rows: list[dict[str, str]], columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -60,7 +71,12 @@ def wordnet(cache: Path) -> Rows:
         for query, passage, form, group in english_wordnet.pairs(found, random.Random(0))
     ]
     texts = [text(content, source, group) for content, group in english_wordnet.texts(found)]
-    write_row(source, {english_wordnet.PACKAGE: english_wordnet.LICENCE}, "glosses, examples, questions", len(pairs) + len(texts))
+    write_row(
+        source,
+        {english_wordnet.PACKAGE: english_wordnet.LICENCE},
+        "glosses, examples, questions",
+        len(pairs) + len(texts),
+    )
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 

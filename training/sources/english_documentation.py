@@ -12,9 +12,17 @@ from packages import fetch, members
 
 # name -> package, licence, the files that are read
 PACKAGES = {
-    "python": ("deb:python3.11-doc=3.11.2-6+deb12u9", "PSF-2.0", r"html/(?!_sources|_static|genindex|py-modindex|search).*\.html$"),
+    "python": (
+        "deb:python3.11-doc=3.11.2-6+deb12u9",
+        "PSF-2.0",
+        r"html/(?!_sources|_static|genindex|py-modindex|search).*\.html$",
+    ),
     "postgresql": ("deb:postgresql-doc-15=15.20-0+deb12u1", "PostgreSQL", r"\.html$"),
-    "django": ("deb:python-django-doc=3:3.2.25-0+deb12u7", "BSD-3-Clause", r"html/(?!_|genindex|search|contents).*\.html$"),
+    "django": (
+        "deb:python-django-doc=3:3.2.25-0+deb12u7",
+        "BSD-3-Clause",
+        r"html/(?!_|genindex|search|contents).*\.html$",
+    ),
     "apache2": ("deb:apache2-doc=2.4.71-1~deb12u1", "Apache-2.0", r"manual/en/.*\.html$"),
     "cmake": ("deb:cmake-doc=3.25.1-1", "BSD-3-Clause", r"html/(?!_|genindex|search).*\.html$"),
     "nodejs": ("deb:nodejs-doc=18.20.4+dfsg-1~deb12u3", "MIT", r"api/(?!all)[^/]*\.html$"),

@@ -12,10 +12,12 @@ from prose import is_prose, squeeze
 
 HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 BLOCKS = {"p", "li", "dd", "blockquote"}
-DROPPED = "//script|//style|//nav|//pre|//table|//*[contains(@class,'sphinxsidebar') or contains(@class,'headerlink') or " \
-    "contains(@class,'related') or contains(@class,'footer') or contains(@class,'navheader') or contains(@class,'navfooter') " \
-    "or contains(@class,'toc') or contains(@class,'nodisplay') or contains(@class,'mark') or @role='navigation' " \
+DROPPED = (
+    "//script|//style|//nav|//pre|//table|//*[contains(@class,'sphinxsidebar') or contains(@class,'headerlink') or "
+    "contains(@class,'related') or contains(@class,'footer') or contains(@class,'navheader') or contains(@class,'navfooter') "
+    "or contains(@class,'toc') or contains(@class,'nodisplay') or contains(@class,'mark') or @role='navigation' "
     "or self::footer or self::header[not(.//h1)]]"
+)
 NUMBER = re.compile(r"^(chapter|section|appendix|part)?\s*([0-9]+|[A-Z])(\.[0-9]+)*\.?\s+", re.I)
 
 

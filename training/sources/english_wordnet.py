@@ -96,7 +96,11 @@ def describe(synset: Synset, found: dict[str, Synset], rng: random.Random) -> st
             text.append(f"{name[0].upper() + name[1:]} {words} {linked[0].words[0]}: {linked[0].gloss}.")
         else:
             names = [other.words[0] for other in rng.sample(linked, min(6, len(linked)))]
-            text.append(f"{words[0].upper() + words[1:]} {', '.join(names)}." if relation == "~" else f"It {words} {', '.join(names)}.")
+            text.append(
+                f"{words[0].upper() + words[1:]} {', '.join(names)}."
+                if relation == "~"
+                else f"It {words} {', '.join(names)}."
+            )
     text.extend(example[0].upper() + example[1:] + "." for example in synset.examples if example)
     return " ".join(text)[:1600]
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from fontTools import subset
 from fontTools.ttLib import TTFont
+
 from packages import CACHE, fetch, members
 from tables import BUILD, write_row
 

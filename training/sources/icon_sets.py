@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from emoji_names import VARIATION, emoji_names, spoken
 from fontTools.ttLib import TTFont
-from packages import fetch, members
-from picture_files import Picture, from_image, from_svg
-from picture_words import group_of, phrase, words_of
 from PIL import Image, ImageDraw, ImageFont
+
+from emoji_names import VARIATION, emoji_names, spoken
+from packages import fetch, members
+from picture_files import Picture, from_image, from_svg, trimmed
+from picture_words import group_of, phrase, words_of
 
 LICENCES = {
     "noto-emoji": "OFL-1.1 (names: Unicode-DFS-2016)",
@@ -39,7 +40,7 @@ LINE_COLOURS = 8
 BRANDS = ("brand-", "logo-")
 BITMAP_SIZE = 109  # the one size that the emoji font has pictures of
 # Hundreds of patterns that only a number tells apart.
-UNTOLD = re.compile(r"/(shapes/stars|special/(gradients|patterns)|shapes/jigsaw)/")
+UNTOLD = re.compile(r"/(shapes/stars|special/(gradients|patterns)|shapes/jigsaw|recreation/games/cards)/")
 MANY = 4  # a title that so many drawings share is the name of a collection
 MEANINGLESS = re.compile(r"^hash\b|theme$")  # left behind by a converter; sets of icons
 GENERIC = {"", "unsorted", "icons", "special", "svg", "openclipart", "signs and symbols", "shapes", "computer", "hash"}
@@ -69,11 +70,6 @@ def noto_emoji(cache: Path) -> Iterator[Picture]:
             sheet = Image.new("RGBA", (136, 136), (255, 255, 255, 0))
             ImageDraw.Draw(sheet).text((0, 0), emoji, font=font, embedded_color=True)
             yield from picture(from_image(trimmed(sheet), EMOJI_COLOURS), spoken(name), tags, "noto-emoji")
-
-
-def trimmed(sheet: Image.Image) -> Image.Image:
-    box = sheet.getbbox()
-    return sheet.crop(box) if box else sheet
 
 
 def fluent_emoji(cache: Path) -> Iterator[Picture]:
@@ -133,7 +129,7 @@ def openclipart(cache: Path) -> Iterator[Picture]:
         tags = [without(signature, word) for word in words if word not in GENERIC and not MEANINGLESS.search(word)]
         if ITALIAN_AUTHOR in signature:
             name, tags = (tags[0], tags[1:]) if tags else ("", [])
-        yield from picture(from_svg(content.decode("utf-8", "replace")), name, tags, "openclipart")
+        yield from picture(from_svg(content.decode("utf-8", "replace"), trim=True), name, tags, "openclipart")
 
 
 def without(signature: set[str], words: str) -> str:

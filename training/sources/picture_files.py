@@ -14,6 +14,7 @@ from PIL import Image
 
 SIDE = 112
 COLOURS = 16
+DRAWING_DPI = 90  # of the programs that clip art was drawn with; for sizes in points and millimetres
 FIELDS = (("image", pa.binary()), ("text", pa.string()), ("source", pa.string()), ("group", pa.string()))
 
 
@@ -27,14 +28,21 @@ class Picture:
     group: str
 
 
-def from_svg(svg: str, colours: int = COLOURS) -> bytes | None:
-    """The drawing as a PNG, or None if it is empty or no drawing."""
+def from_svg(svg: str, colours: int = COLOURS, trim: bool = False) -> bytes | None:
+    """The drawing, without the empty paper around it if `trim`, as a PNG; None if it is empty or no drawing."""
+    width = 4 * SIDE if trim else SIDE
     try:
-        rendered = resvg_py.svg_to_bytes(svg_string=svg, width=SIDE, skip_system_fonts=True)
+        rendered = resvg_py.svg_to_bytes(svg_string=svg, width=width, skip_system_fonts=True, dpi=DRAWING_DPI)
     except ValueError:
         return None
     with Image.open(io.BytesIO(rendered)) as image:
-        return from_image(image, colours)
+        return from_image(trimmed(image) if trim else image, colours)
+
+
+def trimmed(image: Image.Image) -> Image.Image:
+    """What is left without the transparent edges."""
+    box = image.convert("RGBA").getchannel("A").getbbox()
+    return image.crop(box) if box else image
 
 
 def from_image(image: Image.Image, colours: int = COLOURS) -> bytes | None:

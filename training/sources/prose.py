@@ -8,7 +8,9 @@ from collections.abc import Iterator
 LONGEST = 1600
 WORDS = (40, 200)
 END = re.compile(r"(?<=[.!?])[\"')\]]?\s+(?=[\"'(\[]?[A-Z0-9])")
-ABBREVIATION = re.compile(r"(\b[A-Z]|\b(e\.g|i\.e|etc|vs|cf|St|Mr|Mrs|Dr|Prof|No|Vol|Fig|ed|pp|c|ca|approx|est|Jr|Sr|U\.S|Inc|Co|Ltd))\.$")
+ABBREVIATION = re.compile(
+    r"(\b[A-Z]|\b(e\.g|i\.e|etc|vs|cf|St|Mr|Mrs|Dr|Prof|No|Vol|Fig|ed|pp|c|ca|approx|est|Jr|Sr|U\.S|Inc|Co|Ltd))\.$"
+)
 
 
 def squeeze(text: str) -> str:

@@ -19,6 +19,7 @@ import translations_gettext
 import translations_help
 import translations_json
 import translations_mozilla
+import translations_words
 from packages import CACHE
 from tables import pair, write_pairs, write_row
 from translations_clean import is_pair, plain
@@ -44,7 +45,10 @@ class Part:
 PARTS = {
     "help": Part(
         translations_help.pairs,
-        {translations_help.package(name): translations_help.LICENCE for name in ("en-us", *translations_help.LANGUAGES)},
+        {
+            translations_help.package(name): translations_help.LICENCE
+            for name in ("en-us", *translations_help.LANGUAGES)
+        },
         "paragraphs of LibreOffice's help in 13 languages",
     ),
     "bible": Part(
@@ -58,7 +62,10 @@ PARTS = {
         "interfaces of programs and web sites",
     ),
     "typescript": Part(
-        translations_json.typescript, dict([translations_json.TYPESCRIPT]), "messages of TypeScript's compiler", most=1_200
+        translations_json.typescript,
+        dict([translations_json.TYPESCRIPT]),
+        "messages of TypeScript's compiler",
+        most=1_200,
     ),
     "cldr": Part(
         translations_cldr.pairs,
@@ -66,7 +73,9 @@ PARTS = {
         "names of languages, places and emoji",
         most=8_000,
     ),
-    "gettext": Part(translations_gettext.pairs, translations_gettext.PACKAGES, "messages of PostgreSQL and web applications", "&"),
+    "gettext": Part(
+        translations_gettext.pairs, translations_gettext.PACKAGES, "messages of PostgreSQL and web applications", "&"
+    ),
     "mozilla": Part(
         translations_mozilla.pairs,
         dict.fromkeys(
@@ -77,8 +86,17 @@ PARTS = {
         "&",
     ),
     "chromium": Part(
-        translations_chromium.pairs, {translations_chromium.PACKAGE: translations_chromium.LICENCE}, "Chromium's interface", "&"
+        translations_chromium.pairs,
+        {translations_chromium.PACKAGE: translations_chromium.LICENCE},
+        "Chromium's interface",
+        "&",
     ),
+    "words": Part(
+        translations_words.vocabulary,
+        {"pip:simplemma==2.0.0": "MIT"},
+        "636 frequent words, written for this project, and their forms",
+    ),
+    "woven": Part(translations_words.woven, translations_words.PACKAGES, "English sentences with most words replaced"),
 }
 
 
@@ -107,7 +125,9 @@ def main() -> None:
         write_pairs(f"pairs-translation-{name}", found)
         write_row(f"translation-{name}", part.packages, part.what, len(found))
         counts = collections.Counter(row["language"] for row in found)
-        print(f"{name}: {len(found):,} pairs; " + " ".join(f"{k} {v:,}" for k, v in counts.most_common()), file=sys.stderr)
+        print(
+            f"{name}: {len(found):,} pairs; " + " ".join(f"{k} {v:,}" for k, v in counts.most_common()), file=sys.stderr
+        )
 
 
 if __name__ == "__main__":

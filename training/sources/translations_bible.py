@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from packages import fetch, members
 from pysword.modules import SwordModules
+
+from packages import fetch, members
 
 LICENCE = "public domain"
 ENGLISH = "deb:sword-text-web=426.0-1"
@@ -24,7 +25,12 @@ def pairs(cache: Path) -> Iterator[tuple[str, str, str, str]]:
             if keys[0] in english:
                 yield verse, english[keys[0]], language, f"bible/{book}"
             if number % 3 == 1 and all(key in found and key in english for key in keys):
-                yield " ".join(found[key] for key in keys), " ".join(english[key] for key in keys), language, f"bible/{book}"
+                yield (
+                    " ".join(found[key] for key in keys),
+                    " ".join(english[key] for key in keys),
+                    language,
+                    f"bible/{book}",
+                )
 
 
 def verses(package: str, cache: Path) -> dict[tuple[str, int, int], str]:

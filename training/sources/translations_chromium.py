@@ -17,12 +17,17 @@ VERSION = 5
 
 def pairs(cache: Path) -> Iterator[tuple[str, str, str, str]]:
     """Text, English text, language and `chromium`."""
-    packs = {path.rsplit("/", 1)[-1][:-4]: content for path, content in members(fetch(PACKAGE, cache), r"/locales/[\w-]+\.pak$")}
+    packs = {
+        path.rsplit("/", 1)[-1][:-4]: content
+        for path, content in members(fetch(PACKAGE, cache), r"/locales/[\w-]+\.pak$")
+    }
     english = texts(packs[ENGLISH])
     for name, content in packs.items():
         language = language_of(name) if "_" not in name else None
         if language:
-            yield from ((text, english[key], language, "chromium") for key, text in texts(content).items() if key in english)
+            yield from (
+                (text, english[key], language, "chromium") for key, text in texts(content).items() if key in english
+            )
 
 
 def texts(pack: bytes) -> dict[int, str]:

@@ -18,7 +18,28 @@ PACKAGES = {
     f"npm:cldr-annotations-full@{VERSION}": r"package/annotations/([\w-]+)/(annotations)\.json$",
     f"npm:cldr-annotations-derived-full@{VERSION}": r"package/annotationsDerived/([\w-]+)/(annotations)\.json$",
 }
-LOCALES = {"de", "fr", "es", "it", "pt", "nl", "ru", "pl", "sv", "tr", "zh", "ja", "ko", "ar", "cs", "da", "fi", "hu", "ro", "uk"}
+LOCALES = {
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pt",
+    "nl",
+    "ru",
+    "pl",
+    "sv",
+    "tr",
+    "zh",
+    "ja",
+    "ko",
+    "ar",
+    "cs",
+    "da",
+    "fi",
+    "hu",
+    "ro",
+    "uk",
+}
 
 
 def pairs(cache: Path) -> Iterator[tuple[str, str, str, str]]:

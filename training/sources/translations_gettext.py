@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polib
+
 from packages import fetch, members
 from translations_languages import language_of
 

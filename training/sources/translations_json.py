@@ -25,15 +25,25 @@ class Catalogue:
 
 
 CATALOGUES = (
-    Catalogue("pip:homeassistant==2024.3.3", "Apache-2.0", r"components/(?P<page>\w+)/translations/(?P<language>[\w-]+)\.json$"),
+    Catalogue(
+        "pip:homeassistant==2024.3.3",
+        "Apache-2.0",
+        r"components/(?P<page>\w+)/translations/(?P<language>[\w-]+)\.json$",
+    ),
     Catalogue(
         "pip:home-assistant-frontend==20250109.2",
         "Apache-2.0",
         r"static/translations/(?P<page>(?:[\w-]+/)?)(?P<language>[a-zA-Z-]+?)-[0-9a-f]{32}\.json$",
     ),
     Catalogue("pip:kolibri==0.19.5", "MIT", r"kolibri/locale/(?P<language>\w+)/LC_MESSAGES/(?P<page>[\w.-]+)\.json$"),
-    Catalogue("pip:apache-airflow-core==3.3.2", "Apache-2.0", r"i18n/locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"),
-    Catalogue("npm:scratch-l10n@3.18.357", "BSD-3-Clause", r"package/(?P<page>(?:www|editor)/[^/]+)/(?P<language>[\w-]+)\.json$"),
+    Catalogue(
+        "pip:apache-airflow-core==3.3.2", "Apache-2.0", r"i18n/locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"
+    ),
+    Catalogue(
+        "npm:scratch-l10n@3.18.357",
+        "BSD-3-Clause",
+        r"package/(?P<page>(?:www|editor)/[^/]+)/(?P<language>[\w-]+)\.json$",
+    ),
     Catalogue("npm:@node-red/nodes@5.0.7", "Apache-2.0", r"locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"),
     Catalogue("npm:@node-red/editor-client@5.0.7", "Apache-2.0", r"locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"),
     Catalogue("npm:@instructure/quiz-translations@22.18.0", "MIT", r"package/lib/(?P<language>[\w-]+)\.json$"),
@@ -94,4 +104,9 @@ def typescript(cache: Path) -> Iterator[tuple[str, str, str, str]]:
         language = language_of(path.split("/")[-2])
         for key, value in json.loads(content).items():
             if language and key in english:
-                yield re.sub(r"'?\{\d\}'?", " ", value), re.sub(r"'?\{\d\}'?", " ", english[key]), language, "typescript"
+                yield (
+                    re.sub(r"'?\{\d\}'?", " ", value),
+                    re.sub(r"'?\{\d\}'?", " ", english[key]),
+                    language,
+                    "typescript",
+                )

@@ -9,13 +9,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fluent.syntax import FluentParser, ast
+
 from packages import fetch, members
 from translations_languages import language_of
 
 VERSION = "153.7.0esr-1~deb12u1"
 LICENCE = "MPL-2.0"
 ENGLISH = f"deb:firefox-esr={VERSION}"
-LANGUAGES = ("de", "fr", "es-es", "it", "pt-pt", "pt-br", "nl", "ru", "pl", "sv-se", "tr", "zh-cn", "zh-tw", "ja", "ko", "ar")
+LANGUAGES = (
+    "de",
+    "fr",
+    "es-es",
+    "it",
+    "pt-pt",
+    "pt-br",
+    "nl",
+    "ru",
+    "pl",
+    "sv-se",
+    "tr",
+    "zh-cn",
+    "zh-tw",
+    "ja",
+    "ko",
+    "ar",
+)
 FILES = re.compile(r"\.(ftl|properties)$")
 SKIPPED = re.compile(r"accesskey|commandkey|\.key$|-shortcut|\.style$|\.width$|nsserrors|regionNames|languageNames")
 PROPERTY = re.compile(r"^\s*([\w.\-]+)\s*[=:]\s*(.+)$", re.MULTILINE)
@@ -40,7 +58,9 @@ def messages(package_file: Path, archives: str, language: str) -> Iterator[tuple
         with zipfile.ZipFile(io.BytesIO(content)) as opened:
             for path in opened.namelist():
                 if FILES.search(path) and f"/{language}/" in path.lower().replace("en-us", "en-US"):
-                    page = re.sub(rf"^(?:browser/)?.*?/{language}/(?:locale/{language}/)?", "", path, flags=re.IGNORECASE)
+                    page = re.sub(
+                        rf"^(?:browser/)?.*?/{language}/(?:locale/{language}/)?", "", path, flags=re.IGNORECASE
+                    )
                     text = opened.read(path).decode("utf-8", "replace")
                     found = fluent(text) if path.endswith(".ftl") else properties(text)
                     yield from (((page, key), value) for key, value in found if not SKIPPED.search(f"{page}.{key}"))
