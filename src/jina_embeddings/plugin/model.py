@@ -14,12 +14,10 @@ from ..checkpoint.tensors import PROJECTOR, canonical
 from ..prompts import resolve_task
 from ..types import Task
 from .pooler import EmbeddingPooler
+from .settings import SETTINGS
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
-
-# The key under which the engine's own settings travel in vLLM's `additional_config`.
-SETTINGS = "jina_embeddings"
 
 
 class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
