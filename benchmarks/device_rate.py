@@ -1,7 +1,12 @@
-"""The matrix-product rate of the device, measured: what the share of every row is a share of."""
+"""The matrix-product rate of the device, measured: what the share of every row is a share of.
+
+python benchmarks/device_rate.py bfloat16 float8
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 
 import torch
@@ -40,3 +45,7 @@ def _run(product: object, count: int, device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    print(json.dumps({kind: matrix_rate(kind) for kind in sys.argv[1:]}))

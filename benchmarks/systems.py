@@ -92,9 +92,13 @@ class Ours:
 
 
 class OursFp8(Ours):
-    rows = Ours.rows[:3]
+    """The same with fp8 weights and activations; a CPU has them beside bfloat16 only."""
+
+    rows = tuple((f"{label}, fp8", set_name, how) for label, set_name, how in Ours.rows[:3])
 
     def __init__(self, folder: Path, gpu: bool):
+        if not gpu:
+            raise RuntimeError("fp8 is measured on a GPU only")
         super().__init__(folder, gpu, quantization="fp8")
 
 
@@ -103,12 +107,12 @@ class Stock:
     averages in Python, `mean` pools in vLLM."""
 
     def __init__(self, folder: Path, gpu: bool, how: str):
-        from vllm import LLM
-        from vllm.config import PoolerConfig
-
         from jina_embeddings.torch_companions import repair
 
         repair()
+        from vllm import LLM
+        from vllm.config import PoolerConfig
+
         self._how = how
         texts: tuple[Row, ...] = ((f"stock vLLM, {how}", "short", how), (f"stock vLLM, {how}", "passages", how))
         self.rows = texts if how == "all" else (*texts, (f"stock vLLM, {how}", "pages", how))

@@ -34,6 +34,8 @@ sys.path.insert(0, str(HERE.parent / "tools"))
 
 # Inputs of each set: as many as the fastest system needs for a few seconds on an H100.
 COUNTS = {"short": 20_000, "passages": 2_400, "mixed": 3_000, "long": 300, "pages": 200}
+# Most seconds that systems may take to load.
+LOAD_S = 210
 TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
 
 
@@ -123,8 +125,9 @@ def make_all(scratch: Path, size: str, counts: dict[str, int], names: list[str],
 
 def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[str, Any]:
     """Tokens and floating-point operations of one input of each set; products with weights only."""
-    from make_checkpoint import lora_module, tensor_shapes
     from tokenizers import Tokenizer
+
+    from make_checkpoint import lora_module, tensor_shapes
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     shapes = tensor_shapes(size)
@@ -167,16 +170,20 @@ def run_wave(wave: list[str], scratch: Path, run: Run, deadline: float, gpu: boo
         for name in wave
     }
     seen = dict.fromkeys(wave, 0)
+    patience = min(time.monotonic() + LOAD_S, deadline - 20)
     try:
-        while any(
-            child.poll() is None and not (scratch / f"{name}.ready").exists() for name, child in children.items()
-        ):
-            if time.monotonic() > deadline - 20:
-                run.add({"notes": f"{', '.join(wave)}: not loaded in time"})
-                return
+        while loading := [
+            name for name in wave if children[name].poll() is None and not (scratch / f"{name}.ready").exists()
+        ]:
+            if time.monotonic() > patience:
+                run.add({"notes": f"{', '.join(loading)}: not loaded in time"})
+                break
             time.sleep(0.2)
         for name in wave:
             seen[name] = collect(name, scratch, run, seen[name])
+            if name in loading:
+                # It would disturb the others.
+                stop(children[name])
         if gpu or not run.found["matrix_flop_per_s"]:
             measure_rates(run, gpu)
         for name in wave:
@@ -226,11 +233,8 @@ def stop(child: subprocess.Popen[bytes]) -> None:
 
 def measure_rates(run: Run, gpu: bool) -> None:
     """In a process of its own, while nothing else runs; the best of the waves counts."""
-    code = "import sys, json; from device_rate import matrix_rate; print(json.dumps({k: matrix_rate(k) for k in sys.argv[1:]}))"
-    kinds = ["bfloat16", "float8"] if gpu else ["float32"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *kinds], cwd=HERE, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [sys.executable, str(HERE / "device_rate.py"), *(["bfloat16", "float8"] if gpu else ["float32"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
         run.add({"notes": f"no matrix rate: {done.stderr[-300:]}"})
         return

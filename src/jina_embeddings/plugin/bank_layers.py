@@ -45,7 +45,7 @@ def adapted_layers(model: Any) -> list[tuple[Any, Any]]:
     return [
         (module.base_layer, module)
         for name, module in model.named_modules()
-        if hasattr(module, "lora_a_stacked") and hasattr(module, "base_layer") and "visual" not in name
+        if ".layers." in name and "visual" not in name and isinstance(getattr(module, "lora_a_stacked", None), tuple)
     ]
 
 

@@ -65,4 +65,5 @@ def patchify_on(pixels: torch.Tensor, config: ImageConfig) -> torch.Tensor:
     scale, mean, std = to_device(np.array([(255, 255, 255), config.mean, config.std], np.float32), pixels.device)
     values = (ordered / scale[:, None, None] - mean[:, None, None]) / std[:, None, None]
     # A still image fills every frame of a patch.
-    return values.expand(-1, 3, config.temporal_patch_size, -1).reshape(-1, config.patch_dim)
+    patches: torch.Tensor = values.expand(-1, 3, config.temporal_patch_size, -1).reshape(-1, config.patch_dim)
+    return patches
