@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from input_sets import LENGTHS, make_texts, page
+from input_sets import LENGTHS, make_pages, make_texts
 from measure import COMPARED, least
 from report import RESULTS, circumstances
 from systems import PREFIX, SYSTEMS
@@ -44,6 +46,7 @@ class Run:
 
     def __init__(self, output: Path, found: dict[str, Any]):
         self.output = output
+        self.output.parent.mkdir(parents=True, exist_ok=True)
         self.found = {**circumstances(), **found, "rows": [], "notes": []}
 
     def add(self, line: dict[str, Any]) -> None:
@@ -51,11 +54,10 @@ class Run:
         self.write()
 
     def write(self) -> None:
-        self.output.parent.mkdir(exist_ok=True)
         self.output.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
 
     def _with_shares(self, line: dict[str, Any]) -> dict[str, Any]:
-        cost = self.found["flop_per_input"].get(line.get("set"))
+        cost = self.found.get("flop_per_input", {}).get(line.get("set"))
         if "inputs_per_s" not in line or cost is None:
             return line
         rates = self.found["matrix_flop_per_s"]
@@ -90,18 +92,22 @@ def main() -> None:
         counts = {name: (COUNTS if arguments.size == "v4" else TINY)[name] for name in sets}
         plan = {"gpu": gpu, "sets": sets, "seconds": arguments.seconds if gpu else min(arguments.seconds, 2)}
         (scratch / "plan.json").write_text(json.dumps(plan))
-        run = Run(arguments.output, {"size": arguments.size, **make_all(scratch, arguments.size, counts, names, gpu)})
-        run.write()
+        run = Run(arguments.output, {"size": arguments.size, "matrix_flop_per_s": {}})
+        make_checkpoints(scratch, arguments.size, names, gpu)
+        made = False
         for wave in waves(names, memory):
-            run_wave(wave, scratch, run, deadline, gpu)
+            with loading(wave, scratch, run) as children:
+                if not made:
+                    run.found |= make_inputs(scratch, arguments.size, counts)
+                    made = True
+                run_wave(children, scratch, run, deadline, gpu)
         compare(run, scratch, names)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(table(run.found))
 
 
-def make_all(scratch: Path, size: str, counts: dict[str, int], names: list[str], gpu: bool) -> dict[str, Any]:
-    """Checkpoints and inputs in `scratch`; returns their sizes."""
+def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> None:
     from make_checkpoint import make_checkpoint
 
     started = time.monotonic()
@@ -109,17 +115,22 @@ def make_all(scratch: Path, size: str, counts: dict[str, int], names: list[str],
     make_checkpoint(scratch / "multi-task", size=size, dtype=dtype, device=device)
     if any(SYSTEMS[name][1] == "merged" for name in names):
         make_checkpoint(scratch / "merged", layout="merged", size=size, dtype=dtype, device=device)
-    print(f"checkpoints after {time.monotonic() - started:.0f} s", flush=True)
-    texts = {name: count for name, count in counts.items() if name != "pages"}
-    made = make_texts(scratch / "multi-task" / "tokenizer.json", texts, PREFIX)
-    (scratch / "texts.json").write_text(json.dumps(made))
-    if "pages" in counts:
-        np.save(scratch / "pages.npy", np.stack([np.asarray(page(seed)) for seed in range(counts["pages"])]))
-    print(f"inputs after {time.monotonic() - started:.0f} s", flush=True)
     if gpu:
         import torch
 
         torch.cuda.empty_cache()
+    print(f"checkpoints in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def make_inputs(scratch: Path, size: str, counts: dict[str, int]) -> dict[str, Any]:
+    """Writes the inputs of each set; returns their sizes. Systems may be loading meanwhile."""
+    started = time.monotonic()
+    texts = {name: count for name, count in counts.items() if name != "pages"}
+    made = make_texts(scratch / "multi-task" / "tokenizer.json", texts, PREFIX)
+    (scratch / "texts.json").write_text(json.dumps(made))
+    if "pages" in counts:
+        np.save(scratch / "pages.npy", make_pages(counts["pages"]))
+    print(f"inputs in {time.monotonic() - started:.0f} s", flush=True)
     return sizes(size, scratch / "multi-task" / "tokenizer.json", made)
 
 
@@ -143,7 +154,7 @@ def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[
     # An A4 page at 150 dots an inch becomes 32 x 23 tokens of 2 x 2 patches, and its prompt has 11 more or so.
     tokens["pages"] = 747
     flop["pages"] = 2 * (text * 747 + vision * 4 * 736)
-    return {"tokens_per_input": tokens, "flop_per_input": flop, "matrix_flop_per_s": {}}
+    return {"tokens_per_input": tokens, "flop_per_input": flop}
 
 
 def waves(names: list[str], memory: float) -> list[list[str]]:
@@ -160,46 +171,48 @@ def waves(names: list[str], memory: float) -> list[list[str]]:
     return made
 
 
-def run_wave(wave: list[str], scratch: Path, run: Run, deadline: float, gpu: bool) -> None:
-    """Loads these systems side by side and measures them in turn."""
-    logs = {name: (run.output.parent / f"{run.output.stem}.{name}.log").open("w") for name in wave}
-    children = {
-        name: subprocess.Popen(
-            [sys.executable, str(HERE / "measure.py"), name, str(scratch)], stdout=logs[name], stderr=logs[name]
-        )
-        for name in wave
-    }
-    seen = dict.fromkeys(wave, 0)
+@contextmanager
+def loading(wave: list[str], scratch: Path, run: Run) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Starts these systems, which load side by side, and ends them in the end."""
+    with ExitStack() as files:
+        children = {}
+        for name in wave:
+            log = files.enter_context((run.output.parent / f"{run.output.stem}.{name}.log").open("w"))
+            command = [sys.executable, str(HERE / "measure.py"), name, str(scratch)]
+            children[name] = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            yield children
+        finally:
+            for child in children.values():
+                stop(child)
+
+
+def run_wave(children: dict[str, subprocess.Popen[bytes]], scratch: Path, run: Run, deadline: float, gpu: bool) -> None:
+    """Waits until these systems are loaded and measures them in turn."""
+    seen = dict.fromkeys(children, 0)
     patience = min(time.monotonic() + LOAD_S, deadline - 20)
-    try:
-        while loading := [
-            name for name in wave if children[name].poll() is None and not (scratch / f"{name}.ready").exists()
-        ]:
-            if time.monotonic() > patience:
-                run.add({"notes": f"{', '.join(loading)}: not loaded in time"})
-                break
+    while late := [
+        name for name, child in children.items() if child.poll() is None and not (scratch / f"{name}.ready").exists()
+    ]:
+        if time.monotonic() > patience:
+            run.add({"notes": f"{', '.join(late)}: not loaded in time"})
+            break
+        time.sleep(0.2)
+    for name in late:
+        # They would disturb the others.
+        stop(children[name])
+    for name in children:
+        seen[name] = collect(name, scratch, run, seen[name])
+    if gpu or not run.found["matrix_flop_per_s"]:
+        measure_rates(run, gpu)
+    for name, child in children.items():
+        (scratch / f"{name}.go.tmp").write_text(str(deadline - time.monotonic()))
+        (scratch / f"{name}.go.tmp").rename(scratch / f"{name}.go")
+        while child.poll() is None and not (scratch / f"{name}.done").exists() and time.monotonic() < deadline:
             time.sleep(0.2)
-        for name in wave:
             seen[name] = collect(name, scratch, run, seen[name])
-            if name in loading:
-                # It would disturb the others.
-                stop(children[name])
-        if gpu or not run.found["matrix_flop_per_s"]:
-            measure_rates(run, gpu)
-        for name in wave:
-            child = children[name]
-            (scratch / f"{name}.go.tmp").write_text(str(deadline - time.monotonic()))
-            (scratch / f"{name}.go.tmp").rename(scratch / f"{name}.go")
-            while child.poll() is None and not (scratch / f"{name}.done").exists() and time.monotonic() < deadline:
-                time.sleep(0.2)
-                seen[name] = collect(name, scratch, run, seen[name])
-            seen[name] = collect(name, scratch, run, seen[name])
-            stop(child)
-    finally:
-        for name, child in children.items():
-            stop(child)
-            collect(name, scratch, run, seen[name])
-            logs[name].close()
+        seen[name] = collect(name, scratch, run, seen[name])
+        stop(child)
 
 
 def collect(name: str, scratch: Path, run: Run, seen: int) -> int:
