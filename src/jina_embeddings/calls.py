@@ -75,6 +75,10 @@ class Calls:
         self._pooling = pooling
         self._normalize = normalize
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as it is."""
+        return [len(tokens) for tokens in self._processor.tokenize(_listed(texts, "texts"))]
+
     def text(
         self,
         texts: str | Sequence[str],

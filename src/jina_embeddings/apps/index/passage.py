@@ -92,6 +92,17 @@ class Hit:
     score: float
     cosine: float
 
+    def record(self) -> dict[str, Any]:
+        """In plain types, for JSON and for other frameworks."""
+        passage = self.passage
+        return {
+            "text": passage.text,
+            "source": passage.source,
+            "title": passage.title,
+            "score": self.score,
+            "metadata": {**passage.metadata, "path": passage.path, "kind": passage.kind},
+        }
+
 
 def digest_of(*parts: str | bytes) -> str:
     """A digest of several parts, 32 hexadecimal digits; where one ends and the next begins counts."""
