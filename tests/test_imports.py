@@ -32,7 +32,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("calls",),
     ("embedder",),
     ("__init__",),
-    ("apps", "pipeline", "server"),
+    ("pipeline", "server"),
+    ("apps",),
     ("cli", "__main__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

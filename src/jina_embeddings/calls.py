@@ -83,6 +83,10 @@ class Calls:
         part._first = first
         return part
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as it is."""
+        return [len(tokens) for tokens in self._processor.tokenize(_listed(texts, "texts"))]
+
     def text(
         self,
         texts: str | Sequence[str],

@@ -279,6 +279,10 @@ class JinaEmbeddings:
                 yield _at(index, result, on_error)
                 index += 1
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text by the model's own tokenizer, without a prompt and without a limit."""
+        return self._calls.count_tokens(texts)
+
     @staticmethod
     def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
         """Cosine of every vector of `a` (n, dim) with every vector of `b` (m, dim): (n, m)."""

@@ -9,6 +9,8 @@ import typer
 from .. import __version__
 from .doctor import doctor
 from .embed import embed
+from .index import index
+from .search import search
 
 app = typer.Typer(
     name="jina-embeddings",
@@ -36,6 +38,8 @@ def top_level(
 
 
 app.command()(embed)
+app.command()(index)
+app.command()(search)
 app.command()(doctor)
 
 
