@@ -7,8 +7,12 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .bitext import bitext
+from .dedup import dedup
 from .doctor import doctor
 from .embed import embed
+from .paraphrases import paraphrases
+from .similar import similar
 
 app = typer.Typer(
     name="jina-embeddings",
@@ -36,6 +40,10 @@ def top_level(
 
 
 app.command()(embed)
+app.command()(similar)
+app.command()(dedup)
+app.command()(paraphrases)
+app.command()(bitext)
 app.command()(doctor)
 
 

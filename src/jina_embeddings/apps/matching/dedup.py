@@ -75,6 +75,8 @@ class Duplicates:
 
     def groups(self) -> Iterator[Group]:
         """The groups of two rows and more, in the order of their representatives."""
+        if not len(self.representatives):
+            return
         order = np.argsort(self.representatives, kind="stable")
         sorted_representatives = self.representatives[order]
         starts = np.flatnonzero(np.diff(sorted_representatives, prepend=-1))

@@ -24,7 +24,7 @@ EXACT_PRODUCTS = 1e12
 """Multiplications up to which everything is compared with everything: half a minute on two cores."""
 
 BLOCK = 2048
-PROBES = 16
+PROBES = 32
 """Of the inverted lists, those that are looked through for each query."""
 
 _TRAINING_PER_LIST = 48
