@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("calls",),
     ("embedder",),
     ("__init__",),
-    ("pipeline", "server"),
+    ("pipeline", "server", "integrations"),
     ("apps",),
     ("cli", "__main__"),
 )
