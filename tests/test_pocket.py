@@ -1,0 +1,42 @@
+"""The bundled model: there without a network, small, and with some sense of meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jina_embeddings import JinaEmbeddings
+
+PASSAGES = [
+    "Bread is baked from flour and water.",
+    "The stock market fell sharply.",
+    "Install the package with pip.",
+    "Rain is expected in the mountains tomorrow.",
+]
+QUERIES = ["how is bread made", "shares lost value", "installing the library", "weather forecast"]
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    with JinaEmbeddings("pocket", engine="transformers") as model:
+        yield model
+
+
+def test_finds_the_passage_that_answers(pocket):
+    queries = pocket.encode_text(QUERIES, prompt_name="query")
+    passages = pocket.encode_text(PASSAGES, prompt_name="passage")
+    assert (pocket.similarity(queries, passages).argmax(1) == range(4)).all()
+
+
+def test_has_the_whole_multi_task_layout(pocket):
+    assert pocket.info.tasks == ("retrieval", "text-matching", "code")
+    assert pocket.info.matryoshka_dims == (64, 128, 256, 384)
+    assert pocket.encode_text("two words", return_multivector=True).shape[1] == 128
+
+
+def test_fits_into_a_small_wheel():
+    import jina_embeddings
+
+    folder = Path(jina_embeddings.__file__).parent / "models" / "pocket"
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 55_000_000
