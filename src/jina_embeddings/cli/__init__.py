@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .browse import browse
 from .doctor import doctor
 from .embed import embed
 from .index import index
@@ -40,6 +41,7 @@ def top_level(
 app.command()(embed)
 app.command()(index)
 app.command()(search)
+app.command()(browse)
 app.command()(doctor)
 
 
