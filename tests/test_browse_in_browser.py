@@ -40,14 +40,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(folder: Path) -> Iterator[str]:
     program = [str(Path(sys.executable).with_name("jina-embeddings"))]
     into = str(folder / "index")
-    subprocess.run([*program, "index", str(folder / "docs"), "--into", into, "--engine", "fake"], check=True)
+    subprocess.run(
+        [*program, "index", str(folder / "docs"), "--into", into, "--model", "pocket", "--engine", "transformers"],
+        check=True,
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # NiceGUI behaves otherwise under pytest, which it knows by this variable.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
     server = subprocess.Popen(
-        [*program, "browse", into, "--engine", "fake", "--port", str(port), "--no-open"], env=environment
+        [*program, "browse", into, "--engine", "transformers", "--port", str(port), "--no-open"], env=environment
     )
     try:
         deadline = time.monotonic() + WAIT_S

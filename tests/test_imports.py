@@ -28,11 +28,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("processor",),
     ("plugin",),
     ("engine",),
-    ("job", "streaming"),
+    ("job", "parts", "streaming"),
     ("calls",),
     ("embedder",),
     ("__init__",),
-    ("pipeline", "server"),
+    ("pipeline", "server", "integrations"),
     ("apps",),
     ("cli", "__main__"),
 )

@@ -7,11 +7,15 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .bitext import bitext
 from .browse import browse
+from .dedup import dedup
 from .doctor import doctor
 from .embed import embed
 from .index import index
+from .paraphrases import paraphrases
 from .search import search
+from .similar import similar
 
 app = typer.Typer(
     name="jina-embeddings",
@@ -42,6 +46,10 @@ app.command()(embed)
 app.command()(index)
 app.command()(search)
 app.command()(browse)
+app.command()(similar)
+app.command()(dedup)
+app.command()(paraphrases)
+app.command()(bitext)
 app.command()(doctor)
 
 
