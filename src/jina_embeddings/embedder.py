@@ -25,7 +25,8 @@ from .options import Options, make_options
 from .parts import part_size, run_in_parts
 from .pooling import resolve_pooling
 from .processor import Processor
-from .prompts import resolve_task
+from .prompts import PREFIXES, resolve_task
+from .similarity_maps import SimilarityMap, make_map
 from .streaming import astream_in_order, stream_in_order
 from .types import EmbeddingType, ModelInfo, Partial, Skipped, Task
 
@@ -282,6 +283,27 @@ class JinaEmbeddings:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by the model's own tokenizer, without a prompt and without a limit."""
         return self._calls.count_tokens(texts)
+
+    def similarity_map(self, query: str, image: ImageSource, *, task: str | None = None) -> SimilarityMap:
+        """Where in an image each word of a query is found, by multi-vectors.
+
+        Returns: `words`, and `maps`, float32 (words, rows, columns): the cosine of each patch with each word.
+
+        Raises:
+            EmptyInputError: a query without words.
+            ImageError: an image that can't be read.
+            MultivectorUnavailableError: the model has no multi-vectors.
+        """
+        text = self._calls.text(query, task=task, prompt_name="query", return_multivector=True)
+        picture = self._calls.image([image], task=task, return_multivector=True)
+        prepared = picture.batch[0].image
+        assert prepared is not None
+
+        def count_tokens(queries: Sequence[str]) -> list[int]:
+            prefix = PREFIXES["query"]
+            return self.count_tokens([prefix + part if part else prefix.rstrip() for part in queries])
+
+        return make_map(query, self._run(text, None), self._run(picture, None)[0], prepared, count_tokens)
 
     @staticmethod
     def similarity(a: FloatArray, b: FloatArray) -> FloatArray:

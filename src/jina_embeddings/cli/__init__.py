@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from .bitext import bitext
+from .browse import browse
 from .dedup import dedup
 from .doctor import doctor
 from .embed import embed
@@ -44,6 +45,7 @@ def top_level(
 app.command()(embed)
 app.command()(index)
 app.command()(search)
+app.command()(browse)
 app.command()(similar)
 app.command()(dedup)
 app.command()(paraphrases)
