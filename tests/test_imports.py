@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("processor",),
     ("plugin",),
     ("engine",),
-    ("job", "streaming"),
+    ("job", "parts", "streaming"),
     ("calls",),
     ("embedder",),
     ("__init__",),

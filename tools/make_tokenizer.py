@@ -7,6 +7,7 @@ real ids written into it fails.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,10 @@ You are a helpful assistant.<|im_end|>
 """Qwen2.5-VL's, for an environment that trims blocks, as transformers' and vLLM's do."""
 
 
-def train_tokenizer() -> Tokenizer:
-    """The tokenizer: `NUM_TRAINED_TOKENS` trained ids, then the special and the added tokens."""
+def train_tokenizer(
+    texts: Iterable[str] = SENTENCES, num_tokens: int = NUM_TRAINED_TOKENS, min_frequency: int = 1
+) -> Tokenizer:
+    """The tokenizer: `num_tokens` ids trained on the texts, then the special and the added tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -129,20 +132,20 @@ def train_tokenizer() -> Tokenizer:
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=NUM_TRAINED_TOKENS,
-        min_frequency=1,
+        vocab_size=num_tokens,
+        min_frequency=min_frequency,
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
-    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in ADDED_TOKENS])
     return tokenizer
 
 
-def write_tokenizer(folder: Path) -> dict[str, int]:
-    """Writes the tokenizer's files into `folder`; returns the id of every special and added token."""
-    tokenizer = train_tokenizer()
+def write_tokenizer(folder: Path, tokenizer: Tokenizer | None = None) -> dict[str, int]:
+    """Writes a tokenizer's files into `folder`; returns the id of every special and added token."""
+    tokenizer = tokenizer or train_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     vocabulary = tokenizer.get_vocab()
     ids = {token: vocabulary[token] for token in SPECIAL_TOKENS + ADDED_TOKENS}

@@ -19,7 +19,7 @@ MERGED_REPOSITORIES: dict[str, Task] = {
 }
 
 # Models that come with the package: name -> folder under `models/`.
-BUNDLED: dict[str, str] = {}
+BUNDLED: dict[str, str] = {"pocket": "pocket"}
 
 # Weights, their index, adapters, tokenizer and configuration; never code.
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja", "adapters/*.json", "adapters/*.safetensors"]

@@ -11,7 +11,9 @@ from .bitext import bitext
 from .dedup import dedup
 from .doctor import doctor
 from .embed import embed
+from .index import index
 from .paraphrases import paraphrases
+from .search import search
 from .similar import similar
 
 app = typer.Typer(
@@ -40,6 +42,8 @@ def top_level(
 
 
 app.command()(embed)
+app.command()(index)
+app.command()(search)
 app.command()(similar)
 app.command()(dedup)
 app.command()(paraphrases)

@@ -142,6 +142,20 @@ class Index:
         found = self.search_vector(vector, limit=max(limit, candidates), filters=filters, exact=exact)
         return by_multivectors(self._encode_query(query, return_multivector=True), found, self._multivectors)[:limit]
 
+    def retriever(
+        self, *, limit: int = 5, filters: Filters | None = None, rerank: bool = False
+    ) -> Callable[[str | ImageSource], list[dict[str, Any]]]:
+        """The plain function that RAG frameworks want: from a question to the passages for it, in plain types.
+
+        Returns: a function that gives dictionaries of `text`, `source`, `title`, `score` and `metadata`.
+        """
+
+        def retrieve(question: str | ImageSource) -> list[dict[str, Any]]:
+            hits = self.search(question, limit=limit, filters=filters, rerank=rerank)
+            return [hit.record() for hit in hits]
+
+        return retrieve
+
     def search_vector(
         self, vector: FloatArray, *, limit: int = 10, filters: Filters | None = None, exact: bool = False
     ) -> list[Hit]:

@@ -8,6 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
+from ...pipeline import Failure
+
 Kind = Literal["text", "image", "page", "code"]
 KINDS: tuple[Kind, ...] = ("text", "image", "page", "code")
 
@@ -69,12 +71,13 @@ class Document:
 
     path: unique in the index.
     digest: of its content and of how it is cut; a document whose digest is in the index already is passed over.
-    read: cuts it; called only when the digest is new. It may raise InputError or OSError.
+    read: cuts it; called only when the digest is new. It may raise InputError or OSError, or give a `Failure` in the
+        place of a passage.
     """
 
     path: str
     digest: str
-    read: Callable[[], Iterable[Passage]]
+    read: Callable[[], Iterable[Passage | Failure]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,17 @@ class Hit:
     passage: Passage
     score: float
     cosine: float
+
+    def record(self) -> dict[str, Any]:
+        """In plain types, for JSON and for other frameworks."""
+        passage = self.passage
+        return {
+            "text": passage.text,
+            "source": passage.source,
+            "title": passage.title,
+            "score": self.score,
+            "metadata": {**passage.metadata, "path": passage.path, "kind": passage.kind},
+        }
 
 
 def digest_of(*parts: str | bytes) -> str:

@@ -129,8 +129,12 @@ class Update:
         self.summary.documents += 1
         if path in self._states:
             self._emptied.add(path)
+        # A failure counts as a passage that is missing: the document is tried again next time.
         for position, passage in enumerate(passages):
-            yield _Planned(passage, state, position, len(passages))
+            if isinstance(passage, Failure):
+                self.summary.failures.append(passage)
+            else:
+                yield _Planned(passage, state, position, len(passages))
 
     def _place(self, planned: _Planned, vector: Any) -> None:
         self._placed.append(Placed(planned.passage, planned.state, planned.position, planned.of, vector))

@@ -1,0 +1,67 @@
+"""A checkpoint through the product's public methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jina_embeddings import JinaEmbeddings
+
+from .measures import Scores
+from .pages import PageSet
+from .sets import Pairs, Pictures, Task, Words
+
+
+class Product:
+    """Scores (queries, documents) of a loaded checkpoint; vectors that were made once are kept."""
+
+    def __init__(self, model: str | Path, engine: str = "transformers", **options: Any):
+        self.model = JinaEmbeddings(model, engine=engine, **options)
+        self._kept: dict[Any, Any] = {}
+
+    @cached_property
+    def dims(self) -> tuple[int, ...]:
+        return self.model.info.matryoshka_dims
+
+    def texts(self, texts: Sequence[str], task: str, role: str, dim: int | None = None, multi: bool = False) -> Any:
+        """Vectors (n, dim) of texts under the task's prompt for the role, or a list of multi-vectors."""
+        key = (tuple(texts), task, role, dim, multi)
+        if key not in self._kept:
+            self._kept[key] = self.model.encode_text(
+                list(texts), task=task, prompt_name=role, truncate_dim=dim, return_multivector=multi
+            )
+        return self._kept[key]
+
+    def images(self, name: str, images: Sequence[Any], task: str = "retrieval", multi: bool = False) -> Any:
+        """Vectors of images, or a list of multi-vectors; `name` is unique to these images."""
+        key = (name, task, multi)
+        if key not in self._kept:
+            self._kept[key] = self.model.encode_image(list(images), task=task, return_multivector=multi)
+        return self._kept[key]
+
+    def pairs(self, pairs: Pairs, task: Task | None = None, dim: int | None = None, multi: bool = False) -> Scores:
+        """With the set's own task, or another one's adapter and prompts."""
+        task = task or pairs.task
+        queries = self.texts(pairs.queries, task, "query", dim, multi)
+        return self._scores(queries, self.texts(pairs.documents, task, "passage", dim, multi), multi)
+
+    def words(self, words: Words, task: Task = "text-matching") -> Scores:
+        first, second = (self.texts(side, task, "query") for side in (words.first, words.second))
+        return np.asarray((first * second).sum(axis=1))
+
+    def page_to_text(self, pages: PageSet, multi: bool = False) -> Scores:
+        texts = self.texts(pages.texts, "retrieval", "passage", None, multi)
+        return self._scores(self.images(pages.name, pages.images, multi=multi), texts, multi)
+
+    def text_to_page(self, pages: PageSet | Pictures, multi: bool = False) -> Scores:
+        texts = self.texts(pages.texts, "retrieval", "query", None, multi)
+        return self._scores(texts, self.images(pages.name, pages.images, multi=multi), multi)
+
+    def _scores(self, queries: Any, documents: Any, multi: bool) -> Scores:
+        if not multi:
+            return self.model.similarity(queries, documents)
+        return np.stack([self.model.maxsim(query, documents) for query in queries])

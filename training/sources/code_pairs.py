@@ -1,0 +1,106 @@
+"""Documentation and the code it describes:  python training/sources/code_pairs.py python javascript go rust
+
+Writes build/pairs-code-<language>.parquet, build/heldout-code-<language>.parquet and a row a language for DATA.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import re
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import code_packages as listed
+from code_python import functions
+from packages import CACHE, fetch, members
+from tables import pair, write_pairs, write_row
+
+SKIPPED = re.compile(
+    r"(^|/)(tests?|testing|_?vendor(ed)?|extern(als?)?|third_party|node_modules|conftest|migrations|locale|benchmarks?|"
+    r"fixtures|testdata|idlelib|lib2to3|graph_objs|__tests__)(/|\.|$)|(^|/)test_|_test\.|\.test\.|\.spec\.|\.min\.|_pb2|\.pb\.go$|"
+    r"zz_generated|bindata|turtledemo"
+)
+GENERATED = re.compile(r"DO NOT EDIT|[Aa]uto-?generated|automatically generated|@generated|GENERATED CODE")
+MOST_OF_ONE_QUERY = 2
+
+
+def python_files(packages: dict[str, str], cache: Path, library: bool) -> Iterator[tuple[str, str, str]]:
+    """Package, path and text of each Python file."""
+    if library:
+        root = Path(sysconfig.get_path("stdlib"))
+        for path in sorted(root.rglob("*.py")):
+            name = str(path.relative_to(root))
+            if not name.startswith("site-packages"):
+                yield "python-library", name, path.read_text(encoding="utf-8", errors="replace")
+    yield from package_files(packages, cache, r"\.py$")
+
+
+def package_files(packages: dict[str, str], cache: Path, pattern: str) -> Iterator[tuple[str, str, str]]:
+    for package in packages:
+        for name, content in members(fetch(package, cache), pattern):
+            yield (
+                re.split(r"==|@(?!.*/)|=", package.split(":", 1)[1])[0],
+                name,
+                content.decode("utf-8", errors="replace"),
+            )
+
+
+class Seen:
+    """Tells whether a pair is new: no code twice, no query more than twice."""
+
+    def __init__(self) -> None:
+        self.codes: set[bytes] = set()
+        self.queries: Counter[str] = Counter()
+
+    def new(self, query: str, code: str) -> bool:
+        digest = hashlib.blake2b(re.sub(r"\s+", "", code).encode(), digest_size=12).digest()
+        key = re.sub(r"\W+", " ", query.lower())
+        if digest in self.codes or self.queries[key] >= MOST_OF_ONE_QUERY:
+            return False
+        self.codes.add(digest)
+        self.queries[key] += 1
+        return True
+
+
+def readable(files: Iterator[tuple[str, str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Leaves out tests, vendored and generated files."""
+    for package, name, text in files:
+        if not SKIPPED.search(name) and not GENERATED.search(text[:2000]) and len(text) < 1_500_000:
+            yield package, name, text
+
+
+def python_pairs(packages: dict[str, str], cache: Path, *, library: bool, with_masked: bool) -> list[dict[str, str]]:
+    rng, seen, rows = random.Random(0), Seen(), []
+    for package, name, text in readable(python_files(packages, cache, library)):
+        for function in functions(text, rng):
+            if not seen.new(function.query, function.code):
+                continue
+            group = f"{package}/{name}"
+            rows.append(pair(function.query, function.code, "code", f"code-python-{package}", group))
+            if with_masked and function.masked:
+                rows.append(pair(*function.masked, "code", f"code-python-{package}-masked", group))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("languages", nargs="+", choices=["python"])
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    options = parser.parse_args()
+    for language in options.languages:
+        packages, held_out = listed.PYTHON, listed.HELD_OUT_PYTHON
+        rows = python_pairs(packages, options.cache, library=True, with_masked=True)
+        held = python_pairs(held_out, options.cache, library=False, with_masked=False)
+        write_pairs(f"pairs-code-{language}", rows)
+        write_pairs(f"heldout-code-{language}", held)
+        write_row(f"code-{language}", packages, f"documentation and {language} functions", len(rows))
+        print(f"{language}: {len(rows):,} pairs, {len(held):,} held out", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

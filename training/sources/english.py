@@ -1,0 +1,116 @@
+"""English prose:  python training/sources/english.py wordnet documentation ...
+
+Writes build/texts-english-<part>.parquet, build/pairs-english-<part>.parquet and a row a part for DATA.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import english_documentation
+import english_wordnet
+from packages import CACHE
+from prose import cloze, is_prose, paragraphs, sentences
+from tables import pair, text, write_pairs, write_row, write_texts
+
+Rows = tuple[list[dict[str, str]], list[dict[str, str]]]
+GENERAL = {
+    "description",
+    "overview",
+    "introduction",
+    "notes",
+    "note",
+    "example",
+    "examples",
+    "syntax",
+    "see also",
+    "usage",
+}
+
+
+def unique(rows: list[dict[str, str]], columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The first of the rows that agree in these columns, whatever their case."""
+    kept = {}
+    for row in rows:
+        kept.setdefault(tuple(row[column].lower() for column in columns), row)
+    return list(kept.values())
+
+
+def section_rows(sections: Iterable[tuple[str, str, str, list[str]]], source: str) -> Rows:
+    """Texts and pairs of (group, page, heading, blocks): the heading asks for the text below it.
+
+    A heading that says nothing by itself gets the page's title in front. One sentence in three paragraphs asks for the rest.
+    """
+    texts, pairs = [], []
+    for group, page, heading, blocks in sections:
+        query = heading if heading.count(" ") > 1 and heading.lower() not in GENERAL else f"{page}: {heading}"
+        query = page if page == heading else query
+        for number, paragraph in enumerate(paragraphs(blocks)):
+            if number < 2 and 3 <= len(query) <= 200 and paragraph.count(" ") >= 8:
+                pairs.append(pair(query, paragraph, "passage", source, group))
+            texts.append(text(paragraph, source, group))
+            parts = sentences(paragraph)
+            if len(parts) > 1:
+                texts.extend(text(part, source, group) for part in parts if is_prose(part) and len(part) < 600)
+            pick = zlib.crc32(paragraph.encode())
+            if pick % 3 == 0 and (cut := cloze(paragraph, pick // 3)):
+                pairs.append(pair(*cut, "passage", f"{source}-cloze", group))
+    return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
+
+
+def wordnet(cache: Path) -> Rows:
+    found = english_wordnet.synsets(cache)
+    source = "english-wordnet"
+    pairs = [
+        pair(query, passage, "passage", f"{source}-{form}", group)
+        for query, passage, form, group in english_wordnet.pairs(found, random.Random(0))
+    ]
+    texts = [text(content, source, group) for content, group in english_wordnet.texts(found)]
+    write_row(
+        source,
+        {english_wordnet.PACKAGE: english_wordnet.LICENCE},
+        "glosses, examples, questions",
+        len(pairs) + len(texts),
+    )
+    return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
+
+
+def documentation(cache: Path) -> Rows:
+    texts, pairs = [], []
+    for name, (package, licence, _) in english_documentation.PACKAGES.items():
+        if name == english_documentation.HELD_OUT:
+            continue
+        source = f"english-{name}"
+        found = section_rows(english_documentation.sections(name, cache), source)
+        texts.extend(found[0])
+        pairs.extend(found[1])
+        write_row(source, {package: licence}, "documentation", len(found[0]) + len(found[1]))
+        print(f"  {name}: {len(found[0]):,} texts, {len(found[1]):,} pairs", file=sys.stderr)
+    held_out = section_rows(english_documentation.sections(english_documentation.HELD_OUT, cache), "heldout-docs")[1]
+    held_out = [row for row in held_out if not row["source"].endswith("-cloze") and row["passage"].count(" ") >= 30]
+    write_pairs("heldout-docs", list({row["query"]: row for row in unique(held_out, ("passage",))}.values())[:400])
+    return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
+
+
+PARTS: dict[str, Callable[[Path], Rows]] = {"wordnet": wordnet, "documentation": documentation}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    options = parser.parse_args()
+    for part in options.parts:
+        texts, pairs = PARTS[part](options.cache)
+        write_texts(f"texts-english-{part}", texts)
+        write_pairs(f"pairs-english-{part}", pairs)
+        print(f"{part}: {len(texts):,} texts, {len(pairs):,} pairs", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

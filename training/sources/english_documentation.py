@@ -1,0 +1,42 @@
+"""Manuals as HTML in Debian packages under permissive licences; one is held out for evaluation."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from english_html import sections as html_sections
+from packages import fetch, members
+
+# name -> package, licence, the files that are read
+PACKAGES = {
+    "python": (
+        "deb:python3.11-doc=3.11.2-6+deb12u9",
+        "PSF-2.0",
+        r"html/(?!_sources|_static|genindex|py-modindex|search).*\.html$",
+    ),
+    "postgresql": ("deb:postgresql-doc-15=15.20-0+deb12u1", "PostgreSQL", r"\.html$"),
+    "django": (
+        "deb:python-django-doc=3:3.2.25-0+deb12u7",
+        "BSD-3-Clause",
+        r"html/(?!_|genindex|search|contents).*\.html$",
+    ),
+    "apache2": ("deb:apache2-doc=2.4.71-1~deb12u1", "Apache-2.0", r"manual/en/.*\.html$"),
+    "cmake": ("deb:cmake-doc=3.25.1-1", "BSD-3-Clause", r"html/(?!_|genindex|search).*\.html$"),
+    "nodejs": ("deb:nodejs-doc=18.20.4+dfsg-1~deb12u3", "MIT", r"api/(?!all)[^/]*\.html$"),
+    "libreoffice": ("deb:libreoffice-help-en-us=4:7.4.7-1+deb12u14", "MPL-2.0", r"/text/.*\.html$"),
+    "sqlite": ("deb:sqlite3-doc=3.40.1-2+deb12u2", "public domain", r"\.html$"),
+}
+HELD_OUT = "sqlite"
+LETTERS = re.compile(r"[A-Za-z]{3}")
+
+
+def sections(name: str, cache: Path) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Group, page title, heading and blocks of every section with prose."""
+    package, _, files = PACKAGES[name]
+    for path, content in members(fetch(package, cache), files):
+        for section in html_sections(gzip.decompress(content) if path.endswith(".gz") else content):
+            if LETTERS.search(section.heading):
+                yield f"{name}/{path.rsplit('/', 1)[-1]}", section.page, section.heading, section.blocks

@@ -1,0 +1,66 @@
+"""First stage: the text model learns from the teacher, from translations, and from pairs that belong together."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from batches import Data, Source
+from losses import contrastive, cosine_loss, lookalikes, similarities
+from schedule import Schedule
+from student import Student, pool
+
+SHARES = {"text": 0.3, "passage": 0.25, "translation": 0.25, "code": 0.2}
+LEARNING_RATE = 2e-3
+COSINE_WEIGHT = {"text": 10.0, "passage": 5.0, "translation": 10.0, "code": 2.0}
+"""Of the distance to the teacher's vectors, beside the other losses; least for code, which the teacher barely reads."""
+
+
+def embed(student: Student, data: Data, rows: Tensor) -> Tensor:
+    """Unit vectors (n, hidden) of texts."""
+    ids, lengths = data.student.take(rows)
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
+        states = student.states(ids)
+    return pool(states.float(), lengths)
+
+
+def text_loss(student: Student, data: Data, targets: Tensor, source: Source, rng: np.random.Generator) -> Tensor:
+    """The loss of one batch of one source."""
+    chosen = source.batch(rng).to(targets.device)
+    query, passage = source.query[chosen], source.passage[chosen]
+    wanted = targets[passage].float()
+    if source.kind == "text":
+        vectors = embed(student, data, passage)
+        return COSINE_WEIGHT["text"] * cosine_loss(vectors, wanted) + similarities(vectors, vectors, wanted, wanted)
+    q, p = embed(student, data, query), embed(student, data, passage)
+    asked = wanted if source.kind == "translation" else targets[query].float()
+    loss = contrastive(q, p, lookalikes(passage, wanted))
+    loss = loss + COSINE_WEIGHT[source.kind] * (cosine_loss(q, asked) + cosine_loss(p, wanted)) / 2
+    if source.kind != "code":
+        loss = loss + similarities(q, p, asked, wanted)
+    return loss
+
+
+def train_text(student: Student, data: Data, targets: Tensor, seconds: float, seed: int, log: list[dict]) -> None:
+    """Trains the text model's own weights for so many seconds."""
+    rng = np.random.default_rng(seed)
+    sources, weights = data.sampler(SHARES)
+    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds)
+    while schedule.running():
+        source = sources[rng.choice(len(sources), p=weights)]
+        loss = text_loss(student, data, targets, source, rng)
+        schedule.step(loss, "text", source.kind, log)
+
+
+@torch.no_grad()
+def start_from_teacher(student: Student, teacher: nn.Module, pieces: list[list[int]]) -> None:
+    """Token embeddings: the mean of the teacher's for the word pieces of each token, at unit variance."""
+    words = teacher.get_input_embeddings().weight.float()
+    words = (words - words.mean(0)) / words.std()
+    embeddings = student.model.embed_tokens.weight
+    for token, ids in enumerate(pieces):
+        if ids:
+            embeddings[token] = words[ids].mean(0)
+        else:
+            embeddings[token].normal_(std=0.3)
