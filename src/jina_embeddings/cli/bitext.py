@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from ..checkpoint.resolve import DEFAULT_MODEL
 from .console import command
-from .model_choice import (
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    ModelChoice,
-    ModelName,
-    ModelOption,
-    Revision,
-)
+from .model import DebugOption, EngineOption, LocalOption, ModelOption, RevisionOption, SettingsOption, loaded_model
 
 
 def bitext(
@@ -36,14 +27,12 @@ def bitext(
     truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Most inputs in one forward (transformers).")] = None,
-    model: ModelName = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    model: ModelOption = DEFAULT_MODEL,
+    engine: EngineOption = "auto",
+    revision: RevisionOption = None,
+    local_files_only: LocalOption = False,
+    option: SettingsOption = None,
+    debug: DebugOption = False,
 ) -> None:
     """Print pairs of sentences that translate each other, best first: margin, source, target, with tabs between them.
 
@@ -55,10 +44,19 @@ def bitext(
         from .matching_run import embed_inputs
         from .pairs_print import print_found
 
-        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
+        load = partial(
+            loaded_model,
+            model,
+            engine=engine,
+            revision=revision,
+            local_files_only=local_files_only,
+            settings=option,
+            task=task,
+            debug=debug,
+        )
         options = {"task": task, "truncate_dim": truncate_dim, "max_length": max_length, "batch_size": batch_size}
         reader = Reader(text_field)
-        with choice.loaded(task) as loaded:
+        with load() as loaded:
             left = embed_inputs(loaded, [source], reader, **options)
             right = embed_inputs(loaded, [target], reader, **options)
         found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +10,7 @@ import typer
 
 from ..checkpoint.resolve import DEFAULT_MODEL
 from .console import command
-from .model_choice import (
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    ModelChoice,
-    ModelName,
-    ModelOption,
-    Revision,
-)
+from .model import DebugOption, EngineOption, LocalOption, ModelOption, RevisionOption, SettingsOption, loaded_model
 
 
 def dedup(
@@ -54,14 +45,12 @@ def dedup(
     truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Most inputs in one forward (transformers).")] = None,
-    model: ModelName = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    model: ModelOption = DEFAULT_MODEL,
+    engine: EngineOption = "auto",
+    revision: RevisionOption = None,
+    local_files_only: LocalOption = False,
+    option: SettingsOption = None,
+    debug: DebugOption = False,
 ) -> None:
     """Find duplicates by meaning; print each group, the input that is kept first.
 
@@ -72,11 +61,20 @@ def dedup(
         from .dedup_print import check_output, find, print_groups, write_kept
         from .matching_run import load_inputs
 
-        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
+        load = partial(
+            loaded_model,
+            model,
+            engine=engine,
+            revision=revision,
+            local_files_only=local_files_only,
+            settings=option,
+            task=task,
+            debug=debug,
+        )
         check = find(threshold, rate)
         check_output(output)
         inputs = load_inputs(
-            choice,
+            load,
             paths,
             Reader(text_field, image_field),
             task,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from ..apps.matching.inputs import VECTOR_SUFFIXES, VectorFile, open_vectors, re
 from ..errors import EmptyInputError, InputError
 from ..pipeline import Embedded, Failure, LeftOut, Reader, embed_rows
 from .console import SOME_FAILED, say
-from .model_choice import ModelChoice
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -82,11 +82,17 @@ def embed_inputs(model: JinaEmbeddings, paths: Sequence[str], reader: Reader, **
     return found
 
 
-def load_inputs(choice: ModelChoice, paths: Sequence[str], reader: Reader, task: str, **options: Any) -> Inputs:
+def load_inputs(
+    load: Callable[[], AbstractContextManager[JinaEmbeddings]],
+    paths: Sequence[str],
+    reader: Reader,
+    task: str,
+    **options: Any,
+) -> Inputs:
     """Inputs with their vectors: made by the model, or, for one .npy or .parquet, taken from the file."""
     with_vectors = [path for path in paths if Path(path).suffix in VECTOR_SUFFIXES]
     if not with_vectors:
-        with choice.loaded(task) as model:
+        with load() as model:
             return embed_inputs(model, paths, reader, task=task, **options)
     if len(paths) > 1:
         raise InputError(f"{with_vectors[0]} holds vectors: give it alone")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _PANEL = "Model"
 
+ModelOption = Annotated[
+    str, typer.Option(help="A folder, a hub id, or a bundled model's name.", rich_help_panel=_PANEL)
+]
 EngineOption = Annotated[
     str, typer.Option(help="auto, vllm, transformers, or fake (for tests).", rich_help_panel=_PANEL)
 ]

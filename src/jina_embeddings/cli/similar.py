@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +10,7 @@ import typer
 
 from ..checkpoint.resolve import DEFAULT_MODEL
 from .console import command
-from .model_choice import (
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    ModelChoice,
-    ModelName,
-    ModelOption,
-    Revision,
-)
+from .model import DebugOption, EngineOption, LocalOption, ModelOption, RevisionOption, SettingsOption, loaded_model
 
 
 def similar(
@@ -33,14 +24,12 @@ def similar(
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a line a pair, or one table.")] = False,
     task: Annotated[str, typer.Option(help="Whose vectors are compared.")] = "text-matching",
     truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
-    model: ModelName = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    model: ModelOption = DEFAULT_MODEL,
+    engine: EngineOption = "auto",
+    revision: RevisionOption = None,
+    local_files_only: LocalOption = False,
+    option: SettingsOption = None,
+    debug: DebugOption = False,
 ) -> None:
     """Print the cosines of texts.
 
@@ -51,10 +40,19 @@ def similar(
         from ..prompts import resolve_task
         from .similar_print import print_matrix, print_pairs, read_pairs
 
-        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
+        load = partial(
+            loaded_model,
+            model,
+            engine=engine,
+            revision=revision,
+            local_files_only=local_files_only,
+            settings=option,
+            task=task,
+            debug=debug,
+        )
         resolve_task(task)
         left, right = read_pairs(texts or [], pairs)
-        with choice.loaded(task) as loaded:
+        with load() as loaded:
             matcher = Matcher(loaded, task=task, truncate_dim=truncate_dim)
             if pairs is not None:
                 print_pairs(matcher.scores(left, right), left, right, json)
