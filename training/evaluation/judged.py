@@ -48,8 +48,3 @@ def family_means(figures: dict[str, float]) -> dict[str, float]:
         if slash:
             families.setdefault(family, []).append(figure)
     return {family: sum(members) / len(members) for family, members in families.items()}
-
-
-def sizes(sets: Sets) -> dict[str, int]:
-    """How many documents a query of each set is looked for in."""
-    return {pairs.name: len(pairs.documents) for pairs in sets.pairs}

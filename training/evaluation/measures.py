@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def recall_at(scores: Scores, k: int = 1) -> float:
     return float((before < k).mean())
 
 
-def spearman(a: Scores, b: Scores) -> float:
+def spearman(a: Scores | Sequence[float], b: Scores | Sequence[float]) -> float:
     """Rank correlation: Pearson's of the ranks, equal numbers sharing the mean of theirs.
 
     >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0])), 3)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.checkpoint.resolve import resolve
 
 from .measures import Scores
 from .pages import PageSet
@@ -20,18 +21,32 @@ class Product:
     """Scores (queries, documents) of a loaded checkpoint; vectors that were made once are kept."""
 
     def __init__(self, model: str | Path, engine: str = "transformers", **options: Any):
-        self.model = JinaEmbeddings(model, engine=engine, **options)
+        self.folder = resolve(model)
+        self.name = self.folder.name
+        self._model = JinaEmbeddings(model, engine=engine, **options)
         self._kept: dict[Any, Any] = {}
 
-    @cached_property
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._model.close()
+
+    @property
     def dims(self) -> tuple[int, ...]:
-        return self.model.info.matryoshka_dims
+        return self._model.info.matryoshka_dims
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return self._model.info.tasks
 
     def texts(self, texts: Sequence[str], task: str, role: str, dim: int | None = None, multi: bool = False) -> Any:
         """Vectors (n, dim) of texts under the task's prompt for the role, or a list of multi-vectors."""
         key = (tuple(texts), task, role, dim, multi)
         if key not in self._kept:
-            self._kept[key] = self.model.encode_text(
+            self._kept[key] = self._model.encode_text(
                 list(texts), task=task, prompt_name=role, truncate_dim=dim, return_multivector=multi
             )
         return self._kept[key]
@@ -40,7 +55,7 @@ class Product:
         """Vectors of images, or a list of multi-vectors; `name` is unique to these images."""
         key = (name, task, multi)
         if key not in self._kept:
-            self._kept[key] = self.model.encode_image(list(images), task=task, return_multivector=multi)
+            self._kept[key] = self._model.encode_image(list(images), task=task, return_multivector=multi)
         return self._kept[key]
 
     def pairs(self, pairs: Pairs, task: Task | None = None, dim: int | None = None, multi: bool = False) -> Scores:
@@ -57,11 +72,11 @@ class Product:
         texts = self.texts(pages.texts, "retrieval", "passage", None, multi)
         return self._scores(self.images(pages.name, pages.images, multi=multi), texts, multi)
 
-    def text_to_page(self, pages: PageSet | Pictures, multi: bool = False) -> Scores:
+    def text_to_picture(self, pages: PageSet | Pictures, multi: bool = False) -> Scores:
         texts = self.texts(pages.texts, "retrieval", "query", None, multi)
         return self._scores(texts, self.images(pages.name, pages.images, multi=multi), multi)
 
     def _scores(self, queries: Any, documents: Any, multi: bool) -> Scores:
         if not multi:
-            return self.model.similarity(queries, documents)
-        return np.stack([self.model.maxsim(query, documents) for query in queries])
+            return self._model.similarity(queries, documents)
+        return np.stack([self._model.maxsim(query, documents) for query in queries])

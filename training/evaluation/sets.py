@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 Task = Literal["retrieval", "text-matching", "code"]
+TASKS: tuple[Task, ...] = ("retrieval", "text-matching", "code")
 
 
 @dataclass(frozen=True)
@@ -59,5 +62,14 @@ class Sets:
     pages: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
 
+    def pools(self) -> dict[str, int]:
+        """How many documents a query of each set is looked for in."""
+        return {pairs.name: len(pairs.documents) for pairs in self.pairs} | {"pages": len(self.pages)}
+
+    def fingerprint(self) -> str:
+        """A hash of everything in the sets."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+
     def family(self, name: str) -> tuple[Pairs, ...]:
+        """The sets of one family."""
         return tuple(pairs for pairs in self.pairs if pairs.family == name)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import english_documentation
+import english_medicine
 import english_wordnet
+import english_world
 from packages import CACHE
 from prose import cloze, is_prose, paragraphs, sentences
 from tables import pair, text, write_pairs, write_row, write_texts
@@ -51,7 +53,7 @@ def section_rows(sections: Iterable[tuple[str, str, str, list[str]]], source: st
         query = heading if heading.count(" ") > 1 and heading.lower() not in GENERAL else f"{page}: {heading}"
         query = page if page == heading else query
         for number, paragraph in enumerate(paragraphs(blocks)):
-            if number < 2 and 3 <= len(query) <= 200 and paragraph.count(" ") >= 8:
+            if heading and number < 2 and 3 <= len(query) <= 200 and paragraph.count(" ") >= 8:
                 pairs.append(pair(query, paragraph, "passage", source, group))
             texts.append(text(paragraph, source, group))
             parts = sentences(paragraph)
@@ -80,24 +82,88 @@ def wordnet(cache: Path) -> Rows:
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 
-def documentation(cache: Path) -> Rows:
+def manuals(listed: dict[str, tuple[str, str, str]], cache: Path) -> Rows:
     texts, pairs = [], []
-    for name, (package, licence, _) in english_documentation.PACKAGES.items():
-        if name == english_documentation.HELD_OUT:
-            continue
+    for name, (package, licence, _) in listed.items():
         source = f"english-{name}"
         found = section_rows(english_documentation.sections(name, cache), source)
         texts.extend(found[0])
         pairs.extend(found[1])
         write_row(source, {package: licence}, "documentation", len(found[0]) + len(found[1]))
         print(f"  {name}: {len(found[0]):,} texts, {len(found[1]):,} pairs", file=sys.stderr)
-    held_out = section_rows(english_documentation.sections(english_documentation.HELD_OUT, cache), "heldout-docs")[1]
-    held_out = [row for row in held_out if not row["source"].endswith("-cloze") and row["passage"].count(" ") >= 30]
-    write_pairs("heldout-docs", list({row["query"]: row for row in unique(held_out, ("passage",))}.values())[:400])
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 
-PARTS: dict[str, Callable[[Path], Rows]] = {"wordnet": wordnet, "documentation": documentation}
+def documentation(cache: Path) -> Rows:
+    """The manuals, and the held-out one in a file of its own."""
+    held_out = section_rows(english_documentation.sections(english_documentation.HELD_OUT, cache), "heldout-docs")[1]
+    held_out = [row for row in held_out if not row["source"].endswith("-cloze") and row["passage"].count(" ") >= 30]
+    write_pairs("heldout-docs", list({row["query"]: row for row in unique(held_out, ("passage",))}.values())[:400])
+    trained = {
+        name: row for name, row in english_documentation.PACKAGES.items() if name != english_documentation.HELD_OUT
+    }
+    return manuals(trained, cache)
+
+
+def science(cache: Path) -> Rows:
+    return manuals(english_documentation.SCIENCE, cache)
+
+
+def world(cache: Path) -> Rows:
+    texts, pairs = [], []
+    for name, package, read in (
+        ("factbook", english_world.FACTBOOK, english_world.factbook),
+        ("addresses", english_world.DATASETS, english_world.addresses),
+        ("elements", english_world.ELEMENTS, english_world.elements),
+    ):
+        found = section_rows(read(cache), f"english-{name}")
+        texts.extend(found[0])
+        pairs.extend(found[1])
+        row(f"english-{name}", package, english_world.LICENCES, "prose", len(found[0]) + len(found[1]))
+    trivia = [
+        pair(question, answer, "passage", "english-trivia", group)
+        for group, question, answer in english_world.questions(cache)
+    ]
+    facts = [text(fact, "english-facts", group) for group, fact in english_world.facts(cache)]
+    row("english-trivia", english_world.TRIVIA, english_world.LICENCES, "questions and answers", len(trivia))
+    row("english-facts", english_world.FACTS, english_world.LICENCES, "sentences", len(facts))
+    return unique(texts + facts, ("text",)), unique(pairs + trivia, ("query", "passage"))
+
+
+def medicine(cache: Path) -> Rows:
+    texts, pairs = [], []
+    for name, package, read in (
+        ("ontologies", english_medicine.ONTOLOGIES, english_medicine.ontologies),
+        ("diseases", english_medicine.DISEASES, english_medicine.diseases),
+        ("health-codes", english_medicine.HEALTH_CODES, english_medicine.health_codes),
+        ("examinations", english_medicine.EXAMINATIONS, english_medicine.examinations),
+        ("consultations", english_medicine.EXAMINATIONS, english_medicine.consultations),
+    ):
+        source, count = f"english-{name}", 0
+        for group, query, passage in read(cache):
+            if len(passage) >= 12:
+                pairs.append(pair(query[:500], passage, "passage", source, group))
+            if len(query) > 200 or len(passage) < 12:
+                texts.append(text(query[:1600], source, group))
+            parts = sentences(passage)
+            if len(parts) > 1:
+                texts.extend(text(part, source, group) for part in parts if is_prose(part))
+            count += 1
+        row(source, package, english_medicine.LICENCES, "terms or questions and their text", count)
+    return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
+
+
+def row(source: str, package: str, licences: dict[str, str], what: str, count: int) -> None:
+    write_row(source, {package: licences[package]}, what, count)
+
+
+PARTS: dict[str, Callable[[Path], Rows]] = {
+    "wordnet": wordnet,
+    "documentation": documentation,
+    "science": science,
+    "world": world,
+    "medicine": medicine,
+}
 
 
 def main() -> None:

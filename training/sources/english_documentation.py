@@ -29,13 +29,29 @@ PACKAGES = {
     "libreoffice": ("deb:libreoffice-help-en-us=4:7.4.7-1+deb12u14", "MPL-2.0", r"/text/.*\.html$"),
     "sqlite": ("deb:sqlite3-doc=3.40.1-2+deb12u2", "public domain", r"\.html$"),
 }
+DOC = r"html/(?!_|genindex|search|.*modindex).*\.html$"
+SCIENCE = {
+    "astropy": ("deb:python-astropy-doc=5.2.1-2+deb12u1", "BSD-3-Clause", DOC),
+    "biopython": ("deb:python-biopython-doc=1.80+dfsg-4", "Biopython (BSD-like)", r"\.html$"),
+    "scikit-learn": ("deb:python-sklearn-doc=1.2.1+dfsg-1", "BSD-3-Clause", DOC),
+    "scipy": ("deb:python-scipy-doc=1.10.1-2", "BSD-3-Clause", DOC),
+    "scikit-image": ("deb:python-skimage-doc=0.19.3-8", "BSD-3-Clause", DOC),
+    "statsmodels": ("deb:python-statsmodels-doc=0.13.5+dfsg-7", "BSD-3-Clause", DOC),
+    "sympy": ("deb:python-sympy-doc=1.11.1-1", "BSD-3-Clause", DOC),
+    "pandas": ("deb:python-pandas-doc=1.5.3+dfsg-2", "BSD-3-Clause", DOC),
+    "rust": (
+        "deb:rust-doc=1.63.0+dfsg1-2",
+        "MIT or Apache-2.0",
+        r"html/(book|reference|rust-by-example|nomicon|cargo|rustc|edition-guide)/.*\.html$",
+    ),
+}
 HELD_OUT = "sqlite"
 LETTERS = re.compile(r"[A-Za-z]{3}")
 
 
 def sections(name: str, cache: Path) -> Iterator[tuple[str, str, str, list[str]]]:
     """Group, page title, heading and blocks of every section with prose."""
-    package, _, files = PACKAGES[name]
+    package, _, files = (PACKAGES | SCIENCE)[name]
     for path, content in members(fetch(package, cache), files):
         for section in html_sections(gzip.decompress(content) if path.endswith(".gz") else content):
             if LETTERS.search(section.heading):

