@@ -294,16 +294,16 @@ class JinaEmbeddings:
             ImageError: an image that can't be read.
             MultivectorUnavailableError: the model has no multi-vectors.
         """
-        text = self._calls.text(query, task=task, prompt_name="query", return_multivector=True)
-        picture = self._calls.image([image], task=task, return_multivector=True)
-        prepared = picture.batch[0].image
-        assert prepared is not None
+        (prepared,) = self._calls.image([image], task=task, return_multivector=True).batch
+        assert prepared.image is not None
+        query_vectors = self.encode_text(query, task, prompt_name="query", return_multivector=True)
+        image_vectors = self.encode_image([image], task, return_multivector=True)[0]
 
         def count_tokens(queries: Sequence[str]) -> list[int]:
             prefix = PREFIXES["query"]
             return self.count_tokens([prefix + part if part else prefix.rstrip() for part in queries])
 
-        return make_map(query, self._run(text, None), self._run(picture, None)[0], prepared, count_tokens)
+        return make_map(query, query_vectors, image_vectors, prepared.image, count_tokens)
 
     @staticmethod
     def similarity(a: FloatArray, b: FloatArray) -> FloatArray:

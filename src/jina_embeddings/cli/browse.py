@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import command, say
-from .model import DebugOption, EngineOption, LocalOption, RevisionOption, SettingsOption
+from .model_choice import Debug, Device, Dtype, EngineName, LocalFilesOnly, ModelChoice, ModelOption, Revision
 
 
 def browse(
@@ -18,11 +18,13 @@ def browse(
         str | None,
         typer.Option(help="The model, if the one that made the index has moved.", rich_help_panel="Model"),
     ] = None,
-    engine: EngineOption = "auto",
-    revision: RevisionOption = None,
-    local_files_only: LocalOption = False,
-    option: SettingsOption = None,
-    debug: DebugOption = False,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
 ) -> None:
     """Serve a page, to this machine only, that searches an index with words or a dropped picture.
 
@@ -34,17 +36,12 @@ def browse(
         from ..apps.index import Index
         from ..apps.index.store import Store
         from .index_model import model_of
-        from .model import loaded_model
 
         Store.open(index)
-        with loaded_model(
-            model_of(index, model),
-            engine=engine,
-            revision=revision,
-            local_files_only=local_files_only,
-            settings=option,
-            debug=debug,
-        ) as loaded:
+        choice = ModelChoice.of(
+            model_of(index, model), engine, revision, local_files_only, dtype, device, option, debug
+        )
+        with choice.loaded() as loaded:
             opened = Index.open(index, loaded)
             say(f"http://{HOST}:{port} – Ctrl-C ends it")
             serve(opened, port=port, show=not no_open)

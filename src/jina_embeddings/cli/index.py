@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import SOME_FAILED, command, say
-from .model import DebugOption, EngineOption, LocalOption, RevisionOption, SettingsOption
+from .model_choice import Debug, Device, Dtype, EngineName, LocalFilesOnly, ModelChoice, ModelOption, Revision
 
 if TYPE_CHECKING:
     from ..apps.index import Summary
@@ -36,10 +36,12 @@ def index(
             rich_help_panel="Model",
         ),
     ] = None,
-    engine: EngineOption = "auto",
-    revision: RevisionOption = None,
-    local_files_only: LocalOption = False,
-    option: SettingsOption = None,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Most inputs in one forward (transformers).", rich_help_panel="Model")
     ] = None,
@@ -62,7 +64,7 @@ def index(
             metavar="NAME=VALUE", help="Given to all passages, to filter by; repeatable.", rich_help_panel=_INDEX
         ),
     ] = None,
-    debug: DebugOption = False,
+    debug: Debug = False,
 ) -> None:
     """Make an index of files, or bring one in step with them: only what has changed is embedded.
 
@@ -74,20 +76,12 @@ def index(
         from ..apps.retrieval import index_files
         from .filters import pairs
         from .index_model import model_of
-        from .model import loaded_model
         from .progress import Progress
 
         cut = CutOptions(passage_size, pdf, pairs(metadata, "--metadata"))  # type: ignore[arg-type]
+        choice = ModelChoice.of(model_of(into, model), engine, revision, local_files_only, dtype, device, option, debug)
         with (
-            loaded_model(
-                model_of(into, model),
-                engine=engine,
-                revision=revision,
-                local_files_only=local_files_only,
-                settings=option,
-                task=task,
-                debug=debug,
-            ) as loaded,
+            choice.loaded(task) as loaded,
             Progress(iter([None])) as progress,
         ):
             start = time.perf_counter()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from ..apps.index.store import Store
 from ..checkpoint.resolve import DEFAULT_MODEL
-from .model import full_name
 
 
 def model_of(address: str, given: str | None) -> str:
     """The model that was given, else the one that made the index, else the default."""
     if given is not None:
-        return full_name(given)
+        # What is written into the index has to hold in every folder.
+        return os.path.abspath(given) if os.path.isdir(given) else given
     return Store.open(address).fingerprint.model if Store.exists(address) else DEFAULT_MODEL

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import command
-from .model import DebugOption, EngineOption, LocalOption, RevisionOption, SettingsOption
+from .model_choice import Debug, Device, Dtype, EngineName, LocalFilesOnly, ModelChoice, ModelOption, Revision
 
 if TYPE_CHECKING:
     from ..apps.index import Hit
@@ -56,11 +56,13 @@ def search(
         str | None,
         typer.Option(help="The model, if the one that made the index has moved.", rich_help_panel="Model"),
     ] = None,
-    engine: EngineOption = "auto",
-    revision: RevisionOption = None,
-    local_files_only: LocalOption = False,
-    option: SettingsOption = None,
-    debug: DebugOption = False,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
 ) -> None:
     """Search an index with words or a picture.
 
@@ -74,7 +76,6 @@ def search(
         from ..errors import OptionError
         from .filters import grouped
         from .index_model import model_of
-        from .model import loaded_model
 
         if (question is None) == (image is None):
             raise OptionError("give either a question or --image, and one of them only")
@@ -83,14 +84,10 @@ def search(
         filters = grouped(where, "--filter")
         to_sql(filters)
         Store.open(index)
-        with loaded_model(
-            model_of(index, model),
-            engine=engine,
-            revision=revision,
-            local_files_only=local_files_only,
-            settings=option,
-            debug=debug,
-        ) as loaded:
+        choice = ModelChoice.of(
+            model_of(index, model), engine, revision, local_files_only, dtype, device, option, debug
+        )
+        with choice.loaded() as loaded:
             query: Any = question if image is None else image
             hits = Index.open(index, loaded).search(
                 query,
