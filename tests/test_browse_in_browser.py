@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 pytestmark = pytest.mark.browser
 
-WAIT_S = 60
+WAIT_S = 180
 
 
 @pytest.fixture(scope="module")

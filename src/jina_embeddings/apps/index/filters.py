@@ -19,7 +19,7 @@ def to_sql(filters: Filters) -> str | None:
     """The condition, or None for no filters. Raises OptionError for a kind that doesn't exist."""
     conditions = []
     for name, wanted in filters.items():
-        values = [wanted] if isinstance(wanted, str) else list(wanted)
+        values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
         if not name or not values or not all(isinstance(value, str) for value in values):
             raise OptionError(f"filter {name!r}: {wanted!r}: a filter has a name and one or more strings")
         conditions.append("(" + " OR ".join(_condition(name, value) for value in values) + ")")

@@ -148,7 +148,7 @@ def _has_table(address: str) -> bool:
 
 def _matrix(column: Any) -> FloatArray:
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float32).reshape(len(column), -1)
+    return np.asarray(values, dtype=np.float32).reshape(len(column), column.type.list_size)
 
 
 def _groups(values: list[str]) -> list[list[str]]:
