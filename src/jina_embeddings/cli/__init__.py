@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from .bitext import bitext
+from .code import code
 from .dedup import dedup
 from .doctor import doctor
 from .embed import embed
@@ -48,6 +49,7 @@ app.command()(similar)
 app.command()(dedup)
 app.command()(paraphrases)
 app.command()(bitext)
+app.add_typer(code, name="code")
 app.command()(doctor)
 
 

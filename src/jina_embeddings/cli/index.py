@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .console import SOME_FAILED, command, say
+from .console import SOME_FAILED, command
 from .model import DebugOption, EngineOption, LocalOption, RevisionOption, SettingsOption
-
-if TYPE_CHECKING:
-    from ..apps.index import Summary
 
 _INDEX = "Index"
 
@@ -74,6 +71,7 @@ def index(
         from ..apps.retrieval import index_files
         from .filters import pairs
         from .index_model import model_of
+        from .index_report import report
         from .model import loaded_model
         from .progress import Progress
 
@@ -103,19 +101,6 @@ def index(
             )
             took = time.perf_counter() - start
             num_passages = len(made)
-        _report(summary, num_passages, took, into)
+        report(summary, num_passages, took, into)
         if summary.failures:
             raise typer.Exit(SOME_FAILED)
-
-
-def _report(summary: Summary, num_passages: int, took_s: float, into: str) -> None:
-    if summary.failures:
-        say(f"{len(summary.failures):,} could not be indexed:")
-        for failure in summary.failures:
-            message = str(failure.error)
-            say(f"  {message if message.startswith(repr(failure.id)) else f'{failure.id}: {message}'}")
-    say(
-        f"{num_passages:,} passages in {into}: {summary.embedded:,} embedded and {summary.reused:,} reused in"
-        f" {took_s:.1f} s; documents: {summary.documents:,} new or changed, {summary.unchanged:,} unchanged,"
-        f" {summary.removed:,} removed, {summary.left_out:,} left out"
-    )
