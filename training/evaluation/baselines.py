@@ -94,7 +94,7 @@ def untrained_copy(folder: Path, target: Path, seed: int = 0) -> Path:
     Raises:
         FileNotFoundError: the folder has no safetensors.
     """
-    from safetensors.numpy import load_file, save_file
+    from safetensors.torch import load_file, save_file
 
     if not list(folder.glob("*.safetensors")):
         raise FileNotFoundError(f"{folder} holds no *.safetensors")
@@ -106,11 +106,12 @@ def untrained_copy(folder: Path, target: Path, seed: int = 0) -> Path:
 
 
 def _drawn(name: str, tensor: Any, seed: int) -> Any:
+    import torch
+
     if "lora_B" in name or name.endswith("bias"):
-        return np.zeros_like(tensor)
+        return torch.zeros_like(tensor)
     if tensor.ndim == 1:
-        return np.ones_like(tensor)
+        return torch.ones_like(tensor)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    fan_in = int(np.prod(tensor.shape[1:]))
-    spread = 1.0 if "embed_tokens" in name else fan_in**-0.5
-    return (rng.standard_normal(tensor.shape) * spread).astype(tensor.dtype)
+    spread = 1.0 if "embed_tokens" in name else int(np.prod(tensor.shape[1:])) ** -0.5
+    return torch.from_numpy(rng.standard_normal(tuple(tensor.shape)) * spread).to(tensor.dtype)
