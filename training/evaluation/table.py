@@ -37,6 +37,18 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, *verdicts(result), *(f"Left out: {reason}." for reason in result["skipped"])])
 
 
+def overlap_tables(result: Mapping[str, Any]) -> str:
+    """What of the sets is in the training data, and where."""
+    sets = [[name, *counts.values()] for name, counts in result["sets"].items()]
+    files = [[name, *counts.values()] for name, counts in result["files"].items()]
+    return "\n\n".join(
+        [
+            grid("Set", ("", "texts", "met in the training data"), sets),
+            grid("Training data", ("", "rows", "with a text of a set"), files),
+        ]
+    )
+
+
 def judged(result: Mapping[str, Any]) -> str:
     """The table that is judged by, with the baselines beside it."""
     recall, rows = result["recall"], []
