@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import code_comments
 import code_packages as listed
 from code_python import functions
 from packages import CACHE, fetch, members
@@ -27,6 +28,14 @@ SKIPPED = re.compile(
 )
 GENERATED = re.compile(r"DO NOT EDIT|[Aa]uto-?generated|automatically generated|@generated|GENERATED CODE")
 MOST_OF_ONE_QUERY = 2
+FILES = {"javascript": r"(?<!\.d)\.(m?js|ts)$", "go": r"\.go$", "rust": r"\.rs$"}
+LISTED = {
+    "python": (listed.PYTHON, listed.HELD_OUT_PYTHON),
+    "javascript": (listed.JAVASCRIPT, {}),
+    "go": (listed.GO, listed.HELD_OUT_GO),
+    "rust": (listed.RUST, {}),
+}
+Row = dict[str, str]
 
 
 def python_files(packages: dict[str, str], cache: Path, library: bool) -> Iterator[tuple[str, str, str]]:
@@ -74,30 +83,48 @@ def readable(files: Iterator[tuple[str, str, str]]) -> Iterator[tuple[str, str, 
             yield package, name, text
 
 
-def python_pairs(packages: dict[str, str], cache: Path, *, library: bool, with_masked: bool) -> list[dict[str, str]]:
-    rng, seen, rows = random.Random(0), Seen(), []
-    for package, name, text in readable(python_files(packages, cache, library)):
+def python_pairs(packages: dict[str, str], cache: Path, seen: Seen, *, trained: bool) -> list[Row]:
+    """Pairs of Python packages; to train on, with the standard library and the masked twins."""
+    rng, rows = random.Random(0), []
+    for package, name, text in readable(python_files(packages, cache, trained)):
         for function in functions(text, rng):
             if not seen.new(function.query, function.code):
                 continue
             group = f"{package}/{name}"
             rows.append(pair(function.query, function.code, "code", f"code-python-{package}", group))
-            if with_masked and function.masked:
+            if trained and function.masked:
                 rows.append(pair(*function.masked, "code", f"code-python-{package}-masked", group))
+    return rows
+
+
+def comment_pairs(language: str, packages: dict[str, str], cache: Path, seen: Seen) -> list[Row]:
+    """Pairs of packages in a language whose documentation stands in comments."""
+    rows = []
+    for package, name, text in readable(package_files(packages, cache, FILES[language])):
+        grammar = "typescript" if name.endswith("ts") else language
+        for query, code in code_comments.functions(text, grammar):
+            if seen.new(query, code):
+                rows.append(pair(query, code, "code", f"code-{language}-{package}", f"{package}/{name}"))
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("languages", nargs="+", choices=["python"])
+    parser.add_argument("languages", nargs="+", choices=list(LISTED))
     parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     for language in options.languages:
-        packages, held_out = listed.PYTHON, listed.HELD_OUT_PYTHON
-        rows = python_pairs(packages, options.cache, library=True, with_masked=True)
-        held = python_pairs(held_out, options.cache, library=False, with_masked=False)
+        packages, held_out = LISTED[language]
+        seen = Seen()
+        if language == "python":
+            held = python_pairs(held_out, options.cache, seen, trained=False)
+            rows = python_pairs(packages, options.cache, seen, trained=True)
+        else:
+            held = comment_pairs(language, held_out, options.cache, seen)
+            rows = comment_pairs(language, packages, options.cache, seen)
         write_pairs(f"pairs-code-{language}", rows)
-        write_pairs(f"heldout-code-{language}", held)
+        if held:
+            write_pairs(f"heldout-code-{language}", held)
         write_row(f"code-{language}", packages, f"documentation and {language} functions", len(rows))
         print(f"{language}: {len(rows):,} pairs, {len(held):,} held out", file=sys.stderr)
 

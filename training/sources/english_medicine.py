@@ -39,6 +39,7 @@ FORMS = ("what is {}", "{}", "{}", "definition of {}", "what does {} mean")
 QUESTIONS = re.compile(
     r"data/(MedMCQA/.*|MMLU/(test|clinical)|MedQA/test|OpenBookQA/test|CommonsenseQA/\w+|TruthfulQA/combined)\.jsonl$"
 )
+MARKUP = re.compile(r"</?[a-z]+>")
 CHOICE = re.compile(r"^[A-E][.)]\s*")
 
 
@@ -54,7 +55,7 @@ def ontologies(cache: Path) -> Iterator[tuple[str, str, str]]:
                 number = sum(key.encode())
                 label, synonyms = term["label"], term.get("synonyms", [])
                 asked = synonyms[number % len(synonyms)] if synonyms and number % 3 == 0 else label
-                passage = f"{label[0].upper()}{label[1:]}: {squeeze(term['description'])}"
+                passage = f"{label[0].upper()}{label[1:]}: {squeeze(MARKUP.sub('', term['description']))}"
                 if synonyms and number % 2:
                     passage += f" Also known as {', '.join(synonyms[:3])}."
                 yield f"{name.split('-')[0]}/{key}", FORMS[number % len(FORMS)].format(asked), passage[:1600]

@@ -32,7 +32,7 @@ LICENCES = {
 COPIED_ELEMENTS = 103  # the package says that its superheavy elements are copied from Wikipedia
 ASKED = ("{subject} of {country}", "what is the {subject} of {country}", "{country} {subject}", "{country}: {subject}")
 TOPICS = re.compile(
-    r"english/(?!tech_support|coding|ai\.|botprofile|gossip|greetings|humor|emotion|conversations)\w+\.yml$"
+    r"english/(?!tech_support|coding|psychology|ai\.|botprofile|gossip|greetings|humor|emotion|conversations)\w+\.yml$"
 )
 
 
@@ -94,7 +94,7 @@ def addresses(cache: Path) -> Iterator[Section]:
 def elements(cache: Path) -> Iterator[Section]:
     """The entries of the dictionary of chemical elements that aren't copied from elsewhere."""
     for _, content in members(fetch(ELEMENTS, cache), r"elements\.dict\.dz$"):
-        for entry in re.split(r"\n(?=[a-z]+\nSymbol: )", gzip.decompress(content).decode("utf-8"))[1:]:
+        for entry in re.split(r"\n(?=[a-z]+\nSymbol: )", gzip.decompress(content).decode("latin-1"))[1:]:
             name, _, text = entry.partition("\n")
             number = re.search(r"Atomic number: (\d+)", text)
             if number and int(number[1]) <= COPIED_ELEMENTS:
