@@ -12,8 +12,10 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import english_dictionaries
 import english_documentation
 import english_medicine
+import english_places
 import english_wordnet
 import english_world
 from packages import CACHE
@@ -130,6 +132,43 @@ def world(cache: Path) -> Rows:
     return unique(texts + facts, ("text",)), unique(pairs + trivia, ("query", "passage"))
 
 
+def terms(read: Iterable[tuple[str, str, str]], source: str) -> Rows:
+    """Texts and pairs of (group, term or question, passage)."""
+    texts, pairs = [], []
+    for group, query, passage in read:
+        if len(passage) >= 12:
+            pairs.append(pair(query[:500], passage, "passage", source, group))
+        if len(query) > 200 or len(passage) < 12:
+            texts.append(text(query[:1600], source, group))
+        parts = sentences(passage)
+        if len(parts) > 1:
+            texts.extend(text(part, source, group) for part in parts if is_prose(part))
+    return texts, pairs
+
+
+def places(cache: Path) -> Rows:
+    countries = terms(english_places.countries(cache), "english-countries")
+    cities = terms(english_places.cities(cache), "english-cities")
+    row("english-countries", english_world.FACTBOOK, english_world.LICENCES, "questions and passages", len(countries[1]))
+    write_row("english-cities", {english_places.CITIES: english_places.CITIES_LICENCE}, "questions and passages", len(cities[1]))
+    return unique(countries[0] + cities[0], ("text",)), unique(countries[1] + cities[1], ("query", "passage"))
+
+
+def dictionaries(cache: Path) -> Rows:
+    texts, pairs = [], []
+    for package, read in (
+        (english_dictionaries.JARGON, english_dictionaries.jargon),
+        (english_dictionaries.DEVIL, english_dictionaries.devil),
+    ):
+        entries = list(read(cache))
+        source = f"english-{entries[0][0]}"
+        found = section_rows(((group, term, term, blocks) for group, term, blocks in entries), source)
+        texts.extend(found[0])
+        pairs.extend(found[1])
+        row(source, package, english_dictionaries.LICENCES, "terms and their text", len(entries))
+    return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
+
+
 def medicine(cache: Path) -> Rows:
     texts, pairs = [], []
     for name, package, read in (
@@ -139,17 +178,10 @@ def medicine(cache: Path) -> Rows:
         ("examinations", english_medicine.EXAMINATIONS, english_medicine.examinations),
         ("consultations", english_medicine.EXAMINATIONS, english_medicine.consultations),
     ):
-        source, count = f"english-{name}", 0
-        for group, query, passage in read(cache):
-            if len(passage) >= 12:
-                pairs.append(pair(query[:500], passage, "passage", source, group))
-            if len(query) > 200 or len(passage) < 12:
-                texts.append(text(query[:1600], source, group))
-            parts = sentences(passage)
-            if len(parts) > 1:
-                texts.extend(text(part, source, group) for part in parts if is_prose(part))
-            count += 1
-        row(source, package, english_medicine.LICENCES, "terms or questions and their text", count)
+        found = terms(read(cache), f"english-{name}")
+        texts.extend(found[0])
+        pairs.extend(found[1])
+        row(f"english-{name}", package, english_medicine.LICENCES, "terms or questions and their text", len(found[1]))
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 
@@ -162,6 +194,8 @@ PARTS: dict[str, Callable[[Path], Rows]] = {
     "documentation": documentation,
     "science": science,
     "world": world,
+    "places": places,
+    "dictionaries": dictionaries,
     "medicine": medicine,
 }
 

@@ -40,13 +40,13 @@ def factbook(cache: Path) -> Iterator[Section]:
     """One section for each subject of each country, and one for the short facts of a category."""
     for name, content in members(fetch(FACTBOOK, cache), r"data/.*\.json$"):
         country = json.loads(content)
-        title = _country(country, name)
+        title = country_name(country, name)
         for category, subjects in country.items():
             if not isinstance(subjects, dict):
                 continue
             short = []
             for subject, value in subjects.items():
-                text = squeeze(". ".join(_leaves(value, "")))
+                text = squeeze(". ".join(leaves(value, "")))
                 if text.count(" ") >= 25:
                     asked = ASKED[len(text) % len(ASKED)].format(subject=subject, country=title)
                     yield f"factbook/{name}", asked, asked, [f"{title}, {subject.lower()}: {text}"]
@@ -56,7 +56,7 @@ def factbook(cache: Path) -> Iterator[Section]:
                 yield f"factbook/{name}", f"{title}: {category}", f"{title}: {category}", short
 
 
-def _country(country: dict[str, Any], name: str) -> str:
+def country_name(country: dict[str, Any], name: str) -> str:
     names = country.get("Government", {}).get("Country name", {})
     for form in ("conventional short form", "conventional long form"):
         text = squeeze(re.sub(r"<[^>]+>", "", names.get(form, {}).get("text", "")))
@@ -65,11 +65,11 @@ def _country(country: dict[str, Any], name: str) -> str:
     return "World" if name.endswith("xx.json") else name.rsplit("/", 1)[-1].removesuffix(".json").upper()
 
 
-def _leaves(value: Any, label: str) -> Iterator[str]:
+def leaves(value: Any, label: str) -> Iterator[str]:
     """The texts of a tree of facts, each after its own label."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _leaves(inner, "" if key == "text" else key)
+            yield from leaves(inner, "" if key == "text" else key)
     elif isinstance(value, str):
         text = squeeze(html.unescape(re.sub(r"<[^>]+>", " ", value)))
         if text and text != "NA":
