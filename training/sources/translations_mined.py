@@ -173,6 +173,7 @@ def main() -> None:
         writer.writerows(
             [word, *(found[word].get(name, "") for name in (*SPACED, *PIECES))] for word in targets if word in found
         )
+    write_forms(vocabulary)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import simplemma
-from simplemma.strategies.dictionaries.dictionary_factory import DefaultDictionaryFactory
 
 import english_wordnet
 import translations_bible
@@ -94,7 +93,7 @@ def _sentences(cache: Path) -> Iterator[tuple[str, str]]:
         yield verse, f"woven/bible/{book}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _lemma(word: str) -> str:
     return simplemma.lemmatize(word, lang="en").lower() if word.isalpha() else ""
 
