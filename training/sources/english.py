@@ -149,8 +149,15 @@ def terms(read: Iterable[tuple[str, str, str]], source: str) -> Rows:
 def places(cache: Path) -> Rows:
     countries = terms(english_places.countries(cache), "english-countries")
     cities = terms(english_places.cities(cache), "english-cities")
-    row("english-countries", english_world.FACTBOOK, english_world.LICENCES, "questions and passages", len(countries[1]))
-    write_row("english-cities", {english_places.CITIES: english_places.CITIES_LICENCE}, "questions and passages", len(cities[1]))
+    row(
+        "english-countries", english_world.FACTBOOK, english_world.LICENCES, "questions and passages", len(countries[1])
+    )
+    write_row(
+        "english-cities",
+        {english_places.CITIES: english_places.CITIES_LICENCE},
+        "questions and passages",
+        len(cities[1]),
+    )
     return unique(countries[0] + cities[0], ("text",)), unique(countries[1] + cities[1], ("query", "passage"))
 
 

@@ -35,4 +35,8 @@ def devil(cache: Path) -> Iterator[tuple[str, str, list[str]]]:
         for entry in re.split(r"\n\n(?=[A-Z][A-Z' -]+, (?:n|v|adj|adv|pp|p|x|v\.[it])\.)", text)[1:]:
             term, _, rest = entry.partition(",")
             prose = [squeeze(block) for block in rest.split("\n\n") if not block.startswith("    ")]
-            yield "devil", term.capitalize(), [f"{term.capitalize()},{prose[0] if prose[0].startswith(' ') else ' ' + prose[0]}", *prose[1:]]
+            yield (
+                "devil",
+                term.capitalize(),
+                [f"{term.capitalize()},{prose[0] if prose[0].startswith(' ') else ' ' + prose[0]}", *prose[1:]],
+            )

@@ -24,7 +24,11 @@ LISTS = (
     ("People and Society", "Languages", ("do they speak {item} in {country}", "is {item} a language of {country}")),
     ("People and Society", "Ethnic groups", ("do {item} people live in {country}",)),
     ("People and Society", "Religions", ("are there {item} believers in {country}",)),
-    ("Government", "International organization participation", ("is {country} a member of {item}", "is {country} in the {item}")),
+    (
+        "Government",
+        "International organization participation",
+        ("is {country} a member of {item}", "is {country} in the {item}"),
+    ),
     ("Economy", "Agricultural products", ("does {country} grow {item}", "are {item} produced in {country}")),
     ("Economy", "Industries", ("is {item} an industry of {country}",)),
     ("Economy", "Exports - commodities", ("does {country} export {item}",)),
@@ -32,7 +36,11 @@ LISTS = (
 )
 WHOLES = (
     ("Geography", "Location", ("where is {country}", "is {country} in {first}")),
-    ("Geography", "Climate", ("what is the weather like in {country}", "is it hot in {country}", "does it snow in {country}")),
+    (
+        "Geography",
+        "Climate",
+        ("what is the weather like in {country}", "is it hot in {country}", "does it snow in {country}"),
+    ),
     ("Government", "Capital", ("what is the capital of {country}", "is {first} the capital of {country}")),
     ("Government", "Government type", ("who rules {country}", "is {country} a {first}")),
     ("Government", "Independence", ("when did {country} become independent", "was {country} a colony")),
@@ -61,7 +69,10 @@ def items(value: dict[str, Any]) -> list[str]:
     """The names that a list of facts starts with, without their figures and remarks."""
     found = [text for text in leaves(value, "") if not text.startswith(("note", "total"))]
     parts = re.split(r"[;,]\s+", re.sub(r"\([^)]*\)", "", found[0])) if found else []
-    named = [re.sub(r"^[a-z ]+(\(\d+\))?:\s*|\s*[\d.,]+\s*(%|km).*$|\s*less than.*$", "", part).strip(" .:") for part in parts]
+    named = [
+        re.sub(r"^[a-z ]+(\(\d+\))?:\s*|\s*[\d.,]+\s*(%|km).*$|\s*less than.*$", "", part).strip(" .:")
+        for part in parts
+    ]
     return [name for name in named if 2 < len(name) < 40 and not re.search(r"\d|other|unspecified|none", name)]
 
 
@@ -86,6 +97,12 @@ def cities(cache: Path) -> Iterator[tuple[str, str, str]]:
             f"It lies at {abs(city['latitude']):.1f} degrees {north} and {abs(city['longitude']):.1f} degrees {east}, in the time zone "
             f"{city['timezone']}. The capital of {land} is {country['capital']}, and its currency is the {country['currencyname']}."
         )
-        forms = (f"where is {name}", f"is {name} in {state or land}", f"how many people live in {name}", f"{name} {place}",
-                 f"is {name} a city in {continent}", f"what country is {name} in")
+        forms = (
+            f"where is {name}",
+            f"is {name} in {state or land}",
+            f"how many people live in {name}",
+            f"{name} {place}",
+            f"is {name} a city in {continent}",
+            f"what country is {name} in",
+        )
         yield f"cities/{city['countrycode']}", forms[city["geonameid"] % len(forms)], passage
