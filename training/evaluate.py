@@ -96,7 +96,7 @@ def evaluate(sets: Sets, options: argparse.Namespace) -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as scratch:
                 untrained = untrained_copy(folder, Path(scratch) / "untrained")
                 with Product(untrained, options.engine) as product:
-                    compared["untrained"] = quick(product, sets, drawn)["recall"]["pocket"]
+                    compared["untrained"] = quick(product, sets, Drawn())["recall"]["pocket"]
     return {
         **circumstances(),
         "seconds": round(time.monotonic() - started, 1),

@@ -11,10 +11,14 @@ import numpy as np
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint.resolve import resolve
+from jina_embeddings.similarity import normalize
 
 from .measures import Scores
 from .pages import PageSet
 from .sets import Pairs, Pictures, Task, Words
+
+NUM_CHECKED = 4
+CUT_TOLERANCE = 1e-3
 
 
 class Product:
@@ -44,12 +48,23 @@ class Product:
 
     def texts(self, texts: Sequence[str], task: str, role: str, dim: int | None = None, multi: bool = False) -> Any:
         """Vectors (n, dim) of texts under the task's prompt for the role, or a list of multi-vectors."""
-        key = (tuple(texts), task, role, dim, multi)
+        key = (tuple(texts), task, role, multi)
         if key not in self._kept:
-            self._kept[key] = self._model.encode_text(
-                list(texts), task=task, prompt_name=role, truncate_dim=dim, return_multivector=multi
-            )
-        return self._kept[key]
+            self._kept[key] = self._encode(texts, task, role, multi=multi)
+        return self._kept[key] if dim is None else self._short(self._kept[key], texts, task, role, dim)
+
+    def _encode(self, texts: Sequence[str], task: str, role: str, dim: int | None = None, multi: bool = False) -> Any:
+        return self._model.encode_text(
+            list(texts), task=task, prompt_name=role, truncate_dim=dim, return_multivector=multi
+        )
+
+    def _short(self, vectors: Any, texts: Sequence[str], task: str, role: str, dim: int) -> Any:
+        """Cut here, to save a second pass over all texts; the product has to cut the first few the same way."""
+        short = normalize(vectors[:, :dim])
+        few = self._encode(texts[:NUM_CHECKED], task, role, dim)
+        if np.abs(few - short[:NUM_CHECKED]).max() > CUT_TOLERANCE:
+            raise RuntimeError(f"truncate_dim={dim} gives other vectors than the first {dim} numbers of whole ones")
+        return short
 
     def images(self, name: str, images: Sequence[Any], task: str = "retrieval", multi: bool = False) -> Any:
         """Vectors of images, or a list of multi-vectors; `name` is unique to these images."""
