@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 DEMO := demo-output
 
-.PHONY: demo test test-quick lint benchmark clean
+.PHONY: demo test test-quick test-browser lint benchmark clean
 
 # The main job on this repository's own files: embed documents, code and a picture, then compare both engines.
 # The checkpoint is an untrained one of the real layout, since weights can't be had everywhere.
@@ -17,10 +17,14 @@ demo: $(READY)
 	HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings doctor --model $(DEMO)/checkpoint --parity
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not browser"
 
 test-quick: $(READY)
-	$(BIN)/pytest -m "not engine"
+	$(BIN)/pytest -m "not engine and not browser"
+
+# In a headless browser, which pip can't install: apt-get install chromium chromium-driver, or the like.
+test-browser: $(READY)
+	$(BIN)/pytest -m browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

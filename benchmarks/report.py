@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -30,7 +31,9 @@ def circumstances() -> dict[str, Any]:
     """Command, commit, device, versions and date of this run."""
     return {
         "command": " ".join(["python", *sys.argv]),
-        "commit": _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", "src") else ""),
+        # A machine that got only the files is told the commit.
+        "commit": os.environ.get("BENCHMARK_COMMIT")
+        or _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", "src") else ""),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device(),
         "python": platform.python_version(),
@@ -53,6 +56,8 @@ def device() -> str:
 
 
 def _git(*arguments: str) -> str:
+    if shutil.which("git") is None:
+        return ""
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import random
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 
@@ -14,9 +15,19 @@ def docstrings(count: int, *, seed: int = 0, least: int = 20, most: int = 4000) 
     Raises:
         ValueError: the standard library doesn't have as many.
     """
+    texts = [text for text in _all_docstrings() if least <= len(text) <= most]
+    if len(texts) < count:
+        raise ValueError(f"only {len(texts)} docstrings of {least} to {most} characters, {count} asked for")
+    random.Random(seed).shuffle(texts)
+    return texts[:count]
+
+
+@cache
+def _all_docstrings() -> list[str]:
+    """Each once, sorted."""
     found: set[str] = set()
     for path in sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py")):
-        if "site-packages" in path.parts or "test" in path.parts:
+        if "site-packages" in path.parts or "dist-packages" in path.parts or "test" in path.parts:
             continue
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -24,11 +35,5 @@ def docstrings(count: int, *, seed: int = 0, least: int = 20, most: int = 4000) 
             continue
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                text = ast.get_docstring(node) or ""
-                if least <= len(text) <= most:
-                    found.add(text)
-    if len(found) < count:
-        raise ValueError(f"only {len(found)} docstrings of {least} to {most} characters, {count} asked for")
-    texts = sorted(found)
-    random.Random(seed).shuffle(texts)
-    return texts[:count]
+                found.add(ast.get_docstring(node) or "")
+    return sorted(found)

@@ -20,7 +20,7 @@ HEAVY = ("torch", "vllm", "transformers", "tokenizers", "safetensors", "huggingf
 # a room says here where it stands.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "types"),
-    ("prompts", "image_decoding", "similarity", "torch_companions", "logs"),
+    ("prompts", "image_decoding", "similarity", "similarity_maps", "torch_companions", "logs"),
     ("pdf", "pooling", "quantization", "options"),
     ("image_sources",),
     ("images",),
@@ -28,11 +28,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("processor",),
     ("plugin",),
     ("engine",),
-    ("job", "streaming"),
+    ("job", "parts", "streaming"),
     ("calls",),
     ("embedder",),
     ("__init__",),
-    ("apps", "pipeline", "server"),
+    ("pipeline", "server", "integrations"),
+    ("apps",),
     ("cli", "__main__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

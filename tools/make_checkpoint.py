@@ -72,6 +72,7 @@ def make_checkpoint(
     tasks: Sequence[str] = TASKS,
     lora_alpha: int | None = None,
     seed: int = 0,
+    device: str | None = None,
 ) -> Path:
     """Writes a checkpoint into `folder`, which must be empty or missing, and returns the folder.
 
@@ -82,6 +83,7 @@ def make_checkpoint(
     shards: number of weight files; the size's own by default.
     tasks: whose adapters there are.
     lora_alpha: scaling times the rank; the rank by default, so a scaling of 1.
+    device: draw the values with that device's own generator: other values, but in seconds.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,10 +105,10 @@ def make_checkpoint(
         file = "model.safetensors" if len(parts) == 1 else f"model-{number:05}-of-{len(parts):05}.safetensors"
         tensors = {}
         for name in part:
-            tensor = draw_tensor(name, shapes[name], seed).to(DTYPES[dtype])
+            tensor = draw_tensor(name, shapes[name], seed, device).to(DTYPES[dtype])
             if layout == "merged" and lora_module(name):
-                tensor = merge_lora(tensor, name, task, numbers.lora_rank, alpha, seed)
-            tensors[stored_name(name, names)] = tensor
+                tensor = merge_lora(tensor, name, task, numbers.lora_rank, alpha, seed, device)
+            tensors[stored_name(name, names)] = tensor.cpu()
         save_file(tensors, folder / file, metadata={"format": "pt"})
         files |= dict.fromkeys(tensors, file)
     if len(parts) > 1:
@@ -117,8 +119,8 @@ def make_checkpoint(
     if layout == "multi-task":
         adapters = folder / "adapters"
         adapters.mkdir(exist_ok=True)
-        loras = {name: draw_tensor(name, shape, seed) for name, shape in lora_shapes(size, tasks).items()}
-        loras = {name: tensor.to(DTYPES[dtype]) for name, tensor in loras.items()}
+        loras = {name: draw_tensor(name, shape, seed, device) for name, shape in lora_shapes(size, tasks).items()}
+        loras = {name: tensor.to(DTYPES[dtype]).cpu() for name, tensor in loras.items()}
         save_file(loras, adapters / "adapter_model.safetensors", metadata={"format": "pt"})
         write_json(adapters / "adapter_config.json", adapter_json(numbers.lora_rank, alpha))
     return folder
@@ -199,11 +201,18 @@ def lora_shapes(size: str, tasks: Sequence[str] = TASKS) -> dict[str, Shape]:
     return shapes
 
 
-def draw_tensor(name: str, shape: Shape, seed: int) -> torch.Tensor:
-    """The float32 values of one tensor: normal, from the seed and the current or adapter name alone."""
+def draw_tensor(name: str, shape: Shape, seed: int, device: str | None = None) -> torch.Tensor:
+    """The float32 values of one tensor: normal, from the seed and the current or adapter name alone.
+
+    device: whose generator draws; numpy's by default, which draws the same everywhere.
+    """
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-    generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    values = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+    own_seed = int.from_bytes(digest[:8], "little")
+    if device is None:
+        values = torch.from_numpy(np.random.default_rng(own_seed).standard_normal(shape, dtype=np.float32))
+    else:
+        generator = torch.Generator(device).manual_seed(own_seed >> 1)
+        values = torch.randn(shape, generator=generator, device=device)
     *_, module, kind = name.split(".")
     if module == "embed_tokens":
         return values
@@ -218,15 +227,17 @@ def draw_tensor(name: str, shape: Shape, seed: int) -> torch.Tensor:
     return values
 
 
-def merge_lora(weight: torch.Tensor, name: str, task: str, rank: int, alpha: int, seed: int) -> torch.Tensor:
+def merge_lora(
+    weight: torch.Tensor, name: str, task: str, rank: int, alpha: int, seed: int, device: str | None = None
+) -> torch.Tensor:
     """`weight` (out, in) plus alpha / rank times B A of the task, added in float32, in the dtype of `weight`.
 
     A and B are rounded to that dtype first, as the multi-task layout stores them.
     """
     module = lora_module(name)
     num_out, num_in = weight.shape
-    a = draw_tensor(f"{module}.lora_A.{task}.weight", (rank, num_in), seed).to(weight.dtype).float()
-    b = draw_tensor(f"{module}.lora_B.{task}.weight", (num_out, rank), seed).to(weight.dtype).float()
+    a = draw_tensor(f"{module}.lora_A.{task}.weight", (rank, num_in), seed, device).to(weight.dtype).float()
+    b = draw_tensor(f"{module}.lora_B.{task}.weight", (num_out, rank), seed, device).to(weight.dtype).float()
     return (weight.float() + alpha / rank * (b @ a)).to(weight.dtype)
 
 
@@ -265,6 +276,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS), help="whose adapters there are, comma-separated")
     parser.add_argument("--lora-alpha", type=int, help="scaling times the rank (default: the rank)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", help="draw the values there, such as cuda (default: numpy, the same everywhere)")
     options = vars(parser.parse_args())
     options["tasks"] = options["tasks"].split(",")
     print(make_checkpoint(**options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
@@ -74,6 +75,17 @@ class Calls:
         self._prompt_name = prompt_name
         self._pooling = pooling
         self._normalize = normalize
+        self._first = 0
+
+    def starting_at(self, first: int) -> Calls:
+        """The same for a part of a call, whose first input has that index in the call."""
+        part = copy(self)
+        part._first = first
+        return part
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as it is."""
+        return [len(tokens) for tokens in self._processor.tokenize(_listed(texts, "texts"))]
 
     def text(
         self,
@@ -144,7 +156,7 @@ class Calls:
         return self._job(items, output)
 
     def _job(self, items: Sequence[Prepared | InputError], output: Output) -> Job:
-        return Job(items, output, self._pooling)
+        return Job(items, output, self._pooling, self._first)
 
     def _resolve(self, task: str | None, prompt_name: str | None) -> tuple[Task, str]:
         if task is None:

@@ -22,9 +22,11 @@ from .images import ImageSource
 from .job import Job, OnError, check_on_error
 from .logs import configure
 from .options import Options, make_options
+from .parts import part_size, run_in_parts
 from .pooling import resolve_pooling
 from .processor import Processor
-from .prompts import resolve_task
+from .prompts import PREFIXES, resolve_task
+from .similarity_maps import SimilarityMap, make_map
 from .streaming import astream_in_order, stream_in_order
 from .types import EmbeddingType, ModelInfo, Partial, Skipped, Task
 
@@ -163,8 +165,8 @@ class JinaEmbeddings:
             or that array alone for a single str. With `on_error="skip"`: `Partial(embeddings, kept, skipped)`,
             whose embeddings always have the form for several texts.
         """
-        job = self._calls.text(
-            texts,
+        make = partial(
+            Calls.text,
             task=task,
             prompt_name=prompt_name,
             max_length=max_length,
@@ -176,7 +178,7 @@ class JinaEmbeddings:
             embedding_type=embedding_type,
             on_error=on_error,
         )
-        return self._run(job, batch_size)
+        return self._run(make, texts, batch_size, whole=late_chunking)
 
     def encode_image(
         self,
@@ -200,8 +202,8 @@ class JinaEmbeddings:
 
         The other arguments and the result are those of `encode_text`.
         """
-        job = self._calls.image(
-            images,
+        make = partial(
+            Calls.image,
             task=task,
             max_pixels=max_pixels,
             return_multivector=return_multivector,
@@ -210,7 +212,7 @@ class JinaEmbeddings:
             embedding_type=embedding_type,
             on_error=on_error,
         )
-        return self._run(job, batch_size)
+        return self._run(make, images, batch_size)
 
     def encode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
         """Vectors of texts and images in one list, in order.
@@ -220,7 +222,7 @@ class JinaEmbeddings:
         in `encode_text` and `encode_image`.
         """
         batch_size = options.pop("batch_size", None)
-        return self._run(self._calls.mixed(inputs, **options), batch_size)
+        return self._run(partial(Calls.mixed, **options), inputs, batch_size)
 
     async def aencode_text(self, texts: str | Sequence[str], **options: Unpack[TextOptions]) -> Any:
         """`encode_text` for asyncio; the event loop is not blocked."""
@@ -278,6 +280,31 @@ class JinaEmbeddings:
                 yield _at(index, result, on_error)
                 index += 1
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text by the model's own tokenizer, without a prompt and without a limit."""
+        return self._calls.count_tokens(texts)
+
+    def similarity_map(self, query: str, image: ImageSource, *, task: str | None = None) -> SimilarityMap:
+        """Where in an image each word of a query is found, by multi-vectors.
+
+        Returns: `words`, and `maps`, float32 (words, rows, columns): the cosine of each patch with each word.
+
+        Raises:
+            EmptyInputError: a query without words.
+            ImageError: an image that can't be read.
+            MultivectorUnavailableError: the model has no multi-vectors.
+        """
+        (prepared,) = self._calls.image([image], task=task, return_multivector=True).batch
+        assert prepared.image is not None
+        query_vectors = self.encode_text(query, task, prompt_name="query", return_multivector=True)
+        image_vectors = self.encode_image([image], task, return_multivector=True)[0]
+
+        def count_tokens(queries: Sequence[str]) -> list[int]:
+            prefix = PREFIXES["query"]
+            return self.count_tokens([prefix + part if part else prefix.rstrip() for part in queries])
+
+        return make_map(query, query_vectors, image_vectors, prepared.image, count_tokens)
+
     @staticmethod
     def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
         """Cosine of every vector of `a` (n, dim) with every vector of `b` (m, dim): (n, m)."""
@@ -308,8 +335,22 @@ class JinaEmbeddings:
     ) -> None:
         await asyncio.to_thread(self.close)
 
-    def _run(self, job: Job, batch_size: int | None) -> Any:
-        return job.finish(self._engine.run(job.batch, batch_size=_checked(batch_size)))
+    def _run(self, make: Callable[..., Job], inputs: Any, batch_size: int | None, *, whole: bool = False) -> Any:
+        """Makes and runs the job of these inputs, `make(calls, inputs)`; in parts if there are many of them.
+
+        whole: the inputs belong together.
+        """
+        batch_size = _checked(batch_size)
+
+        def encode(first: int, part: Any) -> Any:
+            job = make(self._calls.starting_at(first), part)
+            return job.finish(self._engine.run(job.batch, batch_size=batch_size))
+
+        if self._engine.overlaps and isinstance(inputs, (list, tuple)) and not whole:
+            size = part_size(inputs)
+            if len(inputs) > size:
+                return run_in_parts(inputs, size, encode)
+        return encode(0, inputs)
 
     async def _arun(self, make_job: Callable[[], Job], batch_size: int | None) -> Any:
         job = await asyncio.to_thread(make_job)

@@ -20,6 +20,10 @@
     │   ├── EngineDeadError             engine_dead
     │   ├── EngineClosedError           engine_closed
     │   └── NonFiniteError              non_finite_result
+    ├── VectorIndexError                index_error
+    │   ├── IndexNotFoundError          index_not_found
+    │   ├── IndexMismatchError          index_mismatch
+    │   └── IndexBusyError              index_busy
     └── DependencyError (ImportError)   missing_dependency
 
 `code` is stable across releases; messages are for people and may change.
@@ -146,6 +150,30 @@ class NonFiniteError(EngineError):
     """The model produced NaN or infinity: never returned as a vector."""
 
     code = "non_finite_result"
+
+
+class VectorIndexError(JinaEmbeddingsError):
+    """An index of passages can't be used."""
+
+    code = "index_error"
+
+
+class IndexNotFoundError(VectorIndexError):
+    """There is no index at the address."""
+
+    code = "index_not_found"
+
+
+class IndexMismatchError(VectorIndexError):
+    """The index was made with another model, task or dimension, or in another format."""
+
+    code = "index_mismatch"
+
+
+class IndexBusyError(VectorIndexError):
+    """Another process is writing to the index."""
+
+    code = "index_busy"
 
 
 class DependencyError(JinaEmbeddingsError, ImportError):

@@ -54,13 +54,14 @@ class Job:
 
     items: for each input of the call, what was prepared or the error that it caused.
     batch: what an engine has to run.
+    first: index in the call of the first input, where a large call is made in parts.
 
     Raises:
         EmptyInputError: no inputs.
         InputError: the first bad input, if the call did not ask to skip them.
     """
 
-    def __init__(self, items: Sequence[Prepared | InputError], output: Output, pooling: str):
+    def __init__(self, items: Sequence[Prepared | InputError], output: Output, pooling: str, first: int = 0):
         if not items:
             raise EmptyInputError("the list of inputs is empty: give at least one")
         self.output = output
@@ -69,7 +70,7 @@ class Job:
         self._place: list[int] = []
         self._skipped: list[Skipped] = []
         seen: dict[Any, int] = {}
-        for index, item in enumerate(items):
+        for index, item in enumerate(items, start=first):
             if isinstance(item, InputError):
                 self._skip(index, item, len(items))
                 continue

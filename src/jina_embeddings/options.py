@@ -46,6 +46,8 @@ class Options:
     quantization: of the weights at load time, such as `fp8`.
     path: `scheduled` is vLLM's continuous batching, `packed` goes around it for bulk work; `auto` chooses by
         the size of the call.
+    bulk_weights: packs run on a copy of the weights with their task's adapter `merged`, or on `lora`; `auto` merges
+        on a GPU where memory allows. The log says what was chosen and why.
     multivector_dtype: how packed multi-vectors travel from the worker; they are float32 in the end.
     trust_remote_code, swap_space: accepted; a warning says why they mean nothing here.
     """
@@ -69,6 +71,7 @@ class Options:
     cache_dtype: str = "auto"
     quantization: str | None = None
     path: Path = "auto"
+    bulk_weights: Literal["auto", "merged", "lora"] = "auto"
     multivector_dtype: Literal["float16", "float32"] = "float16"
     swap_space: float | None = None
 
@@ -85,6 +88,7 @@ ONLY_VLLM = frozenset(
         "cache_dtype",
         "quantization",
         "path",
+        "bulk_weights",
         "multivector_dtype",
     }
 )
@@ -126,7 +130,12 @@ _COUNTS = (
     "pipeline_parallel_size",
 )
 _SWITCHES = ("normalize", "trust_remote_code", "enforce_eager")
-_CHOICES = {"dtype": DTYPES, "path": PATHS, "multivector_dtype": ("float16", "float32")}
+_CHOICES = {
+    "dtype": DTYPES,
+    "path": PATHS,
+    "bulk_weights": ("auto", "merged", "lora"),
+    "multivector_dtype": ("float16", "float32"),
+}
 
 
 def _check(options: Options) -> None:

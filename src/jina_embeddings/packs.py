@@ -15,8 +15,6 @@ from .types import Prepared
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .types import FloatArray
-
 
 @dataclass(frozen=True, slots=True)
 class PackedImage:
@@ -125,9 +123,10 @@ def split_vectors(data: bytes, inputs: Sequence[Prepared], width: int, *, half: 
 
     half: they are float16 multi-vectors; rounding has changed their norms by up to 1e-3, which is mended.
     """
-    flat: FloatArray = np.frombuffer(data, dtype=np.float16 if half else np.float32).astype(np.float32)
-    vectors = flat.reshape(-1, width)
-    if half:
-        vectors = normalize(vectors)
+    sent: Any = np.frombuffer(data, dtype=np.float16 if half else np.float32).reshape(-1, width)
+    vectors: Any = normalize(sent.astype(np.float32)) if half else sent
+    if inputs[0].multivector and not half:
+        # They go to the user as they are, who may want to change them; pooled ones are copied anyway.
+        vectors = vectors.copy()
     rows = [prepared.num_tokens if prepared.multivector else len(prepared.spans) for prepared in inputs]
     return np.split(vectors, np.cumsum(rows)[:-1])

@@ -1,4 +1,4 @@
-"""Pages of a PDF as PIL images, by pypdfium2 (the extra `pdf`)."""
+"""Pages of a PDF as PIL images and as text, by pypdfium2 (the extra `pdf`)."""
 
 from __future__ import annotations
 
@@ -45,6 +45,19 @@ def pdf_pages(source: PdfSource, *, dpi: float = PDF_DPI) -> Iterator[Image.Imag
     with closing(_Document(source, name)) as document:
         for number in range(1, document.num_pages + 1):
             yield document.render(number, dpi)
+
+
+def pdf_texts(source: PdfSource) -> Iterator[str | ImageError]:
+    """The text of each page in turn, lines ended by `\\n`; empty for a page that is only a picture, and the error
+    for one that can't be read. Raises at the first page as `pdf_pages` does."""
+    with closing(_Document(source, describe_source(source))) as document:
+        for number in range(1, document.num_pages + 1):
+            try:
+                text = document.text(number)
+            except ImageError as error:
+                yield error
+            else:
+                yield text
 
 
 def pdf_page(source: PdfSource, number: int | None, name: str) -> Image.Image:
@@ -95,6 +108,16 @@ class _Document:
             except self._error as error:
                 raise ImageError(f"{name}: can't be rendered: {error}") from error
         return image
+
+    def text(self, number: int) -> str:
+        with _pdfium:
+            try:
+                page = self._document[number - 1]
+                text: str = page.get_textpage().get_text_bounded()
+                page.close()
+            except self._error as error:
+                raise ImageError(f"{self.name}, page {number}: its text can't be read: {error}") from error
+        return text.replace("\r\n", "\n")
 
     def close(self) -> None:
         with _pdfium:

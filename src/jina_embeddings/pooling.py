@@ -89,9 +89,9 @@ def pool(hidden: torch.Tensor, spans: Sequence[Span], how: str) -> torch.Tensor:
     starts = [start for start, _ in spans]
     stops = [stop for _, stop in spans]
     if how == "first":
-        return hidden[torch.tensor(starts, device=hidden.device)].float()
+        return hidden[_beside(hidden, torch.tensor(starts))].float()
     if how == "last":
-        return hidden[torch.tensor(stops, device=hidden.device) - 1].float()
+        return hidden[_beside(hidden, torch.tensor(stops) - 1)].float()
     if how not in BUILT_IN:
         function = _load(how)
         pooled = [function(hidden[start:stop].float()) for start, stop in spans]
@@ -104,6 +104,12 @@ def pool(hidden: torch.Tensor, spans: Sequence[Span], how: str) -> torch.Tensor:
     if adjoining:
         rows = hidden[starts[0] : stops[-1]]
     else:
-        rows = hidden[torch.cat([torch.arange(a, b) for a, b in spans]).to(hidden.device)]
-    lengths = torch.tensor([b - a for a, b in spans], device=hidden.device)
-    return torch.segment_reduce(rows.float(), how, lengths=lengths)
+        rows = hidden[_beside(hidden, torch.cat([torch.arange(a, b) for a, b in spans]))]
+    lengths = _beside(hidden, torch.tensor([b - a for a, b in spans]))
+    # unsafe: its checks of the lengths would wait for the device.
+    return torch.segment_reduce(rows.float(), how, lengths=lengths, unsafe=True)
+
+
+def _beside(hidden: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Indices on the device of `hidden`; a GPU goes on working meanwhile, which takes pinned memory."""
+    return indices.pin_memory().to(hidden.device, non_blocking=True) if hidden.is_cuda else indices.to(hidden.device)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     Tokens = NDArray[np.int32]
+
+_IMAGE_THREADS = min(32, os.cpu_count() or 1)
 
 VISION_START, IMAGE_PAD, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
 
@@ -133,13 +137,18 @@ class Processor:
     ) -> list[Prepared | InputError]:
         """One `Prepared` for each image, or the error that this image caused."""
         config = with_pixels(self.image_config, None, max_pixels)
-        results: list[Prepared | InputError] = []
-        for source in sources:
+
+        def prepare(source: ImageSource) -> Prepared | InputError:
             try:
-                results.append(self._image(source, task, config))
+                return self._image(source, task, config)
             except InputError as error:
-                results.append(error)
-        return results
+                return error
+
+        # Decoding and resizing leave Python's lock, so threads use all cores.
+        if len(sources) < 2:
+            return [prepare(source) for source in sources]
+        with ThreadPoolExecutor(min(len(sources), _IMAGE_THREADS), "jina-embeddings-images") as pool:
+            return list(pool.map(prepare, sources))
 
     @cached_property
     def _image_prompt(self) -> tuple[Tokens, Tokens, int, int]:

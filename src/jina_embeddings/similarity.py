@@ -70,13 +70,23 @@ def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> F
     return np.asarray(np.maximum.reduceat(products, starts, axis=0).sum(axis=1), dtype=np.float32)
 
 
+# Vectors whose float64 copies stay in a processor's cache.
+_BLOCK = 32
+
+
 def normalize(vectors: FloatArray) -> FloatArray:
     """Each vector (last axis) divided by its L2 norm, float32; a zero vector stays zero."""
     vectors = np.asarray(vectors, dtype=np.float32)
-    # In float64: squares of very small and very large numbers leave the range of float32.
-    squares = np.einsum("...i,...i->...", vectors, vectors, dtype=np.float64)
-    norms = np.sqrt(squares)[..., None]
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)
+    if vectors.size == 0:
+        return vectors
+    rows = vectors.reshape(-1, vectors.shape[-1])
+    normalized = np.empty_like(rows)
+    for start in range(0, len(rows), _BLOCK):
+        # In float64: squares of very small and very large numbers leave the range of float32.
+        block = rows[start : start + _BLOCK].astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
+        np.divide(block, np.where(norms > 0, norms, 1), out=normalized[start : start + _BLOCK], casting="same_kind")
+    return normalized.reshape(vectors.shape)
 
 
 def truncate(vectors: FloatArray, dim: int | None) -> FloatArray:

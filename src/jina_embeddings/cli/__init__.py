@@ -7,8 +7,16 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .bitext import bitext
+from .browse import browse
+from .code import code
+from .dedup import dedup
 from .doctor import doctor
 from .embed import embed
+from .index import index
+from .paraphrases import paraphrases
+from .search import search
+from .similar import similar
 
 app = typer.Typer(
     name="jina-embeddings",
@@ -36,6 +44,14 @@ def top_level(
 
 
 app.command()(embed)
+app.command()(index)
+app.command()(search)
+app.command()(browse)
+app.command()(similar)
+app.command()(dedup)
+app.command()(paraphrases)
+app.command()(bitext)
+app.add_typer(code, name="code")
 app.command()(doctor)
 
 

@@ -9,8 +9,20 @@ import typer
 
 from ..checkpoint.resolve import DEFAULT_MODEL
 from .console import SOME_FAILED, command
+from .model_choice import (
+    BatchSize,
+    Debug,
+    Device,
+    Dtype,
+    EngineName,
+    LocalFilesOnly,
+    Model,
+    ModelChoice,
+    ModelOption,
+    Revision,
+)
 
-_MODEL, _INPUT, _OUTPUT = "Model", "Input", "Output"
+_INPUT, _OUTPUT = "Input", "Output"
 
 
 def embed(
@@ -29,34 +41,14 @@ def embed(
             "--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .npy.", rich_help_panel=_OUTPUT
         ),
     ],
-    model: Annotated[
-        str, typer.Option(help="A folder, a hub id, or a bundled model's name.", rich_help_panel=_MODEL)
-    ] = DEFAULT_MODEL,
-    engine: Annotated[
-        str, typer.Option(help="auto, vllm, transformers, or fake (for tests).", rich_help_panel=_MODEL)
-    ] = "auto",
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a hub model.", rich_help_panel=_MODEL)
-    ] = None,
-    local_files_only: Annotated[
-        bool, typer.Option("--local-files-only", help="Download nothing.", rich_help_panel=_MODEL)
-    ] = False,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="float32, bfloat16 or float16; if left out, bfloat16 on a GPU, else float32.", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps (engine transformers).", rich_help_panel=_MODEL)
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Any other option of the model; repeatable.", rich_help_panel=_MODEL),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Most inputs in one forward (transformers).", rich_help_panel=_MODEL)
-    ] = None,
+    model: Model = DEFAULT_MODEL,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    batch_size: BatchSize = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -95,7 +87,7 @@ def embed(
     embedding_type: Annotated[
         str, typer.Option(help="float, int8, binary, ubinary or base64.", rich_help_panel=_OUTPUT)
     ] = "float",
-    debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Embed files: a row for each text, image, page or record, in order.
 
@@ -103,15 +95,10 @@ def embed(
     which are listed; 130 interrupted, nothing is written.
     """
     with command(debug):
-        from .arguments import engine_options
         from .embed_run import Run
 
         run = Run(
-            model=model,
-            engine=engine,
-            revision=revision,
-            local_files_only=local_files_only,
-            options=engine_options(option or [], dtype=dtype, device=device),
+            choice=ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug),
             output=output,
             task=task,
             prompt_name=prompt_name,
@@ -123,7 +110,6 @@ def embed(
             truncate_dim=truncate_dim,
             multivector=multivector,
             embedding_type=embedding_type,
-            debug=debug,
         )
         run.check()
         if run.embed(paths):

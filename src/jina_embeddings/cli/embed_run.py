@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..checkpoint.resolve import resolve
 from ..embedder import JinaEmbeddings
 from ..errors import DimensionError, EmptyInputError, OptionError
 from ..pipeline import Embedded, Failure, Item, LeftOut, Reader, Row, embed_rows
 from ..pipeline.writers import check_output, open_writer, output_files
 from ..prompts import resolve_task
 from ..quantization import check_embedding_type
-from .arguments import check_engine
-from .console import say, to_terminal
-from .interrupt import stops_on_signals
-from .noise import Noise
+from .console import say
+from .model_choice import ModelChoice
 from .progress import Progress
 
 DEFAULT_PROMPT = "passage"
@@ -32,13 +29,9 @@ _CHUNK_SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The arguments of the command, under their names there; `options` are those of `JinaEmbeddings`."""
+    """The arguments of the command, under their names there."""
 
-    model: str
-    engine: str
-    revision: str | None
-    local_files_only: bool
-    options: dict[str, Any]
+    choice: ModelChoice
     output: Path
     task: str | None
     prompt_name: str | None
@@ -50,12 +43,10 @@ class Run:
     truncate_dim: int | None
     multivector: bool
     embedding_type: str
-    debug: bool = False
 
     def check(self) -> None:
         """Raises for what could never work, before minutes are spent on loading a model."""
         check_output(self.output, multivector=self.multivector, embedding_type=self.embedding_type)
-        check_engine(self.engine)
         check_embedding_type(self.embedding_type)
         if self.on_error not in ("skip", "raise"):
             raise OptionError(f"--on-error is skip or raise, not {self.on_error!r}")
@@ -70,7 +61,7 @@ class Run:
         )
         with _Tally(strict=self.on_error == "raise") as tally:
             items = self._from_first_row(reader.read(paths), tally)
-            with Noise(wanted=self.debug) as noise, self._load(noise) as model, stops_on_signals(model.close):
+            with self.choice.loaded(self.task) as model:
                 start = time.perf_counter()
                 self._write(model, items, Progress(reader.counts(paths)), tally)
                 took = time.perf_counter() - start
@@ -81,16 +72,6 @@ class Run:
     def _prompt(self) -> str | None:
         # retrieval.query and the like say it already.
         return self.prompt_name or (None if self.task and "." in self.task else DEFAULT_PROMPT)
-
-    def _load(self, noise: Noise) -> JinaEmbeddings:
-        source: dict[str, Any] = {"revision": self.revision, "local_files_only": self.local_files_only}
-        if to_terminal():
-            say(f"loading {self.model}")
-        if self.engine != "fake":
-            # A download has a progress bar of its own, and takes long enough to need it.
-            resolve(self.model, **source)
-        with noise.kept_away():
-            return JinaEmbeddings(self.model, engine=self.engine, task=self.task, **source, **self.options)
 
     def _from_first_row(self, items: Iterator[Item], tally: _Tally) -> Iterator[Item]:
         for item in items:
@@ -134,7 +115,7 @@ class Run:
             "embedding_type": self.embedding_type,
             "multivector": self.multivector,
             "max_length": self.max_length,
-            "options": self.options or None,
+            "options": self.choice.options or None,
             "version": __version__,
         }
         return {name: value for name, value in metadata.items() if value is not None}

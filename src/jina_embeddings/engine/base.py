@@ -16,10 +16,13 @@ class Engine(Protocol):
 
     dense: (num_spans, hidden_size), pooled and not normalised;
     multi-vector: (num_tokens, multivector_dim), each row L2-normalised.
+
+    overlaps: several calls at once are faster than one after another.
     """
 
     name: str
     max_length: int
+    overlaps: bool
 
     def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
         """Blocks until all are done. `batch_size` bounds the inputs of one forward."""

@@ -54,6 +54,7 @@ class VllmEngine:
     """vLLM's scheduler, with all tasks resident as LoRAs, or one merged into the weights."""
 
     name = "vllm"
+    overlaps = True
 
     def __init__(self, checkpoint: Checkpoint, options: Options):
         configure()

@@ -10,6 +10,7 @@ from ..checkpoint import Checkpoint
 from ..errors import EngineUnavailableError
 from ..options import Options
 from ..plugin import ARCHITECTURE
+from ..plugin.settings import SETTINGS
 from .vllm_packed import WORKER_EXTENSION
 
 # The ranks that vLLM's kernels are made for.
@@ -27,7 +28,9 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         "dtype": options.dtype,
         "max_model_len": max_model_len,
         "hf_overrides": {"architectures": [ARCHITECTURE]},
-        "additional_config": {"jina_embeddings": {"task": task, "adapters": adapters is not None}},
+        "additional_config": {
+            SETTINGS: {"task": task, "adapters": adapters is not None, "bulk_weights": options.bulk_weights}
+        },
         # Both would leave tokens out of a mean, or reuse those of another task.
         "enable_prefix_caching": False,
         # Our pooler puts chunks together again, so a long text need not fit in one step.
@@ -49,10 +52,15 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         arguments["enforce_eager"] = True
         arguments["dtype"] = "float32" if options.dtype == "auto" else options.dtype
         if options.gpu_memory_utilization is None:
-            arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len)
-    elif options.max_num_batched_tokens is None:
-        # Steps of this size keep a large GPU's matrix units busy; vLLM's own default is made for chats.
-        arguments["max_num_batched_tokens"] = 16_384
+            arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len, 4)
+    else:
+        # Prompts leave the cache after a step or a few, and what it doesn't take is there for merged weights.
+        arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len, 2)
+        if options.max_num_batched_tokens is None:
+            # Steps of this size keep a large GPU's matrix units busy; vLLM's own default is made for chats.
+            arguments["max_num_batched_tokens"] = 16_384
+        # As many short texts as fill such a step.
+        arguments["max_num_seqs"] = 1024
     optional = {
         "gpu_memory_utilization": options.gpu_memory_utilization,
         "max_num_batched_tokens": options.max_num_batched_tokens,
@@ -77,10 +85,10 @@ def on_cpu() -> bool:
     return bool(current_platform.is_cpu())
 
 
-def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int) -> int:
-    """A float32 cache that holds the longest prompt twice, and never less than 64 k tokens."""
+def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int, item: int) -> int:
+    """A cache of values of `item` bytes that holds the longest prompt twice, and never less than 64 k tokens."""
     config = checkpoint.config
-    per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
+    per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * item
     return per_token * max(2 * max_model_len, 65_536)
 
 

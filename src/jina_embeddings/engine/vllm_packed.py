@@ -51,6 +51,8 @@ class PackedPath:
         self._multivector_dim = multivector_dim or 0
         self._half = half
         self._tickets = itertools.count()
+        # What each task's packs run on, and why; filled when its first pack comes.
+        self.choices: dict[Task, str] = {}
 
     async def run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
         """Results in the order of the batch. No input may have more than `max_tokens` tokens.
@@ -65,10 +67,11 @@ class PackedPath:
             for indices in plan_packs(batch, self.max_tokens):
                 inputs = [batch[index] for index in indices]
                 pack = make_pack(inputs, self._image_config, half=self._half and inputs[0].multivector)
+                adapter = await self._adapter(inputs[0].task)
                 ticket = next(self._tickets)
                 # Before the call: one that is cancelled may have started the pack all the same.
                 unfetched.add(ticket)
-                data = await self._call(ticket, pack.to_wire(), self._adapters.get(inputs[0].task), earlier)
+                data = await self._call(ticket, pack.to_wire(), adapter, earlier)
                 self._place(results, batch, earlier, data, unfetched)
                 earlier = ticket, indices
             data = await self._call(None, None, None, earlier)
@@ -77,6 +80,15 @@ class PackedPath:
             for ticket in unfetched:
                 await self._rpc("jina_forget_pack", args=(ticket,))
         return results
+
+    async def _adapter(self, task: Task) -> tuple[str, int, str] | None:
+        """The task's adapter; before its first pack the workers choose the weights that it runs on."""
+        adapter = self._adapters.get(task)
+        if adapter is not None and task not in self.choices:
+            ((merged, reason), *_) = await self._rpc("jina_choose_weights", args=(adapter,))
+            self.choices[task] = f"{'merged weights' if merged else 'LoRA'}: {reason}"
+            logger.info("packs of %s run on %s", task, self.choices[task])
+        return adapter
 
     async def _call(
         self,

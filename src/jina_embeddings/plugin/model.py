@@ -14,12 +14,10 @@ from ..checkpoint.tensors import PROJECTOR, canonical
 from ..prompts import resolve_task
 from ..types import Task
 from .pooler import EmbeddingPooler
+from .settings import SETTINGS
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
-
-# The key under which the engine's own settings travel in vLLM's `additional_config`.
-SETTINGS = "jina_embeddings"
 
 
 class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
@@ -62,7 +60,8 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
         """Base weights of either generation of names, with one adapter merged in unless LoRA is on."""
         model, revision = self._source
         checkpoint = open_checkpoint(model, revision=revision, task=self._task() if not self._has_lora else None)
-        device = next(self.parameters()).device
+        # Weights that are quantised while they load have no device yet.
+        device = next(parameter.device for parameter in self.parameters() if not parameter.is_meta)
         if checkpoint.has_projector:
             for task in checkpoint.tasks:
                 weight, bias = checkpoint.projector(task)

@@ -7,8 +7,6 @@ around all three: the worker runs vLLM's own loaded model once over a pack, pool
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,19 +14,23 @@ import torch
 from vllm.forward_context import set_forward_context
 from vllm.lora.request import LoRARequest
 
-from ..images import patchify
-from ..packs import Pack, PackedImage
+from ..packs import Pack
 from ..pooling import pool
 from ..processor import image_positions
 from .packed_attention import PackMetadata, install
 from .packed_lora import PackLora
-
-# Features of the vision tower that are kept for the next task that asks for the same picture.
-_VISION_CACHE_BYTES = 256 * 1024**2
+from .packed_vision import VisionCache
+from .settings import SETTINGS
+from .transfer import Arrival, to_device
 
 
 class PackedWorker:
     """The methods that the engine calls on every worker by name."""
+
+    def jina_choose_weights(self, adapter: tuple[str, int, str]) -> tuple[bool, str]:
+        """Whether packs of this adapter run on merged weights, and why; called before its first pack."""
+        choice = self._jina_runner().lora.choose(LoRARequest(*adapter))
+        return choice.merged, choice.reason
 
     def jina_run_pack(
         self, ticket: int | None, pack: list[Any] | None, adapter: tuple[str, int, str] | None, fetch: int | None
@@ -48,6 +50,10 @@ class PackedWorker:
         """Drops a result that nobody will fetch."""
         self._jina_runner().results.pop(ticket, None)
 
+    def jina_peak_memory(self) -> int:
+        """Most bytes of device memory that this worker has held; 0 on a CPU."""
+        return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
+
     def _jina_runner(self) -> PackRunner:
         runner: PackRunner | None = self.__dict__.get("_jina_pack_runner")
         if runner is None:
@@ -56,106 +62,56 @@ class PackedWorker:
         return runner
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """Vectors on their way to the host, and the event that says they have arrived (None on a CPU)."""
-
-    vectors: torch.Tensor
-    arrived: torch.cuda.Event | None
-
-
 class PackRunner:
     """Runs packs on the model that vLLM has loaded, one after another."""
 
     def __init__(self, model_runner: Any):
-        self.results: dict[int, _Result] = {}
+        self.results: dict[int, Arrival] = {}
         self._model = model_runner.get_model()
         self._config = model_runner.vllm_config
         self._device = model_runner.device
         self._layers = install(self._config.compilation_config.static_forward_context)
-        self._lora = PackLora(model_runner)
+        settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
+        self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
         self._vision = VisionCache(self._model, self._device)
+        # One column more than a step has tokens, as in vLLM's own buffer: a compiled graph has its strides in it.
+        width = self._config.scheduler_config.max_num_batched_tokens + 1
+        self._positions = torch.zeros((3, width), dtype=torch.int64, device=self._device)
 
     @torch.inference_mode()
     def start(self, ticket: int, pack: Pack, adapter: tuple[str, int, str] | None) -> None:
         """Launches everything a pack needs; on a GPU nothing here waits for it."""
         request = LoRARequest(*adapter) if adapter is not None else None
-        with self._lora.applied(request, len(pack.lengths), pack.num_tokens):
+        with self.lora.applied(request, pack.num_tokens):
             hidden = self._hidden_states(pack)
         if pack.multivector:
             weight, bias = self._model.pooler.projectors[pack.task]
             projected = torch.nn.functional.linear(hidden.float(), weight, bias)
             vectors = torch.nn.functional.normalize(projected, dim=-1)
         else:
-            vectors = pool(hidden, [(int(a), int(b)) for a, b in pack.spans], pack.pooling)
-        self.results[ticket] = self._send(vectors.half() if pack.half else vectors)
+            vectors = pool(hidden, [(a, b) for a, b in pack.spans.tolist()], pack.pooling)
+        self.results[ticket] = Arrival.of(vectors.half() if pack.half else vectors)
 
     def fetch(self, ticket: int) -> bytes | None:
         """The bytes of a result's vectors, row after row; None from all workers but the first of a group."""
-        result = self.results.pop(ticket)
-        if result.arrived is not None:
-            result.arrived.synchronize()
+        vectors = self.results.pop(ticket).wait()
         if self._config.parallel_config.tensor_parallel_size > 1 and _rank() != 0:
             return None
-        return result.vectors.numpy().tobytes()
+        return vectors.numpy().tobytes()
 
     def _hidden_states(self, pack: Pack) -> torch.Tensor:
         """Last hidden states after the final norm, (num_tokens, hidden)."""
-        ids = torch.from_numpy(pack.token_ids).to(self._device, non_blocking=True)
+        ids = to_device(pack.token_ids, self._device)
         embeds = self._model.embed_input_ids(ids)
         for image, features in zip(pack.images, self._vision.features(pack.images), strict=True):
             embeds[image.start : image.start + image.num_tokens] = features
-        positions = torch.from_numpy(pack_positions(pack, self._vision.merge_size)).to(self._device, non_blocking=True)
+        positions = self._positions[:, : pack.num_tokens]
+        positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self._device))
         metadata = PackMetadata.of_lengths(pack.lengths, self._device)
         # No slot mapping: vLLM's own update of the KV cache then does nothing.
         with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):
             hidden: torch.Tensor = self._model(input_ids=None, positions=positions, inputs_embeds=embeds)
         return hidden
-
-    def _send(self, vectors: torch.Tensor) -> _Result:
-        if not vectors.is_cuda:
-            return _Result(vectors, None)
-        host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
-        host.copy_(vectors, non_blocking=True)
-        arrived = torch.cuda.Event()
-        arrived.record()
-        return _Result(host, arrived)
-
-
-class VisionCache:
-    """Features of images by content: a second task, or a multi-vector call, skips the tower."""
-
-    def __init__(self, model: Any, device: torch.device):
-        self._model = model
-        self._device = device
-        self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
-        self._num_bytes = 0
-        self.merge_size: int = model.visual.spatial_merge_size
-
-    def features(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
-        """(num_tokens, hidden) of each image; those not at hand go through the tower together."""
-        missing = {image.digest: image for image in images if image.digest not in self._features}
-        found = {image.digest: self._features[image.digest] for image in images if image.digest not in missing}
-        if missing:
-            patches = np.concatenate([patchify(image.pixels, image.config) for image in missing.values()])
-            grids = torch.tensor([image.grid for image in missing.values()])
-            computed = self._model.embed_multimodal(
-                pixel_values=torch.from_numpy(patches).to(self._device, self._model.visual.dtype),
-                image_grid_thw=grids,
-            )
-            found.update(zip(missing, computed, strict=True))
-        for image in images:
-            self._keep(image.digest, found[image.digest])
-        return [found[image.digest] for image in images]
-
-    def _keep(self, digest: str, features: torch.Tensor) -> None:
-        if digest not in self._features:
-            # A copy: the tower returned a part of one large tensor, which would otherwise stay whole.
-            self._features[digest] = features.clone()
-            self._num_bytes += features.nbytes
-        self._features.move_to_end(digest)
-        while self._num_bytes > _VISION_CACHE_BYTES:
-            self._num_bytes -= self._features.popitem(last=False)[1].nbytes
 
 
 def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .transfer import to_device
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -39,7 +41,7 @@ class PackMetadata:
             (int(bounds[first]), int(last - first), int(lengths[first]))
             for first, last in zip(firsts, lasts, strict=True)
         )
-        return cls(torch.from_numpy(bounds).to(device, non_blocking=True), int(lengths.max()), runs)
+        return cls(to_device(bounds, device), int(lengths.max()), runs)
 
 
 def install(layers: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The adapter of a pack: all its prompts have one task, so no token needs a mapping of its own.
 
-vLLM's LoRA layers look up the adapter of every token. In eager mode two plain matrix products a layer do the same
-for a whole pack; a compiled graph has vLLM's kernels in it, and there the mapping is set as vLLM sets it.
+Three ways, the first that can be had: a weight bank with the adapter merged; in eager mode, two plain matrix
+products a layer; in a compiled graph, which has vLLM's LoRA kernels in it, those kernels with one mapping for all.
 """
 
 from __future__ import annotations
@@ -13,42 +13,73 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
+from .banks import Choice, WeightBanks
+
 
 class PackLora:
-    """Applies one task's adapter to a whole pack on the model of one worker."""
+    """Applies one task's adapter to a whole pack on the model of one worker.
 
-    def __init__(self, model_runner: Any):
+    bulk_weights: see `WeightBanks`.
+    """
+
+    def __init__(self, model_runner: Any, bulk_weights: str):
         self._runner = model_runner
         self._eager = model_runner.device.type == "cpu"
+        # In eager mode: the slot whose adapter every token gets, -1 for none; None leaves it to vLLM.
         self._slot: int | None = None
-        if self._eager and model_runner.lora_config is not None:
+        self._banks = WeightBanks(model_runner, bulk_weights)
+        self._wrappers: list[Any] = []
+        if model_runner.lora_config is not None:
             wrappers = {
                 id(module.punica_wrapper): module.punica_wrapper
                 for module in model_runner.get_model().modules()
                 if hasattr(module, "punica_wrapper") and hasattr(module, "lora_a_stacked")
             }
-            for wrapper in wrappers.values():
-                self._take_over(wrapper)
+            self._wrappers = list(wrappers.values())
+            if self._eager:
+                for wrapper in self._wrappers:
+                    self._take_over(wrapper)
+
+    def choose(self, request: LoRARequest) -> Choice:
+        """How packs with this adapter run; a bank is made now."""
+        return self._banks.choose(request.lora_int_id, self._activate(request))
 
     @contextmanager
-    def applied(self, request: LoRARequest | None, num_prompts: int, num_tokens: int) -> Iterator[None]:
+    def applied(self, request: LoRARequest | None, num_tokens: int) -> Iterator[None]:
         """Within this context every token has the request's adapter; None where none is needed."""
         if request is None:
             yield
             return
+        slot = self._activate(request)
+        if self._banks.choose(request.lora_int_id, slot).merged:
+            with self._banks.applied(request.lora_int_id), self._mapped(-1, num_tokens):
+                yield
+        else:
+            with self._mapped(slot, num_tokens):
+                yield
+
+    def _activate(self, request: LoRARequest) -> int:
+        """The slot in which the request's adapter lies."""
         manager = self._runner.lora_manager
-        if not self._eager:
-            # vLLM compares this mapping with its own next one, so its own next step sets it anew.
-            number = request.lora_int_id
-            self._runner._set_active_loras((number,) * num_prompts, (number,) * num_tokens, {request})
-            yield
-            return
         manager.set_active_adapters({request}, None)
-        self._slot = manager._adapter_manager.lora_index_to_id.index(request.lora_int_id)
-        try:
-            yield
-        finally:
-            self._slot = None
+        return int(manager._adapter_manager.lora_index_to_id.index(request.lora_int_id))
+
+    @contextmanager
+    def _mapped(self, slot: int, num_tokens: int) -> Iterator[None]:
+        """Every token has the adapter in that slot; -1 is none."""
+        if self._eager:
+            self._slot = slot
+            try:
+                yield
+            finally:
+                self._slot = None
+            return
+        for wrapper in self._wrappers:
+            _map_all(wrapper.token_mapping_meta, slot, num_tokens)
+        # vLLM leaves the mapping as it is while its own requests stay the same, so it must forget what it set.
+        manager = self._runner.lora_manager._adapter_manager
+        manager._last_mapping = manager._last_slot_layout = None
+        yield
 
     def _take_over(self, wrapper: Any) -> None:
         original = wrapper.add_lora_linear
@@ -64,6 +95,8 @@ class PackLora:
         ) -> Any:
             if self._slot is None:
                 return original(y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, **kwargs)
+            if self._slot < 0:
+                return None
             first = 0
             for a, b, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
                 # a: (slots, 1, r, in); b: (slots, 1, out, r).
@@ -72,3 +105,21 @@ class PackLora:
             return None
 
         wrapper.add_lora_linear = add_lora_linear
+
+
+def _map_all(meta: Any, slot: int, num_tokens: int) -> None:
+    """What vLLM's `LoRAKernelMeta.prepare_tensors` leaves for one adapter on all tokens, without its device syncs."""
+    meta.no_lora_flag_cpu.fill_(slot < 0)
+    if slot < 0:
+        return
+    meta.token_lora_mapping[:num_tokens].fill_(slot)
+    torch.arange(num_tokens, out=meta.token_indices_sorted_by_lora_ids[:num_tokens])
+    for tensor, rest, first in (
+        (meta.active_lora_ids, -1, slot),
+        (meta.num_tokens_per_lora, 0, num_tokens),
+        (meta.lora_token_start_loc[1:], 0, num_tokens),
+    ):
+        tensor.fill_(rest)
+        tensor[:1].fill_(first)
+    meta.lora_token_start_loc[:1].fill_(0)
+    meta.num_active_loras_cpu.fill_(1)

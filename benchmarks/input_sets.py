@@ -1,0 +1,71 @@
+"""The inputs of the throughput benchmark: real text in lengths that are known, and pages."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from texts import docstrings
+
+# Tokens of a prompt, its prefix included.
+LENGTHS = {"short": 27, "passages": 256, "long": 2000}
+
+# Height of a line in pixels, and pages that are really drawn.
+_LINE, _DRAWN = 26, 32
+
+
+def make_texts(tokenizer_file: Path, counts: dict[str, int], prefix: str) -> dict[str, list[str]]:
+    """Texts by set name: runs of docstrings that have the set's length in tokens, `prefix` included.
+
+    counts: texts of each set; `mixed` has lengths from 8 to 1,000 tokens, most of them short.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    stream = _stream(tokenizer)
+    num_prefix = len(tokenizer.encode(prefix, add_special_tokens=False).ids)
+    rng = random.Random(0)
+    made: dict[str, list[str]] = {}
+    for name, count in counts.items():
+        lengths = [LENGTHS.get(name) or int(8 * 125 ** (rng.random() ** 2)) for _ in range(count)]
+        made[name] = [
+            tokenizer.decode(list(itertools.islice(stream, length - num_prefix)), skip_special_tokens=False)
+            for length in lengths
+        ]
+    return made
+
+
+def _stream(tokenizer: object) -> Iterator[int]:
+    """Token ids of all docstrings, over and over in another order each time."""
+    for seed in itertools.count():
+        for text in docstrings(5000, seed=seed):
+            yield from tokenizer.encode(text, add_special_tokens=False).ids  # type: ignore[attr-defined]
+
+
+def make_pages(count: int) -> np.ndarray:
+    """Pages of text, A4 at 150 dots an inch: uint8 (count, 1754, 1240, 3).
+
+    Drawing takes longer than embedding, so each is drawn once and comes back with its lines in another order.
+    """
+    drawn = [np.asarray(_page(seed)) for seed in range(min(count, _DRAWN))]
+    return np.stack([np.roll(drawn[i % _DRAWN], _LINE * (i // _DRAWN), axis=0) for i in range(count)])
+
+
+def _page(seed: int) -> Image.Image:
+    image = Image.new("RGB", (1240, 1754), "white")
+    draw = ImageDraw.Draw(image)
+    lines = _lines()
+    for line in range(60):
+        draw.text((90, 90 + _LINE * line), lines[(61 * seed + line) % len(lines)], fill="black", font_size=18)
+    return image
+
+
+@cache
+def _lines() -> list[str]:
+    return [text.replace("\n", " ") for text in docstrings(3000, most=100)]

@@ -1,0 +1,158 @@
+"""One system of the throughput benchmark in a process of its own, so that its memory is returned.
+
+    python benchmarks/measure.py SYSTEM SCRATCH
+
+Loads the system, says so by a file, waits for its turn, and appends each row to `SCRATCH/SYSTEM.jsonl` when it has
+it. `SCRATCH` holds the inputs and the checkpoints; `SCRATCH/plan.json` says what to measure and for how long.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+# How many inputs of each set the vectors are kept of, for the comparison with float32.
+COMPARED = {"short": 48, "passages": 16, "pages": 4}
+
+
+def main() -> None:
+    name, scratch = sys.argv[1], Path(sys.argv[2])
+    plan = json.loads((scratch / "plan.json").read_text())
+    from systems import SYSTEMS
+
+    make, checkpoint, _, limit = SYSTEMS[name]
+    started = time.monotonic()
+    try:
+        system = make(scratch / checkpoint, plan["gpu"])
+        report(scratch, name, {"system": name, "load_s": round(time.monotonic() - started, 1)})
+        (scratch / f"{name}.ready").touch()
+        go = scratch / f"{name}.go"
+        while not go.exists():
+            time.sleep(0.1)
+        deadline = time.monotonic() + min(limit if plan["gpu"] else 600, float(go.read_text()))
+        measure_all(system, name, scratch, plan, deadline)
+    except Exception as error:
+        traceback.print_exc()
+        report(scratch, name, {"system": name, "error": f"{type(error).__name__}: {error}"[:500]})
+    finally:
+        (scratch / f"{name}.done").touch()
+    system.close()
+
+
+def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], deadline: float) -> None:
+    inputs = read_inputs(scratch)
+    how = system.rows[0][2] if system.rows else "8"
+    keep_vectors(
+        system, name, scratch, inputs, how, with_pages=any(row[1] == "pages" for row in system.rows) or how == "8"
+    )
+    if name == "ours":
+        compare_paths(system, name, scratch, inputs)
+    for label, set_name, how in system.rows:
+        if set_name not in plan["sets"]:
+            continue
+        if time.monotonic() + 2 * plan["seconds"] > deadline:
+            report(scratch, name, {"system": name, "row": label, "set": set_name, "skipped": "no time left"})
+            continue
+        try:
+            figures = measure(system, inputs[set_name], how, plan["seconds"])
+        except Exception as error:
+            traceback.print_exc()
+            figures = {"error": f"{type(error).__name__}: {error}"[:500]}
+        report(scratch, name, {"system": name, "row": label, "set": set_name, **figures})
+    report(scratch, name, {"system": name, "peak_gpu_bytes": system.peak_bytes(), **system.notes()})
+
+
+def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[str, Any]:
+    """Inputs a second over about `seconds`, after two smaller rounds that warm up and tell how many that takes."""
+    count = max(4, len(inputs) // 40)
+    rate = 0.0
+    for _ in range(2):
+        rate = max(rate, timed(system, inputs[:count], how)[0])
+    count = min(len(inputs), max(count, int(rate * seconds)))
+    before = cpu_seconds()
+    # From the other end: what was just embedded may be remembered.
+    rate, used = timed(system, inputs[-count:], how)
+    return {
+        "num_inputs": count,
+        "seconds": round(used, 3),
+        "inputs_per_s": round(rate, 2),
+        "cpu_s_per_1000": round((cpu_seconds() - before) / count * 1000, 3),
+    }
+
+
+def timed(system: Any, inputs: list[Any], how: str) -> tuple[float, float]:
+    """(inputs a second, seconds)."""
+    started = time.perf_counter()
+    vectors = system.run(inputs, how)
+    used = time.perf_counter() - started
+    if not np.isfinite(vectors).all():
+        raise ValueError("a vector is not finite")
+    return len(inputs) / used, used
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of those it has started."""
+    own = psutil.Process()
+    total = 0.0
+    for process in (own, *own.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def keep_vectors(
+    system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], how: str, *, with_pages: bool
+) -> None:
+    for set_name, count in COMPARED.items():
+        if set_name in inputs and (set_name != "pages" or with_pages):
+            np.save(scratch / f"vectors.{name}.{set_name}.npy", system.run(inputs[set_name][:count], how))
+
+
+def compare_paths(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]]) -> None:
+    """Packed beside scheduled, and the spread of one input's vector with what it is packed with."""
+    figures = {}
+    for set_name, count in COMPARED.items():
+        if set_name not in inputs:
+            continue
+        some = inputs[set_name][:count]
+        packed = system.run(some, "packed")
+        figures[set_name] = {"packed to scheduled": least(packed, system.run(some, "scheduled"))}
+        others = inputs[set_name][count : 8 * count]
+        figures[set_name]["among others"] = least(packed, system.run([*others, *some], "packed")[-count:])
+    mixed = system.run(inputs["short"][:48], "packed+tasks")
+    figures["three tasks"] = {"packed to scheduled": least(mixed, system.run(inputs["short"][:48], "scheduled+tasks"))}
+    report(scratch, name, {"system": name, "least_cosines": figures})
+
+
+def least(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    cosines = (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+    return round(float(cosines.min()), 7)
+
+
+def read_inputs(scratch: Path) -> dict[str, list[Any]]:
+    inputs: dict[str, list[Any]] = json.loads((scratch / "texts.json").read_text())
+    if (scratch / "pages.npy").exists():
+        inputs["pages"] = [Image.fromarray(pixels) for pixels in np.load(scratch / "pages.npy")]
+    return inputs
+
+
+def report(scratch: Path, name: str, line: dict[str, Any]) -> None:
+    with (scratch / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The systems that the throughput benchmark compares, behind one small face.
+
+A system is loaded by its constructor. `rows` are what it is measured on, the most telling first: (name of the row,
+input set, how). `run` embeds inputs and returns one L2-normalised vector each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+PREFIX = "Passage: "
+TASKS = ("retrieval", "text-matching", "code")
+IMAGE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
+
+Row = tuple[str, str, str]
+
+
+class System(Protocol):
+    rows: tuple[Row, ...]
+
+    def run(self, inputs: list[Any], how: str) -> np.ndarray: ...
+
+    def peak_bytes(self) -> int: ...
+
+    def notes(self) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Ours:
+    """This package's vLLM engine. How: `packed` or `scheduled`; `+tasks` mixes all three in one call,
+    `+tokens` asks for multi-vectors."""
+
+    rows: tuple[Row, ...] = (
+        ("packed", "short", "packed"),
+        ("packed", "passages", "packed"),
+        ("packed, three tasks", "short", "packed+tasks"),
+        ("packed", "pages", "packed"),
+        ("scheduled", "short", "scheduled"),
+        ("scheduled", "passages", "scheduled"),
+        ("scheduled, three tasks", "short", "scheduled+tasks"),
+        ("packed", "long", "packed"),
+        ("packed", "mixed", "packed"),
+        ("packed, multi-vector", "short", "packed+tokens"),
+        ("scheduled", "pages", "scheduled"),
+    )
+
+    def __init__(self, folder: Path, gpu: bool, **options: Any):
+        from jina_embeddings import JinaEmbeddings
+
+        if gpu:
+            options = {"gpu_memory_utilization": 0.3, "max_model_len": 4096, **options}
+        self._model = JinaEmbeddings(folder, engine="vllm", **options)
+        self._engine: Any = self._model._engine
+
+    def run(self, inputs: list[Any], how: str) -> np.ndarray:
+        path, _, extra = how.partition("+")
+        self._engine.path = path
+        if extra == "tasks":
+            return self._mixed_tasks(inputs)
+        tokens = extra == "tokens"
+        vectors = self._model.encode(inputs, task="retrieval", prompt_name="passage", return_multivector=tokens)
+        return np.stack([rows[0] for rows in vectors]) if tokens else vectors
+
+    def _mixed_tasks(self, inputs: list[str]) -> np.ndarray:
+        """Neighbours have different tasks, and all go to the engine in one batch."""
+        shares = [inputs[start :: len(TASKS)] for start in range(len(TASKS))]
+        jobs = [
+            self._model._calls.text(share, task=task, prompt_name="passage")
+            for task, share in zip(TASKS, shares, strict=True)
+            if share
+        ]
+        outputs = iter(self._engine.run([prepared for job in jobs for prepared in job.batch]))
+        parts = [job.finish([next(outputs) for _ in job.batch]) for job in jobs]
+        vectors = np.empty((len(inputs), parts[0].shape[1]), dtype=np.float32)
+        for start, part in enumerate(parts):
+            vectors[start :: len(TASKS)] = part
+        return vectors
+
+    def peak_bytes(self) -> int:
+        return max(self._engine._submit(self._engine._llm.collective_rpc("jina_peak_memory")).result(timeout=60))
+
+    def notes(self) -> dict[str, Any]:
+        return {"weights": self._engine._packed.choices}
+
+    def close(self) -> None:
+        self._model.close()
+
+
+class OursFp8(Ours):
+    """The same with fp8 weights and activations; a CPU has them beside bfloat16 only."""
+
+    rows = tuple((f"{label}, fp8", set_name, how) for label, set_name, how in Ours.rows[:3])
+
+    def __init__(self, folder: Path, gpu: bool):
+        if not gpu:
+            raise RuntimeError("fp8 is measured on a GPU only")
+        super().__init__(folder, gpu, quantization="fp8")
+
+
+class Stock:
+    """vLLM as it comes, on a checkpoint with one task merged. How: `all` fetches every token's hidden state and
+    averages in Python, `mean` pools in vLLM."""
+
+    def __init__(self, folder: Path, gpu: bool, how: str):
+        from jina_embeddings.torch_companions import repair
+
+        repair()
+        from vllm import LLM
+        from vllm.config import PoolerConfig
+
+        self._how = how
+        texts: tuple[Row, ...] = ((f"stock vLLM, {how}", "short", how), (f"stock vLLM, {how}", "passages", how))
+        self.rows = texts if how == "all" else (*texts, (f"stock vLLM, {how}", "pages", how))
+        pooler = PoolerConfig(task="token_embed", tok_pooling_type="ALL", use_activation=False)
+        if how == "mean":
+            pooler = PoolerConfig(task="embed", seq_pooling_type="MEAN", use_activation=True)
+        options: dict[str, Any] = {"gpu_memory_utilization": 0.15} if gpu else {"enforce_eager": True}
+        self._llm = LLM(
+            model=str(folder),
+            runner="pooling",
+            pooler_config=pooler,
+            dtype="bfloat16" if gpu else "float32",
+            max_model_len=4096,
+            limit_mm_per_prompt={"image": 0 if how == "all" else 1, "video": 0},
+            enable_prefix_caching=False,
+            kv_cache_memory_bytes=2 * 1024**3 if gpu else 256 * 1024**2,
+            # Only asked for its memory, at the end.
+            worker_extension_cls="jina_embeddings.plugin.packed.PackedWorker",
+            disable_log_stats=True,
+            **options,
+        )
+
+    def run(self, inputs: list[Any], how: str) -> np.ndarray:
+        prompts = [
+            PREFIX + value if isinstance(value, str) else {"prompt": IMAGE_PROMPT, "multi_modal_data": {"image": value}}
+            for value in inputs
+        ]
+        task = "token_embed" if how == "all" else "embed"
+        outputs = self._llm.encode(prompts, pooling_task=task, use_tqdm=False)
+        if how == "mean":
+            return np.stack([output.outputs.data.float().numpy() for output in outputs])
+        vectors = np.stack([output.outputs.data.float().mean(dim=0).numpy() for output in outputs])
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def peak_bytes(self) -> int:
+        return max(self._llm.collective_rpc("jina_peak_memory"))
+
+    def notes(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        self._llm = None
+
+
+class Transformers:
+    """transformers' own classes, batches sorted by length. How: inputs of a batch; `float32` is the reference."""
+
+    rows: tuple[Row, ...] = (
+        ("Transformers, batch 128", "short", "128"),
+        ("Transformers, batch 128", "passages", "128"),
+        ("Transformers, batch 32", "short", "32"),
+        ("Transformers, batch 32", "passages", "32"),
+        ("Transformers, batch 8", "pages", "8"),
+    )
+
+    def __init__(self, folder: Path, gpu: bool, dtype: str = "auto"):
+        from jina_embeddings import JinaEmbeddings
+
+        self._model = JinaEmbeddings(
+            folder, engine="transformers", merge_adapter="retrieval", dtype=dtype, max_batch_tokens=131_072
+        )
+
+    def run(self, inputs: list[Any], how: str) -> np.ndarray:
+        vectors: np.ndarray = self._model.encode(inputs, prompt_name="passage", batch_size=int(how))
+        return vectors
+
+    def peak_bytes(self) -> int:
+        import torch
+
+        return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
+
+    def notes(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        self._model.close()
+
+
+class Reference(Transformers):
+    """The same in float32: what vectors are compared with, not timed."""
+
+    rows = ()
+
+    def __init__(self, folder: Path, gpu: bool):
+        super().__init__(folder, gpu, dtype="float32")
+
+
+# Name: how it is loaded, which of the two checkpoints it reads, gigabytes of GPU memory, most seconds for its rows.
+SYSTEMS: dict[str, tuple[Callable[[Path, bool], Any], str, float, float]] = {
+    "ours": (Ours, "multi-task", 36, 130),
+    "stock-all": (lambda folder, gpu: Stock(folder, gpu, "all"), "merged", 14, 40),
+    "ours-fp8": (OursFp8, "multi-task", 22, 50),
+    "transformers": (Transformers, "multi-task", 20, 60),
+    "stock-mean": (lambda folder, gpu: Stock(folder, gpu, "mean"), "merged", 14, 40),
+    "reference": (Reference, "multi-task", 20, 30),
+}

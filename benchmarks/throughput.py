@@ -1,0 +1,285 @@
+"""Systems side by side on one machine: texts and pages a second, and what share of the device that is.
+
+    python benchmarks/throughput.py                       # an H100: about 7 minutes
+    python benchmarks/throughput.py --size tiny           # a CPU: a few minutes, says nothing about speed
+    python benchmarks/throughput.py --systems ours,stock-all --sets short,passages --seconds-budget 240
+
+Makes an untrained checkpoint (twice: with all adapters, and with one merged for stock vLLM), and inputs: runs of
+docstrings of 27, 256 and 2,000 tokens and of mixed length, and A4 pages at 150 dots an inch. On a GPU systems are
+loaded together, as many as fit in its memory, since loading takes longer than measuring; they are measured one after
+another, while the others wait. The result is written after every row, so a run that is stopped keeps what it has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from input_sets import LENGTHS, make_pages, make_texts
+from measure import COMPARED, least
+from report import RESULTS, circumstances
+from systems import PREFIX, SYSTEMS
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tools"))
+
+# Inputs of each set: as many as the fastest system needs for a few seconds on an H100.
+COUNTS = {"short": 20_000, "passages": 2_400, "mixed": 3_000, "long": 300, "pages": 200}
+# Most seconds that systems may take to load.
+LOAD_S = 210
+TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
+
+
+class Run:
+    """What has been found out so far, and the file that it is kept in."""
+
+    def __init__(self, output: Path, found: dict[str, Any]):
+        self.output = output
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        self.found = {**circumstances(), **found, "rows": [], "notes": []}
+
+    def add(self, line: dict[str, Any]) -> None:
+        self.found["rows" if "inputs_per_s" in line else "notes"].append(self._with_shares(line))
+        self.write()
+
+    def write(self) -> None:
+        self.output.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
+
+    def _with_shares(self, line: dict[str, Any]) -> dict[str, Any]:
+        cost = self.found.get("flop_per_input", {}).get(line.get("set"))
+        if "inputs_per_s" not in line or cost is None:
+            return line
+        rates = self.found["matrix_flop_per_s"]
+        kind = "float8" if "fp8" in line["system"] and "float8" in rates else next(iter(rates), None)
+        line["tokens_per_s"] = round(line["inputs_per_s"] * self.found["tokens_per_input"][line["set"]])
+        if kind is not None:
+            line["share_of_matrix_rate"] = round(line["inputs_per_s"] * cost / rates[kind], 4)
+        return line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--size", choices=["v4", "tiny"], default="v4")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated")
+    parser.add_argument("--sets", default=",".join(COUNTS), help="comma-separated")
+    parser.add_argument("--seconds", type=float, default=4, help="of each row")
+    parser.add_argument("--seconds-budget", type=float, default=420, help="of the whole run")
+    parser.add_argument("--scratch", type=Path, help="folder for checkpoints and inputs (default: a temporary one)")
+    parser.add_argument("--output", type=Path, default=RESULTS / "throughput.json")
+    arguments = parser.parse_args()
+    deadline = time.monotonic() + arguments.seconds_budget
+    names, sets = arguments.systems.split(","), arguments.sets.split(",")
+    for given, known in ((names, SYSTEMS), (sets, COUNTS)):
+        if unknown := set(given) - set(known):
+            parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    import torch
+
+    gpu = torch.cuda.is_available()
+    memory = torch.cuda.get_device_properties(0).total_memory / 1e9 if gpu else 0
+    scratch = Path(tempfile.mkdtemp(prefix="throughput-", dir=arguments.scratch))
+    try:
+        counts = {name: (COUNTS if arguments.size == "v4" else TINY)[name] for name in sets}
+        plan = {"gpu": gpu, "sets": sets, "seconds": arguments.seconds if gpu else min(arguments.seconds, 2)}
+        (scratch / "plan.json").write_text(json.dumps(plan))
+        run = Run(arguments.output, {"size": arguments.size, "matrix_flop_per_s": {}})
+        make_checkpoints(scratch, arguments.size, names, gpu)
+        made = False
+        for wave in waves(names, memory):
+            with loading(wave, scratch, run) as children:
+                if not made:
+                    run.found |= make_inputs(scratch, arguments.size, counts)
+                    made = True
+                run_wave(children, scratch, run, deadline, gpu)
+        compare(run, scratch, names)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    print(table(run.found))
+
+
+def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> None:
+    from make_checkpoint import make_checkpoint
+
+    started = time.monotonic()
+    device, dtype = ("cuda", "bfloat16") if gpu else (None, "float32")
+    make_checkpoint(scratch / "multi-task", size=size, dtype=dtype, device=device)
+    if any(SYSTEMS[name][1] == "merged" for name in names):
+        make_checkpoint(scratch / "merged", layout="merged", size=size, dtype=dtype, device=device)
+    if gpu:
+        import torch
+
+        torch.cuda.empty_cache()
+    print(f"checkpoints in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def make_inputs(scratch: Path, size: str, counts: dict[str, int]) -> dict[str, Any]:
+    """Writes the inputs of each set; returns their sizes. Systems may be loading meanwhile."""
+    started = time.monotonic()
+    texts = {name: count for name, count in counts.items() if name != "pages"}
+    made = make_texts(scratch / "multi-task" / "tokenizer.json", texts, PREFIX)
+    (scratch / "texts.json").write_text(json.dumps(made))
+    if "pages" in counts:
+        np.save(scratch / "pages.npy", make_pages(counts["pages"]))
+    print(f"inputs in {time.monotonic() - started:.0f} s", flush=True)
+    return sizes(size, scratch / "multi-task" / "tokenizer.json", made)
+
+
+def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[str, Any]:
+    """Tokens and floating-point operations of one input of each set; products with weights only."""
+    from tokenizers import Tokenizer
+
+    from make_checkpoint import lora_module, tensor_shapes
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    shapes = tensor_shapes(size)
+    text = sum(shape[0] * shape[1] for name, shape in shapes.items() if lora_module(name) and "layers" in name)
+    vision = sum(int(np.prod(shape)) for name, shape in shapes.items() if "visual.blocks" in name and len(shape) == 2)
+    tokens = {
+        name: float(
+            np.mean([len(encoding.ids) for encoding in tokenizer.encode_batch([PREFIX + t for t in some[:500]])])
+        )
+        for name, some in texts.items()
+    }
+    flop = {name: 2 * text * count for name, count in tokens.items()}
+    # An A4 page at 150 dots an inch becomes 32 x 23 tokens of 2 x 2 patches, and its prompt has 11 more or so.
+    tokens["pages"] = 747
+    flop["pages"] = 2 * (text * 747 + vision * 4 * 736)
+    return {"tokens_per_input": tokens, "flop_per_input": flop}
+
+
+def waves(names: list[str], memory: float) -> list[list[str]]:
+    """Which systems are loaded together: those before, in order, while they fit; one at a time on a CPU."""
+    made: list[list[str]] = []
+    left = 0.0
+    for name in names:
+        needed = SYSTEMS[name][2]
+        if needed > left:
+            made.append([])
+            left = memory - 4
+        made[-1].append(name)
+        left -= needed
+    return made
+
+
+@contextmanager
+def loading(wave: list[str], scratch: Path, run: Run) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Starts these systems, which load side by side, and ends them in the end."""
+    with ExitStack() as files:
+        children = {}
+        for name in wave:
+            log = files.enter_context((run.output.parent / f"{run.output.stem}.{name}.log").open("w"))
+            command = [sys.executable, str(HERE / "measure.py"), name, str(scratch)]
+            children[name] = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            yield children
+        finally:
+            for child in children.values():
+                stop(child)
+
+
+def run_wave(children: dict[str, subprocess.Popen[bytes]], scratch: Path, run: Run, deadline: float, gpu: bool) -> None:
+    """Waits until these systems are loaded and measures them in turn."""
+    seen = dict.fromkeys(children, 0)
+    patience = min(time.monotonic() + LOAD_S, deadline - 20)
+    while late := [
+        name for name, child in children.items() if child.poll() is None and not (scratch / f"{name}.ready").exists()
+    ]:
+        if time.monotonic() > patience:
+            run.add({"notes": f"{', '.join(late)}: not loaded in time"})
+            break
+        time.sleep(0.2)
+    for name in late:
+        # They would disturb the others.
+        stop(children[name])
+    for name in children:
+        seen[name] = collect(name, scratch, run, seen[name])
+    if gpu or not run.found["matrix_flop_per_s"]:
+        measure_rates(run, gpu)
+    for name, child in children.items():
+        (scratch / f"{name}.go.tmp").write_text(str(deadline - time.monotonic()))
+        (scratch / f"{name}.go.tmp").rename(scratch / f"{name}.go")
+        while child.poll() is None and not (scratch / f"{name}.done").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+            seen[name] = collect(name, scratch, run, seen[name])
+        seen[name] = collect(name, scratch, run, seen[name])
+        stop(child)
+
+
+def collect(name: str, scratch: Path, run: Run, seen: int) -> int:
+    """Takes over the lines that a system has reported since; returns how many there are."""
+    path = scratch / f"{name}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    for line in lines[seen:]:
+        run.add(json.loads(line))
+        print(line[:300], flush=True)
+    return len(lines)
+
+
+def stop(child: subprocess.Popen[bytes]) -> None:
+    """Ends a system with all processes that it has started, whatever state it is in."""
+    import psutil
+
+    if child.poll() is not None:
+        return
+    try:
+        family = [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=10)
+    child.wait(timeout=10)
+
+
+def measure_rates(run: Run, gpu: bool) -> None:
+    """In a process of its own, while nothing else runs; the best of the waves counts."""
+    command = [sys.executable, str(HERE / "device_rate.py"), *(["bfloat16", "float8"] if gpu else ["float32"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        run.add({"notes": f"no matrix rate: {done.stderr[-300:]}"})
+        return
+    rates = run.found["matrix_flop_per_s"]
+    for kind, rate in json.loads(done.stdout.splitlines()[-1]).items():
+        rates[kind] = max(rate, rates.get(kind, 0.0))
+    print("matrix rates:", {kind: f"{rate / 1e12:.1f} TFLOP/s" for kind, rate in rates.items()}, flush=True)
+
+
+def compare(run: Run, scratch: Path, names: list[str]) -> None:
+    """Each system's vectors beside those of float32, or of the first system where that did not run."""
+    against = next((name for name in ("reference", *names) if list(scratch.glob(f"vectors.{name}.*.npy"))), None)
+    figures = {}
+    for name in names:
+        for set_name in COMPARED:
+            mine, other = (scratch / f"vectors.{who}.{set_name}.npy" for who in (name, against))
+            if name != against and mine.exists() and other.exists():
+                figures[f"{name}, {set_name}"] = least(np.load(mine), np.load(other))
+    run.found["least_cosine"] = {"to": against, **figures}
+    run.write()
+
+
+def table(found: dict[str, Any]) -> str:
+    lines = [f"{found['device']}, {found['commit']}; least cosine: {found.get('least_cosine')}"]
+    lines += [
+        f"{row['row']:<28} {row['set']:<9} {row['inputs_per_s']:>9.1f}/s {row.get('tokens_per_s', 0):>8} tokens/s  "
+        f"{row.get('share_of_matrix_rate', 0):.1%}  {row['cpu_s_per_1000']:.2f} CPU s a 1000"
+        for row in found["rows"]
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    assert LENGTHS.keys() <= COUNTS.keys()
+    main()

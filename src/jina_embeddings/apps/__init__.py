@@ -1,0 +1,1 @@
+"""What embeddings are for: retrieval, text matching and code search. Knows `JinaEmbeddings` and no engine."""

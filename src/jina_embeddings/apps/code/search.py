@@ -1,0 +1,116 @@
+"""`CodeSearch`: an index of a repository, asked in words, with code, or with documentation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ...errors import InputError
+from ..index import Hit, Index, Summary
+from .chunks import Chunk, cut
+from .languages import language_of
+from .repository import Repository, read_source
+
+if TYPE_CHECKING:
+    from ...embedder import JinaEmbeddings
+
+KIND = "code"
+
+
+class CodeSearch:
+    """Finds pieces of code.
+
+    found = CodeSearch.open("code.index", model, create=True)
+    found.update(Repository("my-project"))
+    hits = found.search("where are passwords checked?")
+    """
+
+    def __init__(self, index: Index):
+        self.index = index
+
+    @classmethod
+    def open(
+        cls,
+        address: str | os.PathLike[str],
+        model: JinaEmbeddings,
+        *,
+        create: bool = False,
+        dimension: int | None = None,
+    ) -> Self:
+        """See `Index.open`, whose errors it raises; the task is `code`."""
+        return cls(Index.open(address, model, create=create, task="code", dimension=dimension, kind=KIND))
+
+    def update(
+        self,
+        repository: Repository,
+        *,
+        changed: bool = False,
+        advance: Callable[[], None] | None = None,
+        **options: Any,
+    ) -> Summary:
+        """Brings the index in step with a repository; only pieces that are new are embedded.
+
+        Args:
+            changed: of git, look only at files that differ from HEAD or are new.
+            advance: called after each piece.
+            options: `batch_size` and `max_length` of `JinaEmbeddings.stream`.
+        """
+        documents, gone = repository.documents(changed=changed), repository.gone(changed=changed)
+        return self.index.update(documents, gone=gone, advance=advance, **options)
+
+    def search(self, query: str, *, limit: int = 10, language: str | None = None, path: str | None = None) -> list[Hit]:
+        """The best pieces for a question in words, or for a text of documentation.
+
+        Args:
+            language: as `languages.LANGUAGES` name it, or `text` for all else.
+            path: relative to the repository; `*` stands for anything.
+        """
+        return self.index.search(query, limit=limit, filters=_filters(language, path))
+
+    def similar(
+        self, file: Path, line: int, *, name: str = "", limit: int = 10, language: str | None = None
+    ) -> list[Hit]:
+        """The pieces most like the one at a line of a file, which need not be in the index; itself left out.
+
+        A file of documentation is a question: what is found is the code that it tells of.
+
+        Args:
+            line: from 1.
+            name: the file's path in the index.
+
+        Raises InputError where there is nothing at that line.
+        """
+        chunk = piece_at(file, line)
+        is_code = language_of(file.name) is not None
+        text = f"{chunk.symbol}\n\n{chunk.text}" if chunk.symbol else chunk.text
+        vector = self.index.model.encode_text(
+            text,
+            task="code",
+            prompt_name="passage" if is_code else "query",
+            truncate_dim=self.index.store.fingerprint.dimension,
+        )
+        # One more for itself, and for each of its parts if it was longer than a piece.
+        found = self.index.search_vector(vector, limit=limit + 1, filters=_filters(language, None))
+        others = [hit for hit in found if not _is_same(hit, name, chunk)]
+        return others[:limit]
+
+
+def piece_at(file: Path, line: int) -> Chunk:
+    """The piece of a file that a line, from 1, is in. Raises InputError where there is none, OSError."""
+    chunks = list(cut(file.name, read_source(file)))
+    found = next((chunk for chunk in chunks if chunk.first <= line <= chunk.last), None)
+    if found is None:
+        raise InputError(f"{file}:{line}: there is no code at that line")
+    return found
+
+
+def _is_same(hit: Hit, name: str, chunk: Chunk) -> bool:
+    passage = hit.passage
+    return passage.path == name and passage.line <= chunk.last and chunk.first <= passage.end_line
+
+
+def _filters(language: str | None, path: str | None) -> dict[str, str]:
+    filters = {"language": language, "path": path}
+    return {name: value for name, value in filters.items() if value is not None}

@@ -1,0 +1,130 @@
+"""One file to passages, by its format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from ...errors import EmptyInputError, InputError, JinaEmbeddingsError
+from ...pdf import num_pdf_pages, pdf_texts
+from ...pipeline import Failure, Reader, Row
+from ...pipeline.readers import MAX_TEXT_BYTES
+from ..index import Passage
+from ..index.passage import digest_of
+from .html import html_sections
+from .markdown import markdown_sections
+from .options import CutOptions
+from .sections import Lines, Section, cut, paragraphs
+
+CUTTER = 1
+"""Counts up when files are cut in another way: documents are then cut again, and equal passages keep their vectors."""
+
+_HTML = (".html", ".htm", ".xhtml")
+_MARKDOWN = (".md", ".markdown", ".mdown")
+
+Cut: TypeAlias = "Iterator[Passage | Failure]"
+
+
+def format_of(path: str, kind: str) -> str:
+    """`text`, `markdown`, `html`, `pdf`, `image`, `jsonl` or `csv`; kind: that of `pipeline.files.kind_of`."""
+    suffix = os.path.splitext(path)[1].lower()
+    if kind != "text":
+        return kind
+    return "html" if suffix in _HTML else "markdown" if suffix in _MARKDOWN else "text"
+
+
+def passages_of(path: str, name: str, form: str, digest: str, options: CutOptions) -> Cut:
+    """The passages of a file, and what should have been one.
+
+    path: what to open. name: what the index calls it. form: its format. digest: of its bytes.
+
+    Raises: InputError for a file that can't be used at all, OSError.
+    """
+    metadata = {**options.metadata, "format": form}
+    if form == "image":
+        yield Passage(name, "image", image=name, metadata=metadata, content=digest_of("image", digest))
+    elif form == "pdf":
+        yield from _pdf(path, name, digest, metadata, options)
+    elif form in ("jsonl", "csv"):
+        yield from _records(path, name, metadata)
+    else:
+        yield from _text(read_text(path), name, form, metadata, options)
+
+
+def read_text(path: str) -> str:
+    """Raises InputError for what is not text in UTF-8, or more of it than is read."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        raise too_long()
+    if b"\0" in data:
+        raise InputError("binary, and neither an image nor a PDF: give the text that is in it")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 at byte {error.start}: convert it") from None
+    return text.replace("\r\n", "\n") if "\r" in text else text
+
+
+def too_long() -> InputError:
+    return InputError(f"over {MAX_TEXT_BYTES >> 20} MiB of text: cut it into the lines of a .jsonl")
+
+
+def _text(text: str, name: str, form: str, metadata: dict[str, str], options: CutOptions) -> Iterator[Passage]:
+    sections: Iterable[Section]
+    if form == "markdown":
+        sections = markdown_sections(text)
+    elif form == "html":
+        sections = html_sections(text)
+    else:
+        sections = [Section("", tuple(paragraphs(text)))]
+    lines = Lines(text)
+    for title, block in cut(sections, options.size):
+        # Blocks of a text are joined by a blank line, or by whatever stands between them there.
+        own = text[block.start : block.end] if form != "html" and block.end else ""
+        yield Passage(
+            name,
+            "text",
+            own if 0 < len(own) <= options.size else block.text,
+            block.start,
+            block.end,
+            lines.at(block.start),
+            lines.at(max(block.start, block.end - 1)),
+            title,
+            metadata=metadata,
+        )
+
+
+def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: CutOptions) -> Cut:
+    num_pages = num_pdf_pages(path)
+    if options.pdf in ("both", "text"):
+        found = False
+        for number, page in enumerate(pdf_texts(path), 1):
+            if isinstance(page, JinaEmbeddingsError):
+                yield Failure(f"{name}#page={number}", page)
+                continue
+            for _, block in cut([Section("", tuple(paragraphs(page)))], options.size):
+                found = True
+                where = {**metadata, "page": str(number)}
+                yield Passage(name, "text", block.text, block.start, block.end, metadata=where)
+        if not found and options.pdf == "text":
+            raise EmptyInputError("a PDF without text: index its pages as images with --pdf pages")
+    if options.pdf in ("both", "pages"):
+        for number in range(1, num_pages + 1):
+            page_name, where = f"{name}#page={number}", {**metadata, "page": str(number)}
+            content = digest_of("page", digest, str(number))
+            yield Passage(name, "page", image=page_name, metadata=where, content=content)
+
+
+def _records(path: str, name: str, metadata: dict[str, str]) -> Cut:
+    for item in Reader().read([path]):
+        if isinstance(item, Failure):
+            yield item
+        elif isinstance(item, Row):
+            record = {**metadata, "record": item.id}
+            if item.kind == "text":
+                yield Passage(name, "text", item.input["text"], metadata=record)
+            else:
+                image = str(item.input["image"])
+                yield Passage(name, "image", image=image, metadata=record, content=digest_of("image", image))

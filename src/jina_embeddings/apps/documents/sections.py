@@ -1,0 +1,120 @@
+"""From blocks of text under headings to passages of a bounded size, with their offsets."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_BREAKS = (re.compile(r"\n"), re.compile(r"[.!?。！？]['\")\]]*\s|[。！？]"), re.compile(r"\s"))
+"""Where a long block may be cut, the best first: the end of a line, of a sentence, of a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What should stay together, such as a paragraph. start, end: characters of the document."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Blocks under one heading; title: the headings above it, `Guide > Install`."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def join_title(*headings: str) -> str:
+    return " > ".join(filter(None, headings))
+
+
+def cut(sections: Iterable[Section], size: int, joint: str = "\n\n") -> Iterator[tuple[str, Block]]:
+    """(title, block) of passages: neighbouring blocks of a section, together at most `size` characters each.
+
+    A section without text gives nothing, but if no section has any, their titles become the text.
+    """
+    bare: list[str] = []
+    empty = True
+    for section in sections:
+        if not any(block.text.strip() for block in section.blocks):
+            bare.append(section.title)
+        for block in _packed(section.blocks, size, joint):
+            empty = False
+            yield section.title, block
+    if empty and any(bare):
+        yield "", Block("\n".join(filter(None, bare)), 0, 0)
+
+
+def paragraphs(text: str, start: int = 0, end: int | None = None) -> Iterator[Block]:
+    """What blank lines separate in `text[start:end]`."""
+    end = len(text) if end is None else end
+    for match in re.finditer(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*", text[start:end]):
+        yield trimmed(text, start + match.start(), start + match.end())
+
+
+def trimmed(text: str, start: int, end: int) -> Block:
+    """`text[start:end]` without white space around it, and where that stands."""
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    return Block(piece.strip(), start, start + len(piece.strip()))
+
+
+class Lines:
+    """Line numbers, from 1, of the characters of a text."""
+
+    def __init__(self, text: str):
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def at(self, offset: int) -> int:
+        return bisect_right(self._starts, offset)
+
+
+def _packed(blocks: Iterable[Block], size: int, joint: str) -> Iterator[Block]:
+    group: list[Block] = []
+    length = 0
+    for block in blocks:
+        for piece in _split(block, size):
+            if group and length + len(joint) + len(piece.text) > size:
+                yield _joined(group, joint)
+                group, length = [], 0
+            group.append(piece)
+            length += len(piece.text) + (len(joint) if len(group) > 1 else 0)
+    if group:
+        yield _joined(group, joint)
+
+
+def _joined(group: list[Block], joint: str) -> Block:
+    return Block(joint.join(block.text for block in group), group[0].start, group[-1].end)
+
+
+def _split(block: Block, size: int) -> Iterator[Block]:
+    exact = block.end - block.start == len(block.text)
+    rest = block
+    while len(rest.text) > size:
+        at = _break(rest.text, size)
+        # Where the text is not the document's own, as in HTML, a piece stands where its block does.
+        head = trimmed(rest.text, 0, at)
+        yield (
+            Block(head.text, rest.start + head.start, rest.start + head.end)
+            if exact
+            else Block(head.text, block.start, block.end)
+        )
+        tail = trimmed(rest.text, at, len(rest.text))
+        rest = (
+            Block(tail.text, rest.start + tail.start, rest.end) if exact else Block(tail.text, block.start, block.end)
+        )
+    if rest.text:
+        yield rest
+
+
+def _break(text: str, size: int) -> int:
+    """Where to cut: after the last good break of the second half, else at the size."""
+    for pattern in _BREAKS:
+        ends = [match.end() for match in pattern.finditer(text, size // 2, size)]
+        if ends:
+            return ends[-1]
+    return size

@@ -1,0 +1,31 @@
+"""One writer at a time for an index in a folder; the lock goes with the process that holds it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import IndexBusyError
+
+_NAME = ".writer"
+
+
+@contextmanager
+def written_by_us(address: str) -> Iterator[None]:
+    """Raises IndexBusyError while another process is inside. An object store's index is not locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    if "://" in address:
+        yield
+        return
+    os.makedirs(address, exist_ok=True)
+    with open(os.path.join(address, _NAME), "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise IndexBusyError(f"another process is writing to {address}: wait until it has ended") from None
+        yield

@@ -1,0 +1,171 @@
+"""Brings an index in step with documents: embeds what is new, writes it in parts, removes what has gone."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ...errors import InputError, JinaEmbeddingsError
+from ...pipeline import Failure, LeftOut
+from ...types import Skipped
+from .passage import Document, Passage, digest_of
+from .rows import Placed
+from .store import Store
+
+if TYPE_CHECKING:
+    from ...embedder import JinaEmbeddings
+
+Item: TypeAlias = "Document | Failure | LeftOut"
+
+WRITE_PASSAGES = 4096
+WRITE_SECONDS = 10.0
+"""What has been embedded is written after so many passages or so long: a kill loses no more."""
+
+_LOOK_UP = 512
+_CHUNK_SIZES = {"vllm": 256}
+_CHUNK_SIZE = 64
+
+
+@dataclass(slots=True)
+class Summary:
+    """What an update did.
+
+    documents: read and cut, since they were new, changed, or not whole in the index. unchanged: passed over.
+    embedded: passages that the model ran. reused: passages whose vectors were there already.
+    removed: documents that have gone. left_out: files without anything to embed.
+    failures: documents and passages that could not be indexed; all others were.
+    """
+
+    documents: int = 0
+    unchanged: int = 0
+    embedded: int = 0
+    reused: int = 0
+    removed: int = 0
+    left_out: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+class Update:
+    """One update of a store. advance: called after each passage."""
+
+    def __init__(self, store: Store, model: JinaEmbeddings, advance: Callable[[], None]):
+        self.summary = Summary()
+        self._store, self._model, self._advance = store, model, advance
+        self._states = store.states()
+        self._seen: set[str] = set()
+        self._emptied: set[str] = set()
+        self._placed: list[Placed] = []
+        self._written_at = time.monotonic()
+
+    def run(self, items: Iterable[Item], gone: Callable[[str], bool], **options: Any) -> Summary:
+        """See `Index.update`."""
+        # Planned and given to the model. The stream reads its inputs in the thread that asks for results: no lock.
+        running: deque[_Planned] = deque()
+        results = self._model.stream(
+            self._inputs(items, running),
+            chunk_size=_CHUNK_SIZES.get(self._model.engine, _CHUNK_SIZE),
+            task=self._store.fingerprint.task,
+            prompt_name="passage",
+            truncate_dim=self._store.fingerprint.dimension,
+            on_error="skip",
+            **options,
+        )
+        for result in results:
+            planned = running.popleft()
+            if isinstance(result, Skipped):
+                self.summary.failures.append(Failure(planned.passage.source, result.error))
+            else:
+                self.summary.embedded += 1
+                self._place(planned, result)
+            self._advance()
+        self._write()
+        left = [path for path in self._states if path not in self._seen and gone(path)]
+        self._store.remove([*left, *self._emptied])
+        self.summary.removed = len(left)
+        return self.summary
+
+    def _inputs(self, items: Iterable[Item], running: deque[_Planned]) -> Iterator[dict[str, Any]]:
+        for group in _grouped(self._plan(items), _LOOK_UP):
+            known = self._store.vectors(planned.passage.content for planned in group)
+            for planned in group:
+                vector = known.get(planned.passage.content)
+                if vector is None:
+                    running.append(planned)
+                    yield planned.passage.input
+                else:
+                    self.summary.reused += 1
+                    self._place(planned, vector)
+                    self._advance()
+
+    def _plan(self, items: Iterable[Item]) -> Iterator[_Planned]:
+        for item in items:
+            if isinstance(item, LeftOut):
+                self.summary.left_out += 1
+            elif isinstance(item, Failure):
+                self._seen.add(item.id)
+                self.summary.failures.append(item)
+            else:
+                yield from self._plan_document(item)
+
+    def _plan_document(self, document: Document) -> Iterator[_Planned]:
+        path, state = document.path, digest_of(document.path, document.digest)
+        if path in self._seen:
+            return
+        self._seen.add(path)
+        if self._states.get(path) == state:
+            self.summary.unchanged += 1
+            return
+        try:
+            passages = list(document.read())
+        except JinaEmbeddingsError as error:
+            self.summary.failures.append(Failure(path, error))
+            return
+        except OSError as error:
+            self.summary.failures.append(Failure(path, InputError(f"can't be read: {error.strerror or error}")))
+            return
+        self.summary.documents += 1
+        if path in self._states:
+            self._emptied.add(path)
+        # A failure counts as a passage that is missing: the document is tried again next time.
+        for position, passage in enumerate(passages):
+            if isinstance(passage, Failure):
+                self.summary.failures.append(passage)
+            else:
+                yield _Planned(passage, state, position, len(passages))
+
+    def _place(self, planned: _Planned, vector: Any) -> None:
+        self._placed.append(Placed(planned.passage, planned.state, planned.position, planned.of, vector))
+        if len(self._placed) >= WRITE_PASSAGES or time.monotonic() - self._written_at >= WRITE_SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        if self._placed:
+            paths = {placed.path for placed in self._placed}
+            self._store.write(self._placed, new=paths.isdisjoint(self._states))
+            self._emptied -= paths
+            self._placed = []
+        self._written_at = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A passage on its way; the fields are those of `Placed`."""
+
+    passage: Passage
+    state: str
+    position: int
+    of: int
+
+
+def _grouped(items: Iterable[_Planned], size: int) -> Iterator[list[_Planned]]:
+    group: list[_Planned] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

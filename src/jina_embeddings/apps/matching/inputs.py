@@ -1,0 +1,153 @@
+"""What is compared: the lines of a text file, the files of a folder, records, or vectors that are there already."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InputError, JinaEmbeddingsError
+from ...pipeline import Failure, Item, Reader, Row
+from ...pipeline.files import STDIN, kind_of
+from ...pipeline.rows import printable
+
+if TYPE_CHECKING:
+    from ...types import FloatArray
+
+VECTOR_SUFFIXES = (".npy", ".parquet")
+
+
+def read_inputs(paths: Iterable[str], reader: Reader) -> Iterator[Item]:
+    """Every row of every path: a text file that is named itself gives its lines, all else is as in `Reader`.
+
+    A line that is blank is none; the id of a line is `notes.txt:7`.
+    """
+    for path in paths:
+        yield from _lines(path) if is_lines(path) else reader.read([path])
+
+
+def is_lines(path: str) -> bool:
+    """Whether a path is a file of text, so that it gives its lines."""
+    return _kind(path) == "text"
+
+
+def without_rows(path: str, positions: Iterable[int]) -> Iterator[bytes] | None:
+    """The lines of a file as they stand but for these of its rows; None where rows aren't lines.
+
+    positions: counted from 0 over all that `read_inputs` gives for the file.
+    """
+    if is_lines(path):
+        return _without(path, set(positions), _is_blank)
+    if _kind(path) == "jsonl":
+        return _without(path, set(positions), lambda line: not line.strip())
+    return None
+
+
+def _kind(path: str) -> str | None:
+    """None for what is no file, or can't be read."""
+    try:
+        return None if path == STDIN else kind_of(path)
+    except (JinaEmbeddingsError, OSError):
+        return None
+
+
+def _without(path: str, positions: set[int], is_blank: Callable[[bytes], bool]) -> Iterator[bytes]:
+    position = 0
+    with open(path, "rb") as file:
+        for line in file:
+            if is_blank(line):
+                yield line
+                continue
+            if position not in positions:
+                yield line
+            position += 1
+
+
+def _is_blank(line: bytes) -> bool:
+    """Spaces of other scripts and a byte order mark count as nothing."""
+    return not line.decode("utf-8", "replace").strip("\ufeff").strip()
+
+
+def _lines(path: str) -> Iterator[Item]:
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if _is_blank(line):
+                    continue
+                name = printable(f"{path}:{number}")
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                except UnicodeDecodeError as error:
+                    yield Failure(name, InputError(f"not UTF-8 at byte {error.start} of the line: convert it"))
+                    continue
+                yield Row(name, "text", {"text": text})
+    except OSError as error:
+        yield Failure(printable(path), InputError(f"can't be read: {error.strerror or error}"))
+
+
+def open_vectors(path: Path) -> tuple[list[str] | range, FloatArray]:
+    """Names and vectors (n, dim) of a file that `jina-embeddings embed` wrote, or of any .npy of that shape.
+
+    An .npy is mapped, not read; names of its rows are in `NAME.rows.jsonl`, else they are numbers from 0.
+
+    Raises:
+        InputError: no dense float vectors in it.
+        OSError: it can't be read.
+    """
+    if path.suffix == ".parquet":
+        return _open_parquet(path)
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{path} is no array of numbers: {error}") from None
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise InputError(f"{path} has {vectors.dtype} of shape {vectors.shape}: expected floats (rows, numbers)")
+    rows = path.with_name(f"{path.name}.rows.jsonl")
+    if not rows.is_file():
+        return range(len(vectors)), vectors
+    with rows.open(encoding="utf-8") as file:
+        names = [str(json.loads(line)["id"]) for line in file]
+    if len(names) != len(vectors):
+        raise InputError(f"{rows} names {len(names)} rows and {path} has {len(vectors)}: make them again")
+    return names, vectors
+
+
+def _open_parquet(path: Path) -> tuple[list[str] | range, FloatArray]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["id", "embedding"])
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise InputError(f"{path} is no Parquet file with columns id and embedding: {error}") from None
+    column = table["embedding"].combine_chunks()
+    if not (pa.types.is_fixed_size_list(column.type) and pa.types.is_floating(column.type.value_type)):
+        raise InputError(f"{path} has embeddings of type {column.type}: write them with --embedding-type float")
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    return table["id"].to_pylist(), vectors
+
+
+class VectorFile:
+    """Vectors on their way from a model, in a file without a name: a million of them need not be in memory twice."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="jina-embeddings-")  # noqa: SIM115 - lives as long as its array
+        self._shape = (0, 0)
+
+    def append(self, vector: FloatArray) -> None:
+        """One vector (dim,)."""
+        data: Any = np.ascontiguousarray(vector, dtype=np.float32)
+        self._file.write(data.data)
+        self._shape = (self._shape[0] + 1, len(data))
+
+    def array(self) -> FloatArray:
+        """All of them, (n, dim), mapped."""
+        self._file.flush()
+        if not os.fstat(self._file.fileno()).st_size:
+            return np.zeros(self._shape, dtype=np.float32)
+        return np.memmap(self._file, dtype=np.float32, mode="r", shape=self._shape)

@@ -1,0 +1,103 @@
+"""`Matcher`: text matching on texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InputError, OptionError
+from ...prompts import resolve_task
+from ...similarity import similarity
+from .bitext import NEIGHBOURS, mine_bitext
+from .dedup import THRESHOLD, Duplicates, deduplicate, deduplicate_to_rate
+from .pairs import Pair
+from .paraphrases import mine_paraphrases
+
+if TYPE_CHECKING:
+    from ...calls import Input
+    from ...embedder import JinaEmbeddings
+    from ...types import FloatArray
+
+
+class Matcher:
+    """Compares inputs of `JinaEmbeddings.encode`: texts and images, in any languages.
+
+        matcher = Matcher(model)
+        matcher.scores(["A dog barks."], ["Ein Hund bellt."])
+
+    Args:
+        task: whose vectors are compared; `text-matching` is trained for it.
+        truncate_dim: shorter vectors, which take less memory and time.
+        batch_size, max_length: as in `JinaEmbeddings.encode`.
+    """
+
+    def __init__(
+        self,
+        model: JinaEmbeddings,
+        *,
+        task: str = "text-matching",
+        truncate_dim: int | None = None,
+        batch_size: int | None = None,
+        max_length: int | None = None,
+    ):
+        self.model = model
+        self.task, self._prompt = resolve_task(task)
+        self._options: dict[str, Any] = {
+            "truncate_dim": truncate_dim,
+            "batch_size": batch_size,
+            "max_length": max_length,
+        }
+
+    def vectors(self, inputs: Sequence[Input]) -> FloatArray:
+        """Vectors (n, dim) of inputs; (0, dim) for none."""
+        if not len(inputs):
+            dim = self._options["truncate_dim"] or self.model.info.hidden_size
+            return np.zeros((0, dim), dtype=np.float32)
+        vectors: FloatArray = self.model.encode(list(inputs), task=self.task, prompt_name=self._prompt, **self._options)
+        return vectors
+
+    def scores(self, left: Sequence[Input], right: Sequence[Input]) -> FloatArray:
+        """Cosine (n,) of each input on the left with the one at its place on the right.
+
+        Raises InputError where the two don't have the same length.
+        """
+        if isinstance(left, str) or isinstance(right, str):
+            raise InputError("pairs are two lists: put single texts into lists")
+        if len(left) != len(right):
+            raise InputError(f"pairs need as many inputs on the left ({len(left)}) as on the right ({len(right)})")
+        vectors = self.vectors([*left, *right])
+        scores = np.einsum("ij,ij->i", vectors[: len(left)], vectors[len(left) :])
+        return np.asarray(scores, dtype=np.float32)
+
+    def matrix(self, left: Sequence[Input], right: Sequence[Input] | None = None) -> FloatArray:
+        """Cosine of each with each, (n, m); with itself where `right` is left out."""
+        vectors = self.vectors(left)
+        return similarity(vectors, vectors if right is None else self.vectors(right))
+
+    def bitext(
+        self,
+        source: Sequence[Input],
+        target: Sequence[Input],
+        *,
+        neighbours: int = NEIGHBOURS,
+        min_margin: float = 1.0,
+    ) -> list[Pair]:
+        """Pairs (source, target) that translate each other; see `mine_bitext`."""
+        return mine_bitext(self.vectors(source), self.vectors(target), neighbours=neighbours, min_margin=min_margin)
+
+    def duplicates(
+        self, inputs: Sequence[Input], *, threshold: float | None = None, rate: float | None = None
+    ) -> Duplicates:
+        """Groups of duplicates, by a threshold (0.9 if left out) or by the share to remove; see `deduplicate`."""
+        if threshold is not None and rate is not None:
+            raise OptionError("give a threshold or a rate, not both")
+        vectors = self.vectors(inputs)
+        if rate is not None:
+            return deduplicate_to_rate(vectors, rate)
+        return deduplicate(vectors, THRESHOLD if threshold is None else threshold)
+
+    def paraphrases(self, inputs: Sequence[Input], *, limit: int = 1000, min_score: float = 0.0) -> list[Pair]:
+        """The most similar pairs among the inputs; see `mine_paraphrases`."""
+        return mine_paraphrases(self.vectors(inputs), limit=limit, min_score=min_score)

@@ -1,0 +1,67 @@
+"""The most similar pairs within one list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .neighbours import PROBES, approximate_index, blocks, check_count, check_vectors, is_small
+from .pairs import BestPairs, Pair
+
+if TYPE_CHECKING:
+    from ...types import FloatArray
+
+NEIGHBOURS = 32
+
+
+def mine_paraphrases(
+    vectors: FloatArray,
+    *,
+    limit: int = 1000,
+    min_score: float = 0.0,
+    exact: bool | None = None,
+    neighbours: int = NEIGHBOURS,
+    probes: int = PROBES,
+) -> list[Pair]:
+    """The `limit` pairs of rows with the highest cosine, best first; `left` is before `right`.
+
+    Args:
+        vectors: (n, dim).
+        min_score: pairs below it are left out.
+        exact: True compares all pairs, a block at a time; False only each row with its nearest `neighbours`, which
+            are looked for in `probes` inverted lists. None decides by size.
+
+    Memory: `limit` pairs and one block of scores; approximately, a float16 copy of the vectors too.
+    """
+    num_vectors, dim = check_vectors(vectors)
+    check_count("limit", limit)
+    check_count("neighbours", neighbours)
+    best = BestPairs(limit, min_score)
+    if exact if exact is not None else is_small(num_vectors, num_vectors, dim):
+        _add_all(vectors, best)
+    else:
+        _add_nearest(vectors, best, neighbours, probes)
+    return best.best()
+
+
+def _add_all(vectors: FloatArray, best: BestPairs) -> None:
+    for start, block in blocks(vectors):
+        for offset, other in blocks(vectors[start:]):
+            scores = block @ other.T
+            if not offset:
+                # A pair is met twice in the block on the diagonal, and each row meets itself.
+                scores[np.tril_indices(len(block), m=len(other))] = -np.inf
+            rows, columns = np.nonzero(scores >= best.floor)
+            best.add(scores[rows, columns], rows + start, columns + start + offset)
+
+
+def _add_nearest(vectors: FloatArray, best: BestPairs, neighbours: int, probes: int) -> None:
+    index = approximate_index(vectors, probes=probes, filled=True)
+    for start, block in blocks(vectors):
+        scores, others = index.search(block, neighbours + 1)
+        rows = np.arange(start, start + len(block))[:, None]
+        # A pair may be found from both of its rows; it is counted once.
+        left, right = np.minimum(rows, others), np.maximum(rows, others)
+        wanted = (others >= 0) & (left != right) & (scores >= best.floor)
+        best.add(scores[wanted], left[wanted], right[wanted])

@@ -1,0 +1,68 @@
+"""`jina-embeddings bitext`: translations in two files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..checkpoint.resolve import DEFAULT_MODEL
+from .console import command
+from .model_choice import (
+    BatchSize,
+    Debug,
+    Device,
+    Dtype,
+    EngineName,
+    LocalFilesOnly,
+    Model,
+    ModelChoice,
+    ModelOption,
+    Revision,
+)
+
+
+def bitext(
+    source: Annotated[
+        str, typer.Argument(help="A text file, a sentence a line; or .jsonl or .csv.", show_default=False)
+    ],
+    target: Annotated[str, typer.Argument(help="The same in another language, in any order.", show_default=False)],
+    min_margin: Annotated[
+        float, typer.Option(help="Least margin of a pair; around 1, it is no nearer than its neighbours.")
+    ] = 1.05,
+    neighbours: Annotated[int, typer.Option(min=1, help="Neighbours that a pair is compared with.")] = 4,
+    json: Annotated[bool, typer.Option("--json", help="Print a pair a line as JSON.")] = False,
+    text_field: Annotated[str, typer.Option(help="JSON field or CSV column of a text.")] = "text",
+    task: Annotated[str, typer.Option(help="Whose vectors are compared.")] = "text-matching",
+    truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
+    batch_size: BatchSize = None,
+    model: Model = DEFAULT_MODEL,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
+) -> None:
+    """Print pairs of sentences that translate each other, best first: margin, source, target, with tabs between them.
+
+    Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
+    """
+    with command(debug):
+        from ..apps.matching import mine_bitext
+        from ..pipeline import Reader
+        from .matching_run import embed_inputs
+        from .pairs_print import print_found
+
+        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
+        options = {"task": task, "truncate_dim": truncate_dim, "max_length": max_length, "batch_size": batch_size}
+        reader = Reader(text_field)
+        with choice.loaded(task) as loaded:
+            left = embed_inputs(loaded, [source], reader, **options)
+            right = embed_inputs(loaded, [target], reader, **options)
+        found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin)
+        print_found(found, left, right, json)
+        left.failures += right.failures
+        left.leave_if_failed()

@@ -1,0 +1,183 @@
+"""`jina-embeddings code`: search in a repository."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from .console import SOME_FAILED, command
+from .model_choice import (
+    BatchSize,
+    Debug,
+    Device,
+    Dtype,
+    EngineName,
+    IndexModel,
+    LocalFilesOnly,
+    ModelChoice,
+    ModelOption,
+    Revision,
+)
+
+code = typer.Typer(help="Search in the source code of a repository.", no_args_is_help=True)
+
+_NOTHING_FOUND = 1
+
+IndexOption = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="INDEX",
+        help="Where the index is: a folder or an address; .jina-embeddings/code in the repository if left out.",
+    ),
+]
+LimitOption = Annotated[int, typer.Option(min=1, help="Results.")]
+LanguageOption = Annotated[
+    str | None, typer.Option(help="Only this language: python, go, ...; text for what is no code.")
+]
+LinesOption = Annotated[int, typer.Option(min=0, help="Lines of each result to show.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+
+@code.command("index")
+def index_code(
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="A folder, of git or not.")] = ".",
+    index: IndexOption = None,
+    changed: Annotated[
+        bool,
+        typer.Option("--changed", help="Look only at files that differ from HEAD or that git does not know yet."),
+    ] = False,
+    dimension: Annotated[int | None, typer.Option(min=1, help="Numbers of a vector, for a new index.")] = None,
+    batch_size: BatchSize = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Pieces are cut to this many tokens.")] = None,
+    model: IndexModel = None,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
+) -> None:
+    """Make or renew the index of a repository: functions, methods and classes; only new ones are embedded.
+
+    What git ignores is left out. Exit status: 0 all is indexed; 2 an error; 3 all is indexed but files that could
+    not be, which are listed; 130 interrupted: what was embedded is kept, and the same command goes on.
+    """
+    with command(debug):
+        from ..apps.code import CodeSearch, Repository
+        from .code_place import own_index
+        from .index_model import model_of
+        from .index_report import report
+        from .progress import Progress
+
+        source = Repository(repository)
+        address = index or own_index(source.root)
+        choice = ModelChoice.of(
+            model_of(address, model), engine, revision, local_files_only, dtype, device, option, debug
+        )
+        with (
+            choice.loaded("code") as loaded,
+            Progress(iter([None])) as progress,
+        ):
+            found = CodeSearch.open(address, loaded, create=True, dimension=dimension)
+            start = time.perf_counter()
+            summary = found.update(
+                source, changed=changed, advance=progress.advance, batch_size=batch_size, max_length=max_length
+            )
+            took = time.perf_counter() - start
+            num_pieces = len(found.index)
+        report(summary, num_pieces, took, address)
+        if summary.failures:
+            raise typer.Exit(SOME_FAILED)
+
+
+@code.command("search")
+def search_code(
+    query: Annotated[
+        str, typer.Argument(help="What to look for, in words; - for a text on standard input.", show_default=False)
+    ],
+    index: IndexOption = None,
+    limit: LimitOption = 10,
+    language: LanguageOption = None,
+    path: Annotated[
+        str | None, typer.Option(help="Only files of this path in the repository; * stands for anything.")
+    ] = None,
+    lines: LinesOption = 8,
+    as_json: JsonOption = False,
+    model: IndexModel = None,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
+) -> None:
+    """Find code by words: print file:line, symbol and the code itself.
+
+    Exit status: 0 found; 1 nothing found; 2 an error.
+    """
+    with command(debug):
+        from ..apps.code import CodeSearch
+        from ..apps.index.store import Store
+        from .code_place import find_index
+        from .code_print import show
+        from .index_model import model_of
+
+        place = find_index(index)
+        Store.open(place.address)
+        query = sys.stdin.read() if query == "-" else query
+        choice = ModelChoice.of(
+            model_of(place.address, model), engine, revision, local_files_only, dtype, device, option, debug
+        )
+        with choice.loaded("code") as loaded:
+            hits = CodeSearch.open(place.address, loaded).search(query, limit=limit, language=language, path=path)
+        show(hits, place, lines=lines, as_json=as_json)
+        if not hits:
+            raise typer.Exit(_NOTHING_FOUND)
+
+
+@code.command("similar")
+def similar_code(
+    where: Annotated[str, typer.Argument(metavar="FILE:LINE", help="A place in a file.", show_default=False)],
+    index: IndexOption = None,
+    limit: LimitOption = 10,
+    language: LanguageOption = None,
+    lines: LinesOption = 8,
+    as_json: JsonOption = False,
+    model: IndexModel = None,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
+) -> None:
+    """Find code like the function at a place, or the code that a place in the documentation tells of.
+
+    Exit status: 0 found; 1 nothing found; 2 an error.
+    """
+    with command(debug):
+        from ..apps.code import CodeSearch
+        from ..apps.index.store import Store
+        from .code_place import find_index, parse_place
+        from .code_print import show
+        from .index_model import model_of
+
+        file, line = parse_place(where)
+        place = find_index(index, near=file)
+        Store.open(place.address)
+        choice = ModelChoice.of(
+            model_of(place.address, model), engine, revision, local_files_only, dtype, device, option, debug
+        )
+        with choice.loaded("code") as loaded:
+            found = CodeSearch.open(place.address, loaded)
+            hits = found.similar(file, line, name=place.name_of(file), limit=limit, language=language)
+        show(hits, place, lines=lines, as_json=as_json)
+        if not hits:
+            raise typer.Exit(_NOTHING_FOUND)

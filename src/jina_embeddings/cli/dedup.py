@@ -1,0 +1,93 @@
+"""`jina-embeddings dedup`: duplicates by meaning."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..checkpoint.resolve import DEFAULT_MODEL
+from .console import command
+from .model_choice import (
+    BatchSize,
+    Debug,
+    Device,
+    Dtype,
+    EngineName,
+    LocalFilesOnly,
+    Model,
+    ModelChoice,
+    ModelOption,
+    Revision,
+)
+
+
+def dedup(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATHS...",
+            help="A text file (its lines are compared), .jsonl or .csv (records), a folder (files, pictures included); "
+            "or vectors, as embed writes them: one .npy or .parquet.",
+            show_default=False,
+        ),
+    ],
+    threshold: Annotated[
+        float | None, typer.Option(help="Least cosine of two duplicates; 0.9 if left out.", show_default=False)
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Instead: the share to remove, such as 0.1; the threshold is looked for.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write what is kept: the lines of one text or .jsonl file as they stand, else a name a line.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a group a line as JSON.")] = False,
+    text_field: Annotated[str, typer.Option(help="JSON field or CSV column of a text.")] = "text",
+    image_field: Annotated[str, typer.Option(help="JSON field or CSV column of an image's path or URL.")] = "image",
+    task: Annotated[str, typer.Option(help="Whose vectors are compared.")] = "text-matching",
+    truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
+    batch_size: BatchSize = None,
+    model: Model = DEFAULT_MODEL,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
+) -> None:
+    """Find duplicates by meaning; print each group, the input that is kept first.
+
+    Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed, and kept in the output.
+    """
+    with command(debug):
+        from ..pipeline import Reader
+        from .dedup_print import check_output, find, print_groups, write_kept
+        from .matching_run import load_inputs
+
+        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
+        check = find(threshold, rate)
+        check_output(output)
+        inputs = load_inputs(
+            partial(choice.loaded, task),
+            paths,
+            Reader(text_field, image_field),
+            task,
+            truncate_dim=truncate_dim,
+            max_length=max_length,
+            batch_size=batch_size,
+        )
+        found = check(inputs.vectors)
+        print_groups(found, inputs, json)
+        if output is not None:
+            write_kept(output, paths, found, inputs)
+        inputs.leave_if_failed()

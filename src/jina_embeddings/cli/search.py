@@ -1,0 +1,129 @@
+"""`jina-embeddings search`: the best passages of an index."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import command
+from .model_choice import (
+    Debug,
+    Device,
+    Dtype,
+    EngineName,
+    IndexModel,
+    LocalFilesOnly,
+    ModelChoice,
+    ModelOption,
+    Revision,
+)
+
+if TYPE_CHECKING:
+    from ..apps.index import Hit
+
+_SEARCH = "Search"
+_CONTEXT_LIMIT = 50
+
+
+def search(
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="The index's folder or address.", show_default=False)],
+    question: Annotated[str | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Look for what is like this picture.", rich_help_panel=_SEARCH)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Results.", rich_help_panel=_SEARCH)] = 10,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="NAME=VALUE",
+            help="Only passages of this kind (text, image, page), path or title (with * for anything), or metadata; "
+            "repeatable.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Rank the best by multi-vectors.", rich_help_panel=_SEARCH)
+    ] = False,
+    candidates: Annotated[int, typer.Option(min=1, help="How many --rerank ranks.", rich_help_panel=_SEARCH)] = 50,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector.", rich_help_panel=_SEARCH)] = False,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="TOKENS",
+            help="Print passages with sources for a language model, up to so many tokens.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line.", rich_help_panel=_SEARCH)
+    ] = False,
+    model: IndexModel = None,
+    engine: EngineName = "auto",
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    dtype: Dtype = None,
+    device: Device = None,
+    option: ModelOption = None,
+    debug: Debug = False,
+) -> None:
+    """Search an index with words or a picture.
+
+    Exit status: 0 found; 1 nothing found; 2 an error.
+    """
+    with command(debug):
+        from ..apps.index import Index
+        from ..apps.index.filters import to_sql
+        from ..apps.index.store import Store
+        from ..apps.retrieval import context as make_context
+        from ..errors import OptionError
+        from .filters import grouped
+        from .index_model import model_of
+
+        if (question is None) == (image is None):
+            raise OptionError("give either a question or --image, and one of them only")
+        if context is not None and as_json:
+            raise OptionError("--context prints text: leave --json out")
+        filters = grouped(where, "--filter")
+        to_sql(filters)
+        Store.open(index)
+        choice = ModelChoice.of(
+            model_of(index, model), engine, revision, local_files_only, dtype, device, option, debug
+        )
+        with choice.loaded() as loaded:
+            query: Any = question if image is None else image
+            hits = Index.open(index, loaded).search(
+                query,
+                limit=limit if context is None else max(limit, _CONTEXT_LIMIT),
+                filters=filters,
+                rerank=rerank,
+                candidates=candidates,
+                exact=exact,
+            )
+            if context is not None:
+                print(make_context(hits, context, loaded.count_tokens))
+            elif as_json:
+                for hit in hits:
+                    print(json.dumps(hit.record(), ensure_ascii=False))
+            else:
+                _show(hits)
+        if not hits:
+            raise typer.Exit(1)
+
+
+def _show(hits: list[Hit]) -> None:
+    import os
+    import textwrap
+
+    here = os.getcwd() + os.sep
+    for rank, hit in enumerate(hits, 1):
+        passage = hit.passage
+        print(f"{rank:2}  {hit.score:.3f}  {passage.source.removeprefix(here)}")
+        if passage.title:
+            print(f"    {passage.title}")
+        if passage.text:
+            print(textwrap.indent(textwrap.shorten(passage.text, 300, placeholder=" …"), "    "))

@@ -1,0 +1,1 @@
+"""The model inside other frameworks, one file each: LangChain, LlamaIndex, Haystack. Imports none of them."""

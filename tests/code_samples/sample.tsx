@@ -1,0 +1,3 @@
+export const Button = (props: Props) => {
+  return <button>{props.label}</button>;
+};
