@@ -25,8 +25,8 @@ import numpy as np
 from jina_embeddings import JinaEmbeddings
 from report import write_result
 
-TRAINING = Path(__file__).parents[1] / "training"
-sys.path += [str(TRAINING), str(TRAINING / "sources")]
+sys.path.append(str(Path(__file__).parents[1] / "training"))
+sys.path.append(str(Path(__file__).parents[1] / "training" / "sources"))
 import code_comments
 import code_packages as listed
 from code_pairs import package_files, python_files, readable
