@@ -94,7 +94,7 @@ class ModelInfo:
     matryoshka_dims: tuple[int, ...]
     tasks: tuple[Task, ...]
     max_length: int
-    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+    cautions: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 Batch = Sequence[Prepared]
