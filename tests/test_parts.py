@@ -15,7 +15,7 @@ TEXTS = [f"text {number}" for number in range(50)]
 
 @pytest.fixture
 def in_parts(fake_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch) -> JinaEmbeddings:
-    fake_model._engine.overlaps = True
+    fake_model._engine.calls_at_once = 3
     monkeypatch.setattr(parts, "_TEXTS", 7)
     return fake_model
 
@@ -57,5 +57,5 @@ def test_parts_after_an_error_are_not_begun() -> None:
         return []
 
     with pytest.raises(ValueError, match="no"):
-        parts.run_in_parts(range(1000), 1, encode)
+        parts.run_in_parts(range(1000), 1, encode, 3)
     assert len(begun) < 100
