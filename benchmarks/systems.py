@@ -82,7 +82,7 @@ class Ours:
         return vectors
 
     def peak_bytes(self) -> int:
-        return max(self._engine._loop.submit(self._engine._llm.collective_rpc("jina_peak_memory")).result(timeout=60))
+        return max(self._engine._loop.run(self._engine._llm.collective_rpc("jina_peak_memory")))
 
     def notes(self) -> dict[str, Any]:
         return {"weights": self._engine._packed.choices}

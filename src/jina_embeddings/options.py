@@ -39,6 +39,7 @@ class Options:
     vLLM:
     gpu_memory_utilization: share of the device's memory that the engine takes.
     tensor_parallel_size, pipeline_parallel_size: GPUs that share one copy of the model.
+    data_parallel_size: engines with a copy of the model each, on devices of their own (times the two above).
     max_num_batched_tokens: tokens of one scheduling step.
     max_num_seqs: inputs of one scheduling step.
     enforce_eager: no torch.compile and no CUDA graphs: starts sooner, runs slower.
@@ -65,6 +66,7 @@ class Options:
     gpu_memory_utilization: float | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
     max_num_batched_tokens: int | None = None
     max_num_seqs: int | None = None
     enforce_eager: bool = False
@@ -82,6 +84,7 @@ ONLY_VLLM = frozenset(
         "gpu_memory_utilization",
         "tensor_parallel_size",
         "pipeline_parallel_size",
+        "data_parallel_size",
         "max_num_batched_tokens",
         "max_num_seqs",
         "enforce_eager",
@@ -128,6 +131,7 @@ _COUNTS = (
     "max_num_seqs",
     "tensor_parallel_size",
     "pipeline_parallel_size",
+    "data_parallel_size",
 )
 _SWITCHES = ("normalize", "trust_remote_code", "enforce_eager")
 _CHOICES = {
@@ -147,7 +151,7 @@ def _check(options: Options) -> None:
             raise OptionError(f"{name} is True or False, not {value!r}")
     for name in _COUNTS:
         value = getattr(options, name)
-        optional = name not in ("tensor_parallel_size", "pipeline_parallel_size")
+        optional = not name.endswith("_parallel_size")
         if (value is None and optional) or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
             continue
         raise OptionError(f"{name} must be a whole number above 0, not {value!r}")

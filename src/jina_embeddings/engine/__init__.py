@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..errors import DependencyError, EngineUnavailableError, OptionError
@@ -52,15 +53,25 @@ def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_
                     "the vLLM engine needs vLLM: pip install 'jina-embeddings-vllm[vllm]' (GPU) or "
                     "'jina-embeddings-vllm[cpu]', or choose engine='transformers'"
                 )
-            from .vllm import VllmEngine
-
-            return VllmEngine(checkpoint, options)
+            return _load_vllm(checkpoint, options)
         from .transformers import TransformersEngine
 
         return TransformersEngine(checkpoint, options)
     except ModuleNotFoundError as error:
         missing = f"{error.name}: pip install {error.name}" if error.name else str(error)
         raise DependencyError(f"the {name} engine needs {missing}") from error
+
+
+def _load_vllm(checkpoint: Checkpoint, options: Options) -> Engine:
+    from .vllm import VllmEngine
+
+    if options.data_parallel_size == 1:
+        return VllmEngine(checkpoint, options)
+    from .replicas import Replicas, start_on_devices
+    from .vllm_arguments import devices_of_replicas
+
+    engines: Any = start_on_devices(lambda: VllmEngine(checkpoint, options), devices_of_replicas(options))
+    return Replicas(engines, engines[0].pack_tokens)
 
 
 def _installed(module: str) -> bool:

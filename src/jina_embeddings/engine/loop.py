@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -24,8 +24,28 @@ class LoopThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Raises EngineClosedError once the thread is to stop."""
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Blocks until the work is done.
+
+        Raises:
+            EngineClosedError: the thread was stopped before or meanwhile.
+        """
+        try:
+            return self._submit(work).result()
+        except CancelledError as error:
+            raise EngineClosedError("the engine was closed during the call") from error
+
+    async def arun(self, work: Coroutine[Any, Any, T]) -> T:
+        """The same without blocking the caller's event loop."""
+        try:
+            return await asyncio.wrap_future(self._submit(work))
+        except asyncio.CancelledError:
+            # Either the caller was cancelled, or the work was because the thread is to stop: only that is an error.
+            if self.stopping:
+                raise EngineClosedError("the engine was closed during the call") from None
+            raise
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if self.stopping:
             work.close()
             raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")

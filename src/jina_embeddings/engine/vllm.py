@@ -11,13 +11,11 @@ import atexit
 import itertools
 import logging
 from collections.abc import Sequence
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
 from ..checkpoint.adapters import split_adapter
 from ..errors import (
-    EngineClosedError,
     EngineDeadError,
     EngineError,
     JinaEmbeddingsError,
@@ -60,12 +58,11 @@ class VllmEngine:
         configure()
         require_plugin()
         self.max_length = options.max_model_len or checkpoint.config.max_length
-        self._closed = False
         self._counter = itertools.count()
         self._adapters: dict[Task, Any] = {}
         self._loop = LoopThread("jina-embeddings-vllm")
         try:
-            self._llm: Any = self._loop.submit(self._start(checkpoint, options)).result()
+            self._llm: Any = self._loop.run(self._start(checkpoint, options))
         except Exception as error:
             self._loop.stop()
             raise explain_start(error, checkpoint, options) from error
@@ -85,6 +82,7 @@ class VllmEngine:
             multivector_dim=checkpoint.config.multivector_dim,
             half=options.multivector_dtype == "float16",
         )
+        self.pack_tokens: int = self._packed.max_tokens
         # vLLM's processes must not outlive a program that forgets to close.
         atexit.register(self.close)
 
@@ -108,24 +106,14 @@ class VllmEngine:
         return llm
 
     def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        try:
-            return self._loop.submit(self._run(batch)).result()
-        except CancelledError as error:
-            raise EngineClosedError("the engine was closed during the call") from error
+        return self._loop.run(self._run(batch))
 
     async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        try:
-            return await asyncio.wrap_future(self._loop.submit(self._run(batch)))
-        except asyncio.CancelledError:
-            # Either the caller was cancelled, or close() has cancelled the work: only the latter is an error.
-            if self._closed:
-                raise EngineClosedError("the engine was closed during the call") from None
-            raise
+        return await self._loop.arun(self._run(batch))
 
     def close(self) -> None:
-        if self._closed:
+        if self._loop.stopping:
             return
-        self._closed = True
         self._loop.cancel()
         atexit.unregister(self.close)
         self._llm.shutdown(timeout=_SHUTDOWN_S)
@@ -170,7 +158,7 @@ class VllmEngine:
         short: list[int] = []
         long: list[int] = []
         for index, prepared in enumerate(batch):
-            (short if packs and prepared.num_tokens <= self._packed.max_tokens else long).append(index)
+            (short if packs and prepared.num_tokens <= self.pack_tokens else long).append(index)
         await self._packed.fill(results, batch, short)
         await self._fill_scheduled(results, batch, long)
 
