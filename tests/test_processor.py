@@ -278,6 +278,18 @@ def test_an_image_prompt_is_the_template_with_a_pad_for_each_merged_patch(
     assert set(inside[start + 1 : stop - 1]) == {"<|image_pad|>"}
 
 
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_an_image_that_is_resized_later_becomes_the_same(processor: Processor, width: int, height: int) -> None:
+    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
+    now, then = (one_image(p, picture(width, height)) for p in (processor, later))
+    assert now.image is not None
+    assert then.image is not None
+    assert (then.image.grid, then.spans, then.token_ids.tolist()) == (now.image.grid, now.spans, now.token_ids.tolist())
+    # Far too large ones travel resized.
+    assert then.image.pixels.shape[:2] == ((height, width) if width * height < 4e6 else now.image.pixels.shape[:2])
+    assert np.array_equal(resized(then.image.pixels, then.image.grid, later.image_config), now.image.pixels)
+
+
 @pytest.mark.parametrize("max_pixels", [TOKEN_PIXELS, 4 * TOKEN_PIXELS, 100_000])
 def test_no_image_has_more_pixels_than_that(processor: Processor, max_pixels: int) -> None:
     for width, height in ((400, 300), (28, 28)):

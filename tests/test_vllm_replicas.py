@@ -25,10 +25,9 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
-    """Small packs, so that there are many."""
-    with JinaEmbeddings(
-        checkpoint(dtype="float32"), engine="vllm", data_parallel_size=2, max_num_batched_tokens=512, path="packed"
-    ) as model:
+    """Small packs, so that there are many; images are resized by the workers."""
+    options = {"data_parallel_size": 2, "max_num_batched_tokens": 512, "path": "packed", "image_resize": "device"}
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="vllm", **options) as model:
         yield model
 
 

@@ -88,7 +88,8 @@ class JinaEmbeddings:
                 f"task={self.task!r} is left out by merge_adapter={tasks[0]!r}: name one of them only"
             )
         # Everything that can be refused is, before an engine starts.
-        processor = self._processor(checkpoint)
+        resize_later = name == "vllm" and self.options.image_resize == "device"
+        processor = self._processor(checkpoint, resize_later=resize_later)
         self._calls = Calls(
             processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
         )
@@ -106,7 +107,7 @@ class JinaEmbeddings:
             raise TaskUnavailableError(f"{info.name} has adapters for {', '.join(info.tasks)}, not {merged!r}")
         return replace(info, tasks=(merged,))
 
-    def _processor(self, checkpoint: Checkpoint | None) -> Processor:
+    def _processor(self, checkpoint: Checkpoint | None, *, resize_later: bool) -> Processor:
         options = self.options
         if checkpoint is None:
             from .engine.fake import fake_processor
@@ -120,6 +121,7 @@ class JinaEmbeddings:
             max_length=options.max_model_len or checkpoint.config.max_length,
             min_pixels=options.min_pixels,
             max_pixels=options.max_pixels,
+            resize_later=resize_later,
         )
 
     @property

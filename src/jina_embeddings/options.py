@@ -49,6 +49,8 @@ class Options:
         the size of the call.
     bulk_weights: packs run on a copy of the weights with their task's adapter `merged`, or on `lora`; `auto` merges
         on a GPU where memory allows. The log says what was chosen and why.
+    image_resize: where packed images are resized: on the `host`, or on the `device`, to the same pixels; `host` sends
+        less between processes, `device` spares its processor.
     multivector_dtype: how packed multi-vectors travel from the worker; they are float32 in the end.
     trust_remote_code, swap_space: accepted; a warning says why they mean nothing here.
     """
@@ -74,6 +76,7 @@ class Options:
     quantization: str | None = None
     path: Path = "auto"
     bulk_weights: Literal["auto", "merged", "lora"] = "auto"
+    image_resize: Literal["host", "device"] = "host"
     multivector_dtype: Literal["float16", "float32"] = "float16"
     swap_space: float | None = None
 
@@ -92,6 +95,7 @@ ONLY_VLLM = frozenset(
         "quantization",
         "path",
         "bulk_weights",
+        "image_resize",
         "multivector_dtype",
     }
 )
@@ -138,6 +142,7 @@ _CHOICES = {
     "dtype": DTYPES,
     "path": PATHS,
     "bulk_weights": ("auto", "merged", "lora"),
+    "image_resize": ("host", "device"),
     "multivector_dtype": ("float16", "float32"),
 }
 
