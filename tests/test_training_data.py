@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-TRAINING = Path(__file__).resolve().parents[1] / "training"
-sys.path += [str(TRAINING), str(TRAINING / "sources")]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "training" / "sources"))
 
 import build_data
 import code_packages
 import packages
 from data_table import package_url, records, summary
 
+TRAINING = Path(__file__).resolve().parents[1] / "training"
 DATA = (TRAINING / "DATA.md").read_text(encoding="utf-8")
 UNFIT = re.compile(r"\b(GPL|LGPL|AGPL|GFDL|CC-BY\b|CC-BY-|NC\b)")
 
