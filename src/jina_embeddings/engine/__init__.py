@@ -5,12 +5,9 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
-<<<<<<< HEAD
 from collections.abc import Iterator
 from contextlib import contextmanager
-=======
 from typing import Any
->>>>>>> bulk
 
 from ..checkpoint import Checkpoint
 from ..errors import DependencyError, EngineUnavailableError, OptionError
@@ -52,27 +49,13 @@ def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_
 
         return FakeEngine(max_length)
     try:
-<<<<<<< HEAD
         with _no_collection():
             return _load(name, checkpoint, options)
-=======
-        if name == "vllm":
-            if not _installed("vllm"):
-                raise EngineUnavailableError(
-                    "the vLLM engine needs vLLM: pip install 'jina-embeddings-vllm[vllm]' (GPU) or "
-                    "'jina-embeddings-vllm[cpu]', or choose engine='transformers'"
-                )
-            return _load_vllm(checkpoint, options)
-        from .transformers import TransformersEngine
-
-        return TransformersEngine(checkpoint, options)
->>>>>>> bulk
     except ModuleNotFoundError as error:
         missing = f"{error.name}: pip install {error.name}" if error.name else str(error)
         raise DependencyError(f"the {name} engine needs {missing}") from error
 
 
-<<<<<<< HEAD
 def _load(name: str, checkpoint: Checkpoint, options: Options) -> Engine:
     repair()
     if name == "vllm":
@@ -81,12 +64,22 @@ def _load(name: str, checkpoint: Checkpoint, options: Options) -> Engine:
                 "the vLLM engine needs vLLM: pip install 'jina-embeddings-vllm[vllm]' (GPU) or "
                 "'jina-embeddings-vllm[cpu]', or choose engine='transformers'"
             )
-        from .vllm import VllmEngine
-
-        return VllmEngine(checkpoint, options)
+        return _load_vllm(checkpoint, options)
     from .transformers import TransformersEngine
 
     return TransformersEngine(checkpoint, options)
+
+
+def _load_vllm(checkpoint: Checkpoint, options: Options) -> Engine:
+    from .vllm import VllmEngine
+
+    if options.data_parallel_size == 1:
+        return VllmEngine(checkpoint, options)
+    from .replicas import Replicas, start_on_devices
+    from .vllm_arguments import devices_of_replicas
+
+    engines: Any = start_on_devices(lambda: VllmEngine(checkpoint, options), devices_of_replicas(options))
+    return Replicas(engines, engines[0].pack_tokens)
 
 
 @contextmanager
@@ -100,18 +93,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-=======
-def _load_vllm(checkpoint: Checkpoint, options: Options) -> Engine:
-    from .vllm import VllmEngine
-
-    if options.data_parallel_size == 1:
-        return VllmEngine(checkpoint, options)
-    from .replicas import Replicas, start_on_devices
-    from .vllm_arguments import devices_of_replicas
-
-    engines: Any = start_on_devices(lambda: VllmEngine(checkpoint, options), devices_of_replicas(options))
-    return Replicas(engines, engines[0].pack_tokens)
->>>>>>> bulk
 
 
 def _installed(module: str) -> bool:
