@@ -48,14 +48,15 @@ def index_files(
 def context(hits: Sequence[Hit], max_tokens: int, count_tokens: CountTokens) -> str:
     """Passages with their sources, numbered, for the prompt of a language model.
 
-    Passages come in the order of the hits, whole; one that doesn't fit is passed over. If even the first
-    doesn't fit by itself, it is cut.
+    Passages come in the order of the hits, whole; pictures and what doesn't fit are passed over. If even the
+    first doesn't fit by itself, it is cut.
 
     Args:
         max_tokens: of the whole text. count_tokens: tokens of each of several texts, `JinaEmbeddings.count_tokens`
             or that of the language model.
     """
     chosen: list[str] = []
+    hits = [hit for hit in hits if hit.passage.text]
     for hit in hits:
         entry = _entry(len(chosen) + 1, hit)
         if _fits([*chosen, entry], max_tokens, count_tokens):
@@ -73,7 +74,7 @@ def context(hits: Sequence[Hit], max_tokens: int, count_tokens: CountTokens) -> 
 def _entry(number: int, hit: Hit) -> str:
     passage = hit.passage
     title = f" ({passage.title})" if passage.title else ""
-    return "\n".join(filter(None, [f"[{number}] {passage.source}{title}", passage.text]))
+    return f"[{number}] {passage.source}{title}\n{passage.text}"
 
 
 def _joined(entries: Sequence[str]) -> str:

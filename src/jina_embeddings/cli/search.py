@@ -89,6 +89,8 @@ def search(
         if context is not None and as_json:
             raise OptionError("--context prints text: leave --json out")
         filters = grouped(where, "--filter")
+        if context is not None:
+            filters.setdefault("kind", ["text", "code"])
         to_sql(filters)
         Store.open(index)
         choice = ModelChoice.of(

@@ -23,8 +23,8 @@ def by_multivectors(
     if not hits:
         return []
     made = multivectors([hit.passage for hit in hits])
-    scores = [0.0] * len(hits)
-    for place, score in zip(made.kept, maxsim(query, list(made.embeddings)), strict=True):
-        scores[place] = float(score)
-    ranked = [replace(hit, score=score) for hit, score in zip(hits, scores, strict=True)]
-    return sorted(ranked, key=lambda hit: -hit.score)
+    scores = maxsim(query, list(made.embeddings))
+    ranked = [replace(hits[place], score=float(score)) for place, score in zip(made.kept, scores, strict=True)]
+    kept = set(made.kept)
+    rest = [replace(hit, score=0.0) for place, hit in enumerate(hits) if place not in kept]
+    return [*sorted(ranked, key=lambda hit: -hit.score), *rest]

@@ -42,7 +42,7 @@ class Store:
     @classmethod
     def exists(cls, address: str) -> bool:
         """Whether there is an index. Raises OSError where the address can't be reached."""
-        return _has_table(address) and TABLE in _connect(address).list_tables().tables
+        return _open(address) is not None
 
     @classmethod
     def create(cls, address: str, fingerprint: Fingerprint) -> Store:
@@ -52,9 +52,10 @@ class Store:
     @classmethod
     def open(cls, address: str) -> Store:
         """Raises IndexNotFoundError where there is none, IndexMismatchError for another format."""
-        if not cls.exists(address):
+        table = _open(address)
+        if table is None:
             raise IndexNotFoundError(f"there is no index at {address}: make one with jina-embeddings index")
-        return cls(address, _connect(address).open_table(TABLE))
+        return cls(address, table)
 
     def __len__(self) -> int:
         return int(self._table.count_rows())
@@ -141,9 +142,17 @@ def _connect(address: str) -> Any:
     return lancedb.connect(address, read_consistency_interval=timedelta(0))
 
 
-def _has_table(address: str) -> bool:
-    # Asking LanceDB for the tables of a folder makes the folder.
-    return "://" in address or os.path.isdir(address)
+def _open(address: str) -> Any:
+    """The table, or None where there is none or its making was cut short."""
+    # Connecting to a folder makes it.
+    if "://" not in address and not os.path.isdir(address):
+        return None
+    try:
+        return _connect(address).open_table(TABLE)
+    except ValueError as error:
+        if "was not found" in str(error):
+            return None
+        raise
 
 
 def _matrix(column: Any) -> FloatArray:

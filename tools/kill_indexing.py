@@ -1,0 +1,224 @@
+"""Kills indexing with SIGKILL at random moments, and holds what comes of it to an index made in one go.
+
+    python tools/kill_indexing.py [--kills 50] [--files 2000] [--engine transformers] [--seed 0] [--output FILE]
+
+Half of the kills come at any moment after indexing has begun, the others within 30 ms of a file that appears in the
+index, so in the middle of a write. After each the index is opened and searched. When a run gets to its end before it is
+killed, the index is compared with one made from the same files in one go: the same passages at the same places, the
+same metadata, vectors that differ by no more than batches make them differ. Then a third of the files is edited,
+removed or renamed, and it goes on, so that updates are killed as well. Prints one line of JSON; exit status 1 if
+anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.apps.index import Index
+from jina_embeddings.apps.index.store import Store
+from jina_embeddings.apps.retrieval import index_files
+
+WRITE_DELAY_S = 0.03
+MAX_VECTOR_DIFFERENCE = 1e-5
+WORDS = [
+    "bread",
+    "water",
+    "stone",
+    "river",
+    "engine",
+    "letter",
+    "window",
+    "garden",
+    "copper",
+    "signal",
+    "matrix",
+    "planet",
+    "winter",
+    "market",
+    "paper",
+    "tunnel",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--engine", choices=["transformers", "fake"], default="transformers")
+    parser.add_argument("--max-wait", type=float, default=25.0, help="most seconds from the beginning to a kill")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="write the result here as well")
+    parser.add_argument("--worker", nargs=2, metavar=("FOLDER", "INDEX"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    with JinaEmbeddings("pocket" if arguments.engine != "fake" else "fake", engine=arguments.engine) as model:
+        if arguments.worker:
+            print("ready", flush=True)
+            index_files(arguments.worker[:1], arguments.worker[1], model)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            result = Trial(Path(scratch), model, arguments).run()
+    result["same"] = not result["differences"]
+    if arguments.output:
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+    sys.exit(0 if result["same"] else 1)
+
+
+class Trial:
+    def __init__(self, scratch: Path, model: JinaEmbeddings, arguments: argparse.Namespace):
+        self.folder, self.index, self.reference = (scratch / name for name in ("files", "index", "reference"))
+        self.model, self.arguments = model, arguments
+        self.random = random.Random(arguments.seed)
+        self.kills: list[dict[str, Any]] = []
+        self.differences: list[str] = []
+        self.rounds: list[dict[str, Any]] = []
+
+    def run(self) -> dict[str, Any]:
+        self.folder.mkdir()
+        for number in range(self.arguments.files):
+            self.write(f"{number:05}.md")
+        while True:
+            done = self.killed_until_done()
+            self.compare()
+            if done:
+                break
+            self.change()
+        return {
+            **circumstances(),
+            "engine": self.arguments.engine,
+            "files": self.arguments.files,
+            "num_kills": len(self.kills),
+            "rounds": self.rounds,
+            "kills_with_new_passages": sum(kill["passages"] != before for kill, before in self.with_before()),
+            "max_vector_difference_allowed": MAX_VECTOR_DIFFERENCE,
+            "differences": self.differences,
+            "kills": self.kills,
+        }
+
+    def with_before(self) -> list[tuple[dict[str, Any], int]]:
+        return list(zip(self.kills, [0, *(kill["passages"] for kill in self.kills)], strict=False))
+
+    def killed_until_done(self) -> bool:
+        """Until a run gets to its end; True if there have been enough kills."""
+        while len(self.kills) < self.arguments.kills:
+            process = self.start()
+            began = time.monotonic()
+            wait = self.random.uniform(0, self.arguments.max_wait)
+            in_write = self.random.random() < 0.5
+            if in_write:
+                self.wait_for_a_write(process, wait)
+                time.sleep(self.random.uniform(0, WRITE_DELAY_S))
+            else:
+                while process.poll() is None and time.monotonic() < began + wait:
+                    time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+            if process.wait() != -signal.SIGKILL:
+                return False
+            after = time.monotonic() - began
+            self.kills.append({"after_s": round(after, 3), "in_write": in_write, "passages": self.opened()})
+        assert self.start().wait() == 0, "indexing failed"
+        return True
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """A process that has just begun to index."""
+        worker = [sys.executable, __file__, "--engine", self.arguments.engine]
+        process = subprocess.Popen([*worker, "--worker", self.folder, self.index], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", "the process did not start"
+        return process
+
+    def wait_for_a_write(self, process: subprocess.Popen[bytes], earliest: float) -> None:
+        """Until a file appears in the index, after `earliest` seconds if there are several."""
+        began, before = time.monotonic(), self.num_files()
+        while process.poll() is None:
+            now = self.num_files()
+            if now != before and time.monotonic() > began + earliest / 2:
+                return
+            before = now
+
+    def num_files(self) -> int:
+        return sum(1 for _ in self.index.glob("passages.lance/*/*"))
+
+    def opened(self) -> int:
+        """Passages in the index; 0 where it had not been made yet."""
+        if not Store.exists(str(self.index)):
+            return 0
+        index = Index.open(self.index, self.model)
+        hits = index.search("copper river", limit=5)
+        if len(hits) != min(5, len(index)):
+            self.differences.append(f"kill {len(self.kills)}: {len(hits)} hits of {len(index)} passages")
+        return len(index)
+
+    def compare(self) -> None:
+        shutil.rmtree(self.reference, ignore_errors=True)
+        began = time.monotonic()
+        index_files([self.folder], self.reference, self.model)
+        took = time.monotonic() - began
+        found, expected = rows(self.index), rows(self.reference)
+        vectors = [np.array([row.pop("vector") for row in table]) for table in (found, expected)]
+        difference = float(np.abs(vectors[0] - vectors[1]).max()) if vectors[0].shape == vectors[1].shape else None
+        if found != expected:
+            self.differences.append(f"round {len(self.rounds)}: the passages differ")
+        if difference is None or difference > MAX_VECTOR_DIFFERENCE:
+            self.differences.append(f"round {len(self.rounds)}: the vectors differ by {difference}")
+        self.rounds.append(
+            {
+                "kills": len(self.kills) - sum(past["kills"] for past in self.rounds),
+                "passages": len(expected),
+                "in_one_go_s": round(took, 1),
+                "max_vector_difference": difference,
+            }
+        )
+
+    def change(self) -> None:
+        """A third of the files: edited, removed or renamed."""
+        names = sorted(path.name for path in self.folder.iterdir())
+        for number, name in enumerate(self.random.sample(names, len(names) // 3)):
+            path = self.folder / name
+            if number % 4 == 0:
+                path.unlink()
+            elif number % 4 == 1:
+                path.rename(path.with_name(f"moved-{len(self.rounds)}-{name}"))
+            else:
+                self.write(name)
+
+    def write(self, name: str) -> None:
+        sections = [
+            f"# {self.random.choice(WORDS)} {self.random.randrange(10**6)}\n\n"
+            + " ".join(self.random.choices(WORDS, k=self.random.randint(5, 60)))
+            for _ in range(self.random.randint(1, 4))
+        ]
+        (self.folder / name).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def rows(address: Path) -> list[dict[str, Any]]:
+    """Every column of every row, in the order of documents and of passages in them."""
+    import lancedb
+
+    table = lancedb.connect(str(address)).open_table("passages").to_arrow()
+    return sorted(table.to_pylist(), key=lambda row: (row["path"], row["position"]))
+
+
+def circumstances() -> dict[str, Any]:
+    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+    from report import circumstances
+
+    found: dict[str, Any] = circumstances()
+    return found
+
+
+if __name__ == "__main__":
+    main()
