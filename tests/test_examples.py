@@ -20,7 +20,7 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
         env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr[-4000:]
     assert result.stdout.strip()
