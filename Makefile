@@ -4,17 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 DEMO := demo-output
+JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 .PHONY: demo test test-quick test-browser lint benchmark clean
 
-# The main job on this repository's own files: embed documents, code and a picture, then compare both engines.
-# The checkpoint is an untrained one of the real layout, since weights can't be had everywhere.
+# The main jobs on this repository's own files, with the bundled model: vectors, search, code search, duplicates; then
+# both engines are compared.
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir $(DEMO)
-	$(BIN)/python tools/make_checkpoint.py $(DEMO)/checkpoint
-	HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings embed README.md CHANGELOG.md docs src/jina_embeddings --model $(DEMO)/checkpoint \
-		--engine transformers --task retrieval --output $(DEMO)/vectors.parquet
-	HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings doctor --model $(DEMO)/checkpoint --parity
+	$(JINA) embed README.md CHANGELOG.md docs --model pocket --engine transformers --output $(DEMO)/vectors.parquet
+	$(JINA) index README.md CHANGELOG.md docs --into $(DEMO)/docs.index --model pocket --engine transformers
+	$(JINA) search $(DEMO)/docs.index "what to do when memory runs out" --limit 3 --engine transformers
+	$(JINA) code index src --index $(DEMO)/code.index --model pocket --engine transformers
+	$(JINA) code search "cosine similarity of vectors" --index $(DEMO)/code.index --limit 3 --engine transformers
+	$(JINA) dedup docs/troubleshooting.md --model pocket --engine transformers --threshold 0.97
+	$(JINA) doctor --model pocket --parity
 
 test: $(READY)
 	$(BIN)/pytest -m "not browser"

@@ -19,6 +19,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from call_sizes import measure as call_sizes
+
 # How many inputs of each set the vectors are kept of, for the comparison with float32.
 COMPARED = {"short": 48, "passages": 16, "pages": 4}
 
@@ -30,6 +32,7 @@ def main() -> None:
 
     make, checkpoint, _, limit = SYSTEMS[name]
     started = time.monotonic()
+    system = None
     try:
         system = make(scratch / checkpoint, plan["gpu"])
         report(scratch, name, {"system": name, "load_s": round(time.monotonic() - started, 1)})
@@ -44,7 +47,8 @@ def main() -> None:
         report(scratch, name, {"system": name, "error": f"{type(error).__name__}: {error}"[:500]})
     finally:
         (scratch / f"{name}.done").touch()
-    system.close()
+    if system is not None:
+        system.close()
 
 
 def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], deadline: float) -> None:
@@ -53,7 +57,7 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
     keep_vectors(
         system, name, scratch, inputs, how, with_pages=any(row[1] == "pages" for row in system.rows) or how == "8"
     )
-    if name == "ours":
+    if name == "ours" and "paths" in plan["stages"]:
         compare_paths(system, name, scratch, inputs)
     for label, set_name, how in system.rows:
         if set_name not in plan["sets"]:
@@ -67,12 +71,19 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
             traceback.print_exc()
             figures = {"error": f"{type(error).__name__}: {error}"[:500]}
         report(scratch, name, {"system": name, "row": label, "set": set_name, **figures})
+    if name == "ours" and "call-sizes" in plan["stages"]:
+        report(scratch, name, {"system": name, "call_sizes": call_sizes(system.run, inputs["short"], 7)})
+    if name.startswith("ours") and "profile" in plan["stages"]:
+        profile(system, name, scratch, inputs, plan["sets"])
     report(scratch, name, {"system": name, "peak_gpu_bytes": system.peak_bytes(), **system.notes()})
 
 
 def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[str, Any]:
-    """Inputs a second over about `seconds`, after two smaller rounds that warm up and tell how many that takes."""
-    count = max(4, len(inputs) // 40)
+    """Inputs a second over about `seconds`, after two smaller rounds that warm up and tell how many that takes.
+
+    Of some full packs each: memory of that size is taken, and kernels for it are chosen, before the clock runs.
+    """
+    count = max(4, len(inputs) // 10)
     rate = 0.0
     for _ in range(2):
         rate = max(rate, timed(system, inputs[:count], how)[0])
@@ -99,16 +110,27 @@ def timed(system: Any, inputs: list[Any], how: str) -> tuple[float, float]:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and of those it has started."""
+    """Processor time of this process and of those it has started, ended ones included."""
     own = psutil.Process()
     total = 0.0
     for process in (own, *own.children(recursive=True)):
         try:
-            times = process.cpu_times()
+            # A process that ends leaves its time with its parent.
+            total += sum(process.cpu_times()[:4])
         except psutil.Error:
             continue
-        total += times.user + times.system
     return total
+
+
+def profile(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], sets: list[str]) -> None:
+    """Where the device's time goes, in a call of a few packs of each set."""
+    for set_name in ("short", "passages", "pages"):
+        if set_name in sets:
+            some = inputs[set_name][: max(8, len(inputs[set_name]) // 8)]
+            system.run(some[:8], "packed")
+            system.on_workers("start_profile")
+            system.run(some[8:], "packed")
+            report(scratch, name, {"system": name, "set": set_name, "profile": system.on_workers("stop_profile")})
 
 
 def keep_vectors(

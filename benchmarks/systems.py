@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from measured_worker import EXTENSION
+
 PREFIX = "Passage: "
 TASKS = ("retrieval", "text-matching", "code")
 IMAGE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
@@ -32,14 +34,15 @@ class System(Protocol):
 
 
 class Ours:
-    """This package's vLLM engine. How: `packed` or `scheduled`; `+tasks` mixes all three in one call,
-    `+tokens` asks for multi-vectors."""
+    """This package's vLLM engine. How: `packed` or `scheduled`; `+tasks` mixes all three in one call, `+tokens` asks
+    for multi-vectors, `+device` resizes images there."""
 
     rows: tuple[Row, ...] = (
         ("packed", "short", "packed"),
         ("packed", "passages", "packed"),
         ("packed, three tasks", "short", "packed+tasks"),
         ("packed", "pages", "packed"),
+        ("packed, resized on the device", "pages", "packed+device"),
         ("scheduled", "short", "scheduled"),
         ("scheduled", "passages", "scheduled"),
         ("scheduled, three tasks", "short", "scheduled+tasks"),
@@ -51,15 +54,20 @@ class Ours:
 
     def __init__(self, folder: Path, gpu: bool, **options: Any):
         from jina_embeddings import JinaEmbeddings
+        from jina_embeddings.engine import vllm_arguments
 
         if gpu:
             options = {"gpu_memory_utilization": 0.3, "max_model_len": 4096, **options}
+        vllm_arguments.WORKER_EXTENSION = EXTENSION
         self._model = JinaEmbeddings(folder, engine="vllm", **options)
         self._engine: Any = self._model._engine
+        self._engines: list[Any] = getattr(self._engine, "engines", [self._engine])
 
     def run(self, inputs: list[Any], how: str) -> np.ndarray:
         path, _, extra = how.partition("+")
-        self._engine.path = path
+        for engine in self._engines:
+            engine.path = path
+        self._model._calls._processor._resize_later = extra == "device"
         if extra == "tasks":
             return self._mixed_tasks(inputs)
         tokens = extra == "tokens"
@@ -81,11 +89,15 @@ class Ours:
             vectors[start :: len(TASKS)] = part
         return vectors
 
+    def on_workers(self, method: str) -> list[Any]:
+        """What every worker answers to a call of that method."""
+        return [answer for engine in self._engines for answer in engine._loop.run(engine._llm.collective_rpc(method))]
+
     def peak_bytes(self) -> int:
-        return max(self._engine._submit(self._engine._llm.collective_rpc("jina_peak_memory")).result(timeout=60))
+        return max(self.on_workers("peak_memory"))
 
     def notes(self) -> dict[str, Any]:
-        return {"weights": self._engine._packed.choices}
+        return {"weights": self._engines[0]._packed.choices}
 
     def close(self) -> None:
         self._model.close()
@@ -102,9 +114,27 @@ class OursFp8(Ours):
         super().__init__(folder, gpu, quantization="fp8")
 
 
+class OursOnTwo(Ours):
+    """Two engines, one a GPU. On a CPU they share it, which shows only that they work."""
+
+    rows = tuple((f"{label}, 2 engines", set_name, how) for label, set_name, how in Ours.rows[:4])
+
+    def __init__(self, folder: Path, gpu: bool):
+        super().__init__(folder, gpu, data_parallel_size=2)
+
+
+class OursInTwo(Ours):
+    """One engine whose layers are split over two GPUs."""
+
+    rows = tuple((f"{label}, layers on 2 GPUs", set_name, how) for label, set_name, how in Ours.rows[:2])
+
+    def __init__(self, folder: Path, gpu: bool):
+        super().__init__(folder, gpu, tensor_parallel_size=2)
+
+
 class Stock:
     """vLLM as it comes, on a checkpoint with one task merged. How: `all` fetches every token's hidden state and
-    averages in Python, `mean` pools in vLLM."""
+    averages in Python, `mean` pools in vLLM, `lora` does too and gives neighbours different adapters."""
 
     def __init__(self, folder: Path, gpu: bool, how: str):
         from jina_embeddings.torch_companions import repair
@@ -114,23 +144,28 @@ class Stock:
         from vllm.config import PoolerConfig
 
         self._how = how
-        texts: tuple[Row, ...] = ((f"stock vLLM, {how}", "short", how), (f"stock vLLM, {how}", "passages", how))
-        self.rows = texts if how == "all" else (*texts, (f"stock vLLM, {how}", "pages", how))
+        sets = {"all": ("short", "passages"), "mean": ("short", "passages", "pages"), "lora": ("short", "passages")}
+        label = "stock vLLM, three tasks by LoRA" if how == "lora" else f"stock vLLM, {how}"
+        self.rows: tuple[Row, ...] = tuple((label, set_name, how) for set_name in sets[how])
         pooler = PoolerConfig(task="token_embed", tok_pooling_type="ALL", use_activation=False)
-        if how == "mean":
+        if how != "all":
             pooler = PoolerConfig(task="embed", seq_pooling_type="MEAN", use_activation=True)
         options: dict[str, Any] = {"gpu_memory_utilization": 0.15} if gpu else {"enforce_eager": True}
+        self._adapters = []
+        if how == "lora":
+            self._adapters = adapter_requests(folder.parent / "multi-task")
+            options |= {"enable_lora": True, "max_loras": 3, "max_lora_rank": 32}
         self._llm = LLM(
             model=str(folder),
             runner="pooling",
             pooler_config=pooler,
             dtype="bfloat16" if gpu else "float32",
             max_model_len=4096,
-            limit_mm_per_prompt={"image": 0 if how == "all" else 1, "video": 0},
+            limit_mm_per_prompt={"image": int(how == "mean"), "video": 0},
             enable_prefix_caching=False,
             kv_cache_memory_bytes=2 * 1024**3 if gpu else 256 * 1024**2,
             # Only asked for its memory, at the end.
-            worker_extension_cls="jina_embeddings.plugin.packed.PackedWorker",
+            worker_extension_cls=EXTENSION,
             disable_log_stats=True,
             **options,
         )
@@ -141,20 +176,33 @@ class Stock:
             for value in inputs
         ]
         task = "token_embed" if how == "all" else "embed"
-        outputs = self._llm.encode(prompts, pooling_task=task, use_tqdm=False)
-        if how == "mean":
+        adapters = [self._adapters[i % 3] for i in range(len(prompts))] if self._adapters else None
+        outputs = self._llm.encode(prompts, pooling_task=task, use_tqdm=False, lora_request=adapters)
+        if how != "all":
             return np.stack([output.outputs.data.float().numpy() for output in outputs])
         vectors = np.stack([output.outputs.data.float().mean(dim=0).numpy() for output in outputs])
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def peak_bytes(self) -> int:
-        return max(self._llm.collective_rpc("jina_peak_memory"))
+        return max(self._llm.collective_rpc("peak_memory"))
 
     def notes(self) -> dict[str, Any]:
         return {}
 
     def close(self) -> None:
         self._llm = None
+
+
+def adapter_requests(folder: Path) -> list[Any]:
+    """vLLM's requests for the adapters of a checkpoint."""
+    from vllm.lora.request import LoRARequest
+
+    from jina_embeddings.checkpoint import open_checkpoint
+    from jina_embeddings.checkpoint.adapters import split_adapter
+
+    adapters = open_checkpoint(folder).adapters
+    assert adapters is not None
+    return [LoRARequest(task, i, str(split_adapter(adapters, task))) for i, task in enumerate(TASKS, start=1)]
 
 
 class Transformers:
@@ -207,5 +255,8 @@ SYSTEMS: dict[str, tuple[Callable[[Path, bool], Any], str, float, float]] = {
     "ours-fp8": (OursFp8, "multi-task", 22, 50),
     "transformers": (Transformers, "multi-task", 20, 60),
     "stock-mean": (lambda folder, gpu: Stock(folder, gpu, "mean"), "merged", 14, 40),
+    "stock-lora": (lambda folder, gpu: Stock(folder, gpu, "lora"), "merged", 15, 40),
     "reference": (Reference, "multi-task", 20, 30),
+    "ours-on-2": (OursOnTwo, "multi-task", 36, 90),
+    "ours-in-2": (OursInTwo, "multi-task", 36, 60),
 }

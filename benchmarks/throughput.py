@@ -1,13 +1,13 @@
 """Systems side by side on one machine: texts and pages a second, and what share of the device that is.
 
-    python benchmarks/throughput.py                       # an H100: about 7 minutes
+    python benchmarks/throughput.py --systems ours,transformers,reference --scratch /tmp/t
     python benchmarks/throughput.py --size tiny           # a CPU: a few minutes, says nothing about speed
-    python benchmarks/throughput.py --systems ours,stock-all --sets short,passages --seconds-budget 240
 
-Makes an untrained checkpoint (twice: with all adapters, and with one merged for stock vLLM), and inputs: runs of
-docstrings of 27, 256 and 2,000 tokens and of mixed length, and A4 pages at 150 dots an inch. On a GPU systems are
-loaded together, as many as fit in its memory, since loading takes longer than measuring; they are measured one after
-another, while the others wait. The result is written after every row, so a run that is stopped keeps what it has.
+README.md beside this file has the calls for a machine with a GPU. Makes an untrained checkpoint (twice: with all
+adapters, and with one merged for stock vLLM), and inputs: runs of docstrings of 27, 256 and 2,000 tokens and of mixed
+length, and A4 pages at 150 dots an inch. On a GPU systems are loaded together, as many as fit in its memory, since
+loading takes longer than measuring; they are measured one after another, while the others wait. Each row is printed,
+and written to the output, when it is there, so a run that is stopped keeps what it has.
 """
 
 from __future__ import annotations
@@ -36,8 +36,12 @@ sys.path.insert(0, str(HERE.parent / "tools"))
 
 # Inputs of each set: as many as the fastest system needs for a few seconds on an H100.
 COUNTS = {"short": 20_000, "passages": 2_400, "mixed": 3_000, "long": 300, "pages": 200}
+# What is measured beside the rows: packed and scheduled vectors, calls of few texts, and where the device's time goes.
+STAGES = ("paths", "call-sizes", "profile")
+# Systems of a plain run: those that one GPU is enough for.
+DEFAULT = [name for name in SYSTEMS if not name.endswith("-2")]
 # Most seconds that systems may take to load.
-LOAD_S = 210
+LOAD_S = 240
 TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
 
 
@@ -52,6 +56,7 @@ class Run:
     def add(self, line: dict[str, Any]) -> None:
         self.found["rows" if "inputs_per_s" in line else "notes"].append(self._with_shares(line))
         self.write()
+        print(json.dumps(line)[:1200], flush=True)
 
     def write(self) -> None:
         self.output.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
@@ -71,26 +76,32 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", choices=["v4", "tiny"], default="v4")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated")
+    parser.add_argument("--systems", default=",".join(DEFAULT), help=f"comma-separated, of {', '.join(SYSTEMS)}")
     parser.add_argument("--sets", default=",".join(COUNTS), help="comma-separated")
-    parser.add_argument("--seconds", type=float, default=4, help="of each row")
-    parser.add_argument("--seconds-budget", type=float, default=420, help="of the whole run")
-    parser.add_argument("--scratch", type=Path, help="folder for checkpoints and inputs (default: a temporary one)")
+    parser.add_argument("--stages", default=",".join(STAGES), help="beside the rows; comma-separated, or none")
+    parser.add_argument("--seconds", type=float, default=6, help="of each row")
+    parser.add_argument("--seconds-budget", type=float, default=560, help="of the whole run")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        help="folder for checkpoints and inputs, used again if it is there (default: a temporary one)",
+    )
     parser.add_argument("--output", type=Path, default=RESULTS / "throughput.json")
     arguments = parser.parse_args()
     deadline = time.monotonic() + arguments.seconds_budget
-    names, sets = arguments.systems.split(","), arguments.sets.split(",")
-    for given, known in ((names, SYSTEMS), (sets, COUNTS)):
+    names, sets, stages = (given.split(",") for given in (arguments.systems, arguments.sets, arguments.stages))
+    for given, known in ((names, SYSTEMS), (sets, COUNTS), (stages, (*STAGES, "none"))):
         if unknown := set(given) - set(known):
             parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     import torch
 
     gpu = torch.cuda.is_available()
     memory = torch.cuda.get_device_properties(0).total_memory / 1e9 if gpu else 0
-    scratch = Path(tempfile.mkdtemp(prefix="throughput-", dir=arguments.scratch))
+    scratch = prepared_folder(arguments.scratch)
     try:
         counts = {name: (COUNTS if arguments.size == "v4" else TINY)[name] for name in sets}
-        plan = {"gpu": gpu, "sets": sets, "seconds": arguments.seconds if gpu else min(arguments.seconds, 2)}
+        seconds = arguments.seconds if gpu else min(arguments.seconds, 2)
+        plan = {"gpu": gpu, "sets": sets, "stages": stages, "seconds": seconds}
         (scratch / "plan.json").write_text(json.dumps(plan))
         run = Run(arguments.output, {"size": arguments.size, "matrix_flop_per_s": {}})
         make_checkpoints(scratch, arguments.size, names, gpu)
@@ -103,8 +114,20 @@ def main() -> None:
                 run_wave(children, scratch, run, deadline, gpu)
         compare(run, scratch, names)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if arguments.scratch is None:
+            shutil.rmtree(scratch, ignore_errors=True)
     print(table(run.found))
+
+
+def prepared_folder(given: Path | None) -> Path:
+    """The folder given or a temporary one, without what an earlier run has left that would be taken for this one's."""
+    if given is None:
+        return Path(tempfile.mkdtemp(prefix="throughput-"))
+    given.mkdir(parents=True, exist_ok=True)
+    for suffix in ("ready", "go", "done", "jsonl"):
+        for path in given.glob(f"*.{suffix}"):
+            path.unlink()
+    return given
 
 
 def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> None:
@@ -112,9 +135,14 @@ def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> N
 
     started = time.monotonic()
     device, dtype = ("cuda", "bfloat16") if gpu else (None, "float32")
-    make_checkpoint(scratch / "multi-task", size=size, dtype=dtype, device=device)
-    if any(SYSTEMS[name][1] == "merged" for name in names):
-        make_checkpoint(scratch / "merged", layout="merged", size=size, dtype=dtype, device=device)
+    # Stock vLLM takes its adapters from the one with all of them.
+    for kind in {"multi-task": 1} | {SYSTEMS[name][1]: 1 for name in names}:
+        whole = scratch / f"{kind}.{size}"
+        if not whole.exists():
+            shutil.rmtree(scratch / kind, ignore_errors=True)
+            layout = {"layout": "merged"} if kind == "merged" else {}
+            make_checkpoint(scratch / kind, size=size, dtype=dtype, device=device, **layout)
+            whole.touch()
     if gpu:
         import torch
 
@@ -221,7 +249,6 @@ def collect(name: str, scratch: Path, run: Run, seen: int) -> int:
     lines = path.read_text().splitlines() if path.exists() else []
     for line in lines[seen:]:
         run.add(json.loads(line))
-        print(line[:300], flush=True)
     return len(lines)
 
 

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 from PIL import Image
@@ -18,7 +20,19 @@ from typer.testing import CliRunner
 from jina_embeddings.cli import app, parity
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "command_line.md").read_text(encoding="utf-8")
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    """Those of groups too, under the words that they are called by."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        found |= commands(command, f"{name} ") if hasattr(command, "commands") else {prefix + name: command}
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
+WITH_OPTIONS_OF_THEIR_OWN = ("doctor",)
+CODE_COMMANDS = [command for command in COMMANDS if command.startswith("code ")]
 
 
 def section(command: str) -> str:
@@ -45,7 +59,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "rows.jsonl": '{"text": "a row"}\n{"image": "photos/red.png"}\n',
         "table.csv": "title,year\nA book,1999\n",
         "questions.txt": "Why?\nHow?\n",
-        "src/main.py": "print(1)\n",
+        "src/main.py": "import datetime\n\n\ndef day(text):\n    return datetime.date.fromisoformat(text)\n",
+        "pairs.tsv": "A cat.\tUn chat.\n",
+        "english.txt": "A cat.\nA dog.\n",
+        "french.txt": "Un chien.\nUn chat.\n",
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -64,26 +81,33 @@ def run(line: str, *more: str, model: str = "") -> tuple[list[str], Any]:
     assert program == "jina-embeddings"
     arguments: list[str] = []
     for word in words:
-        arguments += sorted(map(str, Path().glob(word))) if "*" in word else [word]
+        pattern = "*" in word and f'"{word}"' not in line
+        arguments += sorted(map(str, Path().glob(word))) if pattern else [word]
     arguments = [model if model and word.startswith("jinaai/") else word for word in arguments]
     content = Path(stdin).read_text() if stdin else None
     return arguments, CliRunner().invoke(app, [*arguments, *more], input=content, catch_exceptions=False)
 
 
+def options_in_tables(text: str) -> list[str]:
+    first_cells = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
+    return [option for cell in first_cells for option in re.findall(r"`(--?[\w-]+)", cell)]
+
+
 def test_every_command_has_its_section() -> None:
     documented = re.findall(r"^## (.*)$", DOCUMENT, re.MULTILINE)
-    assert documented == list(COMMANDS)
-    assert re.findall(r"^\| \[`(\w+)`\]\(#\w+\)", DOCUMENT, re.MULTILINE) == documented
+    assert sorted(documented) == sorted(COMMANDS)
+    links = re.findall(r"^\| \[`([\w ]+)`\]\(#([\w-]+)\)", DOCUMENT, re.MULTILINE)
+    assert links == [(command, command.replace(" ", "-")) for command in documented]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_documented_options_are_those_there_are(command: str) -> None:
-    first_cells = re.findall(r"^\| (`-.*?) \|", section(command), re.MULTILINE)
-    documented = sorted(option for cell in first_cells for option in re.findall(r"`(--?[\w-]+)", cell))
-    real = sorted(
-        option for parameter in COMMANDS[command].params for option in parameter.opts if option.startswith("-")
-    )
-    assert documented == [option for option in real if option != "--help"]
+    of_the_model = options_in_tables(DOCUMENT.partition("\n## ")[0])
+    documented = options_in_tables(section(command))
+    if command not in WITH_OPTIONS_OF_THEIR_OWN:
+        documented += of_the_model
+    real = [option for parameter in COMMANDS[command].params for option in parameter.opts if option.startswith("-")]
+    assert sorted(documented) == sorted(option for option in real if option != "--help")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -97,6 +121,19 @@ def test_embed_examples_run(line: str) -> None:
     arguments, result = run(line, "--engine", "fake")
     assert result.exit_code == 0, result.stderr
     assert Path(arguments[arguments.index("--output") + 1]).stat().st_size > 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_examples_of_the_applications_run() -> None:
+    np.save("vectors.npy", np.eye(3, dtype=np.float32))
+    for command in ("index", "search", "similar", "dedup", "paraphrases", "bitext", *CODE_COMMANDS):
+        lines = examples(command)
+        assert lines
+        if command == "code index":
+            shutil.rmtree("notes.index")
+        for line in lines:
+            _, result = run(line, "--engine", "fake")
+            assert result.exit_code == 0, (line, result.stdout, result.stderr)
 
 
 @pytest.mark.usefixtures("folder")

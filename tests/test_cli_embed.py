@@ -277,7 +277,7 @@ def test_options_reach_the_model_in_their_own_types(monkeypatch: pytest.MonkeyPa
             given.update(options, model=model)
             super().__init__(model, **options)
 
-    monkeypatch.setattr("jina_embeddings.cli.embed_run.JinaEmbeddings", Recorded)
+    monkeypatch.setattr("jina_embeddings.embedder.JinaEmbeddings", Recorded)
     pairs = ("max_model_len=64", "normalize=no", "gpu_memory_utilization=0.5", "cache_dtype=fp8", "merge_adapter=code")
     arguments = [part for pair in pairs for part in ("--option", pair)]
     others = ("--model", "m", "--revision", "r", "--task", "code", "--device", "cpu", "--dtype", "bfloat16")

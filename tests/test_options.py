@@ -22,6 +22,7 @@ WHOLE_NUMBERS = (
     "max_num_seqs",
     "tensor_parallel_size",
     "pipeline_parallel_size",
+    "data_parallel_size",
 )
 
 

@@ -15,7 +15,7 @@ TEXTS = [f"text {number}" for number in range(50)]
 
 @pytest.fixture
 def in_parts(fake_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch) -> JinaEmbeddings:
-    fake_model._engine.overlaps = True
+    fake_model._engine.calls_at_once = 3
     monkeypatch.setattr(parts, "_TEXTS", 7)
     return fake_model
 
@@ -43,6 +43,15 @@ def test_bad_inputs_have_their_index_in_the_call(in_parts: JinaEmbeddings) -> No
         in_parts.encode_text(texts)
 
 
+@pytest.mark.parametrize(("num_inputs", "size"), [(1, 1), (7, 64), (1000, 64), (1001, 2048), (9, 8)])
+def test_parts_grow_and_leave_nothing_out(num_inputs: int, size: int) -> None:
+    bounds = list(parts.part_bounds(num_inputs, size))
+    assert [index for first, stop in bounds for index in range(first, stop)] == list(range(num_inputs))
+    widths = [stop - first for first, stop in bounds]
+    assert max(widths) <= size
+    assert widths[:-1] == sorted(widths[:-1])
+
+
 def test_parts_after_an_error_are_not_begun() -> None:
     begun: list[int] = []
     first_has_failed = threading.Event()
@@ -57,5 +66,5 @@ def test_parts_after_an_error_are_not_begun() -> None:
         return []
 
     with pytest.raises(ValueError, match="no"):
-        parts.run_in_parts(range(1000), 1, encode)
+        parts.run_in_parts(range(1000), 1, encode, 3)
     assert len(begun) < 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jina_embeddings import JinaEmbeddings
 
@@ -33,6 +34,11 @@ def test_has_the_whole_multi_task_layout(pocket):
     assert pocket.info.tasks == ("retrieval", "text-matching", "code")
     assert pocket.info.matryoshka_dims == (64, 128, 256, 384)
     assert pocket.encode_text("two words", return_multivector=True).shape[1] == 128
+
+
+def test_says_that_its_pictures_mean_nothing(pocket):
+    with pytest.warns(UserWarning, match="pocket: its vision tower has not learnt to read"):
+        pocket.encode_image(Image.new("RGB", (56, 56)))
 
 
 def test_fits_into_a_small_wheel():

@@ -20,7 +20,7 @@ from inputs import SCRIPTS, SPECIAL, long_text, picture
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
 from jina_embeddings.errors import EmptyInputError, ImageError, InputError, TextTooLongError
-from jina_embeddings.images import patchify
+from jina_embeddings.images import patchify, resized
 from jina_embeddings.processor import Processor, load_tokenizer, positions, read_image_config
 from jina_embeddings.prompts import IMAGE_TEMPLATE, PREFIXES
 from jina_embeddings.types import Prepared
@@ -276,6 +276,20 @@ def test_an_image_prompt_is_the_template_with_a_pad_for_each_merged_patch(
     assert inside[start] == "<|vision_start|>"
     assert inside[stop - 1] == "<|vision_end|>"
     assert set(inside[start + 1 : stop - 1]) == {"<|image_pad|>"}
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_an_image_that_is_resized_later_becomes_the_same(processor: Processor, width: int, height: int) -> None:
+    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
+    now, then = (one_image(p, picture(width, height)) for p in (processor, later))
+    assert now.image is not None
+    assert then.image is not None
+    assert (then.image.grid, then.spans, then.token_ids.tolist()) == (now.image.grid, now.spans, now.token_ids.tolist())
+    # Far too large ones travel resized.
+    assert then.image.pixels.shape[:2] == (
+        (height, width) if width * height <= 4 * 602_112 else now.image.pixels.shape[:2]
+    )
+    assert np.array_equal(resized(then.image.pixels, then.image.grid, later.image_config), now.image.pixels)
 
 
 @pytest.mark.parametrize("max_pixels", [TOKEN_PIXELS, 4 * TOKEN_PIXELS, 100_000])

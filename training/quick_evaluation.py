@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from evaluation.collect import load
 from student import Student
 from vision_stage import text_vectors
 
@@ -32,15 +32,15 @@ def vectors(student: Student, tokenizer: Tokenizer, texts: list[str], device: st
 
 
 def report(student: Student, tokenizer: Tokenizer, build: Path, device: str) -> dict[str, float]:
-    """Recall@1 by set, of build/judged.json: {set: {"queries": [...], "passages": [...]}}, row i answers row i."""
-    file = build / "judged.json"
+    """Recall@1 by set, of the build/sets.json.gz that decontaminate.py writes; empty without it."""
+    file = build / "sets.json.gz"
     if not file.is_file():
         return {}
     measured = {}
-    for name, texts in json.loads(file.read_text(encoding="utf-8")).items():
-        queries = vectors(student, tokenizer, ["Query: " + text for text in texts["queries"]], device)
-        prompt = "Query: " if texts.get("symmetric") else "Passage: "
-        passages = vectors(student, tokenizer, [prompt + text for text in texts["passages"]], device)
-        best = (queries @ passages.T).argmax(1)
-        measured[name] = round((best == torch.arange(len(best), device=best.device)).float().mean().item(), 4)
+    for pairs in load(file).pairs:
+        prompt = "Query: " if pairs.task == "text-matching" else "Passage: "
+        queries = vectors(student, tokenizer, ["Query: " + text for text in pairs.queries], device)
+        documents = vectors(student, tokenizer, [prompt + text for text in pairs.documents], device)
+        best = (queries @ documents.T).argmax(1)
+        measured[pairs.name] = round((best == torch.arange(len(best), device=best.device)).float().mean().item(), 4)
     return measured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, TypeAlias, TypedDict
@@ -127,7 +128,7 @@ class Calls:
         single = not isinstance(images, (list, tuple, Iterator))
         output = self._output(single=single, **common)
         listed: Any = [images] if single else list(images)  # type: ignore[arg-type]
-        return self._job(self._processor.images(listed, resolved, max_pixels=max_pixels), output)
+        return self._job(self._images(listed, resolved, max_pixels), output)
 
     def mixed(
         self,
@@ -150,10 +151,17 @@ class Calls:
         images = [value for kind, value in kinds if kind == "image"]
         done = {
             "text": iter(self._processor.texts(texts, resolved, prompt, max_length=max_length, truncate=truncate)),
-            "image": iter(self._processor.images(images, resolved, max_pixels=max_pixels)),
+            "image": iter(self._images(images, resolved, max_pixels)),
         }
         items = [value if kind == "error" else next(done[kind]) for kind, value in kinds]
         return self._job(items, output)
+
+    def _images(
+        self, images: Sequence[ImageSource], task: Task, max_pixels: int | None
+    ) -> Sequence[Prepared | InputError]:
+        if images and "image" in self._info.cautions:
+            warnings.warn(f"{self._info.name}: {self._info.cautions['image']}", stacklevel=2)
+        return self._processor.images(images, task, max_pixels=max_pixels)
 
     def _job(self, items: Sequence[Prepared | InputError], output: Output) -> Job:
         return Job(items, output, self._pooling, self._first)

@@ -17,7 +17,7 @@ from . import similarity as scores
 from .calls import Calls, EncodeOptions, ImageOptions, Input, TextOptions
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine import Engine, choose_engine, load_engine
-from .errors import InputError, OptionError, TaskUnavailableError
+from .errors import EngineDeadError, InputError, OptionError, TaskUnavailableError
 from .images import ImageSource
 from .job import Job, OnError, check_on_error
 from .logs import configure
@@ -88,7 +88,8 @@ class JinaEmbeddings:
                 f"task={self.task!r} is left out by merge_adapter={tasks[0]!r}: name one of them only"
             )
         # Everything that can be refused is, before an engine starts.
-        processor = self._processor(checkpoint)
+        resize_later = name == "vllm" and self.options.image_resize == "device"
+        processor = self._processor(checkpoint, resize_later=resize_later)
         self._calls = Calls(
             processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
         )
@@ -106,7 +107,7 @@ class JinaEmbeddings:
             raise TaskUnavailableError(f"{info.name} has adapters for {', '.join(info.tasks)}, not {merged!r}")
         return replace(info, tasks=(merged,))
 
-    def _processor(self, checkpoint: Checkpoint | None) -> Processor:
+    def _processor(self, checkpoint: Checkpoint | None, *, resize_later: bool) -> Processor:
         options = self.options
         if checkpoint is None:
             from .engine.fake import fake_processor
@@ -120,6 +121,7 @@ class JinaEmbeddings:
             max_length=options.max_model_len or checkpoint.config.max_length,
             min_pixels=options.min_pixels,
             max_pixels=options.max_pixels,
+            resize_later=resize_later,
         )
 
     @property
@@ -260,8 +262,13 @@ class JinaEmbeddings:
 
         # Closed with this generator, though an error's traceback may keep it alive.
         with closing(stream_in_order(inputs, encode, chunk_size)) as results:
-            for index, result in enumerate(results):
-                yield _at(index, result, on_error)
+            index = 0
+            try:
+                for result in results:
+                    yield _at(index, result, on_error)
+                    index += 1
+            except EngineDeadError as error:
+                raise _in_stream(error, index) from error
 
     async def astream(
         self, inputs: AsyncIterable[Input], *, chunk_size: int = 256, **options: Unpack[EncodeOptions]
@@ -276,9 +283,12 @@ class JinaEmbeddings:
 
         index = 0
         async with aclosing(astream_in_order(inputs, encode, chunk_size)) as results:
-            async for result in results:
-                yield _at(index, result, on_error)
-                index += 1
+            try:
+                async for result in results:
+                    yield _at(index, result, on_error)
+                    index += 1
+            except EngineDeadError as error:
+                raise _in_stream(error, index) from error
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by the model's own tokenizer, without a prompt and without a limit."""
@@ -344,17 +354,24 @@ class JinaEmbeddings:
 
         def encode(first: int, part: Any) -> Any:
             job = make(self._calls.starting_at(first), part)
-            return job.finish(self._engine.run(job.batch, batch_size=batch_size))
+            try:
+                return job.finish(self._engine.run(job.batch, batch_size=batch_size))
+            except EngineDeadError as error:
+                raise job.rescue(error) from error
 
-        if self._engine.overlaps and isinstance(inputs, (list, tuple)) and not whole:
+        at_once = self._engine.calls_at_once
+        if at_once > 1 and isinstance(inputs, (list, tuple)) and not whole:
             size = part_size(inputs)
             if len(inputs) > size:
-                return run_in_parts(inputs, size, encode)
+                return run_in_parts(inputs, size, encode, at_once)
         return encode(0, inputs)
 
     async def _arun(self, make_job: Callable[[], Job], batch_size: int | None) -> Any:
         job = await asyncio.to_thread(make_job)
-        outputs = await self._engine.arun(job.batch, batch_size=_checked(batch_size))
+        try:
+            outputs = await self._engine.arun(job.batch, batch_size=_checked(batch_size))
+        except EngineDeadError as error:
+            raise job.rescue(error) from error
         return await asyncio.to_thread(job.finish, outputs)
 
 
@@ -384,6 +401,12 @@ def _one_each(result: Partial, num_inputs: int) -> list[Any]:
     for skipped in result.skipped:
         aligned[skipped.index] = skipped
     return aligned
+
+
+def _in_stream(error: EngineDeadError, start: int) -> EngineDeadError:
+    """The error of the chunk that begins there: results are given in order, so all of its inputs count as not done."""
+    num_inputs = len(error.not_done) + len(error.done.kept) + len(error.done.skipped)
+    return EngineDeadError(error.reason, range(start, start + num_inputs))
 
 
 def _at(index: int, result: Any, on_error: OnError) -> Any:

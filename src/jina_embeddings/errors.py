@@ -31,6 +31,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class JinaEmbeddingsError(Exception):
     """Base of all; `code` names the case for programs, the message says what to change."""
@@ -135,9 +138,20 @@ class OutOfMemoryError(EngineError):
 
 
 class EngineDeadError(EngineError):
-    """The engine's process has ended; make a new `JinaEmbeddings`."""
+    """The engine's process has ended; make a new `JinaEmbeddings`.
+
+    not_done: indices of the inputs whose vectors did not come.
+    done: the others' vectors, a `Partial`; None where none were to be had.
+    """
 
     code = "engine_dead"
+
+    def __init__(self, reason: str, not_done: Sequence[int] = (), done: Any = None):
+        first = ", ".join(map(str, not_done[:5])) + (", ..." if len(not_done) > 5 else "")
+        super().__init__(f"{reason} (inputs not done: {len(not_done)}, namely {first})" if not_done else reason)
+        self.reason = reason
+        self.not_done = list(not_done)
+        self.done = done
 
 
 class EngineClosedError(EngineError):

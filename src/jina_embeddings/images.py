@@ -155,6 +155,16 @@ def resize_image(image: Image.Image, *, factor: int, min_pixels: int, max_pixels
     return np.array(image)
 
 
+def resized(pixels: NDArray[np.uint8], grid: tuple[int, int, int], config: ImageConfig) -> NDArray[np.uint8]:
+    """The pixels at the size that the grid of patches says, by PIL's bicubic filter; as they are if they have it."""
+    height, width = grid[1] * config.patch_size, grid[2] * config.patch_size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    from PIL import Image
+
+    return np.array(Image.fromarray(pixels).resize((width, height), _BICUBIC))
+
+
 def grid(pixels: NDArray[np.uint8], config: ImageConfig) -> tuple[int, int, int]:
     """(1, height / patch, width / patch) of resized pixels: frames, rows and columns of patches.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .errors import EmptyInputError, InputError, JinaEmbeddingsError, NonFiniteError, OptionError
+from .errors import EmptyInputError, EngineDeadError, InputError, JinaEmbeddingsError, NonFiniteError, OptionError
 from .quantization import check_embedding_type, quantize
 from .similarity import normalize, truncate
 from .types import Partial, Prepared, Skipped
@@ -94,24 +94,31 @@ class Job:
             NonFiniteError: an engine returned NaN or infinity, and the call did not ask to skip.
         """
         good = [bool(np.isfinite(output).all()) for output in outputs]
-        if not all(good):
-            self._drop(good)
+        for index in self._drop(good) if not all(good) else ():
+            error = NonFiniteError(
+                "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
+            )
+            self._skip(index, error, len(good))
         vectors = [outputs[place] for place in self._place]
         result = self._multivectors(vectors) if self.output.multivector else self._dense(vectors)
         if self.output.on_error == "skip":
             return Partial(result, self._kept, sorted(self._skipped, key=lambda skipped: skipped.index))
         return result
 
-    def _drop(self, good: list[bool]) -> None:
-        for index, place in zip(self._kept, self._place, strict=True):
-            if not good[place]:
-                error = NonFiniteError(
-                    "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
-                )
-                self._skip(index, error, len(self._kept))
-        pairs = [(i, p) for i, p in zip(self._kept, self._place, strict=True) if good[p]]
-        self._kept = [index for index, _ in pairs]
-        self._place = [place for _, place in pairs]
+    def rescue(self, error: EngineDeadError) -> EngineDeadError:
+        """The engine's error as the call's: inputs by their index in the call, and vectors of those that were done."""
+        outputs: Sequence[Any] = error.done or [None] * len(self.batch)
+        not_done = self._drop([output is not None for output in outputs])
+        self.output = replace(self.output, on_error="skip")
+        nothing = np.empty(0, dtype=np.float32)
+        return EngineDeadError(error.reason, not_done, self.finish([nothing if o is None else o for o in outputs]))
+
+    def _drop(self, good: Sequence[bool]) -> list[int]:
+        """Leaves out the inputs whose output isn't good; returns their indices."""
+        pairs = list(zip(self._kept, self._place, strict=True))
+        self._kept = [index for index, place in pairs if good[place]]
+        self._place = [place for _, place in pairs if good[place]]
+        return [index for index, place in pairs if not good[place]]
 
     def _dense(self, vectors: list[FloatArray]) -> Any:
         output = self.output

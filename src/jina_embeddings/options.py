@@ -39,6 +39,7 @@ class Options:
     vLLM:
     gpu_memory_utilization: share of the device's memory that the engine takes.
     tensor_parallel_size, pipeline_parallel_size: GPUs that share one copy of the model.
+    data_parallel_size: engines with a copy of the model each, on devices of their own (times the two above).
     max_num_batched_tokens: tokens of one scheduling step.
     max_num_seqs: inputs of one scheduling step.
     enforce_eager: no torch.compile and no CUDA graphs: starts sooner, runs slower.
@@ -48,6 +49,8 @@ class Options:
         the size of the call.
     bulk_weights: packs run on a copy of the weights with their task's adapter `merged`, or on `lora`; `auto` merges
         on a GPU where memory allows. The log says what was chosen and why.
+    image_resize: where packed images are resized: on the `host`, or on the `device`, to the same pixels; `host` sends
+        less between processes, `device` spares its processor.
     multivector_dtype: how packed multi-vectors travel from the worker; they are float32 in the end.
     trust_remote_code, swap_space: accepted; a warning says why they mean nothing here.
     """
@@ -65,6 +68,7 @@ class Options:
     gpu_memory_utilization: float | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
     max_num_batched_tokens: int | None = None
     max_num_seqs: int | None = None
     enforce_eager: bool = False
@@ -72,6 +76,7 @@ class Options:
     quantization: str | None = None
     path: Path = "auto"
     bulk_weights: Literal["auto", "merged", "lora"] = "auto"
+    image_resize: Literal["host", "device"] = "host"
     multivector_dtype: Literal["float16", "float32"] = "float16"
     swap_space: float | None = None
 
@@ -82,6 +87,7 @@ ONLY_VLLM = frozenset(
         "gpu_memory_utilization",
         "tensor_parallel_size",
         "pipeline_parallel_size",
+        "data_parallel_size",
         "max_num_batched_tokens",
         "max_num_seqs",
         "enforce_eager",
@@ -89,6 +95,7 @@ ONLY_VLLM = frozenset(
         "quantization",
         "path",
         "bulk_weights",
+        "image_resize",
         "multivector_dtype",
     }
 )
@@ -128,12 +135,14 @@ _COUNTS = (
     "max_num_seqs",
     "tensor_parallel_size",
     "pipeline_parallel_size",
+    "data_parallel_size",
 )
 _SWITCHES = ("normalize", "trust_remote_code", "enforce_eager")
 _CHOICES = {
     "dtype": DTYPES,
     "path": PATHS,
     "bulk_weights": ("auto", "merged", "lora"),
+    "image_resize": ("host", "device"),
     "multivector_dtype": ("float16", "float32"),
 }
 
@@ -147,7 +156,7 @@ def _check(options: Options) -> None:
             raise OptionError(f"{name} is True or False, not {value!r}")
     for name in _COUNTS:
         value = getattr(options, name)
-        optional = name not in ("tensor_parallel_size", "pipeline_parallel_size")
+        optional = not name.endswith("_parallel_size")
         if (value is None and optional) or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
             continue
         raise OptionError(f"{name} must be a whole number above 0, not {value!r}")

@@ -21,7 +21,7 @@ class PackedImage:
     """One image of a pack.
 
     start: index in the pack of its first image-pad token.
-    pixels: uint8 (height, width, 3), resized.
+    pixels: uint8 (height, width, 3); the worker resizes them to what `grid` says.
     """
 
     start: int
@@ -57,7 +57,14 @@ class Pack:
     def to_wire(self) -> list[Any]:
         """Plain values and bytes, since vLLM's calls between processes carry no arrays."""
         images = [
-            [image.start, image.num_tokens, list(image.grid), image.digest, image.pixels.tobytes()]
+            [
+                image.start,
+                image.num_tokens,
+                list(image.grid),
+                image.digest,
+                *image.pixels.shape[:2],
+                image.pixels.tobytes(),
+            ]
             for image in self.images
         ]
         config = list(astuple(self.images[0].config)) if self.images else None
@@ -86,11 +93,9 @@ class Pack:
 
 
 def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
-    start, num_tokens, grid, digest, pixels = fields
-    shape = (grid[1] * config.patch_size, grid[2] * config.patch_size, 3)
-    return PackedImage(
-        start, num_tokens, tuple(grid), digest, np.frombuffer(pixels, dtype=np.uint8).reshape(shape), config
-    )
+    start, num_tokens, grid, digest, height, width, data = fields
+    pixels = np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
+    return PackedImage(start, num_tokens, tuple(grid), digest, pixels, config)
 
 
 def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool) -> Pack:

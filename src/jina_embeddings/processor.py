@@ -24,17 +24,22 @@ from .errors import (
     InputError,
     TextTooLongError,
 )
-from .images import ImageConfig, ImageSource, grid, load_image, resize_image
+from .images import ImageConfig, ImageSource, grid, load_image, resize_image, resized_size
 from .prompts import IMAGE_TEMPLATE, PREFIXES
 from .types import Prepared, PreparedImage, Span, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
     from tokenizers import Tokenizer
 
     Tokens = NDArray[np.int32]
 
 _IMAGE_THREADS = min(32, os.cpu_count() or 1)
+
+# Area of an image that is resized later, as a multiple of what it becomes: all its pixels travel between processes,
+# and many more than are needed would take longer than resizing them here.
+_MOST_TIMES = 4
 
 VISION_START, IMAGE_PAD, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
 
@@ -45,12 +50,14 @@ class Processor:
     Args:
         tokenizer: a `tokenizers.Tokenizer`, or what has its `encode_batch_fast` and `token_to_id`.
         max_length: longest prompt in tokens.
+        resize_later: images that are not far too large are left to be resized by the engine, on its device.
     """
 
-    def __init__(self, tokenizer: Tokenizer, image_config: ImageConfig, max_length: int):
+    def __init__(self, tokenizer: Tokenizer, image_config: ImageConfig, max_length: int, *, resize_later: bool = False):
         self.tokenizer = tokenizer
         self.image_config = image_config
         self.max_length = max_length
+        self._resize_later = resize_later
 
     @classmethod
     def from_checkpoint(
@@ -60,10 +67,12 @@ class Processor:
         max_length: int,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
+        resize_later: bool = False,
     ) -> Processor:
         """Reads tokenizer.json and preprocessor_config.json; given bounds replace the checkpoint's."""
         config = with_pixels(read_image_config(checkpoint), min_pixels, max_pixels)
-        return cls(load_tokenizer(checkpoint.folder / "tokenizer.json"), config, max_length)
+        tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+        return cls(tokenizer, config, max_length, resize_later=resize_later)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text in one call of the tokenizer; no special tokens are added."""
@@ -161,8 +170,7 @@ class Processor:
 
     def _image(self, source: ImageSource, task: Task, config: ImageConfig) -> Prepared:
         image = load_image(source)
-        pixels = resize_image(image, factor=config.factor, min_pixels=config.min_pixels, max_pixels=config.max_pixels)
-        shape = grid(pixels, config)
+        pixels, shape = self._pixels(image, config)
         num_tokens = shape[0] * shape[1] * shape[2] // config.merge_size**2
         before, after, pad, start = self._image_prompt
         ids = np.concatenate([before, np.full(num_tokens, pad, dtype=np.int32), after])
@@ -175,6 +183,16 @@ class Processor:
         # The vision-end token is the first one after the pads.
         stop = len(before) + num_tokens + 1
         return Prepared(token_ids=ids, task=task, spans=((start, stop),), image=prepared)
+
+    def _pixels(self, image: Image.Image, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
+        """The pixels, and the grid of patches that they are or will be resized to."""
+        bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+        if self._resize_later:
+            height, width = resized_size(image.height, image.width, **bounds)
+            if image.height * image.width <= _MOST_TIMES * height * width:
+                return np.array(image), (1, height // config.patch_size, width // config.patch_size)
+        pixels = resize_image(image, **bounds)
+        return pixels, grid(pixels, config)
 
     def _limit(self, max_length: int | None) -> int:
         if max_length is None:

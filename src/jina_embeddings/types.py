@@ -25,8 +25,8 @@ Span = tuple[int, int]
 class PreparedImage:
     """An image ready for patchifying, the same for every engine.
 
-    pixels: uint8 (height, width, 3), already resized to whole merged patches.
-    grid: (1, height / patch, width / patch), in patches before merging.
+    pixels: uint8 (height, width, 3), resized to whole merged patches, or still to be resized to them by the engine.
+    grid: (1, height / patch, width / patch) of the resized image, in patches before merging.
     offset: index of the first image-pad token in the prompt.
     num_tokens: image-pad tokens, one for each merged patch.
     digest: content hash of pixels and grid; equal images have equal digests.
@@ -94,7 +94,7 @@ class ModelInfo:
     matryoshka_dims: tuple[int, ...]
     tasks: tuple[Task, ...]
     max_length: int
-    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+    cautions: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 Batch = Sequence[Prepared]

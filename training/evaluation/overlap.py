@@ -1,8 +1,8 @@
-"""Whether anything of an evaluation set is in the training data, and a training data without it."""
+"""Which rows of the training data hold something of an evaluation set, so that they can be left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,22 @@ from numpy.typing import NDArray
 
 from .sets import Sets
 from .shingles import Index
+from .thumbnails import lookalikes, thumbnails
 
 PATTERNS = {"texts-*.parquet": ("text",), "pairs-*.parquet": ("query", "passage"), "pictures-*.parquet": ("text",)}
 ROWS_A_BATCH = 50_000
 
+Hits = NDArray[np.bool_]
+
 
 class Overlap:
-    """Looks for the texts of the sets in files of training data."""
+    """Looks for the texts, pairs of words and pictures of the sets in training data; remembers which were seen.
 
-    def __init__(self, sets: Sets):
+    Attributes:
+        sizes: by set, how many members it has.
+    """
+
+    def __init__(self, sets: Sets, pictures: Sequence[bytes] = ()):
         texts = {pairs.name: (*pairs.queries, *pairs.documents) for pairs in sets.pairs}
         if sets.pages:
             texts["pages"] = sets.pages
@@ -30,40 +37,64 @@ class Overlap:
             self._slices[name] = slice(len(everything), len(everything) + len(members))
             everything += members
         self._index = Index(everything)
-        self.rows: dict[str, int] = {}
+        self._words = {
+            words.name: {_both(*pair) for pair in zip(words.first, words.second, strict=True)} for words in sets.words
+        }
+        self._thumbnails = thumbnails(pictures)
+        self.sizes = {name: part.stop - part.start for name, part in self._slices.items()}
+        self.sizes |= {name: len(pairs) for name, pairs in self._words.items()}
+        self.sizes |= {"pictures": len(pictures)} if pictures else {}
+        self._met: dict[str, set[object]] = {name: set() for name in self.sizes}
 
-    def table_hits(self, table: pa.Table, columns: Sequence[str]) -> NDArray[np.bool_]:
-        """Rows (n,) with a text of an evaluation set in one of the columns."""
+    @property
+    def seen(self) -> dict[str, set[object]]:
+        """By set, the members that were met so far."""
+        texts = {name: set(np.flatnonzero(self._index.seen[part]).tolist()) for name, part in self._slices.items()}
+        return self._met | texts
+
+    def hits(self, table: pa.Table, columns: Sequence[str]) -> Hits:
+        """Rows (n,) with a text of an evaluation set in one of the columns, a judged pair of words, or its picture."""
         hit = np.zeros(len(table), dtype=bool)
         for start in range(0, len(table), ROWS_A_BATCH):
             part = table.slice(start, ROWS_A_BATCH)
+            found = hit[start : start + len(part)]
             for column in columns:
-                hit[start : start + len(part)] |= self._index.hits(part[column].to_pylist())
+                found |= self._index.hits(part[column].to_pylist())
+            if len(columns) == 2:
+                found |= self._judged_words(*(part[column].to_pylist() for column in columns))
+            if "image" in table.column_names and len(self._thumbnails):
+                found |= self._pictures(part["image"].to_pylist())
         return hit
 
-    def scan(self, build: Path) -> Iterator[tuple[Path, NDArray[np.bool_]]]:
-        """Every training file with which of its rows overlap."""
-        for path, columns in training_files(build):
-            hit = self.table_hits(pq.read_table(path, columns=list(columns)), columns)
-            self.rows[path.stem] = int(hit.sum())
-            yield path, hit
+    def _judged_words(self, first: list[str], second: list[str]) -> Hits:
+        pairs = [_both(*pair) for pair in zip(first, second, strict=True)]
+        hit = np.zeros(len(pairs), dtype=bool)
+        for name, judged in self._words.items():
+            found = [pair in judged for pair in pairs]
+            hit |= np.array(found, dtype=bool)
+            self._met[name] |= {pair for pair, known in zip(pairs, found, strict=True) if known}
+        return hit
 
-    def seen(self) -> dict[str, dict[str, int]]:
-        """By set: how many texts it has, and how many of them were met."""
-        return {
-            name: {"texts": part.stop - part.start, "seen": int(self._index.seen[part].sum())}
-            for name, part in self._slices.items()
-        }
+    def _pictures(self, images: list[bytes]) -> Hits:
+        alike = lookalikes(thumbnails(images), self._thumbnails)
+        self._met["pictures"] |= set(np.flatnonzero(alike.any(0)).tolist())
+        return alike.any(1)
 
 
-def training_files(build: Path) -> list[tuple[Path, tuple[str, ...]]]:
+def _both(first: str, second: str) -> frozenset[str]:
+    return frozenset((first.lower().strip(), second.lower().strip()))
+
+
+def training_files(folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
     """Files of training data, and their columns of text."""
-    return [(path, columns) for pattern, columns in PATTERNS.items() for path in sorted(build.glob(pattern))]
+    return [(path, columns) for pattern, columns in PATTERNS.items() for path in sorted(folder.glob(pattern))]
 
 
-def remove(path: Path, hit: NDArray[np.bool_]) -> None:
-    """Writes the file anew without the rows; it is never half written."""
+def clean(overlap: Overlap, path: Path, columns: Sequence[str], target: Path) -> Hits:
+    """Writes the file without the rows that overlap; `target` is never half written. Returns the rows (n,) left out."""
     table = pq.read_table(path)
-    draft = path.with_name(f".{path.name}.draft")
+    hit = overlap.hits(table, columns)
+    draft = target.with_name(f".{target.name}.draft")
     pq.write_table(table.filter(pa.array(~hit)), draft, compression="zstd", compression_level=9)
-    draft.replace(path)
+    draft.replace(target)
+    return hit

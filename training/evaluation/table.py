@@ -38,13 +38,13 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def overlap_tables(result: Mapping[str, Any]) -> str:
-    """What of the sets is in the training data, and where."""
+    """What of the sets the sources hold, and how many of their rows are left out for it."""
     sets = [[name, *counts.values()] for name, counts in result["sets"].items()]
     files = [[name, *counts.values()] for name, counts in result["files"].items()]
     return "\n\n".join(
         [
-            grid("Set", ("", "texts", "met in the training data"), sets),
-            grid("Training data", ("", "rows", "with a text of a set"), files),
+            grid("Evaluation set", ("", "texts, pairs or pictures", "met in the sources"), sets),
+            grid("File", ("", "rows", "left out"), files),
         ]
     )
 

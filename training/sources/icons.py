@@ -1,6 +1,6 @@
-"""Draws emoji, icons and clip art with their names: BUILD/pictures-SOURCE.parquet and BUILD/heldout-pictures.parquet.
+"""Draws emoji, icons and clip art with their names: BUILD/raw/pictures-SOURCE.parquet and BUILD/heldout-pictures.parquet.
 
-    python training/sources/icons.py [--cache DIR] [--build DIR]
+    python training/sources/icons.py [--cache DIR]
 
 Needs apt-get, dpkg-deb, npm, fonttools, resvg-py and a Pillow with Raqm.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from icon_sets import LICENCES, PACKAGES, SETS
 from packages import CACHE
 from picture_files import Picture, write
-from tables import BUILD, write_row
+from tables import BUILD, RAW, write_record
 
 HELD_OUT = 300
 LARGEST_HELD_OUT_GROUP = 6
@@ -44,7 +44,6 @@ def held_out_groups(pictures: list[Picture]) -> set[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw emoji, icons and clip art with their names.")
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--build", type=Path, default=BUILD)
     options = parser.parse_args()
     pictures = distinct([one for read in SETS for one in read(options.cache)])
     held = held_out_groups(pictures)
@@ -52,11 +51,17 @@ def main() -> None:
     for one in pictures:
         if one.group not in held:
             by_source[one.source].append(one)
-    write(options.build / "heldout-pictures.parquet", [one for one in pictures if one.group in held])
+    write(BUILD / "heldout-pictures.parquet", [one for one in pictures if one.group in held])
     for source, kept in by_source.items():
-        path = options.build / f"pictures-{source}.parquet"
+        path = RAW / f"pictures-{source}.parquet"
         write(path, kept)
-        write_row(f"pictures-{source}", {PACKAGES[source]: LICENCES[source]}, "pictures with names and tags", len(kept))
+        write_record(
+            "icons",
+            f"pictures-{source}",
+            {PACKAGES[source]: LICENCES[source]},
+            "pictures with names and tags",
+            len(kept),
+        )
         print(f"{source}: {len(kept):,} pictures, {path.stat().st_size:,} bytes")
 
 

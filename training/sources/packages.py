@@ -1,47 +1,93 @@
 """Fetches packages by name and version with the registries' own clients, and reads files out of them.
 
-A package is written `pip:numpy==2.3.5`, `npm:lodash@4.17.21` or `deb:wordnet-base=1:3.0-37`. Without a version the newest is taken.
+A package is written `pip:numpy==2.3.5`, `npm:lodash@4.17.21` or `deb:wordnet-base=1:3.0-37`. Debian drops a version
+when it is mended: then the one that is served now is taken, with a warning, and `served` tells it.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote
 
 CACHE = Path.home() / ".cache" / "jina-embeddings-training"
 SPLIT = {"pip": "==", "npm": "@", "deb": "="}
+AT_ONCE = 24
 LARGEST_FILE = 32 << 20
+_served: dict[str, str] = {}
 
 
 def fetch(package: str, cache: Path = CACHE) -> Path:
     """The package's archive in the cache, downloaded if it isn't there yet. RuntimeError says what the client said."""
-    registry, name = package.split(":", 1)
+    registry, name, version = _parts(package)
     folder = cache / registry
     folder.mkdir(parents=True, exist_ok=True)
-    name, _, version = _split(registry, name)
     if found := _cached(folder, registry, name, version):
         return found
-    wanted = name + (SPLIT[registry] + version if version else "")
+    said = _download(registry, [package.split(":", 1)[1]], folder)
+    if found := _cached(folder, registry, name, version):
+        return found
+    if registry == "deb":
+        _download(registry, [name], folder)
+        if found := _cached(folder, registry, name, ""):
+            _served[package] = f"deb:{name}={unquote(found.name.split('_')[1])}"
+            print(f"{package} is no longer served: taking {_served[package]}", file=sys.stderr)
+            return found
+    raise RuntimeError(f"{package} can't be fetched: {said[-400:]}")
+
+
+def served(package: str) -> str:
+    """The package with the version that this process has read."""
+    return _served.get(package, package)
+
+
+def fetch_all(packages: Iterable[str], cache: Path = CACHE) -> None:
+    """Downloads what isn't in the cache, many packages with one call of a client, the registries side by side.
+
+    What a call leaves out is left to `fetch`, which says why.
+    """
+    wanted: dict[str, list[str]] = {}
+    for package in dict.fromkeys(packages):
+        registry, name, version = _parts(package)
+        (cache / registry).mkdir(parents=True, exist_ok=True)
+        if not _cached(cache / registry, registry, name, version):
+            wanted.setdefault(registry, []).append(package.split(":", 1)[1])
+    with ThreadPoolExecutor() as pool:
+        for registry, names in wanted.items():
+            for start in range(0, len(names), AT_ONCE):
+                pool.submit(_download, registry, names[start : start + AT_ONCE], cache / registry)
+
+
+def _download(registry: str, names: list[str], folder: Path) -> str:
+    """Calls the registry's client; returns what it complained of."""
     command = {
-        "pip": ["pip", "download", "-q", "--no-deps", "--prefer-binary", "-d", ".", wanted],
-        "npm": ["npm", "pack", "--silent", wanted],
-        "deb": ["apt-get", "download", "-q", wanted],
+        "pip": [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--prefer-binary", "-d", "."],
+        "npm": ["npm", "pack", "--silent"],
+        "deb": ["apt-get", "download", "-q"],
     }[registry]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode or not (found := _cached(folder, registry, name, version)):
-        raise RuntimeError(f"{package} can't be fetched: {(done.stderr or done.stdout).strip()[-400:]}")
-    return found
+    done = subprocess.run([*command, *names], cwd=folder, capture_output=True, text=True, check=False)
+    return (done.stderr or done.stdout).strip()
 
 
-def _split(registry: str, name: str) -> tuple[str, str, str]:
-    start = 1 if name.startswith("@") else 0
-    head, mark, version = name[start:].partition(SPLIT[registry])
-    return name[:start] + head, mark, version
+def name_of(package: str) -> str:
+    """`deb:wordnet-base=1:3.0-37` -> `deb:wordnet-base`."""
+    registry, name, _ = _parts(package)
+    return f"{registry}:{name}"
+
+
+def _parts(package: str) -> tuple[str, str, str]:
+    """Registry, name and version, which may be empty."""
+    registry, rest = package.split(":", 1)
+    start = 1 if rest.startswith("@") else 0
+    name, _, version = rest[start:].partition(SPLIT[registry])
+    return registry, rest[:start] + name, version
 
 
 def _cached(folder: Path, registry: str, name: str, version: str) -> Path | None:

@@ -1,13 +1,19 @@
-"""The sources' Parquet files, with the columns that training reads, and their rows of DATA.md."""
+"""The sources' Parquet files, with the columns that training reads, and what DATA.md says of each source."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from packages import served
+
 BUILD = Path(__file__).resolve().parents[1] / "build"
+RAW = BUILD / "raw"
+"""Rows as the sources give them; `decontaminate.py` writes those that training may see into BUILD."""
+
 PAIR = ("query", "passage", "kind", "language", "source", "group")
 TEXT = ("text", "language", "source", "group")
 
@@ -21,27 +27,36 @@ def text(content: str, source: str, group: str, language: str = "en") -> dict[st
 
 
 def write_pairs(name: str, rows: list[dict[str, str]]) -> None:
-    _write(name, rows, PAIR)
+    _write(RAW / f"{name}.parquet", rows, PAIR)
 
 
 def write_texts(name: str, rows: list[dict[str, str]]) -> None:
-    _write(name, rows, TEXT)
+    _write(RAW / f"{name}.parquet", rows, TEXT)
 
 
-def _write(name: str, rows: list[dict[str, str]], columns: tuple[str, ...]) -> None:
-    """Replaces build/<name>.parquet in one step, so that a reader never sees half of it."""
-    BUILD.mkdir(parents=True, exist_ok=True)
+def write_heldout(name: str, rows: list[dict[str, str]]) -> None:
+    """Pairs for evaluation alone, in BUILD/heldout-<name>.parquet."""
+    _write(BUILD / f"heldout-{name}.parquet", rows, PAIR)
+
+
+def _write(path: Path, rows: list[dict[str, str]], columns: tuple[str, ...]) -> None:
+    """Replaces the file in one step, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table({column: pa.array([row[column] for row in rows], pa.string()) for column in columns})
-    unfinished = BUILD / f"{name}.parquet.part"
+    unfinished = path.with_name(path.name + ".part")
     pq.write_table(table, unfinished, compression="zstd", compression_level=9)
-    unfinished.rename(BUILD / f"{name}.parquet")
+    unfinished.rename(path)
 
 
-def write_row(source: str, packages: dict[str, str], what: str, rows: int) -> None:
-    """One line of DATA.md in build/data/<source>.md: packages with versions, licences, what and how many."""
-    folder = BUILD / "data"
+def write_record(step: str, source: str, packages: dict[str, str], what: str, rows: int) -> None:
+    """One source in BUILD/records/<source>.json: the step that made it, packages with their licences, what and how many."""
+    folder = BUILD / "records"
     folder.mkdir(parents=True, exist_ok=True)
-    names = ", ".join(package.split(":", 1)[1] for package in packages)
-    licences = ", ".join(sorted(set(packages.values())))
-    line = f"| {source} | {names} | {licences} | {what} | {rows:,} |\n"
-    (folder / f"{source}.md").write_text(line, encoding="utf-8")
+    record = {
+        "step": step,
+        "source": source,
+        "packages": {served(package): licence for package, licence in packages.items()},
+        "what": what,
+        "rows": rows,
+    }
+    (folder / f"{source}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

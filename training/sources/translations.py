@@ -1,6 +1,6 @@
 """Texts in other languages with their English:  python training/sources/translations.py help bible ...
 
-Writes build/pairs-translation-<part>.parquet and a row of each part for DATA.md.
+Writes build/raw/pairs-translation-<part>.parquet and a record of each part for DATA.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import translations_json
 import translations_mozilla
 import translations_words
 from packages import CACHE
-from tables import pair, write_pairs, write_row
+from tables import pair, write_pairs, write_record
 from translations_clean import is_pair, plain
 from translations_languages import MORE
 
@@ -123,7 +123,7 @@ def main() -> None:
         part = PARTS[name]
         found = sorted(rows(name, part, options.cache), key=lambda row: (row["passage"], row["language"], row["query"]))
         write_pairs(f"pairs-translation-{name}", found)
-        write_row(f"translation-{name}", part.packages, part.what, len(found))
+        write_record(f"translations {name}", f"translation-{name}", part.packages, part.what, len(found))
         counts = collections.Counter(row["language"] for row in found)
         print(
             f"{name}: {len(found):,} pairs; " + " ".join(f"{k} {v:,}" for k, v in counts.most_common()), file=sys.stderr

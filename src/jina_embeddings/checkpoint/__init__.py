@@ -52,6 +52,7 @@ class Checkpoint:
             matryoshka_dims=self.config.matryoshka_dims,
             tasks=self.tasks,
             max_length=self.config.max_length,
+            cautions=self.config.cautions,
         )
 
     def require_task(self, task: Task) -> None:

@@ -47,6 +47,8 @@ class ModelConfig:
     matryoshka_dims: tuple[int, ...]
     task_names: tuple[Task, ...]
     weight_dtype: str | None
+    cautions: dict[str, str]
+    """What a checkpoint says of its own limits: by kind of input (`image`), a sentence."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -99,6 +101,7 @@ def read_config(folder: Path) -> ModelConfig:
         matryoshka_dims=_matryoshka_dims(path, raw.get("matryoshka_dims"), hidden),
         task_names=_task_names(path, raw.get("task_names") or ()),
         weight_dtype=text.values.get("torch_dtype") or text.values.get("dtype"),
+        cautions=dict(fields.mapping("cautions") or {}),
     )
 
 

@@ -48,7 +48,7 @@ def index_code(
     index: IndexOption = None,
     changed: Annotated[
         bool,
-        typer.Option("--changed", help="Look only at files that differ from HEAD or that git does not know yet."),
+        typer.Option("--changed", help="Look only at files that git says differ from what is indexed."),
     ] = False,
     dimension: Annotated[int | None, typer.Option(min=1, help="Numbers of a vector, for a new index.")] = None,
     batch_size: BatchSize = None,

@@ -17,12 +17,14 @@ class Engine(Protocol):
     dense: (num_spans, hidden_size), pooled and not normalised;
     multi-vector: (num_tokens, multivector_dim), each row L2-normalised.
 
-    overlaps: several calls at once are faster than one after another.
+    An engine that dies in mid-call raises EngineDeadError, whose `done` is that list with None for inputs not done.
+
+    calls_at_once: how many calls keep the device busy; 1 where they would wait for each other.
     """
 
     name: str
     max_length: int
-    overlaps: bool
+    calls_at_once: int
 
     def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
         """Blocks until all are done. `batch_size` bounds the inputs of one forward."""

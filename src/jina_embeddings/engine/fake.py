@@ -72,7 +72,7 @@ class FakeEngine:
     """
 
     name = "fake"
-    overlaps = False
+    calls_at_once = 1
 
     def __init__(self, max_length: int | None = None):
         self.max_length = max_length or INFO.max_length

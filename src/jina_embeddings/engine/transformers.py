@@ -39,7 +39,7 @@ class TransformersEngine:
     """transformers' own Qwen2.5-VL classes, with our loader, adapters, batching and pooling."""
 
     name = "transformers"
-    overlaps = False
+    calls_at_once = 1
 
     def __init__(self, checkpoint: Checkpoint, options: Options):
         self.device = _device(options.device)

@@ -10,16 +10,12 @@ import asyncio
 import atexit
 import itertools
 import logging
-import threading
-from collections.abc import Awaitable, Coroutine, Sequence
-from concurrent.futures import CancelledError, Future
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
 from ..checkpoint.adapters import split_adapter
 from ..errors import (
-    EngineClosedError,
     EngineDeadError,
     EngineError,
     JinaEmbeddingsError,
@@ -29,6 +25,7 @@ from ..logs import configure
 from ..options import Options
 from ..processor import read_image_config
 from ..types import Prepared, Task
+from .loop import LoopThread
 from .vllm_arguments import engine_arguments, on_cpu, require_plugin
 from .vllm_errors import explain_start
 from .vllm_inputs import InputMaker
@@ -40,12 +37,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 # Requests handed to vLLM and not yet answered, at most: enough to fill its batches many times over.
 _MAX_IN_FLIGHT = 2048
 # vLLM kills processes that take longer, and their shared memory is then left behind.
 _SHUTDOWN_S = 30
+# How often a call looks whether the engine's process still lives: vLLM itself leaves some calls waiting for ever.
+_WATCH_S = 0.25
 # Smaller calls go to the scheduler, where they share steps with other callers' instead of waiting for each other.
 _PACK_FROM = 8
 
@@ -54,23 +51,20 @@ class VllmEngine:
     """vLLM's scheduler, with all tasks resident as LoRAs, or one merged into the weights."""
 
     name = "vllm"
-    overlaps = True
+    # One is prepared, one runs, one is finished.
+    calls_at_once = 3
 
     def __init__(self, checkpoint: Checkpoint, options: Options):
         configure()
         require_plugin()
         self.max_length = options.max_model_len or checkpoint.config.max_length
-        self._closed = False
         self._counter = itertools.count()
-        self._running: set[Future[Any]] = set()
         self._adapters: dict[Task, Any] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="jina-embeddings-vllm", daemon=True)
-        self._thread.start()
+        self._loop = LoopThread("jina-embeddings-vllm")
         try:
-            self._llm: Any = self._submit(self._start(checkpoint, options)).result()
+            self._llm: Any = self._loop.run(self._start(checkpoint, options))
         except Exception as error:
-            self._stop_loop()
+            self._loop.stop()
             raise explain_start(error, checkpoint, options) from error
         image_config = read_image_config(checkpoint)
         self._inputs = InputMaker(image_config)
@@ -88,6 +82,7 @@ class VllmEngine:
             multivector_dim=checkpoint.config.multivector_dim,
             half=options.multivector_dtype == "float16",
         )
+        self.pack_tokens: int = self._packed.max_tokens
         # vLLM's processes must not outlive a program that forgets to close.
         atexit.register(self.close)
 
@@ -111,107 +106,39 @@ class VllmEngine:
         return llm
 
     def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        try:
-            return self._submit(self._run(batch)).result()
-        except CancelledError as error:
-            raise EngineClosedError("the engine was closed during the call") from error
+        return self._loop.run(self._run(batch))
 
     async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        try:
-            return await asyncio.wrap_future(self._submit(self._run(batch)))
-        except asyncio.CancelledError:
-            # Either the caller was cancelled, or close() has cancelled the work: only the latter is an error.
-            if self._closed:
-                raise EngineClosedError("the engine was closed during the call") from None
-            raise
+        return await self._loop.arun(self._run(batch))
 
     def close(self) -> None:
-        if self._closed:
+        if self._loop.stopping:
             return
-        self._closed = True
-        for work in list(self._running):
-            work.cancel()
+        self._loop.cancel()
         atexit.unregister(self.close)
         self._llm.shutdown(timeout=_SHUTDOWN_S)
         # vLLM's destructor must not run as late as the interpreter's end.
         self._llm = self._packed = None
-        self._stop_loop()
-
-    def _stop_loop(self) -> None:
-        # vLLM leaves tasks of its own behind, and a loop that ends under them complains at exit.
-        with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(timeout=10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=30)
-        if not self._loop.is_running():
-            self._loop.close()
-
-    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        if self._closed:
-            work.close()
-            raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
-        return future
+        self._loop.stop()
 
     async def _run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
-        """Packed or scheduled; inputs too long for a pack always go the scheduled way."""
-        if self.path == "scheduled" or (self.path == "auto" and len(batch) < _PACK_FROM):
-            return await self._run_scheduled(batch)
-        short = [i for i, prepared in enumerate(batch) if prepared.num_tokens <= self._packed.max_tokens]
-        long = [i for i, prepared in enumerate(batch) if prepared.num_tokens > self._packed.max_tokens]
-        results: list[Any] = [None] * len(batch)
-        for indices, path in ((short, self._packed.run), (long, self._run_scheduled)):
-            if indices:
-                for index, result in zip(indices, await self._guard(path([batch[i] for i in indices])), strict=True):
-                    results[index] = result
-        return results
-
-    async def _run_scheduled(self, batch: Sequence[Prepared]) -> list[FloatArray]:
-        results: list[Any] = [None] * len(batch)
-        upcoming = iter(enumerate(batch))
-
-        async def work() -> None:
-            # Workers share one iterator: each takes the next input when its last one is done.
-            for index, prepared in upcoming:
-                results[index] = await self._request(prepared)
-
-        tasks = [asyncio.ensure_future(work()) for _ in range(min(_MAX_IN_FLIGHT, len(batch)))]
-        try:
-            await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
-        return results
-
-    async def _request(self, prepared: Prepared) -> FloatArray:
-        prompt, params = self._inputs.make(prepared)
-        output = await self._guard(self._encode(prompt, params, prepared))
-        vectors: FloatArray = output.outputs.data.numpy()
-        return vectors[None] if vectors.ndim == 1 else vectors
-
-    async def _encode(self, prompt: Any, params: Any, prepared: Prepared) -> Any:
-        adapter = self._adapters.get(prepared.task)
-        async for output in self._llm.encode(prompt, params, f"jina-{next(self._counter)}", lora_request=adapter):
-            if output.finished:
-                return output
-        raise EngineError("vLLM ended a request without an answer")
-
-    @staticmethod
-    async def _guard(work: Awaitable[T]) -> T:
-        """Awaits vLLM and turns its errors into ours."""
+        """The results of a batch; an engine that dies meanwhile is an error with those that came."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
+        results: list[Any] = [None] * len(batch)
+        work = asyncio.ensure_future(self._fill(results, batch))
         try:
-            return await work
+            while not (await asyncio.wait({work}, timeout=_WATCH_S))[0]:
+                if self._llm.errored:
+                    raise VllmDeadError
+            work.result()
         except JinaEmbeddingsError:
             raise
         except VllmDeadError as error:
             raise EngineDeadError(
-                "vLLM's engine process has ended; its log says why. Make a new JinaEmbeddings"
+                "vLLM's engine process has ended; its log says why. Make a new JinaEmbeddings",
+                [index for index, result in enumerate(results) if result is None],
+                results,
             ) from error
         except Exception as error:
             if "out of memory" in str(error).lower():
@@ -219,11 +146,44 @@ class VllmEngine:
                     f"a step didn't fit in memory: lower max_num_batched_tokens ({error})"
                 ) from error
             raise EngineError(f"vLLM refused the work: {error}") from error
+        finally:
+            work.cancel()
+            # For what it has to clean up; a dead engine may keep it waiting for ever.
+            await asyncio.wait({work}, timeout=1 if self._llm.errored else _SHUTDOWN_S)
+        return results
 
+    async def _fill(self, results: list[Any], batch: Sequence[Prepared]) -> None:
+        """Packed or scheduled; inputs too long for a pack always go the scheduled way."""
+        packs = self.path == "packed" or (self.path == "auto" and len(batch) >= _PACK_FROM)
+        short: list[int] = []
+        long: list[int] = []
+        for index, prepared in enumerate(batch):
+            (short if packs and prepared.num_tokens <= self.pack_tokens else long).append(index)
+        await self._packed.fill(results, batch, short)
+        await self._fill_scheduled(results, batch, long)
 
-async def _cancel_all() -> None:
-    """Ends every other task of the running loop."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    async def _fill_scheduled(self, results: list[Any], batch: Sequence[Prepared], indices: list[int]) -> None:
+        upcoming = iter(indices)
+
+        async def work() -> None:
+            # Workers share one iterator: each takes the next input when its last one is done.
+            for index in upcoming:
+                results[index] = await self._request(batch[index])
+
+        tasks = [asyncio.ensure_future(work()) for _ in range(min(_MAX_IN_FLIGHT, len(indices)))]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def _request(self, prepared: Prepared) -> FloatArray:
+        prompt, params = self._inputs.make(prepared)
+        adapter = self._adapters.get(prepared.task)
+        async for output in self._llm.encode(prompt, params, f"jina-{next(self._counter)}", lora_request=adapter):
+            if output.finished:
+                vectors: FloatArray = output.outputs.data.numpy()
+                return vectors[None] if vectors.ndim == 1 else vectors
+        raise EngineError("vLLM ended a request without an answer")

@@ -85,6 +85,28 @@ def on_cpu() -> bool:
     return bool(current_platform.is_cpu())
 
 
+def devices_of_replicas(options: Options) -> list[list[str]]:
+    """The devices of each engine, as CUDA_VISIBLE_DEVICES names them; on a CPU they share what there is.
+
+    Raises:
+        EngineUnavailableError: there are too few.
+    """
+    if on_cpu():
+        return [[] for _ in range(options.data_parallel_size)]
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    each = options.tensor_parallel_size * options.pipeline_parallel_size
+    needed = each * options.data_parallel_size
+    if needed > len(names):
+        raise EngineUnavailableError(
+            f"{options.data_parallel_size} engines of {each} devices need {needed}, and {len(names)} are visible: "
+            "lower data_parallel_size"
+        )
+    return [names[first : first + each] for first in range(0, needed, each)]
+
+
 def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int, item: int) -> int:
     """A cache of values of `item` bytes that holds the longest prompt twice, and never less than 64 k tokens."""
     config = checkpoint.config

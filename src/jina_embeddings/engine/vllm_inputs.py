@@ -8,7 +8,7 @@ import torch
 from vllm import PoolingParams
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems, PlaceholderRange
 
-from ..images import ImageConfig, patchify
+from ..images import ImageConfig, patchify, resized
 from ..plugin.pooler import request_fields
 from ..types import Prepared, PreparedImage
 
@@ -35,7 +35,7 @@ class InputMaker:
         }, params
 
     def _image_items(self, image: PreparedImage) -> MultiModalKwargsItems:
-        patches = torch.from_numpy(patchify(image.pixels, self._image_config))
+        patches = torch.from_numpy(patchify(resized(image.pixels, image.grid, self._image_config), self._image_config))
         fields = {
             "pixel_values": MultiModalFieldConfig.flat_from_sizes("image", torch.tensor([len(patches)])),
             "image_grid_thw": MultiModalFieldConfig.batched("image"),

@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import EngineError
 from ..images import ImageConfig
 from ..packs import make_pack, split_vectors
 from ..types import Prepared, Task
 from .batching import plan_packs
-
-if TYPE_CHECKING:
-    from ..types import FloatArray
 
 logger = logging.getLogger(__name__)
 
@@ -54,17 +51,21 @@ class PackedPath:
         # What each task's packs run on, and why; filled when its first pack comes.
         self.choices: dict[Task, str] = {}
 
-    async def run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
-        """Results in the order of the batch. No input may have more than `max_tokens` tokens.
+    async def fill(self, results: list[Any], batch: Sequence[Prepared], chosen: Sequence[int]) -> None:
+        """Puts the results of the chosen inputs, by index, in their places, as they come.
+
+        No input may have more than `max_tokens` tokens.
 
         While the worker runs one pack, the next is made and sent: the call that starts a pack returns the
         vectors of the one before.
         """
-        results: list[Any] = [None] * len(batch)
+        if not chosen:
+            return
         earlier: tuple[int, list[int]] | None = None
         unfetched: set[int] = set()
         try:
-            for indices in plan_packs(batch, self.max_tokens):
+            for pack_of_chosen in plan_packs([batch[index] for index in chosen], self.max_tokens):
+                indices = [chosen[place] for place in pack_of_chosen]
                 inputs = [batch[index] for index in indices]
                 pack = make_pack(inputs, self._image_config, half=self._half and inputs[0].multivector)
                 adapter = await self._adapter(inputs[0].task)
@@ -79,7 +80,6 @@ class PackedPath:
         finally:
             for ticket in unfetched:
                 await self._rpc("jina_forget_pack", args=(ticket,))
-        return results
 
     async def _adapter(self, task: Task) -> tuple[str, int, str] | None:
         """The task's adapter; before its first pack the workers choose the weights that it runs on."""

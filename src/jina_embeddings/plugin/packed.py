@@ -50,10 +50,6 @@ class PackedWorker:
         """Drops a result that nobody will fetch."""
         self._jina_runner().results.pop(ticket, None)
 
-    def jina_peak_memory(self) -> int:
-        """Most bytes of device memory that this worker has held; 0 on a CPU."""
-        return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
-
     def _jina_runner(self) -> PackRunner:
         runner: PackRunner | None = self.__dict__.get("_jina_pack_runner")
         if runner is None:

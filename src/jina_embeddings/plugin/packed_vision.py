@@ -10,6 +10,7 @@ import torch
 
 from ..images import ImageConfig
 from ..packs import PackedImage
+from .resize import resize_bicubic
 from .transfer import to_device
 
 # Features of the vision tower that are kept for the next task that asks for the same picture.
@@ -31,7 +32,7 @@ class VisionCache:
         missing = {image.digest: image for image in images if image.digest not in self._features}
         found = {image.digest: self._features[image.digest] for image in images if image.digest not in missing}
         if missing:
-            patches = [patchify_on(to_device(image.pixels, self._device), image.config) for image in missing.values()]
+            patches = [self._patches(image) for image in missing.values()]
             computed = self._model.embed_multimodal(
                 pixel_values=torch.cat(patches).to(self._model.visual.dtype),
                 image_grid_thw=torch.tensor([image.grid for image in missing.values()]),
@@ -40,6 +41,11 @@ class VisionCache:
         for image in images:
             self._keep(image.digest, found[image.digest])
         return [found[image.digest] for image in images]
+
+    def _patches(self, image: PackedImage) -> torch.Tensor:
+        pixels = to_device(image.pixels, self._device)
+        height, width = (image.config.patch_size * count for count in image.grid[1:])
+        return patchify_on(resize_bicubic(pixels, height, width), image.config)
 
     def _keep(self, digest: str, features: torch.Tensor) -> None:
         if digest not in self._features:

@@ -6,7 +6,8 @@ import hashlib
 import os
 import stat
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from ...errors import InputError, JinaEmbeddingsError
@@ -22,6 +23,9 @@ OWN_FOLDER = ".jina-embeddings"
 
 MAX_BYTES = 2**20
 """Larger files are data or generated."""
+
+TEXT = "text"
+"""The language of what is no code."""
 
 _LINK, _SUBMODULE = "120000", "160000"
 
@@ -40,31 +44,36 @@ class Repository:
             raise InputError(f"{root} is no folder: give a repository")
         self.is_git = self._is_git()
 
-    def documents(self, *, changed: bool = False) -> Iterator[Document | Failure | LeftOut]:
-        """Every file with text in it.
+    def documents(self, without: Container[str] = ()) -> Iterator[Document | Failure | LeftOut]:
+        """Every file with text in it; those that are as git has them are known by git's own digest, and not read.
 
-        changed: of git, only those that differ from HEAD or that git does not know yet. All files otherwise; those
-        that are as git has them are known by git's own digest, and not read.
+        without: paths that are not looked at.
         """
-        digests = self._tracked() if self.is_git else {}
-        if self.is_git:
-            names: Iterable[str] = self._changed() if changed else sorted({*digests, *self._untracked()})
-            dirty = {*self._paths("diff-files", "--name-only", "--relative"), *self._untracked()}
-        else:
+        for name, digest in self._files().items():
+            if printable(name) not in without:
+                yield from self._document(name, digest)
+
+    def unchanged(self, states: Mapping[str, str]) -> frozenset[str]:
+        """Paths that, as git has them, are in the state that an index has them in; none where there is no git."""
+        known = (self._known(name, digest) for name, digest in self._files().items() if digest)
+        return frozenset(document.path for document in known if states.get(document.path) == document.state)
+
+    def _files(self) -> dict[str, str]:
+        """Names, and digests of those that are as git has them; empty for all others."""
+        if not self.is_git:
             found = (Path(path).relative_to(self.root).as_posix() for path, _ in find_files([str(self.root)]))
-            names, dirty = found, set()
-        for name in names:
-            if name.partition("/")[0] != OWN_FOLDER and digests.get(name) != "":
-                yield from self._document(name, None if name in dirty else digests.get(name))
+            return {name: "" for name in found if not _is_own(name)}
+        files = self._tracked()
+        for name in [*self._names("diff-files", "--name-only", "--relative"), *self._untracked()]:
+            files[name] = ""
+        return {name: files[name] for name in sorted(files) if not _is_own(name)}
 
-    def gone(self, *, changed: bool = False) -> Callable[[str], bool]:
-        """Whether a path that was not among the documents has gone."""
-        if not (changed and self.is_git):
-            return lambda path: True
-        deleted = {printable(name) for name in self._changed() if not (self.root / name).exists()}
-        return deleted.__contains__
+    def _known(self, name: str, digest: str) -> Document:
+        """A file of such a git digest."""
+        shown = printable(name)
+        return Document(shown, f"{VERSION}:{digest}", partial(passages, shown, self.root / name))
 
-    def _document(self, name: str, digest: str | None) -> Iterator[Document | Failure | LeftOut]:
+    def _document(self, name: str, digest: str) -> Iterator[Document | Failure | LeftOut]:
         path, shown = self.root / name, printable(name)
         try:
             status = path.lstat()
@@ -73,8 +82,7 @@ class Repository:
             elif status.st_size > MAX_BYTES:
                 yield Failure(shown, InputError(f"over {MAX_BYTES >> 20} MiB: data, or generated, and not indexed"))
             else:
-                digest = digest or _blob(path.read_bytes())
-                yield Document(shown, f"{VERSION}:{digest}", lambda: passages(shown, path))
+                yield self._known(name, digest or _blob(path.read_bytes()))
         except FileNotFoundError:
             return  # deleted, and not committed yet
         except NothingInsideError:
@@ -96,25 +104,19 @@ class Repository:
         return True
 
     def _tracked(self) -> dict[str, str]:
-        """Digests of the files that git knows; empty for links and submodules."""
+        """Digests of the files that git knows, without links and submodules."""
         found = {}
-        for entry in self._paths("ls-files", "--stage"):
+        for entry in self._names("ls-files", "--stage"):
             fields, _, name = entry.partition("\t")
             mode, digest, _ = fields.split(" ")
-            found[name] = "" if mode in (_LINK, _SUBMODULE) else digest
+            if mode not in (_LINK, _SUBMODULE):
+                found[name] = digest
         return found
 
     def _untracked(self) -> list[str]:
-        return self._paths("ls-files", "--others", "--exclude-standard")
+        return self._names("ls-files", "--others", "--exclude-standard")
 
-    def _changed(self) -> list[str]:
-        try:
-            self._git("rev-parse", "--verify", "HEAD")
-        except InputError:
-            return sorted({*self._tracked(), *self._untracked()})
-        return sorted({*self._paths("diff", "--name-only", "--relative", "HEAD"), *self._untracked()})
-
-    def _paths(self, *arguments: str) -> list[str]:
+    def _names(self, *arguments: str) -> list[str]:
         command, *rest = arguments
         return [os.fsdecode(name) for name in self._git(command, "-z", *rest).split(b"\0") if name]
 
@@ -151,8 +153,12 @@ def passages(name: str, path: Path) -> Iterator[Passage]:
             end=chunk.end,
             line=chunk.first,
             end_line=chunk.last,
-            metadata={"language": language.name if language else "text"},
+            metadata={"language": language.name if language else TEXT},
         )
+
+
+def _is_own(name: str) -> bool:
+    return name.partition("/")[0] == OWN_FOLDER
 
 
 def _is_text(path: Path) -> bool:

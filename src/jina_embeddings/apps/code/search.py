@@ -7,16 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ...errors import InputError
+from ...errors import InputError, OptionError
+from ...prompts import suggest
 from ..index import Hit, Index, Summary
 from .chunks import Chunk, cut
-from .languages import language_of
-from .repository import Repository, read_source
+from .languages import LANGUAGES, language_of
+from .repository import TEXT, Repository, read_source
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
 
 KIND = "code"
+_CODE = tuple(language.name for language in LANGUAGES)
 
 
 class CodeSearch:
@@ -53,12 +55,17 @@ class CodeSearch:
         """Brings the index in step with a repository; only pieces that are new are embedded.
 
         Args:
-            changed: of git, look only at files that differ from HEAD or are new.
+            changed: of git, look only at files whose digest is not the one in the index.
             advance: called after each piece.
             options: `batch_size` and `max_length` of `JinaEmbeddings.stream`.
         """
-        documents, gone = repository.documents(changed=changed), repository.gone(changed=changed)
-        return self.index.update(documents, gone=gone, advance=advance, **options)
+        unchanged = repository.unchanged(self.index.store.states()) if changed else frozenset()
+        return self.index.update(
+            repository.documents(without=unchanged),
+            gone=lambda path: path not in unchanged,
+            advance=advance,
+            **options,
+        )
 
     def search(self, query: str, *, limit: int = 10, language: str | None = None, path: str | None = None) -> list[Hit]:
         """The best pieces for a question in words, or for a text of documentation.
@@ -66,6 +73,8 @@ class CodeSearch:
         Args:
             language: as `languages.LANGUAGES` name it, or `text` for all else.
             path: relative to the repository; `*` stands for anything.
+
+        Raises OptionError for a language that there is not.
         """
         return self.index.search(query, limit=limit, filters=_filters(language, path))
 
@@ -74,36 +83,31 @@ class CodeSearch:
     ) -> list[Hit]:
         """The pieces most like the one at a line of a file, which need not be in the index; itself left out.
 
-        A file of documentation is a question: what is found is the code that it tells of.
+        Documentation is a question: unless a language is given, what is found is code, and no other documentation.
 
         Args:
             line: from 1.
             name: the file's path in the index.
 
-        Raises InputError where there is nothing at that line.
+        Raises:
+            InputError: there is nothing at that line.
+            OptionError: there is no such language.
         """
-        chunk = piece_at(file, line)
-        is_code = language_of(file.name) is not None
-        text = f"{chunk.symbol}\n\n{chunk.text}" if chunk.symbol else chunk.text
+        source = read_source(file)
+        chunk = next((chunk for chunk in cut(file.name, source) if chunk.first <= line <= chunk.last), None)
+        if chunk is None:
+            raise InputError(f"{file}:{line}: there is nothing at that line")
+        is_code = language_of(file.name, source) is not None
         vector = self.index.model.encode_text(
-            text,
+            f"{chunk.symbol}\n\n{chunk.text}" if chunk.symbol else chunk.text,
             task="code",
             prompt_name="passage" if is_code else "query",
             truncate_dim=self.index.store.fingerprint.dimension,
         )
+        filters = _filters(language, None) if is_code or language else {"language": _CODE}
         # One more for itself, and for each of its parts if it was longer than a piece.
-        found = self.index.search_vector(vector, limit=limit + 1, filters=_filters(language, None))
-        others = [hit for hit in found if not _is_same(hit, name, chunk)]
-        return others[:limit]
-
-
-def piece_at(file: Path, line: int) -> Chunk:
-    """The piece of a file that a line, from 1, is in. Raises InputError where there is none, OSError."""
-    chunks = list(cut(file.name, read_source(file)))
-    found = next((chunk for chunk in chunks if chunk.first <= line <= chunk.last), None)
-    if found is None:
-        raise InputError(f"{file}:{line}: there is no code at that line")
-    return found
+        found = self.index.search_vector(vector, limit=limit + 1, filters=filters)
+        return [hit for hit in found if not _is_same(hit, name, chunk)][:limit]
 
 
 def _is_same(hit: Hit, name: str, chunk: Chunk) -> bool:
@@ -112,5 +116,7 @@ def _is_same(hit: Hit, name: str, chunk: Chunk) -> bool:
 
 
 def _filters(language: str | None, path: str | None) -> dict[str, str]:
+    if language is not None and language not in (*_CODE, TEXT):
+        raise OptionError(f"unknown language {language!r}{suggest(language, (*_CODE, TEXT))}")
     filters = {"language": language, "path": path}
     return {name: value for name, value in filters.items() if value is not None}

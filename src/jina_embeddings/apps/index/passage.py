@@ -79,6 +79,11 @@ class Document:
     digest: str
     read: Callable[[], Iterable[Passage | Failure]]
 
+    @property
+    def state(self) -> str:
+        """What an index keeps of it beside its passages."""
+        return digest_of(self.path, self.digest)
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:

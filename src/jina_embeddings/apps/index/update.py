@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ...errors import InputError, JinaEmbeddingsError
 from ...pipeline import Failure, LeftOut
 from ...types import Skipped
-from .passage import Document, Passage, digest_of
+from .passage import Document, Passage
 from .rows import Placed
 from .store import Store
 
@@ -111,7 +111,7 @@ class Update:
                 yield from self._plan_document(item)
 
     def _plan_document(self, document: Document) -> Iterator[_Planned]:
-        path, state = document.path, digest_of(document.path, document.digest)
+        path, state = document.path, document.state
         if path in self._seen:
             return
         self._seen.add(path)

@@ -1,0 +1,83 @@
+"""From which call size on the packed path answers sooner than the scheduler: milliseconds of calls of 1 to 64 texts.
+
+    python benchmarks/call_sizes.py [--models pocket,FOLDER] [--rounds 15]
+
+One caller, texts of 27 tokens, the two paths in turns on one engine. `tiny` is an untrained checkpoint with which next
+to all the time is overhead. `measure` is also a stage of `throughput.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from report import write_result
+from texts import docstrings
+
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+PATHS = ("packed", "scheduled")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--models", default="tiny,pocket", help="comma-separated: tiny, a bundled model, or a folder")
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+
+    from jina_embeddings import JinaEmbeddings
+
+    texts = docstrings(2000)
+    figures = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in arguments.models.split(","):
+            folder = tiny(Path(scratch)) if name == "tiny" else name
+            with JinaEmbeddings(folder, engine="vllm") as model:
+
+                def run(some: Sequence[str], path: str, model: JinaEmbeddings = model) -> None:
+                    engine: Any = model._engine
+                    engine.path = path
+                    model.encode_text(some, max_length=27)
+
+                figures[name] = measure(run, texts, arguments.rounds)
+    write_result("call_sizes", {"models": figures})
+
+
+def tiny(scratch: Path) -> Path:
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+    from make_checkpoint import make_checkpoint
+
+    return make_checkpoint(scratch / "tiny", dtype="float32")
+
+
+def measure(run: Callable[[Sequence[str], str], Any], texts: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Median milliseconds of a call by size and path, and the size from which on the packed path is as fast."""
+    rows = []
+    start = 0
+    for size in SIZES:
+        seconds: dict[str, list[float]] = {path: [] for path in PATHS}
+        for round_ in range(rounds + 2):
+            for path in PATHS:
+                # Always other texts: equal ones may be remembered.
+                some = [texts[(start + i) % len(texts)] for i in range(size)]
+                start += size
+                began = time.perf_counter()
+                run(some, path)
+                if round_ >= 2:  # those before warm up
+                    seconds[path].append(time.perf_counter() - began)
+        rows.append(
+            {"texts": size, **{f"{path}_ms": round(1000 * statistics.median(seconds[path]), 3) for path in PATHS}}
+        )
+    slower = [row["texts"] for row in rows if row["packed_ms"] > row["scheduled_ms"]]
+    faster_from = next((size for size in SIZES if all(size > other for other in slower)), None)
+    return {"rows": rows, "packed_is_as_fast_from": faster_from}
+
+
+if __name__ == "__main__":
+    main()

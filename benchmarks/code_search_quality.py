@@ -1,0 +1,111 @@
+"""How well functions are found by their documentation: MRR of `pocket`, all-MiniLM-L6-v2 and BM25 in one run.
+
+    pip install bm25s
+    python benchmarks/code_search_quality.py [--functions 1000]
+
+A question is the first paragraph of a function's documentation; its answer is that function without documentation,
+among those of all other questions. `kept` leaves the function's name where it is, `masked` writes `f` for it in the
+question and in the code. Of each set so many functions are drawn at random. `pocket` was trained on the functions of
+Python's standard library, but not on those of the packages held out by `training/sources/code_packages.py`. What the
+training of all-MiniLM-L6-v2 held is for its authors to say; they name CodeSearchNet, which is Python and Go too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jina_embeddings import JinaEmbeddings
+from report import write_result
+
+sys.path.append(str(Path(__file__).parents[1] / "training"))
+sys.path.append(str(Path(__file__).parents[1] / "training" / "sources"))
+import code_comments
+import code_packages as listed
+from code_pairs import package_files, python_files, readable
+from code_python import functions
+from evaluation.baselines import Teacher, bm25
+from evaluation.code import mask
+from evaluation.packages import CACHE
+from evaluation.sets import Pairs
+
+NAME = re.compile(r"^(?:async )?(?:def|func(?: \([^)]*\))?) (\w+)", re.MULTILINE)
+SEED = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--functions", type=int, default=1000, help="most functions of a set")
+    arguments = parser.parse_args()
+    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="code"), Teacher(CACHE)
+    sets: dict[str, Any] = {}
+    for name, found in (
+        ("python, standard library", python({}, library=True)),
+        ("python, packages held out", python(listed.HELD_OUT_PYTHON, library=False)),
+        ("go, packages held out", go(listed.HELD_OUT_GO)),
+    ):
+        drawn = draw(found, arguments.functions)
+        sets[name] = {"functions": len(drawn)}
+        for names in ("kept", "masked"):
+            pairs = with_names(drawn, names)
+            queries = model.encode_text(list(pairs.queries), prompt_name="query")
+            passages = model.encode_text(list(pairs.documents), prompt_name="passage")
+            sets[name][names] = {
+                "pocket": measure(queries @ passages.T),
+                "all-MiniLM-L6-v2": measure(minilm.pairs(pairs)),
+                "bm25": measure(bm25(pairs)),
+            }
+            print(name, names, sets[name][names], file=sys.stderr)
+    packages = [*listed.HELD_OUT_PYTHON, *listed.HELD_OUT_GO]
+    write_result("code_search_quality", {"held_out_packages": packages, "sets": sets})
+
+
+def python(packages: dict[str, str], *, library: bool) -> Iterator[tuple[str, str]]:
+    for _, _, text in readable(python_files(packages, CACHE, library)):
+        for function in functions(text, random.Random(SEED)):
+            yield function.query, function.code
+
+
+def go(packages: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for _, _, text in readable(package_files(packages, CACHE, r"\.go$")):
+        yield from code_comments.functions(text, "go")
+
+
+def draw(found: Iterator[tuple[str, str]], count: int) -> list[tuple[str, str]]:
+    """Of questions and functions, so many that are all different, in an order that only the seed decides."""
+    pairs = sorted(set(found))
+    random.Random(SEED).shuffle(pairs)
+    seen: set[str] = set()
+    drawn = []
+    for query, code in pairs:
+        if NAME.search(code) and seen.isdisjoint((query, code)):
+            seen.update((query, code))
+            drawn.append((query, code))
+    return drawn[:count]
+
+
+def with_names(drawn: list[tuple[str, str]], names: str) -> Pairs:
+    """names: `kept` or `masked`."""
+    if names == "masked":
+        # Code begins with the function, or with its decorators.
+        own = [NAME.findall(code)[0] for _, code in drawn]
+        drawn = [(mask(query, name), mask(code, name)) for (query, code), name in zip(drawn, own, strict=True)]
+    queries, codes = zip(*drawn, strict=True)
+    return Pairs("functions", "code", queries, codes)
+
+
+def measure(scores: np.ndarray) -> dict[str, float]:
+    """MRR and recall@1 of scores (n, n); what scores the same as the right one counts as before it."""
+    ranks = (scores >= np.diag(scores)[:, None]).sum(axis=1)
+    return {"mrr": round(float((1 / ranks).mean()), 4), "recall_at_1": round(float((ranks == 1).mean()), 4)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Several engines behind one face, here engines that answer with the first token of each prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jina_embeddings.engine.replicas import Replicas, start_on_devices
+from jina_embeddings.errors import EngineClosedError, EngineDeadError, EngineError, OutOfMemoryError
+from jina_embeddings.types import Prepared
+
+PACK_TOKENS = 20
+
+
+class Engine:
+    """Takes a moment for each token; `fail(call)` may return the error of its n-th call."""
+
+    name = "test"
+    max_length = 100
+    calls_at_once = 3
+
+    def __init__(self, fail: Callable[[int], Exception | None] = lambda call: None, s_per_token: float = 1e-4):
+        self.sizes: list[int] = []
+        self.closed = False
+        self._fail, self._s_per_token = fail, s_per_token
+
+    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+        self.sizes.append(sum(prepared.num_tokens for prepared in batch))
+        error = self._fail(len(self.sizes))
+        await asyncio.sleep(self.sizes[-1] * self._s_per_token)
+        if error:
+            raise error
+        return [np.full((1, 4), prepared.token_ids[0], dtype=np.float32) for prepared in batch]
+
+    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+        return asyncio.run(self.arun(batch))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def joined() -> Iterator[Callable[..., Replicas]]:
+    made: list[Replicas] = []
+
+    def join(*engines: Engine) -> Replicas:
+        made.append(Replicas(engines, PACK_TOKENS))
+        return made[-1]
+
+    yield join
+    for replicas in made:
+        replicas.close()
+
+
+def inputs(count: int) -> list[Prepared]:
+    """Prompts of 1 to 9 tokens, each with its number as the first token."""
+    ids = [np.full(1 + number % 9, number, dtype=np.int32) for number in range(count)]
+    return [Prepared(token_ids=row, task="code", spans=((0, len(row)),)) for row in ids]
+
+
+def dies_at(call: int) -> Callable[[int], Exception | None]:
+    return lambda number: EngineDeadError("gone") if number >= call else None
+
+
+def check(results: list[Any]) -> None:
+    assert [float(vectors[0, 0]) for vectors in results] == list(range(len(results)))
+
+
+def test_the_work_is_shared_and_comes_back_in_order(joined: Callable[..., Replicas]) -> None:
+    engines = [Engine(), Engine(), Engine()]
+    check(joined(*engines).run(inputs(300)))
+    shares = [sum(engine.sizes) for engine in engines]
+    assert max(shares) < 1.5 * min(shares)
+
+
+def test_a_slow_engine_gets_less(joined: Callable[..., Replicas]) -> None:
+    slow, fast = Engine(s_per_token=1e-3), Engine()
+    check(joined(slow, fast).run(inputs(300)))
+    assert sum(fast.sizes) > 3 * sum(slow.sizes)
+
+
+@pytest.mark.parametrize("call", [1, 2, 5])
+def test_the_others_do_the_work_of_one_that_dies(
+    joined: Callable[..., Replicas], caplog: pytest.LogCaptureFixture, call: int
+) -> None:
+    dying, living = Engine(dies_at(call)), Engine()
+    replicas = joined(dying, living)
+    check(replicas.run(inputs(300)))
+    check(asyncio.run(replicas.arun(inputs(10))))
+    assert [record.message for record in caplog.records] == ["engine 1 of 2: gone; 1 go on"]
+    assert len(dying.sizes) <= call + 3
+
+
+def test_when_all_die_the_error_has_what_was_done(joined: Callable[..., Replicas]) -> None:
+    replicas = joined(Engine(dies_at(3)), Engine(dies_at(5)))
+    with pytest.raises(EngineDeadError, match="all engines") as caught:
+        replicas.run(inputs(300))
+    error = caught.value
+    assert 0 < len(error.not_done) < 300
+    for index, vectors in enumerate(error.done):
+        assert (vectors is None) == (index in error.not_done)
+        assert vectors is None or vectors[0, 0] == index
+    with pytest.raises(EngineDeadError) as caught:
+        replicas.run(inputs(2))
+    assert caught.value.not_done == [0, 1]
+
+
+def test_an_error_of_the_work_is_not_tried_again(joined: Callable[..., Replicas]) -> None:
+    engines = [Engine(lambda call: OutOfMemoryError("too much")), Engine(dies_at(1))]
+    with pytest.raises(OutOfMemoryError):
+        joined(*engines).run(inputs(300))
+
+
+def test_closing_ends_calls(joined: Callable[..., Replicas]) -> None:
+    engines = [Engine(s_per_token=1), Engine(s_per_token=1)]
+    replicas = joined(*engines)
+    closer = threading.Timer(0.2, replicas.close)
+    closer.start()
+    with pytest.raises(EngineClosedError):
+        replicas.run(inputs(50))
+    closer.join()
+    assert all(engine.closed for engine in engines)
+    with pytest.raises(EngineClosedError):
+        replicas.run(inputs(1))
+
+
+def test_a_cancelled_call_frees_its_engines(joined: Callable[..., Replicas]) -> None:
+    replicas = joined(Engine(), Engine())
+
+    async def main() -> None:
+        call = asyncio.ensure_future(replicas.arun(inputs(3000)))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        check(await replicas.arun(inputs(100)))
+
+    asyncio.run(main())
+
+
+def test_each_engine_starts_with_its_own_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    seen = []
+
+    def make() -> Any:
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        return Engine()
+
+    assert len(start_on_devices(make, [["4", "5"], ["6", "7"]])) == 2
+    assert seen == ["4,5", "6,7"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,5,6,7"
+
+
+def test_if_one_does_not_start_the_others_are_closed() -> None:
+    engines = [Engine()]
+
+    def make() -> Any:
+        time.sleep(0.01)
+        if not engines:
+            raise EngineError("no")
+        return engines.pop()
+
+    first = engines[0]
+    with pytest.raises(EngineError, match="no"):
+        start_on_devices(make, [[], []])
+    assert first.closed

@@ -1,0 +1,98 @@
+"""Two vLLM engines of one model: bulk calls over both, bad inputs among good ones, and engines that are killed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+
+import parity
+from inputs import COSINE, TEXTS, pictures
+from jina_embeddings import TASKS, JinaEmbeddings
+from jina_embeddings.errors import EngineDeadError, ImageError, InputError, TextTooLongError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import CheckpointMaker
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
+    """Small packs, so that there are many; images are resized by the workers."""
+    options = {"data_parallel_size": 2, "max_num_batched_tokens": 512, "path": "packed", "image_resize": "device"}
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="vllm", **options) as model:
+        yield model
+
+
+@pytest.mark.parametrize("multivector", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_vectors_are_those_of_one_engine(
+    two_engines: JinaEmbeddings, transformers_model: JinaEmbeddings, task: str, multivector: bool
+) -> None:
+    inputs = [*TEXTS.values(), *pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(60))]
+    options = {"task": task, "prompt_name": "passage", "return_multivector": multivector}
+    vectors, expected = (model.encode(inputs, **options) for model in (two_engines, transformers_model))  # type: ignore[arg-type]
+    for vector, wanted in zip(vectors, expected, strict=True):
+        assert parity.cosines(vector, wanted).min() >= COSINE
+
+
+def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, transformers_model: JinaEmbeddings) -> None:
+    good = [*pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(200))]
+    bad = {
+        0: b"no image",
+        3: "word " * 40_000,
+        50: b"\x89PNG\r\n\x1a\n",
+        120: 3.5,
+        len(good) + 4: {"image": "/no/such/file"},
+    }
+    kinds = (ImageError, TextTooLongError, ImageError, InputError, ImageError)
+    inputs = list(good)
+    for index, value in bad.items():
+        inputs.insert(index, value)  # type: ignore[arg-type]
+    result = two_engines.encode(inputs, on_error="skip", truncate=False)
+    assert [skipped.index for skipped in result.skipped] == list(bad)
+    for skipped, kind in zip(result.skipped, kinds, strict=True):
+        assert isinstance(skipped.error, kind)
+    assert result.kept == [index for index in range(len(inputs)) if index not in bad]
+    assert parity.cosines(result.embeddings, transformers_model.encode(good)).min() >= COSINE
+
+
+def test_killed_engines(two_engines: JinaEmbeddings, transformers_model: JinaEmbeddings) -> None:
+    """With one gone the other does all the work; with both gone the error names the inputs not done."""
+    texts = [f"{i} {TEXTS['latin']}" for i in range(4000)]
+    some = np.linspace(0, len(texts) - 1, 40).astype(int)
+    expected = transformers_model.encode_text([texts[i] for i in some])
+    threading.Timer(1, _kill_an_engine).start()
+    vectors = two_engines.encode_text(texts)
+    assert len(_engine_processes()) == 1
+    assert parity.cosines(vectors[some], expected).min() >= COSINE
+
+    for engine in two_engines._engine.engines:  # type: ignore[attr-defined]
+        engine.path = "scheduled"
+    threading.Timer(2, _kill_an_engine).start()
+    started = time.monotonic()
+    with pytest.raises(EngineDeadError, match="inputs not done: ") as caught:
+        two_engines.encode_text(texts)
+    assert time.monotonic() - started < 60
+    error = caught.value
+    assert error.not_done
+    assert sorted([*error.not_done, *error.done.kept]) == list(range(len(texts)))
+    for index, vector in zip(error.done.kept, error.done.embeddings, strict=True):
+        assert parity.cosines(vector, vectors[index]) >= COSINE
+
+
+def _engine_processes() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    found = [child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()]
+    return sorted(found, key=lambda child: child.create_time())
+
+
+def _kill_an_engine() -> None:
+    _engine_processes()[-1].kill()
