@@ -1,12 +1,13 @@
 """Kills indexing with SIGKILL at random moments, and holds what comes of it to an index made in one go.
 
-    python tools/kill_indexing.py [--kills 50] [--files 2000] [--engine transformers] [--seed 0] [--output FILE]
+    python tools/kill_indexing.py [--kills 50] [--files 2000] [--engine fake] [--seed 0] [--output FILE]
 
 Half of the kills come at any moment after indexing has begun, the others within 30 ms of a file that appears in the
 index, so in the middle of a write. After each the index is opened and searched. When a run gets to its end before it is
 killed, the index is compared with one made from the same files in one go: the same passages at the same places, the
 same metadata, vectors that differ by no more than batches make them differ. Then a third of the files is edited,
-removed or renamed, and it goes on, so that updates are killed as well. Prints one line of JSON; exit status 1 if
+removed or renamed, and it goes on, so that updates are killed as well. The engine `fake` is so fast that all would be
+one write, hence --write-passages; with `transformers`, the model is `pocket`. Prints one line of JSON; exit status 1 if
 anything differs.
 """
 
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.apps.index import Index
+from jina_embeddings.apps.index import Index, update
 from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
 
@@ -57,14 +58,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--engine", choices=["transformers", "fake"], default="transformers")
-    parser.add_argument("--max-wait", type=float, default=25.0, help="most seconds from the beginning to a kill")
+    parser.add_argument("--engine", choices=["transformers", "fake"], default="fake")
+    parser.add_argument("--max-wait", type=float, default=5.0, help="most seconds from the beginning to a kill")
+    parser.add_argument("--write-passages", type=int, default=200, help="passages that are written at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the result here as well")
     parser.add_argument("--worker", nargs=2, metavar=("FOLDER", "INDEX"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     with JinaEmbeddings("pocket" if arguments.engine != "fake" else "fake", engine=arguments.engine) as model:
         if arguments.worker:
+            update.WRITE_PASSAGES = arguments.write_passages
             print("ready", flush=True)
             index_files(arguments.worker[:1], arguments.worker[1], model)
             return
@@ -100,6 +103,7 @@ class Trial:
             **circumstances(),
             "engine": self.arguments.engine,
             "files": self.arguments.files,
+            "write_passages": self.arguments.write_passages,
             "num_kills": len(self.kills),
             "rounds": self.rounds,
             "kills_with_new_passages": sum(kill["passages"] != before for kill, before in self.with_before()),
@@ -129,12 +133,14 @@ class Trial:
                 return False
             after = time.monotonic() - began
             self.kills.append({"after_s": round(after, 3), "in_write": in_write, "passages": self.opened()})
+            print(len(self.kills), self.kills[-1], file=sys.stderr)
         assert self.start().wait() == 0, "indexing failed"
         return True
 
     def start(self) -> subprocess.Popen[bytes]:
         """A process that has just begun to index."""
         worker = [sys.executable, __file__, "--engine", self.arguments.engine]
+        worker += ["--write-passages", str(self.arguments.write_passages)]
         process = subprocess.Popen([*worker, "--worker", self.folder, self.index], stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", "the process did not start"

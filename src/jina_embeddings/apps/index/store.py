@@ -25,8 +25,10 @@ TABLE = "passages"
 ANN_NUMBERS = 5_000_000
 """An index of more numbers (passages times dimension) gets an approximate index; reading these takes about 10 ms."""
 
-_REFINE = 10
-_NUM_PROBES = 20
+_NUM_PROBES = 50
+_COMPARED = 400
+"""Candidates of the approximate index whose own vectors are read, at least four for each result."""
+
 _KEEP_VERSIONS = timedelta(minutes=10)
 _IN_ONE_CONDITION = 500
 
@@ -120,7 +122,7 @@ class Store:
         query = query.distance_type("dot").select([*PASSAGE_COLUMNS, "_distance"]).limit(limit)
         if where is not None:
             query = query.where(where, prefilter=True)
-        query = query.bypass_vector_index() if exact else query.nprobes(_NUM_PROBES).refine_factor(_REFINE)
+        query = query.bypass_vector_index() if exact else _approximate(query, limit)
         # LanceDB's distance of two normalised vectors is 1 - their dot product.
         return [(to_passage(row), 1.0 - float(row["_distance"])) for row in query.to_list()]
 
@@ -153,6 +155,10 @@ def _open(address: str) -> Any:
         if "was not found" in str(error):
             return None
         raise
+
+
+def _approximate(query: Any, limit: int) -> Any:
+    return query.nprobes(_NUM_PROBES).refine_factor(max(4, _COMPARED // limit))
 
 
 def _matrix(column: Any) -> FloatArray:

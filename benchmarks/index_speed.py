@@ -1,0 +1,177 @@
+"""How fast an index of 100,000 passages is searched, and how much of indexing is the engine's work.
+
+    apt-get install python3.11-doc
+    python benchmarks/index_speed.py [--vectors 100000] [--queries 200] [--documents FOLDER]
+
+Search is timed without the embedding of the question, from its vector to passages, over vectors that are drawn evenly
+from the sphere (the worst case for an approximate index) and over vectors around 1,000 topics, as embeddings are.
+Questions are vectors of the index, turned to a cosine of about 0.8. Recall is that of the approximate index among the
+ten that the exact search finds. Indexing is timed over HTML that nobody made for it, with `pocket`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.apps.index import Passage
+from jina_embeddings.apps.index.fingerprint import Fingerprint
+from jina_embeddings.apps.index.rows import Placed
+from jina_embeddings.apps.index.store import Store
+from jina_embeddings.apps.retrieval import index_files
+from jina_embeddings.similarity import normalize
+from report import write_result
+
+DIMENSIONS = (384, 128)
+LANGUAGES = ("en", "de", "fr", "ja")
+TOPICS = 1000
+LIMIT = 10
+BATCH = 10_000
+DOCUMENTS = Path("/usr/share/doc/python3.11/html/howto")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--documents", type=Path, default=DOCUMENTS)
+    arguments = parser.parse_args()
+    searches = [
+        searched(kind, dim, arguments.vectors, arguments.queries)
+        for kind in ("clustered", "random")
+        for dim in DIMENSIONS
+    ]
+    write_result("index_speed", {"searches": searches, "indexing": indexed(arguments.documents)})
+
+
+def searched(kind: str, dim: int, num_vectors: int, num_queries: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    vectors = make_vectors(rng, kind, num_vectors, dim)
+    chosen = vectors[rng.integers(num_vectors, size=num_queries)]
+    queries = normalize(0.8 * chosen + 0.6 * normalize(rng.standard_normal((num_queries, dim), dtype=np.float32)))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.create(folder, Fingerprint("made up", None, "retrieval", dim, "files", [1.0]))
+        began = time.perf_counter()
+        for start in range(0, num_vectors, BATCH):
+            store.write(placed(vectors[start : start + BATCH], start), new=True)
+        written = time.perf_counter()
+        store.tidy()
+        tidied = time.perf_counter()
+        ways: dict[str, dict[str, Any]] = {
+            "approximate": {},
+            "approximate, one language": {"where": "array_has(metadata, 'language=de')"},
+            "exact": {"exact": True},
+        }
+        found, times = {}, {}
+        for name, options in ways.items():
+            store.search(queries[0], LIMIT, **options)
+            found[name], times[name] = zip(*(timed(store, query, options) for query in queries), strict=True)
+        return {
+            "vectors": kind,
+            "num": num_vectors,
+            "dim": dim,
+            "is_approximate": store.is_approximate,
+            "write_s": round(written - began, 2),
+            "build_s": round(tidied - written, 2),
+            "median_ms": {name: round(1e3 * float(np.median(took)), 2) for name, took in times.items()},
+            "p95_ms": {name: round(1e3 * float(np.quantile(took, 0.95)), 2) for name, took in times.items()},
+            "recall_at_10": round(float(np.mean(list(map(recall, found["approximate"], found["exact"])))), 4),
+        }
+
+
+def timed(store: Store, query: np.ndarray, options: dict[str, Any]) -> tuple[set[str], float]:
+    began = time.perf_counter()
+    hits = store.search(query, LIMIT, **options)
+    return {passage.path for passage, _ in hits}, time.perf_counter() - began
+
+
+def recall(found: set[str], expected: set[str]) -> float:
+    return len(found & expected) / len(expected)
+
+
+def make_vectors(rng: np.random.Generator, kind: str, num: int, dim: int) -> np.ndarray:
+    noise = normalize(rng.standard_normal((num, dim), dtype=np.float32))
+    if kind == "random":
+        return noise
+    topics = normalize(rng.standard_normal((TOPICS, dim), dtype=np.float32))
+    return normalize(topics[rng.integers(TOPICS, size=num)] + noise)
+
+
+def placed(vectors: np.ndarray, start: int) -> list[Placed]:
+    """Each a document of one passage of 800 characters."""
+    return [
+        Placed(
+            Passage(
+                f"/documents/{number:07}.txt",
+                "text",
+                (f"{number} " * 800)[:800],
+                end=800,
+                line=1,
+                end_line=10,
+                metadata={"language": LANGUAGES[number % len(LANGUAGES)]},
+            ),
+            str(number),
+            0,
+            1,
+            vector,
+        )
+        for number, vector in enumerate(vectors, start)
+    ]
+
+
+def indexed(documents: Path) -> dict[str, Any]:
+    """Twice: made, and brought in step when nothing has changed."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        JinaEmbeddings("pocket", engine="transformers") as model,
+    ):
+        busy = Busy(model)
+        began = time.perf_counter()
+        index, summary = index_files([documents], folder, model)
+        took = time.perf_counter() - began
+        in_engine = busy.seconds()
+        began = time.perf_counter()
+        _, again = index_files([documents], folder, model)
+        return {
+            "documents": summary.documents,
+            "passages": len(index),
+            "seconds": round(took, 2),
+            "passages_per_s": round(len(index) / took, 1),
+            "share_in_engine": round(in_engine / took, 4),
+            "again_seconds": round(time.perf_counter() - began, 2),
+            "again_embedded": again.embedded,
+        }
+
+
+class Busy:
+    """How long a model's engine has had something to do."""
+
+    def __init__(self, model: JinaEmbeddings):
+        self._spans: list[tuple[float, float]] = []
+        self._run = model._engine.run
+        model._engine.run = self.run  # type: ignore[method-assign]
+
+    def run(self, batch: Sequence[Any], **options: Any) -> Any:
+        began = time.perf_counter()
+        result = self._run(batch, **options)
+        self._spans.append((began, time.perf_counter()))
+        return result
+
+    def seconds(self) -> float:
+        """Calls that overlap count once."""
+        total = last = 0.0
+        for began, ended in sorted(self._spans):
+            total += max(0.0, ended - max(began, last))
+            last = max(last, ended)
+        return total
+
+
+if __name__ == "__main__":
+    main()
