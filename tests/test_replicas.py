@@ -7,13 +7,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jina_embeddings.engine import vllm_arguments
 from jina_embeddings.engine.replicas import Replicas, start_on_devices
-from jina_embeddings.errors import EngineClosedError, EngineDeadError, EngineError, OutOfMemoryError
+from jina_embeddings.errors import (
+    EngineClosedError,
+    EngineDeadError,
+    EngineError,
+    EngineUnavailableError,
+    OutOfMemoryError,
+)
+from jina_embeddings.options import make_options
 from jina_embeddings.types import Prepared
 
 PACK_TOKENS = 20
@@ -143,6 +152,16 @@ def test_a_cancelled_call_frees_its_engines(joined: Callable[..., Replicas]) -> 
         check(await replicas.arun(inputs(100)))
 
     asyncio.run(main())
+
+
+def test_devices_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_arguments, "on_cpu", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5,7,8")
+    for tensor, data, expected in ((1, 3, [["2"], ["3"], ["5"]]), (2, 2, [["2", "3"], ["5", "7"]])):
+        options = make_options({"tensor_parallel_size": tensor, "data_parallel_size": data}, "vllm")
+        assert vllm_arguments.devices_of_replicas(options) == expected
+    with pytest.raises(EngineUnavailableError, match="3 engines of 2 devices need 6, and 5 are visible"):
+        vllm_arguments.devices_of_replicas(replace(options, data_parallel_size=3))
 
 
 def test_each_engine_starts_with_its_own_devices(monkeypatch: pytest.MonkeyPatch) -> None:

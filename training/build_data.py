@@ -75,14 +75,17 @@ class Step:
 STEPS = (
     Step("sources/code_pairs.py", "python"),
     Step("sources/icons.py"),
-    *(Step("sources/translations.py", part) for part in ("woven", "help")),
-    *(Step("sources/english.py", part) for part in ("documentation", "science")),
+    *(Step("sources/translations.py", part) for part in ("woven", "help", "gettext", "office")),
+    *(Step("sources/english.py", part) for part in ("documentation", "science", "systems", "services")),
     *(Step("sources/code_pairs.py", language) for language in ("javascript", "go", "rust")),
     *(
         Step("sources/translations.py", part)
-        for part in ("catalogues", "mozilla", "bible", "typescript", "cldr", "gettext", "chromium", "words")
+        for part in ("catalogues", "mozilla", "bible", "typescript", "cldr", "chromium", "words")
     ),
-    *(Step("sources/english.py", part) for part in ("wordnet", "world", "places", "dictionaries", "medicine")),
+    *(
+        Step("sources/english.py", part)
+        for part in ("wordnet", "reading", "world", "places", "dictionaries", "medicine")
+    ),
     Step("sources/fonts.py"),
 )
 
@@ -102,6 +105,8 @@ def packages() -> Iterator[str]:
     import emoji_names
     import english_dictionaries
     import english_medicine
+    import english_reading
+    import english_services
     import english_wordnet
     import english_world
     import fonts
@@ -111,7 +116,9 @@ def packages() -> Iterator[str]:
     for listed in (code_packages.PYTHON, code_packages.HELD_OUT_PYTHON, code_packages.GO, code_packages.HELD_OUT_GO):
         yield from listed
     yield from (*code_packages.JAVASCRIPT, *code_packages.RUST)
-    yield from (package for package, _, _ in (english_documentation.PACKAGES | english_documentation.SCIENCE).values())
+    for manuals in (english_documentation.PACKAGES, english_documentation.SCIENCE, english_documentation.SYSTEMS):
+        yield from (package for package, _, _ in manuals.values())
+    yield from (*english_reading.LICENCES, *english_services.LICENCES)
     yield from (*english_dictionaries.LICENCES, *english_medicine.LICENCES, *english_world.LICENCES)
     yield english_wordnet.PACKAGE
     yield from (*icon_sets.PACKAGES.values(), *emoji_names.PACKAGES)

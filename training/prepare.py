@@ -3,6 +3,8 @@
     build/train/texts.parquet   every distinct text: student and teacher token ids, kind of prompt
     build/train/pairs.parquet   query and passage as rows of texts, kind, source
     build/train/passages.parquet  English passages as text, for rendered pages
+    build/teacher/              the teacher in half precision
+    build/parts/                all that a run of training reads, in parts of 60 MB (carry.py)
 
 The student's ids have the prompt in front that the product would put there. The teacher's ids are there for English and code only;
 of a translation, the English side is the target.
@@ -11,13 +13,16 @@ of a translation, the English side is the target.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from carry import pack
 from corpus import BUILD, tables
 
 MAX_TOKENS = 384
@@ -44,7 +49,7 @@ class Texts:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
-    parser.add_argument("--most", type=int, default=250_000, help="most pairs of one source file")
+    parser.add_argument("--most", type=int, default=400_000, help="most pairs of one source file")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     texts, pairs, passages = Texts(), [], []
@@ -82,7 +87,21 @@ def main() -> None:
     passages = [passages[i] for i in rng.permutation(len(passages))[:60_000]]
     passages_table = pa.table({"text": passages})
     pq.write_table(passages_table, folder / "passages.parquet", compression="zstd", compression_level=15)
+    copy_teacher(options.teacher, BUILD / "teacher")
+    carried = [BUILD / name for name in ("train", "teacher", "fonts", "tokenizer.json", "sets.json.gz")]
+    carried += sorted(BUILD.glob("pictures-*.parquet"))
+    parts = pack(BUILD / "parts", carried, 60_000_000, BUILD.parents[1])
+    print(f"{parts} parts to carry")
     print(f"{len(texts.index):,} texts, {len(pairs):,} pairs, {len(passages):,} passages")
+
+
+def copy_teacher(folder: Path, target: Path) -> None:
+    """The teacher's files, its weights in half precision."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(folder / name, target)
+    weights = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
 
 
 def write_texts(path: Path, texts: Texts, teacher: Path) -> None:

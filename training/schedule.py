@@ -1,4 +1,8 @@
-"""AdamW whose learning rate follows the clock: a short rise, then a cosine down to nothing at the end of the budget."""
+"""AdamW whose learning rate follows the clock: a short rise, then a cosine down to nothing at the end of the budget.
+
+Where one stage is trained in several runs, `span` is the part of it that a run does, such as (0, 0.5) and (0.5, 1): the
+cosine goes on where the last run stopped, after a rise of its own while the optimiser gathers its moments anew.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,16 @@ LOG_EVERY = 50
 class Schedule:
     """An optimiser with a budget of seconds."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, seconds: float):
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float,
+        seconds: float,
+        span: tuple[float, float] = (0.0, 1.0),
+    ):
         self.parameters = [p for p in parameters if p.requires_grad]
         self.learning_rate = learning_rate
-        self.seconds = seconds
+        self.seconds, self.span = seconds, span
         fused = self.parameters[0].is_cuda
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=DECAY, fused=fused
@@ -32,7 +42,9 @@ class Schedule:
     def running(self) -> bool:
         """Whether time is left; also sets the learning rate for it."""
         done = (time.monotonic() - self.start) / self.seconds
-        rate = min(done / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * min(done, 1)))
+        first, last = self.span
+        place = first + (last - first) * min(done, 1)
+        rate = min(done / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * place))
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate * max(rate, 1e-3)
         return done < 1

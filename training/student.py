@@ -198,7 +198,7 @@ class Student(nn.Module):
         self.model = TextModel()
         self.visual = VisionTower()
         self.multi_vector_projector = Linear(POCKET.hidden, POCKET.projector)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def states(self, ids: Tensor) -> Tensor:
         """Last hidden states (batch, tokens, hidden) of token ids (batch, tokens)."""
@@ -237,7 +237,8 @@ def pool(states: Tensor, lengths: Tensor) -> Tensor:
     return F.normalize(total, dim=-1)
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Draws one module's weights anew, for `Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5 / 2)
         if module.bias is not None:

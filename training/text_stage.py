@@ -42,11 +42,19 @@ def text_loss(student: Student, data: Data, targets: Tensor, source: Source, rng
     return loss
 
 
-def train_text(student: Student, data: Data, targets: Tensor, seconds: float, seed: int, log: list[dict]) -> None:
-    """Trains the text model's own weights for so many seconds."""
-    rng = np.random.default_rng(seed)
+def train_text(
+    student: Student,
+    data: Data,
+    targets: Tensor,
+    seconds: float,
+    span: tuple[float, float],
+    seed: int,
+    log: list[dict],
+) -> None:
+    """Trains the text model's own weights for so many seconds, which are that span of the stage."""
+    rng = np.random.default_rng([seed, round(1000 * span[0])])
     sources, weights = data.sampler(SHARES)
-    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds)
+    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span)
     while schedule.running():
         source = sources[rng.choice(len(sources), p=weights)]
         loss = text_loss(student, data, targets, source, rng)

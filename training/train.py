@@ -42,6 +42,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where stages leave their results")
     parser.add_argument("--stages", default="text,vision,adapters,export")
     parser.add_argument("--text-seconds", type=float, default=300)
+    parser.add_argument(
+        "--span",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        help="which part of text or vision this run is, if it takes several",
+    )
     parser.add_argument("--vision-seconds", type=float, default=150)
     parser.add_argument("--head-seconds", type=float, default=30)
     parser.add_argument("--adapter-seconds", type=float, default=45, help="for each task")
@@ -124,13 +131,17 @@ class Run:
             self.save()
 
     def save(self) -> None:
-        tensors = {k: v.detach().contiguous() for k, v in self.student.state_dict().items() if "lora" not in k}
+        state = self.student.state_dict().items()
+        tensors = {name: tensor.detach().half().contiguous() for name, tensor in state if "lora" not in name}
         save_file(tensors, self.state)
         self.log_file.write_text(json.dumps(self.log))
 
     def text(self) -> None:
         self.page_batches()
-        train_text(self.student, self.data, self.targets, self.options.text_seconds, self.options.seed, self.log)
+        options = self.options
+        train_text(
+            self.student, self.data, self.targets, options.text_seconds, tuple(options.span), options.seed, self.log
+        )
         self.say(f"text: {self.log[-1] if self.log else ''}")
         self.judge("base")
 
@@ -144,6 +155,7 @@ class Run:
             self.spellings(),
             self.device,
             self.options.vision_seconds,
+            tuple(self.options.span),
             self.options.seed + 1,
             self.log,
         )

@@ -134,15 +134,16 @@ def train_vision(
     spellings: list[bytes],
     device: str,
     seconds: float,
+    span: tuple[float, float],
     seed: int,
     log: list[dict],
 ) -> None:
     """Trains the vision tower for so many seconds; the text model is frozen."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, round(1000 * span[0])])
     student.requires_grad_(False)
     student.visual.requires_grad_(True)
     letters = Letters(spellings, POCKET.hidden).to(device)
-    schedule = Schedule([*student.visual.parameters(), *letters.parameters()], LEARNING_RATE, seconds)
+    schedule = Schedule([*student.visual.parameters(), *letters.parameters()], LEARNING_RATE, seconds, span)
     while schedule.running():
         if icons is not None and rng.random() < ICON_SHARE:
             rows = torch.from_numpy(rng.permutation(len(icons.pixels))[:ICONS_A_BATCH]).to(device)

@@ -94,7 +94,7 @@ class Job:
             NonFiniteError: an engine returned NaN or infinity, and the call did not ask to skip.
         """
         good = [bool(np.isfinite(output).all()) for output in outputs]
-        for index in self._drop(good) if not all(good) else ():
+        for index in self._drop(good):
             error = NonFiniteError(
                 "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
             )

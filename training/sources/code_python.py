@@ -47,12 +47,16 @@ def functions(source: str, rng: random.Random) -> Iterator[Function]:
 def trivial(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether the body is too short to say what the function does."""
     body = node.body[1:]
-    if not body:
+    nodes = [part for statement in body for part in ast.walk(statement)]
+    statements = sum(isinstance(part, ast.stmt) for part in nodes)
+    if len(nodes) < 20 or (statements < 3 and len(nodes) < 30):
         return True
-    statements = sum(isinstance(part, ast.stmt) for statement in body for part in ast.walk(statement))
-    parts = sum(1 for statement in body for _ in ast.walk(statement))
-    length = sum(len(ast.unparse(statement)) for statement in body)
-    return length < 60 or parts < 20 or (statements < 3 and parts < 30)
+    length = 0
+    for statement in body:
+        length += len(ast.unparse(statement))
+        if length >= 60:
+            return False
+    return True
 
 
 def without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> str:

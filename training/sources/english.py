@@ -16,6 +16,8 @@ import english_dictionaries
 import english_documentation
 import english_medicine
 import english_places
+import english_reading
+import english_services
 import english_wordnet
 import english_world
 from packages import CACHE
@@ -23,6 +25,7 @@ from prose import cloze, is_prose, paragraphs, sentences
 from tables import pair, text, write_heldout, write_pairs, write_record, write_texts
 
 Rows = tuple[list[dict[str, str]], list[dict[str, str]]]
+MOST_OF_SERVICES = 60_000
 GENERAL = {
     "description",
     "overview",
@@ -105,6 +108,38 @@ def documentation(cache: Path) -> Rows:
 
 def science(cache: Path) -> Rows:
     return manuals("english science", english_documentation.SCIENCE, cache)
+
+
+def systems(cache: Path) -> Rows:
+    return manuals("english systems", english_documentation.SYSTEMS, cache)
+
+
+def services(cache: Path) -> Rows:
+    texts, pairs = [], []
+    for name, package, read in (
+        ("amazon", english_services.AMAZON, english_services.amazon),
+        ("google", english_services.GOOGLE, english_services.google),
+    ):
+        found = unique(terms(read(cache), f"english-{name}")[1], ("passage",))
+        kept = random.Random(0).sample(found, min(len(found), MOST_OF_SERVICES))
+        pairs.extend(kept)
+        what = "operations and fields with their descriptions"
+        record("english services", f"english-{name}", package, english_services.LICENCES, what, len(kept))
+    return texts, pairs
+
+
+def reading(cache: Path) -> Rows:
+    step, licences = "english reading", english_reading.LICENCES
+    novels = section_rows(english_reading.novels(cache), "english-novels")
+    sayings = [text(saying, "english-sayings", group) for group, saying in english_reading.sayings(cache)]
+    tasks = terms(english_reading.tasks(cache), "english-tasks")
+    for name, package, what, count in (
+        ("novels", english_reading.NOVELS, "prose", len(novels[0]) + len(novels[1])),
+        ("sayings", english_reading.SAYINGS, "sayings", len(sayings)),
+        ("tasks", english_reading.TASKS, "questions, scenes and answers", len(tasks[0]) + len(tasks[1])),
+    ):
+        record(step, f"english-{name}", package, licences, what, count)
+    return unique(novels[0] + sayings + tasks[0], ("text",)), unique(novels[1] + tasks[1], ("query", "passage"))
 
 
 def world(cache: Path) -> Rows:
@@ -190,6 +225,9 @@ PARTS: dict[str, Callable[[Path], Rows]] = {
     "wordnet": wordnet,
     "documentation": documentation,
     "science": science,
+    "systems": systems,
+    "services": services,
+    "reading": reading,
     "world": world,
     "places": places,
     "dictionaries": dictionaries,

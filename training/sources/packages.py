@@ -68,7 +68,18 @@ def fetch_all(packages: Iterable[str], cache: Path = CACHE) -> None:
 def _download(registry: str, names: list[str], folder: Path) -> str:
     """Calls the registry's client; returns what it complained of."""
     command = {
-        "pip": [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--prefer-binary", "-d", "."],
+        "pip": [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--prefer-binary",
+            "--ignore-requires-python",
+            "-d",
+            ".",
+        ],
         "npm": ["npm", "pack", "--silent"],
         "deb": ["apt-get", "download", "-q"],
     }[registry]

@@ -76,6 +76,7 @@ PARTS = {
     "gettext": Part(
         translations_gettext.pairs, translations_gettext.PACKAGES, "messages of PostgreSQL and web applications", "&"
     ),
+    "office": Part(translations_gettext.office, translations_gettext.OFFICE, "LibreOffice's interface", "~"),
     "mozilla": Part(
         translations_mozilla.pairs,
         dict.fromkeys(

@@ -46,6 +46,11 @@ CATALOGUES = (
     ),
     Catalogue("npm:@node-red/nodes@5.0.7", "Apache-2.0", r"locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"),
     Catalogue("npm:@node-red/editor-client@5.0.7", "Apache-2.0", r"locales/(?P<language>[\w-]+)/(?P<page>\w+)\.json$"),
+    Catalogue(
+        "npm:matrix-react-sdk@3.82.0",  # the last under this licence
+        "Apache-2.0",
+        r"package/src/i18n/strings/(?P<language>(?!en_US)[\w-]+)\.json$",
+    ),
     Catalogue("npm:@instructure/quiz-translations@22.18.0", "MIT", r"package/lib/(?P<language>[\w-]+)\.json$"),
     Catalogue(
         "npm:@openstreetmap/id-tagging-schema@6.19.2",

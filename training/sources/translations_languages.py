@@ -5,7 +5,7 @@ from __future__ import annotations
 MAIN = ("de", "fr", "es", "it", "pt", "nl", "ru", "pl", "sv", "tr", "zh", "ja", "ko", "ar")
 MORE = ("cs", "da", "fi", "hu", "ro", "uk")
 SKIPPED = {"ja-hira", "de-at", "de-ch", "fr-ch"}
-ENGLISH = ("en", "en-us", "en-gb")
+ENGLISH = ("en", "en-us", "en-en", "en-gb")
 
 
 def language_of(name: str) -> str | None:

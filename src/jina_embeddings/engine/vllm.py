@@ -43,8 +43,9 @@ _MAX_IN_FLIGHT = 2048
 _SHUTDOWN_S = 30
 # How often a call looks whether the engine's process still lives: vLLM itself leaves some calls waiting for ever.
 _WATCH_S = 0.25
-# Smaller calls go to the scheduler, where they share steps with other callers' instead of waiting for each other.
-_PACK_FROM = 8
+# Inputs from which on a call is packed. Smaller ones go to the scheduler, where they share steps with other callers'
+# instead of waiting for each other; on a CPU its steps cost so much more that sharing them gains nothing.
+_PACK_FROM, _PACK_FROM_ON_CPU = 8, 2
 
 
 class VllmEngine:
@@ -70,6 +71,7 @@ class VllmEngine:
         self._inputs = InputMaker(image_config)
         # A pack runs through the whole model at once: with pipeline stages only the scheduler can.
         self.path = options.path if options.pipeline_parallel_size == 1 else "scheduled"
+        self._pack_from = _PACK_FROM_ON_CPU if on_cpu() else _PACK_FROM
         self._packed: Any = PackedPath(
             self._llm.collective_rpc,
             {
@@ -125,11 +127,13 @@ class VllmEngine:
         """The results of a batch; an engine that dies meanwhile is an error with those that came."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
+        # Kept: `close` lets go of it while this may still be cleaning up.
+        llm = self._llm
         results: list[Any] = [None] * len(batch)
         work = asyncio.ensure_future(self._fill(results, batch))
         try:
             while not (await asyncio.wait({work}, timeout=_WATCH_S))[0]:
-                if self._llm.errored:
+                if llm.errored:
                     raise VllmDeadError
             work.result()
         except JinaEmbeddingsError:
@@ -149,12 +153,12 @@ class VllmEngine:
         finally:
             work.cancel()
             # For what it has to clean up; a dead engine may keep it waiting for ever.
-            await asyncio.wait({work}, timeout=1 if self._llm.errored else _SHUTDOWN_S)
+            await asyncio.wait({work}, timeout=1 if llm.errored else _SHUTDOWN_S)
         return results
 
     async def _fill(self, results: list[Any], batch: Sequence[Prepared]) -> None:
         """Packed or scheduled; inputs too long for a pack always go the scheduled way."""
-        packs = self.path == "packed" or (self.path == "auto" and len(batch) >= _PACK_FROM)
+        packs = self.path == "packed" or (self.path == "auto" and len(batch) >= self._pack_from)
         short: list[int] = []
         long: list[int] = []
         for index, prepared in enumerate(batch):

@@ -54,29 +54,30 @@ class PackedPath:
     async def fill(self, results: list[Any], batch: Sequence[Prepared], chosen: Sequence[int]) -> None:
         """Puts the results of the chosen inputs, by index, in their places, as they come.
 
-        No input may have more than `max_tokens` tokens.
-
-        While the worker runs one pack, the next is made and sent: the call that starts a pack returns the
-        vectors of the one before.
+        No input may have more than `max_tokens` tokens. While the worker runs one pack, the next is made and sent: the
+        call that starts a pack returns the vectors of the one before.
         """
         if not chosen:
             return
+        packs = [[chosen[place] for place in pack] for pack in plan_packs([batch[i] for i in chosen], self.max_tokens)]
         earlier: tuple[int, list[int]] | None = None
         unfetched: set[int] = set()
         try:
-            for pack_of_chosen in plan_packs([batch[index] for index in chosen], self.max_tokens):
-                indices = [chosen[place] for place in pack_of_chosen]
-                inputs = [batch[index] for index in indices]
-                pack = make_pack(inputs, self._image_config, half=self._half and inputs[0].multivector)
-                adapter = await self._adapter(inputs[0].task)
-                ticket = next(self._tickets)
-                # Before the call: one that is cancelled may have started the pack all the same.
-                unfetched.add(ticket)
-                data = await self._call(ticket, pack.to_wire(), adapter, earlier)
-                self._place(results, batch, earlier, data, unfetched)
-                earlier = ticket, indices
-            data = await self._call(None, None, None, earlier)
-            self._place(results, batch, earlier, data, unfetched)
+            for indices in (*packs, None):
+                ticket, wire, adapter = None, None, None
+                if indices is not None:
+                    inputs = [batch[index] for index in indices]
+                    wire = make_pack(inputs, self._image_config, half=self._half and inputs[0].multivector).to_wire()
+                    adapter = await self._adapter(inputs[0].task)
+                    ticket = next(self._tickets)
+                    # Before the call: one that is cancelled may have started the pack all the same.
+                    unfetched.add(ticket)
+                fetch = None if earlier is None else earlier[0]
+                answers = await self._rpc("jina_run_pack", args=(ticket, wire, adapter, fetch))
+                if earlier is not None:
+                    unfetched.discard(earlier[0])
+                    self._place(results, batch, earlier[1], answers)
+                earlier = (ticket, indices) if ticket is not None and indices is not None else None
         finally:
             for ticket in unfetched:
                 await self._rpc("jina_forget_pack", args=(ticket,))
@@ -90,33 +91,16 @@ class PackedPath:
             logger.info("packs of %s run on %s", task, self.choices[task])
         return adapter
 
-    async def _call(
-        self,
-        ticket: int | None,
-        pack: list[Any] | None,
-        adapter: tuple[str, int, str] | None,
-        earlier: tuple[int, list[int]] | None,
-    ) -> bytes | None:
-        fetch = None if earlier is None else earlier[0]
-        answers: list[bytes | None] = await self._rpc("jina_run_pack", args=(ticket, pack, adapter, fetch))
-        return next((answer for answer in answers if answer is not None), None)
-
     def _place(
-        self,
-        results: list[Any],
-        batch: Sequence[Prepared],
-        earlier: tuple[int, list[int]] | None,
-        data: bytes | None,
-        unfetched: set[int],
+        self, results: list[Any], batch: Sequence[Prepared], indices: list[int], answers: list[bytes | None]
     ) -> None:
-        if earlier is None:
-            return
-        unfetched.discard(earlier[0])
+        """Puts the vectors of one pack where they belong; one of the workers has sent them."""
+        data = next((answer for answer in answers if answer is not None), None)
         if data is None:
             raise EngineError("no worker sent the vectors of a pack")
-        inputs = [batch[index] for index in earlier[1]]
+        inputs = [batch[index] for index in indices]
         multivector = inputs[0].multivector
         width = self._multivector_dim if multivector else self._hidden_size
         vectors = split_vectors(data, inputs, width, half=self._half and multivector)
-        for index, vector in zip(earlier[1], vectors, strict=True):
+        for index, vector in zip(indices, vectors, strict=True):
             results[index] = vector

@@ -1,0 +1,110 @@
+"""What a text costs the host on the packed path: tokenising, packing, and vectors put in their places.
+
+    python benchmarks/host_cost.py [--texts 30000]
+
+The worker is replaced by one that answers at once with vectors of v4's size, so all the time is the host's. Processor
+time is told, which a busy machine doesn't change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from input_sets import make_texts
+from report import write_result
+from systems import PREFIX
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+
+if TYPE_CHECKING:
+    from jina_embeddings.images import ImageConfig
+    from jina_embeddings.types import Prepared
+
+HIDDEN_SIZE, PACK_TOKENS = 2048, 16_384
+
+
+class Front:
+    """The vLLM engine without vLLM."""
+
+    name = "vllm"
+    max_length = 32_768
+    calls_at_once = 3
+
+    def __init__(self, image_config: ImageConfig):
+        from jina_embeddings.engine.loop import LoopThread
+        from jina_embeddings.engine.vllm_packed import PackedPath
+
+        self._loop = LoopThread("front")
+        self._results: dict[int, bytes] = {}
+        self._path = PackedPath(
+            self._answer,
+            {},
+            image_config,
+            max_tokens=PACK_TOKENS,
+            hidden_size=HIDDEN_SIZE,
+            multivector_dim=128,
+            half=True,
+        )
+
+    async def _answer(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+        from jina_embeddings.packs import Pack
+
+        if method == "jina_forget_pack":
+            return [None]
+        ticket, wire, _, fetch = args
+        if wire is not None:
+            num_vectors = len(Pack.from_wire(wire).spans)
+            self._results[ticket] = np.ones((num_vectors, HIDDEN_SIZE), dtype=np.float32).tobytes()
+        return [None if fetch is None else self._results.pop(fetch)]
+
+    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+        return self._loop.run(self._run(batch))
+
+    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+        return await self._loop.arun(self._run(batch))
+
+    async def _run(self, batch: Sequence[Prepared]) -> list[Any]:
+        results: list[Any] = [None] * len(batch)
+        await self._path.fill(results, batch, range(len(batch)))
+        return results
+
+    def close(self) -> None:
+        self._loop.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--texts", type=int, default=30_000, help="short ones; passages are a tenth")
+    arguments = parser.parse_args()
+
+    from jina_embeddings import JinaEmbeddings
+    from make_checkpoint import make_checkpoint
+
+    figures = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = make_checkpoint(Path(scratch) / "tiny", dtype="float32")
+        counts = {"short": arguments.texts, "passages": arguments.texts // 10}
+        sets = make_texts(folder / "tokenizer.json", counts, PREFIX)
+        with JinaEmbeddings(folder, engine="transformers") as model:
+            config = model._calls._processor.image_config
+            model._engine.close()
+            model._engine = Front(config)
+            for name, texts in sets.items():
+                model.encode_text(texts[: len(texts) // 10], prompt_name="passage")
+                before = time.process_time()
+                model.encode_text(texts, prompt_name="passage")
+                used = time.process_time() - before
+                figures[name] = {"num_texts": len(texts), "cpu_us_per_text": round(1e6 * used / len(texts), 1)}
+    write_result("host_cost", {"sets": figures})
+
+
+if __name__ == "__main__":
+    main()
