@@ -12,6 +12,7 @@ ten that the exact search finds. Indexing is timed over HTML that nobody made fo
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -43,12 +44,15 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--documents", type=Path, default=DOCUMENTS)
     arguments = parser.parse_args()
+    load_before = round(os.getloadavg()[0], 1)
     searches = [
         searched(kind, dim, arguments.vectors, arguments.queries)
         for kind in ("clustered", "random")
         for dim in DIMENSIONS
     ]
-    write_result("index_speed", {"searches": searches, "indexing": indexed(arguments.documents)})
+    write_result(
+        "index_speed", {"load_before": load_before, "searches": searches, "indexing": indexed(arguments.documents)}
+    )
 
 
 def searched(kind: str, dim: int, num_vectors: int, num_queries: int) -> dict[str, Any]:
@@ -80,10 +84,13 @@ def searched(kind: str, dim: int, num_vectors: int, num_queries: int) -> dict[st
             "is_approximate": store.is_approximate,
             "write_s": round(written - began, 2),
             "build_s": round(tidied - written, 2),
-            "median_ms": {name: round(1e3 * float(np.median(took)), 2) for name, took in times.items()},
-            "p95_ms": {name: round(1e3 * float(np.quantile(took, 0.95)), 2) for name, took in times.items()},
+            **{f"{key}_ms": quantiles(times, share) for key, share in (("p10", 0.1), ("median", 0.5), ("p95", 0.95))},
             "recall_at_10": round(float(np.mean(list(map(recall, found["approximate"], found["exact"])))), 4),
         }
+
+
+def quantiles(times: dict[str, Sequence[float]], share: float) -> dict[str, float]:
+    return {name: round(1e3 * float(np.quantile(took, share)), 2) for name, took in times.items()}
 
 
 def timed(store: Store, query: np.ndarray, options: dict[str, Any]) -> tuple[set[str], float]:

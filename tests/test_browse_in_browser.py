@@ -31,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "docs" / "tea.txt").write_text("Tea needs hot water.")
     page = Image.new("RGB", (400, 560), "white")
     ImageDraw.Draw(page).ellipse((60, 60, 180, 180), fill="navy")
+    ImageDraw.Draw(page).text((60, 220), "A navy circle", fill="black", font_size=24)
     page.save(folder / "docs" / "page.pdf")
     Image.new("RGB", (120, 80), "green").save(folder / "docs" / "meadow.png")
     return folder
@@ -122,11 +123,18 @@ def picture(browser: Any, source: str) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"), dtype=int)
 
 
+def screenshot(browser: Any, name: str) -> None:
+    """For people to look at, where they say into which folder."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.save_screenshot(f"{folder}/{name}.png")
+
+
 def test_words_find_texts_and_pictures_are_shown(browser: Any) -> None:
     found = ask(browser, "flour and water")
     assert "bread.md" in found[0]
     assert any("meadow.png" in source for source in found)
     assert (picture(browser, "meadow.png")[:, :, 1] > 100).all()
+    screenshot(browser, "words")
 
 
 def test_a_page_shows_where_each_word_was_found(browser: Any) -> None:
@@ -145,8 +153,7 @@ def test_a_page_shows_where_each_word_was_found(browser: Any) -> None:
     browser.execute_script(f"[...{card}.querySelectorAll('.words button')][1].click()")
     time.sleep(2)
     assert (picture(browser, "page.pdf#page=1") != overview).any()
-    if folder := os.environ.get("SCREENSHOTS"):
-        browser.save_screenshot(f"{folder}/browse.png")
+    screenshot(browser, "overlay")
 
 
 def test_a_picture_that_is_dropped_finds_its_like(browser: Any, folder: Path) -> None:

@@ -6,7 +6,7 @@ Half of the kills come at any moment after indexing has begun, the others within
 index, so in the middle of a write. After each the index is opened and searched. When a run gets to its end before it is
 killed, the index is compared with one made from the same files in one go: the same passages at the same places, the
 same metadata, vectors that differ by no more than batches make them differ. Then a third of the files is edited,
-removed or renamed, and it goes on, so that updates are killed as well. The engine `fake` is so fast that all would be
+replaced or renamed, and it goes on, so that updates are killed as well. The engine `fake` is so fast that all would be
 one write, hence --write-passages; with `transformers`, the model is `pocket`. Prints one line of JSON; exit status 1 if
 anything differs.
 """
@@ -190,12 +190,13 @@ class Trial:
         )
 
     def change(self) -> None:
-        """A third of the files: edited, removed or renamed."""
+        """A third of the files: edited, replaced by one of another name, or renamed."""
         names = sorted(path.name for path in self.folder.iterdir())
         for number, name in enumerate(self.random.sample(names, len(names) // 3)):
             path = self.folder / name
             if number % 4 == 0:
                 path.unlink()
+                self.write(f"new-{len(self.rounds)}-{name}")
             elif number % 4 == 1:
                 path.rename(path.with_name(f"moved-{len(self.rounds)}-{name}"))
             else:

@@ -19,7 +19,18 @@ HOST = "127.0.0.1"
 _LIMIT = 12
 _THUMBNAIL = 420
 _MAX_UPLOAD_BYTES = 32 * 2**20
+_NO_PICTURE = f"not a picture, or over {_MAX_UPLOAD_BYTES >> 20} MiB"
+_EVERY_KIND = "everything"
 _ALL_WORDS = "all words"
+_CSS = """
+body { background: #f6f7f9; }
+.panel, .result { border: 1px solid #e3e6ea; border-radius: 10px; box-shadow: none; }
+.result .source { overflow-wrap: anywhere; }
+.picture { max-width: 100%; border: 1px solid #e3e6ea; border-radius: 6px; }
+.q-uploader { box-shadow: none; border: 2px dashed #c5cbd3; border-radius: 10px; max-height: none; }
+.q-uploader__header { background: none; color: #5b6570; }
+.q-uploader__subtitle, .q-uploader__list { display: none; }
+"""
 
 
 def serve(index: Index, *, port: int = 8080, show: bool = True) -> None:
@@ -66,34 +77,40 @@ class _Page:
     def __init__(self, index: Index, ui: Any):
         self._index, self._ui = index, ui
         self._query: str | Image.Image | None = None
-        with ui.column().classes("w-full max-w-screen-xl mx-auto"):
-            ui.label(f"{index.store.address}: {len(index):,} passages, {index.store.fingerprint.model}").classes(
-                "text-gray-500"
-            )
-            with ui.row().classes("w-full items-center no-wrap"):
-                self._question = ui.input("What are you looking for?").classes("grow").props("clearable autofocus")
-                self._question.on("keydown.enter", self._ask)
-                self._kind = ui.select(["everything", *KINDS], value="everything", on_change=self._again)
-                self._rerank = ui.switch("multi-vectors", on_change=self._again)
-                ui.button("Search", on_click=self._ask)
-            ui.upload(
-                label="or drop a picture here",
-                auto_upload=True,
-                max_file_size=_MAX_UPLOAD_BYTES,
-                on_upload=self._dropped,
-                on_rejected=lambda: ui.notify("not a picture, or over 32 MiB", type="warning"),
-            ).props('accept="image/*" flat bordered').classes("w-full")
-            self._status = ui.label().classes("status")
-            self._results = ui.column().classes("results w-full")
+        ui.add_css(_CSS)
+        with ui.column().classes("w-full max-w-screen-lg mx-auto gap-3"):
+            with ui.row().classes("w-full items-baseline"):
+                ui.label(Path(index.store.address).name).classes("text-2xl font-medium")
+                ui.label(f"{len(index):,} passages · {index.store.fingerprint.model}").classes("text-gray-500")
+            with ui.card().classes("panel w-full gap-3"):
+                with ui.row().classes("w-full items-center no-wrap"):
+                    self._question = ui.input("What are you looking for?").classes("grow").props("clearable autofocus")
+                    self._question.on("keydown.enter", self._ask)
+                    self._kind = ui.select([_EVERY_KIND, *KINDS], value=_EVERY_KIND, on_change=self._again)
+                    self._rerank = ui.switch("multi-vectors", on_change=self._again)
+                    self._rerank.tooltip("rank the best again, token by token: slower and better")
+                    ui.button("Search", on_click=self._ask).props("unelevated")
+                ui.upload(
+                    label="or drop a picture here",
+                    auto_upload=True,
+                    max_file_size=_MAX_UPLOAD_BYTES,
+                    on_upload=self._dropped,
+                    on_rejected=lambda: ui.notify(_NO_PICTURE, type="warning"),
+                ).props('accept="image/*" flat').classes("w-full")
+            self._status = ui.label().classes("status text-gray-500")
+            self._results = ui.column().classes("results w-full gap-3")
 
     async def _ask(self) -> None:
         self._query = (self._question.value or "").strip() or None
         await self._again()
 
     async def _dropped(self, event: Any) -> None:
-        data = await event.file.read()
+        # The browser's own limit binds the browser only.
+        if event.file.size() > _MAX_UPLOAD_BYTES:
+            self._ui.notify(_NO_PICTURE, type="warning")
+            return
         try:
-            self._query = load_image(data)
+            self._query = load_image(await event.file.read())
         except JinaEmbeddingsError as error:
             self._status.text = str(error)
             return
@@ -108,7 +125,7 @@ class _Page:
         if query is None:
             return
         self._status.text = "searching …"
-        filters = {} if self._kind.value == "everything" else {"kind": self._kind.value}
+        filters = {} if self._kind.value == _EVERY_KIND else {"kind": self._kind.value}
         try:
             hits = await run.io_bound(
                 self._index.search, query, limit=_LIMIT, filters=filters, rerank=self._rerank.value
@@ -124,25 +141,36 @@ class _Page:
 
     def _card(self, rank: int, hit: Hit, query: str | Image.Image) -> None:
         ui, passage = self._ui, hit.passage
-        with ui.card().classes("result w-full"):
-            ui.label(f"{rank}. {passage.source}").classes("source font-bold")
-            ui.label(" · ".join(filter(None, [passage.title, f"{hit.score:.3f}"]))).classes("text-gray-500")
+        folder, _, name = passage.source.rpartition("/")
+        with ui.card().classes("result w-full gap-2"):
+            with ui.row().classes("w-full items-baseline no-wrap"):
+                ui.label(f"{rank}. {name}").classes("source font-bold").tooltip(passage.source)
+                ui.label(folder).classes("grow text-xs text-gray-400 truncate")
+                ui.badge(f"{hit.score:.3f}").props("outline").tooltip(
+                    f"MaxSim; cosine {hit.cosine:.3f}" if self._rerank.value else "cosine"
+                )
+            if passage.title:
+                ui.label(passage.title).classes("text-primary")
             if passage.text:
                 ui.label(passage.text).classes("whitespace-pre-wrap")
             if passage.image:
-                picture = self._picture(passage.image)
-                if picture is None:
-                    ui.label("the picture is not there any more").classes("text-gray-500")
-                    return
-                thumbnail = picture.copy()
-                thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
-                shown = ui.image(_data_url(thumbnail)).classes("picture").style(f"width: {thumbnail.width}px")
-                if isinstance(query, str):
-                    row = ui.row()
-                    with row:
-                        ui.button("What matched?", on_click=lambda: self._explain(query, picture, shown, row)).props(
-                            "flat"
-                        )
+                self._show_picture(passage.image, query)
+
+    def _show_picture(self, source: str, query: str | Image.Image) -> None:
+        ui = self._ui
+        picture = self._picture(source)
+        if picture is None:
+            ui.label("the picture is not there any more").classes("text-gray-500")
+            return
+        thumbnail = picture.copy()
+        thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        row = ui.row()
+        shown = ui.image(_data_url(thumbnail)).classes("picture").style(f"width: {thumbnail.width}px")
+        if isinstance(query, str):
+            with row:
+                ui.button("What matched?", on_click=lambda: self._explain(query, picture, shown, row)).props(
+                    "flat dense no-caps"
+                )
 
     def _picture(self, source: str) -> Image.Image | None:
         try:
@@ -165,12 +193,12 @@ class _Page:
         def draw_word(word: str) -> None:
             drawn = draw(picture, maps[word])
             shown.set_source(_data_url(drawn))
-            shown.style(f"width: {drawn.width}px")
+            shown.style(f"width: min({drawn.width}px, 32rem)")
 
         row.clear()
         with row:
             toggle = self._ui.toggle(list(maps), value=_ALL_WORDS, on_change=lambda event: draw_word(event.value))
-            toggle.classes("words").props("no-caps")
+            toggle.classes("words").props("no-caps unelevated")
         draw_word(_ALL_WORDS)
 
 
