@@ -83,10 +83,10 @@ def main() -> None:
             "source": pa.array(columns[3]).dictionary_encode(),
         }
     )
-    pq.write_table(pairs_table, folder / "pairs.parquet", compression="zstd", compression_level=15)
+    pq.write_table(pairs_table, folder / "pairs.parquet", compression="zstd", compression_level=9)
     passages = [passages[i] for i in rng.permutation(len(passages))[:60_000]]
     passages_table = pa.table({"text": passages})
-    pq.write_table(passages_table, folder / "passages.parquet", compression="zstd", compression_level=15)
+    pq.write_table(passages_table, folder / "passages.parquet", compression="zstd", compression_level=9)
     copy_teacher(options.teacher, BUILD / "teacher")
     carried = [BUILD / name for name in ("train", "teacher", "fonts", "tokenizer.json", "sets.json.gz")]
     carried += sorted(BUILD.glob("pictures-*.parquet"))
@@ -112,7 +112,7 @@ def write_texts(path: Path, texts: Texts, teacher: Path) -> None:
     teacher_tokenizer.enable_truncation(TEACHER_TOKENS)
     schema = pa.schema({"student": pa.list_(pa.uint16()), "teacher": pa.list_(pa.uint16())})
     keys = list(texts.index)
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=15, use_dictionary=False) as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=9, use_dictionary=False) as writer:
         for start in range(0, len(keys), ROWS_A_FILE):
             part = keys[start : start + ROWS_A_FILE]
             student = student_tokenizer.encode_batch_fast([PROMPTS[prompt] + text for text, prompt in part])

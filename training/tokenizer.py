@@ -6,7 +6,11 @@ No source may take more than its share, so that 12 languages and code get words 
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
 
 from corpus import BUILD, every_text
 from make_tokenizer import ADDED_TOKENS, SPECIAL_TOKENS, train_tokenizer

@@ -41,6 +41,8 @@ def google(cache: Path) -> Iterator[tuple[str, str, str]]:
     """Group, method or object, and its description."""
     for _, content in members(fetch(GOOGLE, cache), r"discovery_cache/documents/[\w.-]+\.json$"):
         service = json.loads(content)
+        if "name" not in service:  # the list of them
+            continue
         title, group = service.get("title", service["name"]), f"google/{service['name']}"
         yield group, title, _plain(service.get("description"))
         for name, entry in service.get("schemas", {}).items():
