@@ -6,22 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint.resolve import DEFAULT_MODEL
-from .console import command
-from .model_choice import (
-    BatchSize,
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    Model,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .model_choice import BatchSize, ModelChoice, takes_model
 
 
+@takes_model
 def bitext(
     source: Annotated[
         str, typer.Argument(help="A text file, a sentence a line; or .jsonl or .csv.", show_default=False)
@@ -37,32 +25,24 @@ def bitext(
     truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
     batch_size: BatchSize = None,
-    model: Model = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Print pairs of sentences that translate each other, best first: margin, source, target, with tabs between them.
 
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
     """
-    with command(debug):
-        from ..apps.matching import mine_bitext
-        from ..pipeline import Reader
-        from .matching_run import embed_inputs
-        from .pairs_print import print_found
+    from ..apps.matching import mine_bitext
+    from ..pipeline import Reader
+    from .matching_run import embed_inputs
+    from .pairs_print import print_found
 
-        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
-        options = {"task": task, "truncate_dim": truncate_dim, "max_length": max_length, "batch_size": batch_size}
-        reader = Reader(text_field)
-        with choice.loaded(task) as loaded:
-            left = embed_inputs(loaded, [source], reader, **options)
-            right = embed_inputs(loaded, [target], reader, **options)
-        found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin)
-        print_found(found, left, right, json)
-        left.failures += right.failures
-        left.leave_if_failed()
+    options = {"task": task, "truncate_dim": truncate_dim, "max_length": max_length, "batch_size": batch_size}
+    reader = Reader(text_field)
+    with choice.loaded(task) as loaded:
+        left = embed_inputs(loaded, [source], reader, **options)
+        right = embed_inputs(loaded, [target], reader, **options)
+    found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin)
+    print_found(found, left, right, json)
+    left.failures += right.failures
+    left.leave_if_failed()

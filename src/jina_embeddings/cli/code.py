@@ -8,19 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .console import SOME_FAILED, command
-from .model_choice import (
-    BatchSize,
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    IndexModel,
-    LocalFilesOnly,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .console import SOME_FAILED
+from .model_choice import BatchSize, ModelChoice, takes_model_of_index
 
 code = typer.Typer(help="Search in the source code of a repository.", no_args_is_help=True)
 
@@ -43,6 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 @code.command("index")
+@takes_model_of_index
 def index_code(
     repository: Annotated[str, typer.Argument(metavar="REPO", help="A folder, of git or not.")] = ".",
     index: IndexOption = None,
@@ -53,49 +43,39 @@ def index_code(
     dimension: Annotated[int | None, typer.Option(min=1, help="Numbers of a vector, for a new index.")] = None,
     batch_size: BatchSize = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Pieces are cut to this many tokens.")] = None,
-    model: IndexModel = None,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Make or renew the index of a repository: functions, methods and classes; only new ones are embedded.
 
     What git ignores is left out. Exit status: 0 all is indexed; 2 an error; 3 all is indexed but files that could
     not be, which are listed; 130 interrupted: what was embedded is kept, and the same command goes on.
     """
-    with command(debug):
-        from ..apps.code import CodeSearch, Repository
-        from .code_place import own_index
-        from .index_model import model_of
-        from .index_report import report
-        from .progress import Progress
+    from ..apps.code import CodeSearch, Repository
+    from .code_place import own_index
+    from .index_report import report
+    from .progress import Progress
 
-        source = Repository(repository)
-        address = index or own_index(source.root)
-        choice = ModelChoice.of(
-            model_of(address, model), engine, revision, local_files_only, dtype, device, option, debug
+    source = Repository(repository)
+    address = index or own_index(source.root)
+    with (
+        choice.for_index(address).loaded("code") as loaded,
+        Progress(iter([None])) as progress,
+    ):
+        found = CodeSearch.open(address, loaded, create=True, dimension=dimension)
+        start = time.perf_counter()
+        summary = found.update(
+            source, changed=changed, advance=progress.advance, batch_size=batch_size, max_length=max_length
         )
-        with (
-            choice.loaded("code") as loaded,
-            Progress(iter([None])) as progress,
-        ):
-            found = CodeSearch.open(address, loaded, create=True, dimension=dimension)
-            start = time.perf_counter()
-            summary = found.update(
-                source, changed=changed, advance=progress.advance, batch_size=batch_size, max_length=max_length
-            )
-            took = time.perf_counter() - start
-            num_pieces = len(found.index)
-        report(summary, num_pieces, took, address)
-        if summary.failures:
-            raise typer.Exit(SOME_FAILED)
+        took = time.perf_counter() - start
+        num_pieces = len(found.index)
+    report(summary, num_pieces, took, address)
+    if summary.failures:
+        raise typer.Exit(SOME_FAILED)
 
 
 @code.command("search")
+@takes_model_of_index
 def search_code(
     query: Annotated[
         str, typer.Argument(help="What to look for, in words; - for a text on standard input.", show_default=False)
@@ -108,40 +88,30 @@ def search_code(
     ] = None,
     lines: LinesOption = 8,
     as_json: JsonOption = False,
-    model: IndexModel = None,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Find code by words: print file:line, symbol and the code itself.
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
-    with command(debug):
-        from ..apps.code import CodeSearch
-        from ..apps.index.store import Store
-        from .code_place import find_index
-        from .code_print import show
-        from .index_model import model_of
+    from ..apps.code import CodeSearch
+    from ..apps.index.store import Store
+    from .code_place import find_index
+    from .code_print import show
 
-        place = find_index(index)
-        Store.open(place.address)
-        query = sys.stdin.read() if query == "-" else query
-        choice = ModelChoice.of(
-            model_of(place.address, model), engine, revision, local_files_only, dtype, device, option, debug
-        )
-        with choice.loaded("code") as loaded:
-            hits = CodeSearch.open(place.address, loaded).search(query, limit=limit, language=language, path=path)
-        show(hits, place, lines=lines, as_json=as_json)
-        if not hits:
-            raise typer.Exit(_NOTHING_FOUND)
+    place = find_index(index)
+    Store.open(place.address)
+    query = sys.stdin.read() if query == "-" else query
+    with choice.for_index(place.address).loaded("code") as loaded:
+        hits = CodeSearch.open(place.address, loaded).search(query, limit=limit, language=language, path=path)
+    show(hits, place, lines=lines, as_json=as_json)
+    if not hits:
+        raise typer.Exit(_NOTHING_FOUND)
 
 
 @code.command("similar")
+@takes_model_of_index
 def similar_code(
     where: Annotated[str, typer.Argument(metavar="FILE:LINE", help="A place in a file.", show_default=False)],
     index: IndexOption = None,
@@ -149,35 +119,24 @@ def similar_code(
     language: LanguageOption = None,
     lines: LinesOption = 8,
     as_json: JsonOption = False,
-    model: IndexModel = None,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Find code like the function at a place, or the code that a place in the documentation tells of.
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
-    with command(debug):
-        from ..apps.code import CodeSearch
-        from ..apps.index.store import Store
-        from .code_place import find_index, parse_place
-        from .code_print import show
-        from .index_model import model_of
+    from ..apps.code import CodeSearch
+    from ..apps.index.store import Store
+    from .code_place import find_index, parse_place
+    from .code_print import show
 
-        file, line = parse_place(where)
-        place = find_index(index, near=file)
-        Store.open(place.address)
-        choice = ModelChoice.of(
-            model_of(place.address, model), engine, revision, local_files_only, dtype, device, option, debug
-        )
-        with choice.loaded("code") as loaded:
-            found = CodeSearch.open(place.address, loaded)
-            hits = found.similar(file, line, name=place.name_of(file), limit=limit, language=language)
-        show(hits, place, lines=lines, as_json=as_json)
-        if not hits:
-            raise typer.Exit(_NOTHING_FOUND)
+    file, line = parse_place(where)
+    place = find_index(index, near=file)
+    Store.open(place.address)
+    with choice.for_index(place.address).loaded("code") as loaded:
+        found = CodeSearch.open(place.address, loaded)
+        hits = found.similar(file, line, name=place.name_of(file), limit=limit, language=language)
+    show(hits, place, lines=lines, as_json=as_json)
+    if not hits:
+        raise typer.Exit(_NOTHING_FOUND)

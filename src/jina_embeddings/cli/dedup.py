@@ -8,22 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint.resolve import DEFAULT_MODEL
-from .console import command
-from .model_choice import (
-    BatchSize,
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    Model,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .model_choice import BatchSize, ModelChoice, takes_model
 
 
+@takes_model
 def dedup(
     paths: Annotated[
         list[str],
@@ -56,38 +44,30 @@ def dedup(
     truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
     batch_size: BatchSize = None,
-    model: Model = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Find duplicates by meaning; print each group, the input that is kept first.
 
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed, and kept in the output.
     """
-    with command(debug):
-        from ..pipeline import Reader
-        from .dedup_print import check_output, find, print_groups, write_kept
-        from .matching_run import load_inputs
+    from ..pipeline import Reader
+    from .dedup_print import check_output, find, print_groups, write_kept
+    from .matching_run import load_inputs
 
-        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
-        check = find(threshold, rate)
-        check_output(output)
-        inputs = load_inputs(
-            partial(choice.loaded, task),
-            paths,
-            Reader(text_field, image_field),
-            task,
-            truncate_dim=truncate_dim,
-            max_length=max_length,
-            batch_size=batch_size,
-        )
-        found = check(inputs.vectors)
-        print_groups(found, inputs, json)
-        if output is not None:
-            write_kept(output, paths, found, inputs)
-        inputs.leave_if_failed()
+    check = find(threshold, rate)
+    check_output(output)
+    inputs = load_inputs(
+        partial(choice.loaded, task),
+        paths,
+        Reader(text_field, image_field),
+        task,
+        truncate_dim=truncate_dim,
+        max_length=max_length,
+        batch_size=batch_size,
+    )
+    found = check(inputs.vectors)
+    print_groups(found, inputs, json)
+    if output is not None:
+        write_kept(output, paths, found, inputs)
+    inputs.leave_if_failed()

@@ -7,24 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint.resolve import DEFAULT_MODEL
-from .console import SOME_FAILED, command
-from .model_choice import (
-    BatchSize,
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    Model,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .console import SOME_FAILED
+from .model_choice import BatchSize, ModelChoice, takes_model
 
 _INPUT, _OUTPUT = "Input", "Output"
 
 
+@takes_model
 def embed(
     paths: Annotated[
         list[str],
@@ -41,13 +30,6 @@ def embed(
             "--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .npy.", rich_help_panel=_OUTPUT
         ),
     ],
-    model: Model = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
     batch_size: BatchSize = None,
     task: Annotated[
         str | None,
@@ -87,30 +69,30 @@ def embed(
     embedding_type: Annotated[
         str, typer.Option(help="float, int8, binary, ubinary or base64.", rich_help_panel=_OUTPUT)
     ] = "float",
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Embed files: a row for each text, image, page or record, in order.
 
     Exit status: 0 all rows are written; 2 an error, nothing is written; 3 all is written but the bad inputs,
     which are listed; 130 interrupted, nothing is written.
     """
-    with command(debug):
-        from .embed_run import Run
+    from .embed_run import Run
 
-        run = Run(
-            choice=ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug),
-            output=output,
-            task=task,
-            prompt_name=prompt_name,
-            text_field=text_field,
-            image_field=image_field,
-            on_error=on_error,
-            batch_size=batch_size,
-            max_length=max_length,
-            truncate_dim=truncate_dim,
-            multivector=multivector,
-            embedding_type=embedding_type,
-        )
-        run.check()
-        if run.embed(paths):
-            raise typer.Exit(SOME_FAILED)
+    run = Run(
+        choice=choice,
+        output=output,
+        task=task,
+        prompt_name=prompt_name,
+        text_field=text_field,
+        image_field=image_field,
+        on_error=on_error,
+        batch_size=batch_size,
+        max_length=max_length,
+        truncate_dim=truncate_dim,
+        multivector=multivector,
+        embedding_type=embedding_type,
+    )
+    run.check()
+    if run.embed(paths):
+        raise typer.Exit(SOME_FAILED)

@@ -7,23 +7,13 @@ from typing import Annotated
 
 import typer
 
-from .console import SOME_FAILED, command
-from .model_choice import (
-    BatchSize,
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    IndexModel,
-    LocalFilesOnly,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .console import SOME_FAILED
+from .model_choice import BatchSize, ModelChoice, takes_model_of_index
 
 _INDEX = "Index"
 
 
+@takes_model_of_index
 def index(
     paths: Annotated[
         list[str],
@@ -37,13 +27,6 @@ def index(
         str,
         typer.Option(metavar="INDEX", help="A folder, or an address such as s3://bucket/path.", rich_help_panel=_INDEX),
     ],
-    model: IndexModel = None,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
     batch_size: BatchSize = None,
     task: Annotated[
         str | None,
@@ -64,40 +47,38 @@ def index(
             metavar="NAME=VALUE", help="Given to all passages, to filter by; repeatable.", rich_help_panel=_INDEX
         ),
     ] = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Make an index of files, or bring one in step with them: only what has changed is embedded.
 
     Exit status: 0 all is indexed; 2 an error; 3 all is indexed but the bad inputs, which are listed; 130
     interrupted: what was embedded is kept, and the same command goes on.
     """
-    with command(debug):
-        from ..apps.documents import CutOptions
-        from ..apps.retrieval import index_files
-        from .filters import pairs
-        from .index_model import model_of
-        from .index_report import report
-        from .progress import Progress
+    from ..apps.documents import CutOptions
+    from ..apps.retrieval import index_files
+    from .filters import pairs
+    from .index_report import report
+    from .progress import Progress
 
-        cut = CutOptions(passage_size, pdf, pairs(metadata, "--metadata"))  # type: ignore[arg-type]
-        choice = ModelChoice.of(model_of(into, model), engine, revision, local_files_only, dtype, device, option, debug)
-        with (
-            choice.loaded(task) as loaded,
-            Progress(iter([None])) as progress,
-        ):
-            start = time.perf_counter()
-            made, summary = index_files(
-                paths,
-                into,
-                loaded,
-                task=task,
-                dimension=dimension,
-                options=cut,
-                advance=progress.advance,
-                batch_size=batch_size,
-            )
-            took = time.perf_counter() - start
-            num_passages = len(made)
-        report(summary, num_passages, took, into)
-        if summary.failures:
-            raise typer.Exit(SOME_FAILED)
+    cut = CutOptions(passage_size, pdf, pairs(metadata, "--metadata"))  # type: ignore[arg-type]
+    with (
+        choice.for_index(into).loaded(task) as loaded,
+        Progress(iter([None])) as progress,
+    ):
+        start = time.perf_counter()
+        made, summary = index_files(
+            paths,
+            into,
+            loaded,
+            task=task,
+            dimension=dimension,
+            options=cut,
+            advance=progress.advance,
+            batch_size=batch_size,
+        )
+        took = time.perf_counter() - start
+        num_passages = len(made)
+    report(summary, num_passages, took, into)
+    if summary.failures:
+        raise typer.Exit(SOME_FAILED)

@@ -7,22 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint.resolve import DEFAULT_MODEL
-from .console import command
-from .model_choice import (
-    BatchSize,
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    Model,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .model_choice import BatchSize, ModelChoice, takes_model
 
 
+@takes_model
 def paraphrases(
     paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="As those of dedup.", show_default=False)],
     limit: Annotated[int, typer.Option(min=1, help="Most pairs to print.")] = 100,
@@ -34,34 +22,26 @@ def paraphrases(
     truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
     batch_size: BatchSize = None,
-    model: Model = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Print the pairs of inputs that are most alike: score, one, the other, with tabs between them.
 
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
     """
-    with command(debug):
-        from ..apps.matching import mine_paraphrases
-        from ..pipeline import Reader
-        from .matching_run import load_inputs
-        from .pairs_print import print_found
+    from ..apps.matching import mine_paraphrases
+    from ..pipeline import Reader
+    from .matching_run import load_inputs
+    from .pairs_print import print_found
 
-        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
-        inputs = load_inputs(
-            partial(choice.loaded, task),
-            paths,
-            Reader(text_field, image_field),
-            task,
-            truncate_dim=truncate_dim,
-            max_length=max_length,
-            batch_size=batch_size,
-        )
-        print_found(mine_paraphrases(inputs.vectors, limit=limit, min_score=min_score), inputs, inputs, json)
-        inputs.leave_if_failed()
+    inputs = load_inputs(
+        partial(choice.loaded, task),
+        paths,
+        Reader(text_field, image_field),
+        task,
+        truncate_dim=truncate_dim,
+        max_length=max_length,
+        batch_size=batch_size,
+    )
+    print_found(mine_paraphrases(inputs.vectors, limit=limit, min_score=min_score), inputs, inputs, json)
+    inputs.leave_if_failed()

@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import command
-from .model_choice import (
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    IndexModel,
-    LocalFilesOnly,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .model_choice import ModelChoice, takes_model_of_index
 
 if TYPE_CHECKING:
     from ..apps.index import Hit
@@ -28,6 +17,7 @@ _SEARCH = "Search"
 _CONTEXT_LIMIT = 50
 
 
+@takes_model_of_index
 def search(
     index: Annotated[str, typer.Argument(metavar="INDEX", help="The index's folder or address.", show_default=False)],
     question: Annotated[str | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
@@ -62,59 +52,48 @@ def search(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line.", rich_help_panel=_SEARCH)
     ] = False,
-    model: IndexModel = None,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Search an index with words or a picture.
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
-    with command(debug):
-        from ..apps.index import Index
-        from ..apps.index.filters import to_sql
-        from ..apps.index.store import Store
-        from ..apps.retrieval import context as make_context
-        from ..errors import OptionError
-        from .filters import grouped
-        from .index_model import model_of
+    from ..apps.index import Index
+    from ..apps.index.filters import to_sql
+    from ..apps.index.store import Store
+    from ..apps.retrieval import context as make_context
+    from ..errors import OptionError
+    from .filters import grouped
 
-        if (question is None) == (image is None):
-            raise OptionError("give either a question or --image, and one of them only")
-        if context is not None and as_json:
-            raise OptionError("--context prints text: leave --json out")
-        filters = grouped(where, "--filter")
-        if context is not None:
-            filters.setdefault("kind", ["text", "code"])
-        to_sql(filters)
-        Store.open(index)
-        choice = ModelChoice.of(
-            model_of(index, model), engine, revision, local_files_only, dtype, device, option, debug
+    if (question is None) == (image is None):
+        raise OptionError("give either a question or --image, and one of them only")
+    if context is not None and as_json:
+        raise OptionError("--context prints text: leave --json out")
+    filters = grouped(where, "--filter")
+    if context is not None:
+        filters.setdefault("kind", ["text", "code"])
+    to_sql(filters)
+    Store.open(index)
+    with choice.for_index(index).loaded() as loaded:
+        query: Any = question if image is None else image
+        hits = Index.open(index, loaded).search(
+            query,
+            limit=limit if context is None else max(limit, _CONTEXT_LIMIT),
+            filters=filters,
+            rerank=rerank,
+            candidates=candidates,
+            exact=exact,
         )
-        with choice.loaded() as loaded:
-            query: Any = question if image is None else image
-            hits = Index.open(index, loaded).search(
-                query,
-                limit=limit if context is None else max(limit, _CONTEXT_LIMIT),
-                filters=filters,
-                rerank=rerank,
-                candidates=candidates,
-                exact=exact,
-            )
-            if context is not None:
-                print(make_context(hits, context, loaded.count_tokens))
-            elif as_json:
-                for hit in hits:
-                    print(json.dumps(hit.record(), ensure_ascii=False))
-            else:
-                _show(hits)
-        if not hits:
-            raise typer.Exit(1)
+        if context is not None:
+            print(make_context(hits, context, loaded.count_tokens))
+        elif as_json:
+            for hit in hits:
+                print(json.dumps(hit.record(), ensure_ascii=False))
+        else:
+            _show(hits)
+    if not hits:
+        raise typer.Exit(1)
 
 
 def _show(hits: list[Hit]) -> None:

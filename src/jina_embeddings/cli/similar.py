@@ -7,21 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint.resolve import DEFAULT_MODEL
-from .console import command
-from .model_choice import (
-    Debug,
-    Device,
-    Dtype,
-    EngineName,
-    LocalFilesOnly,
-    Model,
-    ModelChoice,
-    ModelOption,
-    Revision,
-)
+from .model_choice import ModelChoice, takes_model
 
 
+@takes_model
 def similar(
     texts: Annotated[
         list[str] | None,
@@ -33,30 +22,22 @@ def similar(
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a line a pair, or one table.")] = False,
     task: Annotated[str, typer.Option(help="Whose vectors are compared.")] = "text-matching",
     truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
-    model: Model = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    dtype: Dtype = None,
-    device: Device = None,
-    option: ModelOption = None,
-    debug: Debug = False,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Print the cosines of texts.
 
     Exit status: 0 done; 2 an error.
     """
-    with command(debug):
-        from ..apps.matching import Matcher
-        from ..prompts import resolve_task
-        from .similar_print import print_matrix, print_pairs, read_pairs
+    from ..apps.matching import Matcher
+    from ..prompts import resolve_task
+    from .similar_print import print_matrix, print_pairs, read_pairs
 
-        choice = ModelChoice.of(model, engine, revision, local_files_only, dtype, device, option, debug)
-        resolve_task(task)
-        left, right = read_pairs(texts or [], pairs)
-        with choice.loaded(task) as loaded:
-            matcher = Matcher(loaded, task=task, truncate_dim=truncate_dim)
-            if pairs is not None:
-                print_pairs(matcher.scores(left, right), left, right, json)
-            else:
-                print_matrix(matcher.matrix(left), left, json)
+    resolve_task(task)
+    left, right = read_pairs(texts or [], pairs)
+    with choice.loaded(task) as loaded:
+        matcher = Matcher(loaded, task=task, truncate_dim=truncate_dim)
+        if pairs is not None:
+            print_pairs(matcher.scores(left, right), left, right, json)
+        else:
+            print_matrix(matcher.matrix(left), left, json)
