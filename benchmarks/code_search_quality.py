@@ -1,6 +1,6 @@
 """How well functions are found by their documentation: MRR of `pocket`, all-MiniLM-L6-v2 and BM25 in one run.
 
-    pip install bm25s
+    pip install -e ".[apps,bench]"
     python benchmarks/code_search_quality.py [--functions 1000]
 
 A question is the first paragraph of a function's documentation; its answer is that function without documentation,

@@ -1,6 +1,6 @@
 """Text matching on data of others: translations, duplicates and paraphrases, with `pocket`, all-MiniLM-L6-v2 and BM25.
 
-    pip install bm25s polib
+    pip install -e ".[apps,bench]"
     python benchmarks/matching_quality.py
 
 Translations: messages of git and of the GNU core utilities with their gettext catalogues, which `pocket` was not
