@@ -288,7 +288,8 @@ def compare(run: Run, scratch: Path, names: list[str]) -> None:
     """Each system's vectors beside those of float32, or of the first system where that did not run."""
     against = next((name for name in ("reference", *names) if list(scratch.glob(f"vectors.{name}.*.npy"))), None)
     figures = {}
-    for name in names:
+    # Stock vLLM puts adapters on weights that have one merged already: the same work, and other vectors.
+    for name in set(names) - {"stock-lora"}:
         for set_name in COMPARED:
             mine, other = (scratch / f"vectors.{who}.{set_name}.npy" for who in (name, against))
             if name != against and mine.exists() and other.exists():
