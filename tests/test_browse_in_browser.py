@@ -172,3 +172,27 @@ def test_another_host_name_is_refused(address: str) -> None:
     request = urllib.request.Request(address, headers={"Host": "attacker.example"})
     with pytest.raises(urllib.error.HTTPError, match="400"):
         urllib.request.urlopen(request, timeout=10)
+
+
+def test_only_this_machine_is_served_and_only_the_page(address: str) -> None:
+    import urllib.error
+    import urllib.request
+
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with socket.socket() as probe:
+        # Another address of this machine: a server on all of them would answer.
+        assert probe.connect_ex(("127.0.0.2", port)) != 0
+    for path in (
+        "docs/bread.md",
+        "../docs/bread.md",
+        "..%2f" * 9 + "etc/passwd",
+        "_nicegui/" + "../" * 9 + "etc/passwd",
+    ):
+        try:
+            with urllib.request.urlopen(address + path, timeout=10) as answer:
+                text = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+        # NiceGUI gives the page itself for an address that it doesn't know.
+        assert "Flour and water" not in text
+        assert "root:" not in text
