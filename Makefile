@@ -8,16 +8,16 @@ JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 .PHONY: demo test test-quick test-browser lint benchmark clean
 
-# The main jobs on this repository's own files, with the bundled model: vectors, search, code search, duplicates; then
-# both engines are compared.
+# The main jobs on this repository's own files, with the bundled model: vectors, search, code search, similar texts;
+# then both engines are compared.
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir $(DEMO)
 	$(JINA) embed README.md CHANGELOG.md docs --model pocket --engine transformers --output $(DEMO)/vectors.parquet
 	$(JINA) index README.md CHANGELOG.md docs --into $(DEMO)/docs.index --model pocket --engine transformers
 	$(JINA) search $(DEMO)/docs.index "what to do when memory runs out" --limit 3 --engine transformers
-	$(JINA) code index src --index $(DEMO)/code.index --model pocket --engine transformers
-	$(JINA) code search "cosine similarity of vectors" --index $(DEMO)/code.index --limit 3 --engine transformers
-	$(JINA) dedup docs/troubleshooting.md --model pocket --engine transformers --threshold 0.97
+	$(JINA) code index src/jina_embeddings/engine --index $(DEMO)/code.index --model pocket --engine transformers
+	$(JINA) code search "how much memory is free" --index $(DEMO)/code.index --limit 3 --engine transformers
+	$(JINA) similar "The cat sleeps." "A cat is asleep." "The market fell." --model pocket --engine transformers
 	$(JINA) doctor --model pocket --parity
 
 test: $(READY)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.errors import CautionWarning
 
 PASSAGES = [
     "Bread is baked from flour and water.",
@@ -37,8 +40,18 @@ def test_has_the_whole_multi_task_layout(pocket):
 
 
 def test_says_that_its_pictures_mean_nothing(pocket):
-    with pytest.warns(UserWarning, match="pocket: its vision tower has not learnt to read"):
+    with pytest.warns(CautionWarning, match="pocket: its vision tower has not learnt to read"):
         pocket.encode_image(Image.new("RGB", (56, 56)))
+
+
+def test_says_so_on_the_command_line_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (56, 56)).save(name)
+    command = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
+    arguments = ["embed", "a.png", "b.png", "-o", "v.npy", "--model", "pocket", "--engine", "transformers"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr.count("warning: pocket: its vision tower has not learnt to read") == 1
 
 
 def test_fits_into_a_small_wheel():

@@ -10,7 +10,14 @@ from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 
-from .errors import DimensionError, InputError, MultivectorUnavailableError, OptionError, TaskUnavailableError
+from .errors import (
+    CautionWarning,
+    DimensionError,
+    InputError,
+    MultivectorUnavailableError,
+    OptionError,
+    TaskUnavailableError,
+)
 from .images import ImageSource
 from .job import Job, OnError, Output
 from .processor import Processor
@@ -160,7 +167,7 @@ class Calls:
         self, images: Sequence[ImageSource], task: Task, max_pixels: int | None
     ) -> Sequence[Prepared | InputError]:
         if images and "image" in self._info.cautions:
-            warnings.warn(f"{self._info.name}: {self._info.cautions['image']}", stacklevel=2)
+            warnings.warn(f"{self._info.name}: {self._info.cautions['image']}", CautionWarning, stacklevel=2)
         return self._processor.images(images, task, max_pixels=max_pixels)
 
     def _job(self, items: Sequence[Prepared | InputError], output: Output) -> Job:

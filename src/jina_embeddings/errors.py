@@ -194,3 +194,7 @@ class DependencyError(JinaEmbeddingsError, ImportError):
     """An optional package is needed: the message has the `pip install` line."""
 
     code = "missing_dependency"
+
+
+class CautionWarning(UserWarning):
+    """A checkpoint's own word on a kind of input that it is weak at; see `ModelInfo.cautions`."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import typer
 
-from ..errors import JinaEmbeddingsError
+from ..errors import CautionWarning, JinaEmbeddingsError
 
 PROBLEM = 1
 ERROR = 2
@@ -63,6 +63,8 @@ def _set_up(debug: bool) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         warnings.simplefilter("ignore")
+        warnings.simplefilter("once", CautionWarning)
+        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     if not to_terminal():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logs.configure()
