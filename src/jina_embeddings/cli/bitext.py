@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .matching_options import MaxLength, Task, TextField, TruncateDim
 from .model_choice import BatchSize, ModelChoice, takes_model
 
 
@@ -20,10 +21,10 @@ def bitext(
     ] = 1.05,
     neighbours: Annotated[int, typer.Option(min=1, help="Neighbours that a pair is compared with.")] = 4,
     json: Annotated[bool, typer.Option("--json", help="Print a pair a line as JSON.")] = False,
-    text_field: Annotated[str, typer.Option(help="JSON field or CSV column of a text.")] = "text",
-    task: Annotated[str, typer.Option(help="Whose vectors are compared.")] = "text-matching",
-    truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
-    max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
+    text_field: TextField = "text",
+    task: Task = "text-matching",
+    truncate_dim: TruncateDim = None,
+    max_length: MaxLength = None,
     batch_size: BatchSize = None,
     *,
     choice: ModelChoice,

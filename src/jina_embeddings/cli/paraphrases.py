@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .matching_options import ImageField, MaxLength, Task, TextField, TruncateDim
 from .model_choice import BatchSize, ModelChoice, takes_model
 
 
@@ -16,11 +17,11 @@ def paraphrases(
     limit: Annotated[int, typer.Option(min=1, help="Most pairs to print.")] = 100,
     min_score: Annotated[float, typer.Option(help="Least cosine of a pair.")] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print a pair a line as JSON.")] = False,
-    text_field: Annotated[str, typer.Option(help="JSON field or CSV column of a text.")] = "text",
-    image_field: Annotated[str, typer.Option(help="JSON field or CSV column of an image's path or URL.")] = "image",
-    task: Annotated[str, typer.Option(help="Whose vectors are compared.")] = "text-matching",
-    truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
-    max_length: Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")] = None,
+    text_field: TextField = "text",
+    image_field: ImageField = "image",
+    task: Task = "text-matching",
+    truncate_dim: TruncateDim = None,
+    max_length: MaxLength = None,
     batch_size: BatchSize = None,
     *,
     choice: ModelChoice,

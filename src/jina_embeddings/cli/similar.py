@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .matching_options import Task, TruncateDim
 from .model_choice import ModelChoice, takes_model
 
 
@@ -20,8 +21,8 @@ def similar(
         Path | None, typer.Option(metavar="FILE", help="Score pairs instead: two texts a line, a tab between them.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a line a pair, or one table.")] = False,
-    task: Annotated[str, typer.Option(help="Whose vectors are compared.")] = "text-matching",
-    truncate_dim: Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")] = None,
+    task: Task = "text-matching",
+    truncate_dim: TruncateDim = None,
     *,
     choice: ModelChoice,
 ) -> None:
