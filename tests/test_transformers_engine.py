@@ -411,3 +411,11 @@ def test_a_call_in_progress_fails_when_the_engine_is_closed(
         with pytest.raises(EngineClosedError):
             call.result(10)
     assert num_forwards < len(texts)
+
+
+def test_garbage_is_collected_again_after_loading(checkpoint: CheckpointMaker) -> None:
+    import gc
+
+    assert gc.isenabled()
+    with JinaEmbeddings(checkpoint(), engine="transformers"):
+        assert gc.isenabled()
