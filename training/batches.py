@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor
+
+from teacher import MAX_LENGTH as TEACHER_TOKENS
 
 TOKENS_A_BATCH = 65_536
 SMALLEST, LARGEST = 64, 2048
+MAX_TOKENS = 384
+PROMPTS = {True: "Query: ", False: "Passage: "}
+"""By whether a text is a query: what the product puts in front of it."""
+TEXTS_AT_A_TIME = 50_000
 
 
 @dataclass
@@ -24,12 +31,13 @@ class Ragged:
     lengths: Tensor
 
     @classmethod
-    def of(cls, column: object, device: str) -> Ragged:
-        """From a chunked Arrow column of lists."""
-        array = column.combine_chunks()  # type: ignore[attr-defined]
-        flat = torch.from_numpy(array.flatten().to_numpy().astype(np.int32)).to(device)
-        lengths = torch.from_numpy(pc.list_value_length(array).to_numpy().astype(np.int64)).to(device)
-        return cls(flat, lengths.cumsum(0) - lengths, lengths)
+    def of(cls, rows: Iterable[np.ndarray], device: str) -> Ragged:
+        """From one array of token ids a text."""
+        kept = list(rows)
+        lengths = torch.tensor([len(row) for row in kept], device=device)
+        return cls(
+            torch.from_numpy(np.concatenate(kept).astype(np.int32)).to(device), lengths.cumsum(0) - lengths, lengths
+        )
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Token ids (n, longest), padded with 0 at the end, and lengths (n,)."""
@@ -60,13 +68,44 @@ class Source:
         return torch.from_numpy(rng.permutation(window)[:size])
 
 
+class Tokenizers:
+    """Token ids for both models, as uint16: both vocabularies are smaller than that."""
+
+    def __init__(self, student: Path, teacher: Path):
+        self.student = Tokenizer.from_file(str(student))
+        self.teacher = Tokenizer.from_file(str(teacher / "tokenizer.json"))
+        self.teacher.no_padding()
+        self.teacher.enable_truncation(TEACHER_TOKENS)
+
+    def for_student(self, prompted: list[str]) -> Iterator[np.ndarray]:
+        """Ids of texts that have their prompt in front."""
+        for encoding in encoded(self.student, prompted):
+            yield np.array(encoding.ids[:MAX_TOKENS], dtype=np.uint16)
+
+    def for_teacher(self, texts: list[str]) -> Iterator[np.ndarray]:
+        """Ids of texts; none for an empty one."""
+        for encoding, text in zip(encoded(self.teacher, texts), texts, strict=True):
+            yield np.array(encoding.ids if text else [], dtype=np.uint16)
+
+
+def encoded(tokenizer: Tokenizer, texts: list[str]) -> Iterator[Encoding]:
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        yield from tokenizer.encode_batch_fast(texts[start : start + TEXTS_AT_A_TIME])
+
+
 class Data:
     """Everything that `prepare.py` wrote, on the device."""
 
-    def __init__(self, folder: Path, device: str):
+    def __init__(self, folder: Path, tokenizers: Tokenizers, device: str):
         table = pq.read_table(folder / "texts.parquet")
-        self.student = Ragged.of(table["student"], device)
-        self.teacher = Ragged.of(table["teacher"], device)
+        self.texts: list[str] = table["text"].to_pylist()
+        self.english: list[bool] = table["english"].to_pylist()
+        prompts = [PROMPTS[is_query] for is_query in table["is_query"].to_pylist()]
+        prompted = [prompt + text for prompt, text in zip(prompts, self.texts, strict=True)]
+        self.student = Ragged.of(tokenizers.for_student(prompted), device)
+        # Where the teacher reads nothing, vectors of the English side are the targets.
+        readable = [text if english else "" for text, english in zip(self.texts, self.english, strict=True)]
+        self.teacher = Ragged.of(tokenizers.for_teacher(readable), device)
         pairs = pq.read_table(folder / "pairs.parquet")
         query = torch.from_numpy(pairs["query"].to_numpy().astype(np.int64)).to(device)
         passage = torch.from_numpy(pairs["passage"].to_numpy().astype(np.int64)).to(device)

@@ -118,9 +118,9 @@ def cells_of(
     return np.array(cells, np.int64), np.array(tokens, np.int64), np.array(weights, np.float32)
 
 
-def page_loader(pages: Pages, workers: int) -> Iterator[PageBatch]:
-    """Batches from worker processes, a few ahead."""
+def loader(batches: IterableDataset, workers: int) -> Iterator:  # type: ignore[type-arg]
+    """Endless batches from worker processes, a few ahead."""
     if not workers:
-        return iter(pages)
-    loader = DataLoader(pages, batch_size=None, num_workers=workers, prefetch_factor=4, multiprocessing_context="fork")
-    return iter(loader)
+        return iter(batches)
+    made = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4, multiprocessing_context="fork")
+    return iter(made)

@@ -1,19 +1,24 @@
 """From the sources' files to what one training run carries:  python training/prepare.py
 
-    build/train/texts.parquet   every distinct text: student and teacher token ids, kind of prompt
+    build/train/texts.parquet   every distinct text, the prompt that it stands under, and whether it is English
     build/train/pairs.parquet   query and passage as rows of texts, kind, source
     build/train/passages.parquet  English passages as text, for rendered pages
+    build/train/words.parquet   English words, to make texts of (synthesis.py)
     build/teacher/              the teacher in half precision
-    build/parts/                all that a run of training reads, in parts of 60 MB (carry.py)
+    build/parts/                all that a run of training reads, in parts (carry.py)
 
-The student's ids have the prompt in front that the product would put there. The teacher's ids are there for English and code only;
-of a translation, the English side is the target.
+Texts travel as text: compressed they are a third of their token ids in both vocabularies, which batches.py makes of
+them where they are trained on.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
+from collections import Counter
+from collections.abc import Iterable
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +30,10 @@ from tokenizers import Tokenizer
 from carry import pack
 from corpus import BUILD, tables
 
-MAX_TOKENS = 384
-TEACHER_TOKENS = 256
-PROMPTS = {"query": "Query: ", "passage": "Passage: "}
-ROWS_A_FILE = 120_000
+COMPRESSION = {"compression": "zstd", "compression_level": 19}
+WORD = re.compile(r"\b[A-Za-z][a-z]{2,}\b")
+MIN_MENTIONS = 4
+"""Rarer words of the corpus are mostly misspelt."""
 
 
 class Texts:
@@ -50,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--most", type=int, default=400_000, help="most pairs of one source file")
+    parser.add_argument("--megabytes", type=int, default=50, help="the most that a part holds")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     texts, pairs, passages = Texts(), [], []
@@ -73,7 +79,13 @@ def main() -> None:
                 passages.append(row["text"])
     folder = BUILD / "train"
     folder.mkdir(exist_ok=True)
-    write_texts(folder / "texts.parquet", texts, options.teacher)
+    rows = [(text, prompt == "query") for text, prompt in texts.index]
+    columns = [*zip(*rows, strict=True), texts.english]
+    texts_table = pa.table(dict(zip(("text", "is_query", "english"), columns, strict=True)))
+    pq.write_table(texts_table, folder / "texts.parquet", **COMPRESSION)
+    english = (text for text, _ in texts.index)
+    words = english_words(compress(english, texts.english), options.teacher)
+    pq.write_table(pa.table({"word": words}), folder / "words.parquet", **COMPRESSION)
     columns = list(zip(*pairs, strict=True))
     pairs_table = pa.table(
         {
@@ -83,14 +95,14 @@ def main() -> None:
             "source": pa.array(columns[3]).dictionary_encode(),
         }
     )
-    pq.write_table(pairs_table, folder / "pairs.parquet", compression="zstd", compression_level=9)
+    pq.write_table(pairs_table, folder / "pairs.parquet", **COMPRESSION)
     passages = [passages[i] for i in rng.permutation(len(passages))[:60_000]]
     passages_table = pa.table({"text": passages})
-    pq.write_table(passages_table, folder / "passages.parquet", compression="zstd", compression_level=9)
+    pq.write_table(passages_table, folder / "passages.parquet", **COMPRESSION)
     copy_teacher(options.teacher, BUILD / "teacher")
     carried = [BUILD / name for name in ("train", "teacher", "fonts", "tokenizer.json", "sets.json.gz")]
     carried += sorted(BUILD.glob("pictures-*.parquet"))
-    parts = pack(BUILD / "parts", carried, 60_000_000, BUILD.parents[1])
+    parts = pack(BUILD / "parts", carried, options.megabytes * 1_000_000, BUILD.parents[1])
     print(f"{parts} parts to carry")
     print(f"{len(texts.index):,} texts, {len(pairs):,} pairs, {len(passages):,} passages")
 
@@ -104,32 +116,14 @@ def copy_teacher(folder: Path, target: Path) -> None:
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
 
 
-def write_texts(path: Path, texts: Texts, teacher: Path) -> None:
-    """Token ids of both models, uint16, in Parquet."""
-    student_tokenizer = Tokenizer.from_file(str(BUILD / "tokenizer.json"))
-    teacher_tokenizer = Tokenizer.from_file(str(teacher / "tokenizer.json"))
-    teacher_tokenizer.no_padding()
-    teacher_tokenizer.enable_truncation(TEACHER_TOKENS)
-    schema = pa.schema({"student": pa.list_(pa.uint16()), "teacher": pa.list_(pa.uint16())})
-    keys = list(texts.index)
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=9, use_dictionary=False) as writer:
-        for start in range(0, len(keys), ROWS_A_FILE):
-            part = keys[start : start + ROWS_A_FILE]
-            student = student_tokenizer.encode_batch_fast([PROMPTS[prompt] + text for text, prompt in part])
-            english = [text if texts.english[start + i] else "" for i, (text, _) in enumerate(part)]
-            teacher_ids = teacher_tokenizer.encode_batch_fast(english)
-            writer.write_table(
-                pa.table(
-                    [
-                        pa.array([e.ids[:MAX_TOKENS] for e in student], pa.list_(pa.uint16())),
-                        pa.array(
-                            [e.ids if text else [] for e, text in zip(teacher_ids, english, strict=True)],
-                            pa.list_(pa.uint16()),
-                        ),
-                    ],
-                    schema=schema,
-                )
-            )
+def english_words(texts: Iterable[str], teacher: Path) -> list[str]:
+    """Words of the corpus in small letters, and whole words of the teacher's vocabulary, which knows more of the world."""
+    mentions: Counter[str] = Counter()
+    for text in texts:
+        mentions.update({word.lower() for word in WORD.findall(text)})
+    vocabulary = Tokenizer.from_file(str(teacher / "tokenizer.json")).get_vocab()
+    known = {word for word in vocabulary if WORD.fullmatch(word)}
+    return sorted(known | {word for word, count in mentions.items() if count >= MIN_MENTIONS})
 
 
 if __name__ == "__main__":

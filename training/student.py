@@ -237,6 +237,13 @@ def pool(states: Tensor, lengths: Tensor) -> Tensor:
     return F.normalize(total, dim=-1)
 
 
+def text_vectors(student: Student, ids: Tensor, lengths: Tensor) -> Tensor:
+    """Unit vectors (n, hidden) of padded ids."""
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
+        states = student.states(ids)
+    return pool(states.float(), lengths)
+
+
 def initialise(module: nn.Module) -> None:
     """Draws one module's weights anew, for `Module.apply`."""
     if isinstance(module, nn.Linear):

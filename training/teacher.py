@@ -25,6 +25,14 @@ def load_teacher(folder: Path, device: str) -> torch.nn.Module:
 
 
 @torch.no_grad()
+def teach_padded(teacher: torch.nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
+    """Unit vectors (n, 384) of texts that are padded at the end."""
+    mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+    states = teacher(input_ids=ids.long().masked_fill(~mask, PAD), attention_mask=mask).last_hidden_state
+    return pool(states.float(), lengths)
+
+
+@torch.no_grad()
 def teach(teacher: torch.nn.Module, flat: Tensor, starts: Tensor, lengths: Tensor, tokens: int = 400_000) -> Tensor:
     """Unit vectors (n, 384) in float16 of texts that lie end to end in `flat`; a text without tokens gets zeros."""
     vectors = torch.zeros(len(lengths), 384, dtype=torch.float16, device=flat.device)
@@ -38,9 +46,7 @@ def teach(teacher: torch.nn.Module, flat: Tensor, starts: Tensor, lengths: Tenso
             stop += 1
         rows, width = order[at:stop], ordered[stop - 1]
         columns = torch.arange(width, device=flat.device)
-        mask = columns < lengths[rows, None]
-        ids = flat[(starts[rows, None] + columns).clamp(max=len(flat) - 1)].long().masked_fill(~mask, PAD)
-        states = teacher(input_ids=ids, attention_mask=mask).last_hidden_state
-        vectors[rows] = pool(states.float(), lengths[rows]).half()
+        ids = flat[(starts[rows, None] + columns).clamp(max=len(flat) - 1)]
+        vectors[rows] = teach_padded(teacher, ids, lengths[rows]).half()
         at = stop
     return vectors

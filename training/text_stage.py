@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,9 +11,13 @@ from torch import Tensor, nn
 from batches import Data, Source
 from losses import contrastive, cosine_loss, lookalikes, similarities
 from schedule import Schedule
-from student import Student, pool
+from student import Student, text_vectors
+from synthesis import MadeBatch
+from teacher import teach_padded
 
-SHARES = {"text": 0.3, "passage": 0.25, "translation": 0.25, "code": 0.2}
+SHARES = {"text": 0.2, "passage": 0.2, "translation": 0.2, "code": 0.2}
+MADE_SHARE = 0.35
+"""Of steps on texts that synthesis.py makes; the rest is divided as above."""
 LEARNING_RATE = 2e-3
 COSINE_WEIGHT = {"text": 10.0, "passage": 5.0, "translation": 10.0, "code": 2.0}
 """Of the distance to the teacher's vectors, beside the other losses; least for code, which the teacher barely reads."""
@@ -19,10 +25,7 @@ COSINE_WEIGHT = {"text": 10.0, "passage": 5.0, "translation": 10.0, "code": 2.0}
 
 def embed(student: Student, data: Data, rows: Tensor) -> Tensor:
     """Unit vectors (n, hidden) of texts."""
-    ids, lengths = data.student.take(rows)
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
-        states = student.states(ids)
-    return pool(states.float(), lengths)
+    return text_vectors(student, *data.student.take(rows))
 
 
 def text_loss(student: Student, data: Data, targets: Tensor, source: Source, rng: np.random.Generator) -> Tensor:
@@ -42,9 +45,22 @@ def text_loss(student: Student, data: Data, targets: Tensor, source: Source, rng
     return loss
 
 
+def made_loss(student: Student, teacher: nn.Module, batch: MadeBatch) -> Tensor:
+    """The loss of a batch of texts that were made up, whose targets the teacher gives now."""
+    asked = teach_padded(teacher, batch.teacher_query, batch.teacher_query_lengths)
+    wanted = teach_padded(teacher, batch.teacher_passage, batch.teacher_passage_lengths)
+    q = text_vectors(student, batch.query.long(), batch.query_lengths)
+    p = text_vectors(student, batch.passage.long(), batch.passage_lengths)
+    rows = torch.arange(len(p), device=p.device)
+    loss = contrastive(q, p, lookalikes(rows, wanted)) + similarities(q, p, asked, wanted)
+    return loss + COSINE_WEIGHT["text"] * (cosine_loss(q, asked) + cosine_loss(p, wanted)) / 2
+
+
 def train_text(
     student: Student,
+    teacher: nn.Module,
     data: Data,
+    made: Iterator[MadeBatch],
     targets: Tensor,
     seconds: float,
     span: tuple[float, float],
@@ -56,6 +72,10 @@ def train_text(
     sources, weights = data.sampler(SHARES)
     schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span)
     while schedule.running():
+        if rng.random() < MADE_SHARE:
+            loss = made_loss(student, teacher, next(made).to(str(targets.device)))
+            schedule.step(loss, "text", "made", log)
+            continue
         source = sources[rng.choice(len(sources), p=weights)]
         loss = text_loss(student, data, targets, source, rng)
         schedule.step(loss, "text", source.kind, log)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,14 +21,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from adapter_stage import remove_adapter, train_adapter, train_head
-from batches import Data
+from batches import Data, Ragged, Tokenizers
 from corpus import BUILD
 from export import export
 from icons import load_icons
 from jina_embeddings.prompts import IMAGE_TEMPLATE
-from page_batches import Pages, page_loader
+from page_batches import Pages, loader
 from quick_evaluation import report
 from student import Student
+from synthesis import MadeBatch, MadeTexts, material, nearest
 from teacher import load_teacher, teach
 from text_stage import start_from_teacher, train_text
 from vision_stage import Template, train_vision
@@ -53,6 +56,8 @@ def main() -> None:
     parser.add_argument("--head-seconds", type=float, default=30)
     parser.add_argument("--adapter-seconds", type=float, default=45, help="for each task")
     parser.add_argument("--workers", type=int, default=14, help="processes that render pages")
+    parser.add_argument("--no-pages", action="store_true", help="adapters without pictures of pages")
+    parser.add_argument("--compile", action="store_true", help="the text model's layers, which takes a minute")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
@@ -75,16 +80,29 @@ class Run:
         self.tokenizer_file = options.build / "tokenizer.json"
         self.tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
         self.student = Student().to(self.device)
+        if options.compile:
+            for layer in self.student.model.layers:
+                layer.compile(dynamic=True)
         self.teacher = load_teacher(options.teacher, self.device)
-        self.data = Data(options.build / "train", self.device)
-        self.say("data is on the device")
-        self.targets = teach(self.teacher, self.data.teacher.flat, self.data.teacher.starts, self.data.teacher.lengths)
-        self.say(f"{len(self.targets):,} vectors of the teacher")
+        self.tokenizers = Tokenizers(self.tokenizer_file, options.teacher)
         if self.state.is_file():
             self.student.load_state_dict(load_file(self.state, device=str(self.device)))
         else:
             start_from_teacher(self.student, self.teacher, self.pieces())
         self.pages = None
+
+    @cached_property
+    def data(self) -> Data:
+        data = Data(self.options.build / "train", self.tokenizers, self.device)
+        self.say("data is on the device")
+        return data
+
+    @cached_property
+    def targets(self) -> Tensor:
+        texts = self.data.teacher
+        targets = teach(self.teacher, texts.flat, texts.starts, texts.lengths)
+        self.say(f"{len(targets):,} vectors of the teacher")
+        return targets
 
     def say(self, text: str) -> None:
         print(f"{time.monotonic() - self.start:6.1f} s  {text}", flush=True)
@@ -122,7 +140,7 @@ class Run:
             passages = pq.read_table(self.options.build / "train" / "passages.parquet")["text"].to_pylist()
             fonts = sorted((self.options.build / "fonts").glob("*.ttf"))
             pages = Pages(passages, fonts, self.tokenizer_file, self.options.seed)
-            self.pages = page_loader(pages, self.options.workers)
+            self.pages = loader(pages, self.options.workers)
         return self.pages
 
     def go(self, stages: list[str]) -> None:
@@ -136,11 +154,28 @@ class Run:
         save_file(tensors, self.state)
         self.log_file.write_text(json.dumps(self.log))
 
+    def made_batches(self) -> Iterator[MadeBatch]:
+        words = pq.read_table(self.options.build / "train" / "words.parquet")["word"].to_pylist()
+        ids = Ragged.of(self.tokenizers.for_teacher(words), self.device)
+        near = nearest(teach(self.teacher, ids.flat, ids.starts, ids.lengths))
+        self.say(f"{len(words):,} words to make texts of")
+        return loader(
+            MadeTexts(material(self.data, words, near), self.tokenizers, self.options.seed), self.options.workers
+        )
+
     def text(self) -> None:
-        self.page_batches()
         options = self.options
+        made = self.made_batches()
         train_text(
-            self.student, self.data, self.targets, options.text_seconds, tuple(options.span), options.seed, self.log
+            self.student,
+            self.teacher,
+            self.data,
+            made,
+            self.targets,
+            options.text_seconds,
+            tuple(options.span),
+            options.seed,
+            self.log,
         )
         self.say(f"text: {self.log[-1] if self.log else ''}")
         self.judge("base")
@@ -165,7 +200,7 @@ class Run:
         shared = {
             "data": self.data,
             "targets": self.targets,
-            "pages": self.page_batches(),
+            "pages": None if self.options.no_pages else self.page_batches(),
             "template": self.template(),
             "log": self.log,
             "seed": self.options.seed + 2,
