@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 DECAY = 0.01
 
 
-def matrices(module: nn.Module) -> list[nn.Parameter]:
+def matrices(module: nn.Module) -> list[Tensor]:
     """Weights of the linear layers in a module; embeddings, norms, biases, filters and LoRA factors are none."""
     return [part.weight for part in module.modules() if isinstance(part, nn.Linear)]
 
 
 def optimisers(
-    parameters: list[nn.Parameter], hidden: Iterable[nn.Parameter], rate: float, hidden_rate: float
+    parameters: list[nn.Parameter], hidden: Iterable[Tensor], rate: float, hidden_rate: float
 ) -> list[torch.optim.Optimizer]:
     """AdamW, and Muon for those of the parameters that are in `hidden`."""
     chosen = {id(weight) for weight in hidden}

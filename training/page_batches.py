@@ -47,7 +47,8 @@ class Progress(Protocol):
 
 
 def progress_at(value: float) -> Progress:
-    return RawValue("d", value)
+    progress: Progress = RawValue("d", value)
+    return progress
 
 
 @dataclass

@@ -28,7 +28,7 @@ class Schedule:
         learning_rate: float,
         seconds: float,
         span: tuple[float, float] = (0.0, 1.0),
-        hidden: Iterable[nn.Parameter] = (),
+        hidden: Iterable[Tensor] = (),
         hidden_rate: float | None = None,
     ):
         self.parameters = [p for p in parameters if p.requires_grad]

@@ -84,7 +84,7 @@ def start_tower(student: Student, batch: PageBatch) -> None:
     Otherwise the first steps of the optimiser go all one way, to that mean, and leave all squares alike.
     """
     student.visual.apply(initialise)
-    student.visual.merger.mlp[2].bias.copy_(student.model.embed_tokens(batch.tokens).mean(0))
+    student.visual.merger.mlp[2].bias.data = student.model.embed_tokens(batch.tokens).mean(0)
 
 
 def words_loss(student: Student, tokens: Tensor, batch: PageBatch) -> Tensor:
