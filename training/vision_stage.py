@@ -19,13 +19,13 @@ from student import Student, initialise, pool
 
 LEARNING_RATE = 1e-3
 MATRICES_RATE = 5e-3
-ICON_SHARE, ALL_ICONS_AT = 0.2, 0.3
+ICON_SHARE = 0.2
 ICONS_A_BATCH = 384
 WORDS_WEIGHT = 5.0
 LETTERS_WEIGHT = 3.0
 LETTERS_BLOCK = 3
-FIRST_IMAGE_WEIGHT, WHOLE_IMAGE_AT = 0.1, 0.3
-"""The image loss pulls all squares of an image one way; it comes into its own once letters are told apart."""
+IMAGE_FROM, WHOLE_IMAGE_AT = 0.12, 0.25
+"""The image loss pulls all squares of an image one way, so letters come first; it grows in this part of the stage."""
 
 COSINE_WEIGHT = 10.0
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -68,6 +68,12 @@ def image_states(student: Student, pixels: Tensor, template: Template) -> tuple[
         states = student.image_states(patches_of(pixels), rows, columns, template.before, template.after)
     hook.remove()
     return states.float(), kept[0].float()
+
+
+def tower_tokens(student: Student, pixels: Tensor) -> Tensor:
+    """The vision tower's tokens (n, tokens, hidden) alone."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.is_cuda):
+        return student.visual(patches_of(pixels), pixels.shape[1] // 14, pixels.shape[2] // 14).float()
 
 
 def image_vectors(states: Tensor, tokens: Tensor, template: Template) -> Tensor:
@@ -179,7 +185,8 @@ def train_vision(
     schedule = Schedule(trained, LEARNING_RATE, seconds, span, matrices(student.visual), MATRICES_RATE)
     while schedule.running():
         progress.value = place = schedule.place()
-        if icons is not None and rng.random() < ICON_SHARE * min(1.0, place / ALL_ICONS_AT):
+        weight = min(1.0, max(0.0, (place - IMAGE_FROM) / (WHOLE_IMAGE_AT - IMAGE_FROM)))
+        if icons is not None and rng.random() < ICON_SHARE * weight:
             rows = torch.from_numpy(rng.permutation(len(icons.pixels))[:ICONS_A_BATCH]).to(device)
             with torch.no_grad():
                 targets = text_vectors(student, icons.ids[rows], icons.lengths[rows])
@@ -188,12 +195,17 @@ def train_vision(
             schedule.step(loss, "vision", "icons", log)
             continue
         batch = next(pages).to(device)
+        if not weight:
+            tokens = tower_tokens(student, batch.pixels)
+            words, spelt = words_loss(student, tokens, batch), letters.loss(batch)
+            loss = WORDS_WEIGHT * words + LETTERS_WEIGHT * spelt
+            schedule.step(loss, "vision", "pieces", log, words=words, letters=spelt)
+            continue
         with torch.no_grad():
             targets = text_vectors(student, batch.ids, batch.lengths)
         states, tokens = image_states(student, batch.pixels, template)
         image = image_loss(image_vectors(states, tokens, template), targets)
         words, spelt = words_loss(student, tokens, batch), letters.loss(batch)
-        weight = FIRST_IMAGE_WEIGHT + (1 - FIRST_IMAGE_WEIGHT) * min(1.0, place / WHOLE_IMAGE_AT)
         loss = weight * image + WORDS_WEIGHT * words + LETTERS_WEIGHT * spelt
         schedule.step(loss, "vision", "pages", log, image=image, words=words, letters=spelt)
     letters.hook.remove()
