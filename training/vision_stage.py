@@ -195,18 +195,17 @@ def train_vision(
             schedule.step(loss, "vision", "icons", log)
             continue
         batch = next(pages).to(device)
-        if not weight:
+        parts: dict[str, Tensor] = {}
+        if weight:
+            with torch.no_grad():
+                targets = text_vectors(student, batch.ids, batch.lengths)
+            states, tokens = image_states(student, batch.pixels, template)
+            parts["image"] = image_loss(image_vectors(states, tokens, template), targets)
+        else:
             tokens = tower_tokens(student, batch.pixels)
-            words, spelt = words_loss(student, tokens, batch), letters.loss(batch)
-            loss = WORDS_WEIGHT * words + LETTERS_WEIGHT * spelt
-            schedule.step(loss, "vision", "pieces", log, words=words, letters=spelt)
-            continue
-        with torch.no_grad():
-            targets = text_vectors(student, batch.ids, batch.lengths)
-        states, tokens = image_states(student, batch.pixels, template)
-        image = image_loss(image_vectors(states, tokens, template), targets)
-        words, spelt = words_loss(student, tokens, batch), letters.loss(batch)
-        loss = weight * image + WORDS_WEIGHT * words + LETTERS_WEIGHT * spelt
-        schedule.step(loss, "vision", "pages", log, image=image, words=words, letters=spelt)
+        parts |= {"words": words_loss(student, tokens, batch), "letters": letters.loss(batch)}
+        weights = {"image": weight, "words": WORDS_WEIGHT, "letters": LETTERS_WEIGHT}
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        schedule.step(loss, "vision", "pages", log, **parts)
     letters.hook.remove()
     progress.value = span[1]
