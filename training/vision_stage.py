@@ -24,8 +24,8 @@ ICONS_A_BATCH = 384
 WORDS_WEIGHT = 5.0
 LETTERS_WEIGHT = 3.0
 LETTERS_BLOCK = 3
-IMAGE_FROM, WHOLE_IMAGE_AT = 0.12, 0.25
-"""The image loss pulls all squares of an image one way, so letters come first; it grows in this part of the stage."""
+IMAGE_FROM, WHOLE_IMAGE_AT = 0.25, 0.6
+"""The image loss undoes what was learnt of letters if it comes early; it grows in this part of the stage."""
 
 COSINE_WEIGHT = 10.0
 MEAN = (0.48145466, 0.4578275, 0.40821073)
