@@ -12,7 +12,8 @@ from PIL import ImageFont
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
-from page_style import CELL, bold_of
+from page_batches import letters_of
+from page_style import CELL, HEIGHTS, WIDTHS, bold_of, piece_style, random_size
 from pages import Page, PageStyle, random_style, render_page
 
 WORDS = "Quick foxes jump, glyphs (by the way) hang below; each line of type keeps its own place on paper. "
@@ -172,3 +173,27 @@ def test_impossible_requests_say_what_to_change(font: Path) -> None:
         render_page("text", PageStyle(font, font, width=280, margin_x=130))
     with pytest.raises(ValueError, match="pass at least one TTF path"):
         random_style(np.random.default_rng(1), [])
+
+
+def test_letters_stand_in_the_patches_that_show_them(font: Path) -> None:
+    style = PageStyle(font, font, width=112, height=56, size=20, margin_x=0, margin_y=0)
+    page = render_page("il mm", style)
+    patches, letters, shares = letters_of("il mm", page.boxes, 112, 56, page=1)
+    cells, quarters = np.divmod(patches - 4 * 8, 4)
+    columns = 2 * (cells % 4) + quarters % 2
+    assert set(letters) == set(b"ilm")
+    assert columns[letters == ord("i")].max() <= columns[letters == ord("m")].min()
+    assert np.isclose(shares.sum(), sum((box.x1 - box.x0) * (box.y1 - box.y0) for box in page.boxes))
+
+
+def test_images_grow_to_pages_with_progress(font: Path) -> None:
+    rng = np.random.default_rng(3)
+    assert {random_size(rng, 0.0) for _ in range(200)} <= {(w, h) for w in (84, 112, 140) for h in (56, 84)}
+    assert all(width in WIDTHS and height in HEIGHTS for width, height in (random_size(rng, 1.0) for _ in range(200)))
+
+
+def test_a_piece_of_a_page_has_room_for_every_style(font: Path) -> None:
+    rng = np.random.default_rng(4)
+    for grown in np.linspace(0, 1, 300):
+        size = random_size(rng, grown)
+        assert render_page(PASSAGE, piece_style(rng, [font], size)).boxes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -89,6 +89,32 @@ def random_style(rng: np.random.Generator, fonts: Sequence[Path], size: tuple[in
         heading_words=int(rng.integers(2, 8)) if rng.random() < HEADING_SHARE else 0,
         heading_scale=pick(rng, HEADING_SCALES),
         justify=bool(rng.random() < JUSTIFIED_SHARE),
+    )
+
+
+def random_size(rng: np.random.Generator, grown: float) -> tuple[int, int]:
+    """Width and height of a page, or of a piece of one that is the smaller the less has `grown` from 0 to 1."""
+    if rng.random() < grown**2:
+        return pick(rng, WIDTHS), pick(rng, HEIGHTS)
+    width, height = (small + grown * (large - small) for small, large in ((140, 504), (84, 672)))
+    return (
+        CELL * int(rng.integers(84 // CELL, int(width) // CELL + 1)),
+        CELL * int(rng.integers(56 // CELL, int(height) // CELL + 1)),
+    )
+
+
+def piece_style(rng: np.random.Generator, fonts: Sequence[Path], size: tuple[int, int]) -> PageStyle:
+    """A style for a piece of a page, with narrow margins."""
+    style = random_style(rng, fonts, size)
+    return replace(
+        style,
+        size=min(style.size, 20 if min(size) < 84 else 26),
+        margin_x=int(rng.integers(2, 10)),
+        margin_y=int(rng.integers(2, 8)),
+        columns=1,
+        heading_words=0,
+        heading_scale=1.0,
+        decoration="none",
     )
 
 

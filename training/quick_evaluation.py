@@ -9,8 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from evaluation.collect import load
-from student import Student
-from vision_stage import text_vectors
+from student import Student, text_vectors
 
 MAX_TOKENS = 512
 ROWS = 64

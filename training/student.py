@@ -250,5 +250,9 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=module.in_features**-0.5 / 2)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, (nn.Embedding, nn.Conv3d)):
+    elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
+    elif isinstance(module, nn.Conv3d):
+        nn.init.normal_(module.weight, std=0.04)
+        with torch.no_grad():  # blind to plain paper, which outweighs everything that is on it
+            module.weight.sub_(module.weight.mean((1, 2, 3, 4), keepdim=True))

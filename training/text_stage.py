@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from batches import Data, Source
 from losses import contrastive, cosine_loss, lookalikes, similarities
+from optimisers import matrices
 from schedule import Schedule
 from student import Student, text_vectors
 from synthesis import MadeBatch
@@ -70,7 +71,7 @@ def train_text(
     """Trains the text model's own weights for so many seconds, which are that span of the stage."""
     rng = np.random.default_rng([seed, round(1000 * span[0])])
     sources, weights = data.sampler(SHARES)
-    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span)
+    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span, matrices(student.model))
     while schedule.running():
         if rng.random() < MADE_SHARE:
             loss = made_loss(student, teacher, next(made).to(str(targets.device)))

@@ -26,7 +26,7 @@ from corpus import BUILD
 from export import export
 from icons import load_icons
 from jina_embeddings.prompts import IMAGE_TEMPLATE
-from page_batches import Pages, loader
+from page_batches import Pages, loader, progress_at
 from quick_evaluation import report
 from student import Student
 from synthesis import MadeBatch, MadeTexts, material, nearest
@@ -89,6 +89,7 @@ class Run:
             self.student.load_state_dict(load_file(self.state, device=str(self.device)))
         else:
             start_from_teacher(self.student, self.teacher, self.pieces())
+        self.progress = progress_at(options.span[0] if "vision" in options.stages else 1.0)
         self.pages = None
 
     @cached_property
@@ -124,11 +125,6 @@ class Run:
         unknown = vocabulary.token_to_id("[UNK]")
         return [[piece for piece in row if piece != unknown] for row in rows]
 
-    def spellings(self) -> list[bytes]:
-        """The characters of each token, without spaces."""
-        names = (self.tokenizer.decode([token]).strip() for token in range(self.tokenizer.get_vocab_size()))
-        return [name.encode() for name in names]
-
     def template(self) -> Template:
         ids = self.tokenizer.encode(IMAGE_TEMPLATE, add_special_tokens=False).ids
         at = ids.index(self.tokenizer.token_to_id("<|image_pad|>"))
@@ -139,7 +135,7 @@ class Run:
         if self.pages is None:
             passages = pq.read_table(self.options.build / "train" / "passages.parquet")["text"].to_pylist()
             fonts = sorted((self.options.build / "fonts").glob("*.ttf"))
-            pages = Pages(passages, fonts, self.tokenizer_file, self.options.seed)
+            pages = Pages(passages, fonts, self.tokenizer_file, self.options.seed, progress=self.progress)
             self.pages = loader(pages, self.options.workers)
         return self.pages
 
@@ -187,7 +183,7 @@ class Run:
             self.page_batches(),  # type: ignore[arg-type]
             icons,
             self.template(),
-            self.spellings(),
+            self.progress,
             self.device,
             self.options.vision_seconds,
             tuple(self.options.span),
@@ -197,6 +193,7 @@ class Run:
         self.say(f"vision: {self.log[-1] if self.log else ''}")
 
     def adapters(self) -> None:
+        self.progress.value = 1.0
         shared = {
             "data": self.data,
             "targets": self.targets,

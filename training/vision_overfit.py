@@ -26,8 +26,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from jina_embeddings.prompts import IMAGE_TEMPLATE
 from report import write_result
-from student import Student, initialise
-from vision_stage import Template, image_loss, image_states, image_vectors, text_vectors
+from student import Student, initialise, text_vectors
+from vision_stage import Template, image_loss, image_states, image_vectors
 
 TRAINING = Path(__file__).resolve().parent
 POCKET = TRAINING.parent / "src" / "jina_embeddings" / "models" / "pocket"

@@ -7,20 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from losses import contrastive, cosine_loss, lookalikes, similarities
-from page_batches import PageBatch
+from optimisers import matrices
+from page_batches import CHARACTERS, PageBatch, Progress
 from schedule import Schedule
 from sizes import POCKET
-from student import Student, pool
+from student import Student, initialise, text_vectors
 
 LEARNING_RATE = 1e-3
+MATRICES_RATE = 5e-3
 ICON_SHARE = 0.2
 ICONS_A_BATCH = 384
 WORDS_WEIGHT = 5.0
 LETTERS_WEIGHT = 3.0
+LETTERS_BLOCK = 3
+IMAGE_FROM, WHOLE_IMAGE_AT = 0.25, 0.6
+"""The image loss undoes what was learnt of letters if it comes early; it grows in this part of the stage."""
+
 COSINE_WEIGHT = 10.0
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -64,11 +70,27 @@ def image_states(student: Student, pixels: Tensor, template: Template) -> tuple[
     return states.float(), kept[0].float()
 
 
+def tower_tokens(student: Student, pixels: Tensor) -> Tensor:
+    """The vision tower's tokens (n, tokens, hidden) alone."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.is_cuda):
+        return student.visual(patches_of(pixels), pixels.shape[1] // 14, pixels.shape[2] // 14).float()
+
+
 def image_vectors(states: Tensor, tokens: Tensor, template: Template) -> Tensor:
     """Unit vectors: the mean from vision start to vision end, both included."""
     start = len(template.before) - 1
     span = states[:, start : start + tokens.shape[1] + 2]
     return F.normalize(span.mean(1), dim=-1)
+
+
+@torch.no_grad()
+def start_tower(student: Student, batch: PageBatch) -> None:
+    """Draws the tower anew; its first guess is the mean word.
+
+    Otherwise the first steps of the optimiser go all one way, to that mean, and leave all squares alike.
+    """
+    student.visual.apply(initialise)
+    student.visual.merger.mlp[2].bias.data = student.model.embed_tokens(batch.tokens).mean(0)
 
 
 def words_loss(student: Student, tokens: Tensor, batch: PageBatch) -> Tensor:
@@ -84,30 +106,41 @@ def words_loss(student: Student, tokens: Tensor, batch: PageBatch) -> Tensor:
     return (((flat - target) ** 2).mean(-1) * filled).sum() / filled.sum() / size
 
 
-class Letters(torch.nn.Module):
-    """A throw-away head: which characters stand in a square, as a distribution over bytes.
+class Letters(nn.Module):
+    """A throw-away head on a block of the tower: which characters stand in each patch.
 
-    Words are out of reach before letters are; without this the tower stays on the mean word for thousands of steps.
+    Words are out of reach before letters are. What a patch itself shows can be learnt first, unlike the letters of the
+    words that reach into a square: with those the tower stays on the mean word for thousands of steps.
     """
 
-    def __init__(self, spellings: list[bytes], width: int):
+    def __init__(self, block: nn.Module):
         super().__init__()
-        self.head = torch.nn.Linear(width, 256)
-        table = torch.zeros(len(spellings), 256)
-        for token, spelling in enumerate(spellings):
-            for byte in spelling:
-                table[token, byte] += 1 / len(spelling)
-        self.register_buffer("table", table)
+        self.head = nn.Linear(POCKET.vision_hidden, CHARACTERS)
+        nn.init.zeros_(self.head.weight)
+        self.hook = block.register_forward_hook(self._keep)
 
-    def loss(self, tokens: Tensor, batch: PageBatch) -> Tensor:
-        """Cross-entropy over the squares that hold a word."""
-        flat = tokens.flatten(0, 1)
-        letters = torch.zeros(len(flat), 256, device=flat.device)
-        letters.index_add_(0, batch.cells, self.table[batch.tokens] * batch.weights[:, None])
-        total = letters.sum(-1, keepdim=True)
-        wanted = letters / total.clamp(min=1e-6)
+    def _keep(self, _module: nn.Module, _args: object, output: Tensor) -> None:
+        self.seen = output
+
+    def wanted(self, batch: PageBatch, patches: int) -> tuple[Tensor, Tensor]:
+        """A distribution over characters for each patch (patches, 256), and which patches have any."""
+        table = torch.zeros(patches * CHARACTERS, device=batch.shares.device)
+        table.index_add_(0, batch.patches * CHARACTERS + batch.letters, batch.shares)
+        table = table.view(patches, CHARACTERS)
+        total = table.sum(-1, keepdim=True)
+        return table / total.clamp(min=1e-6), total.squeeze(-1) > 0
+
+    @torch.no_grad()
+    def start_at_mean(self, batch: PageBatch) -> None:
+        """The head's first guess is how frequent each character is."""
+        wanted, filled = self.wanted(batch, 4 * batch.num_cells)
+        self.head.bias.copy_((wanted.sum(0) / filled.sum()).clamp(min=1e-5).log())
+
+    def loss(self, batch: PageBatch) -> Tensor:
+        """Cross-entropy over the patches that hold a character."""
+        flat = F.rms_norm(self.seen.flatten(0, 1).float(), (POCKET.vision_hidden,))
+        wanted, filled = self.wanted(batch, len(flat))
         each = -(wanted * F.log_softmax(self.head(flat), -1)).sum(-1)
-        filled = total.squeeze(-1) > 0
         return (each * filled).sum() / filled.sum()
 
 
@@ -119,19 +152,12 @@ def image_loss(vectors: Tensor, targets: Tensor) -> Tensor:
     return loss + similarities(vectors, targets, targets, targets)
 
 
-def text_vectors(student: Student, ids: Tensor, lengths: Tensor) -> Tensor:
-    """Unit vectors of padded ids."""
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
-        states = student.states(ids)
-    return pool(states.float(), lengths)
-
-
 def train_vision(
     student: Student,
     pages: Iterator[PageBatch],
     icons: Icons | None,
     template: Template,
-    spellings: list[bytes],
+    progress: Progress,
     device: str,
     seconds: float,
     span: tuple[float, float],
@@ -142,20 +168,37 @@ def train_vision(
     rng = np.random.default_rng([seed, round(1000 * span[0])])
     student.requires_grad_(False)
     student.visual.requires_grad_(True)
-    letters = Letters(spellings, POCKET.hidden).to(device)
-    schedule = Schedule([*student.visual.parameters(), *letters.parameters()], LEARNING_RATE, seconds, span)
+    letters = Letters(student.visual.blocks[LETTERS_BLOCK]).to(device)
+    progress.value = span[0]
+    first = next(pages).to(device)
+    letters.start_at_mean(first)
+    if span[0] == 0:
+        start_tower(student, first)
+    trained = [*student.visual.parameters(), *letters.parameters()]
+    schedule = Schedule(trained, LEARNING_RATE, seconds, span, matrices(student.visual), MATRICES_RATE)
     while schedule.running():
-        if icons is not None and rng.random() < ICON_SHARE:
+        progress.value = place = schedule.place()
+        weight = min(1.0, max(0.0, (place - IMAGE_FROM) / (WHOLE_IMAGE_AT - IMAGE_FROM)))
+        if icons is not None and rng.random() < ICON_SHARE * weight:
             rows = torch.from_numpy(rng.permutation(len(icons.pixels))[:ICONS_A_BATCH]).to(device)
             with torch.no_grad():
                 targets = text_vectors(student, icons.ids[rows], icons.lengths[rows])
             states, tokens = image_states(student, icons.pixels[rows], template)
-            schedule.step(image_loss(image_vectors(states, tokens, template), targets), "vision", "icons", log)
+            loss = image_loss(image_vectors(states, tokens, template), targets)
+            schedule.step(loss, "vision", "icons", log)
             continue
         batch = next(pages).to(device)
-        with torch.no_grad():
-            targets = text_vectors(student, batch.ids, batch.lengths)
-        states, tokens = image_states(student, batch.pixels, template)
-        loss = image_loss(image_vectors(states, tokens, template), targets)
-        loss = loss + WORDS_WEIGHT * words_loss(student, tokens, batch) + LETTERS_WEIGHT * letters.loss(tokens, batch)
-        schedule.step(loss, "vision", "pages", log)
+        parts: dict[str, Tensor] = {}
+        if weight:
+            with torch.no_grad():
+                targets = text_vectors(student, batch.ids, batch.lengths)
+            states, tokens = image_states(student, batch.pixels, template)
+            parts["image"] = image_loss(image_vectors(states, tokens, template), targets)
+        else:
+            tokens = tower_tokens(student, batch.pixels)
+        parts |= {"words": words_loss(student, tokens, batch), "letters": letters.loss(batch)}
+        weights = {"image": weight, "words": WORDS_WEIGHT, "letters": LETTERS_WEIGHT}
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        schedule.step(loss, "vision", "pages", log, **parts)
+    letters.hook.remove()
+    progress.value = span[1]
