@@ -68,4 +68,4 @@ def _page(seed: int) -> Image.Image:
 
 @cache
 def _lines() -> list[str]:
-    return [text.replace("\n", " ") for text in docstrings(3000, most=100)]
+    return [text.replace("\n", " ") for text in docstrings(2500, most=100)]
