@@ -39,8 +39,8 @@ def test_has_the_whole_multi_task_layout(pocket):
     assert pocket.encode_text("two words", return_multivector=True).shape[1] == 128
 
 
-def test_says_that_its_pictures_mean_nothing(pocket):
-    with pytest.warns(CautionWarning, match="pocket: its vision tower has not learnt to read"):
+def test_says_what_its_pictures_are_worth(pocket):
+    with pytest.warns(CautionWarning, match="pocket: its vision tower reads printed text"):
         pocket.encode_image(Image.new("RGB", (56, 56)))
 
 
@@ -51,7 +51,7 @@ def test_says_so_on_the_command_line_once(tmp_path, monkeypatch):
     command = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
     arguments = ["embed", "a.png", "b.png", "-o", "v.npy", "--model", "pocket", "--engine", "transformers"]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
-    assert done.stderr.count("warning: pocket: its vision tower has not learnt to read") == 1
+    assert done.stderr.count("warning: pocket: its vision tower reads printed text") == 1
 
 
 def test_fits_into_a_small_wheel():
