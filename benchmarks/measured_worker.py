@@ -18,8 +18,9 @@ EXTENSION = "measured_worker.MeasuredWorker"
 # Kinds of kernels by parts of their names, the first that fits. On a CPU they are names of operators.
 KINDS = {
     "LoRA": ("lora", "sgmv", "punica"),
-    "matrix products": ("gemm", "nvjet", "cutlass", "cublas", "xmma", "mm", "linear", "splitk"),
+    # FlashAttention's are CUTLASS kernels too.
     "attention": ("flash", "fmha", "attention"),
+    "matrix products": ("gemm", "nvjet", "cutlass", "cublas", "xmma", "mm", "linear", "splitk"),
     "SiLU and multiply": ("silu", "act_and_mul"),
     "norms": ("rms", "rsqrt", "norm"),
     "rotary": ("rotary", "rope"),
