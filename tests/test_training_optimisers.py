@@ -11,7 +11,7 @@ from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
-from optimisers import matrices
+from optimisers import StackedMuon, matrices
 from schedule import Schedule
 from student import Student
 
@@ -36,3 +36,20 @@ def test_both_optimisers_follow_the_clock() -> None:
     before = [weight.clone() for weight in layer.parameters()]
     schedule.step(layer(torch.ones(2, 4)).square().sum(), "vision", "pages", [])
     assert all((old != new).any() for old, new in zip(before, layer.parameters(), strict=True))
+
+
+def test_stacked_muon_does_what_pytorch_does_one_by_one() -> None:
+    torch.manual_seed(0)
+    shapes = [(12, 8), (8, 8), (12, 8), (8, 24)]
+    stacked = [nn.Parameter(torch.randn(shape) / 10) for shape in shapes]
+    single = [nn.Parameter(weight.detach().clone()) for weight in stacked]
+    ours = StackedMuon(stacked, 1e-2)
+    theirs = torch.optim.Muon(single, lr=1e-2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        for one, other in zip(stacked, single, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        ours.step()
+        theirs.step()
+    for one, other in zip(stacked, single, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=0)

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 
-from synthesis import MadeTexts, Material, cropped, joined, joined_pairs
+from synthesis import LITTLE_WORDS, MadeTexts, Material, cropped, joined, joined_pairs, question
 
 TEXTS = [f"Sentence number {i} speaks about harbours and lighthouses." for i in range(50)]
 PAIRS = [(f"Satz {i}", f"Sentence {i}") for i in range(50)]
@@ -48,6 +48,15 @@ def test_a_query_is_cropped_from_its_passage():
     rng = np.random.default_rng(2)
     for text in TEXTS:
         assert cropped(rng, text) in text
+
+
+def test_a_question_has_an_opener_and_words_of_its_passage_in_small_letters():
+    rng = np.random.default_rng(2)
+    known = set(" ".join([*LITTLE_WORDS["openers"], *LITTLE_WORDS["links"], TEXTS[7].lower().rstrip(".")]).split())
+    for _ in range(50):
+        asked = question(rng, TEXTS[7])
+        assert set(asked.split()) <= known
+        assert asked.startswith(tuple(LITTLE_WORDS["openers"]))
 
 
 def test_the_same_word_is_exchanged_for_the_same_everywhere(made):

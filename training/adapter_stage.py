@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from batches import Data, Source
-from losses import contrastive, cosine_loss, lookalikes, maxsim, similarities
+from batches import Data
+from losses import contrastive, cosine_loss, lookalikes, maxsim
 from page_batches import PageBatch
+from pair_batches import PairBatch, corpus_batch, dense_loss, made_batch
 from schedule import Schedule
 from sizes import POCKET
 from student import Student, pool
+from synthesis import MadeBatch
 from vision_stage import Template, image_states, image_vectors
 
 SHARES = {
@@ -23,10 +25,12 @@ SHARES = {
     "code": {"code": 0.9, "passage": 0.1},
 }
 COSINE_WEIGHT = {
-    "retrieval": {"passage": 2.0, "text": 5.0, "translation": 5.0, "code": 1.0},
-    "text-matching": {"translation": 8.0, "text": 10.0, "passage": 5.0},
+    "retrieval": {"passage": 2.0, "text": 5.0, "translation": 5.0, "code": 1.0, "made": 10.0},
+    "text-matching": {"translation": 8.0, "text": 10.0, "passage": 5.0, "made": 10.0},
     "code": {"code": 0.5, "passage": 1.0},
 }
+MADE_SHARE = {"retrieval": 0.5, "text-matching": 0.4, "code": 0.0}
+"""Of steps on texts that are made up: questions and crops for retrieval, translations for matching."""
 PAGE_SHARE = {"retrieval": 0.15, "text-matching": 0.08, "code": 0.08}
 LEARNING_RATE = 2e-3
 TOKENS_A_BATCH = 24_576
@@ -57,35 +61,24 @@ def multivector_loss(scores: Tensor, same: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def pair_loss(
-    student: Student, data: Data, targets: Tensor, source: Source, rng: np.random.Generator, weight: float, tokens: bool
-) -> Tensor:
+def pair_loss(student: Student, batch: PairBatch, weight: float, tokens: bool) -> Tensor:
     """Dense losses of a batch of pairs, or with `tokens` those of its multi-vectors beside them."""
-    largest = LARGEST if tokens else LARGEST_DENSE
-    chosen = source.batch(rng, TOKENS_A_BATCH if tokens else 2 * TOKENS_A_BATCH, largest).to(targets.device)
-    query, passage = source.query[chosen], source.passage[chosen]
-    wanted = targets[passage].float()
-    passage_ids, passage_lengths = data.student.take(passage)
-    passage_states = states_of(student, passage_ids)
-    p = pool(passage_states, passage_lengths)
-    if source.kind == "text":
-        return weight * cosine_loss(p, wanted) + similarities(p, p, wanted, wanted)
-    query_ids, query_lengths = data.student.take(query)
-    query_states = states_of(student, query_ids)
-    q = pool(query_states, query_lengths)
-    asked = wanted if source.kind == "translation" else targets[query].float()
-    same = lookalikes(passage, wanted)
-    loss = contrastive(q, p, same) + weight * (cosine_loss(q, asked) + cosine_loss(p, wanted)) / 2
-    if source.kind != "code":
-        loss = loss + similarities(q, p, asked, wanted)
-    if tokens:
-        query_mask = torch.arange(query_ids.shape[1], device=query_ids.device) < query_lengths[:, None]
-        passage_mask = torch.arange(passage_ids.shape[1], device=query_ids.device) < passage_lengths[:, None]
-        scores = maxsim(
-            token_vectors(student, query_states), query_mask, token_vectors(student, passage_states), passage_mask
-        )
-        loss = loss + multivector_loss(scores, same)
-    return loss
+    passage_states = states_of(student, batch.passage)
+    p = pool(passage_states, batch.passage_lengths)
+    if batch.kind == "text":
+        return dense_loss(p, p, batch, weight)
+    query_states = states_of(student, batch.query)
+    loss = dense_loss(pool(query_states, batch.query_lengths), p, batch, weight)
+    if not tokens:
+        return loss
+    query_mask, passage_mask = (
+        torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+        for states, lengths in ((query_states, batch.query_lengths), (passage_states, batch.passage_lengths))
+    )
+    scores = maxsim(
+        token_vectors(student, query_states), query_mask, token_vectors(student, passage_states), passage_mask
+    )
+    return loss + multivector_loss(scores, batch.same)
 
 
 def page_loss(student: Student, batch: PageBatch, template: Template) -> Tensor:
@@ -110,6 +103,8 @@ def train_task(
     student: Student,
     data: Data,
     targets: Tensor,
+    teacher: nn.Module,
+    made: Iterator[MadeBatch],
     pages: Iterator[PageBatch] | None,
     template: Template,
     task: str,
@@ -130,12 +125,18 @@ def train_task(
         if pages is not None and rng.random() < PAGE_SHARE[task]:
             schedule.step(page_loss(student, next(pages).to(str(targets.device)), template), task, "pages", log)
             continue
-        source = sources[rng.choice(len(sources), p=weights)]
-        if head_only and source.kind == "text":
-            continue
         tokens = head_only or rng.random() < MULTIVECTOR_SHARE
-        loss = pair_loss(student, data, targets, source, rng, COSINE_WEIGHT[task][source.kind], tokens)
-        schedule.step(loss, task, source.kind, log)
+        if rng.random() < MADE_SHARE[task]:
+            chosen = next(batch for batch in made if batch.translated == (task == "text-matching"))
+            batch = made_batch(teacher, chosen.to(str(targets.device)))
+            batch = batch.first(LARGEST) if tokens else batch
+        else:
+            source = sources[rng.choice(len(sources), p=weights)]
+            if head_only and source.kind == "text":
+                continue
+            size = (TOKENS_A_BATCH, LARGEST) if tokens else (2 * TOKENS_A_BATCH, LARGEST_DENSE)
+            batch = corpus_batch(data, targets, source, rng, *size)
+        schedule.step(pair_loss(student, batch, COSINE_WEIGHT[task][batch.kind], tokens), task, batch.kind, log)
 
 
 def train_head(student: Student, *, seconds: float, **rest: object) -> None:

@@ -24,48 +24,56 @@ TEXTS_AT_A_TIME = 50_000
 
 @dataclass
 class Ragged:
-    """Texts end to end: `flat` token ids, and where each text starts and how long it is."""
+    """Texts end to end: `flat` token ids, and where each text starts and how long it is.
+
+    The host knows the lengths too, so that it needn't wait for the device to make a batch.
+    """
 
     flat: Tensor
     starts: Tensor
     lengths: Tensor
+    host_lengths: np.ndarray
 
     @classmethod
     def of(cls, rows: Iterable[np.ndarray], device: str) -> Ragged:
         """From one array of token ids a text."""
         kept = list(rows)
-        lengths = torch.tensor([len(row) for row in kept], device=device)
-        return cls(
-            torch.from_numpy(np.concatenate(kept).astype(np.int32)).to(device), lengths.cumsum(0) - lengths, lengths
-        )
+        host_lengths = np.array([len(row) for row in kept])
+        lengths = torch.from_numpy(host_lengths).to(device)
+        flat = torch.from_numpy(np.concatenate(kept).astype(np.int32)).to(device)
+        return cls(flat, lengths.cumsum(0) - lengths, lengths, host_lengths)
 
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Token ids (n, longest), padded with 0 at the end, and lengths (n,)."""
-        lengths = self.lengths[rows]
-        columns = torch.arange(int(lengths.max()), device=rows.device)
-        places = (self.starts[rows, None] + columns).clamp(max=len(self.flat) - 1)
+        chosen = torch.from_numpy(rows).to(self.flat.device)
+        lengths = self.lengths[chosen]
+        columns = torch.arange(int(self.host_lengths[rows].max()), device=self.flat.device)
+        places = (self.starts[chosen, None] + columns).clamp(max=len(self.flat) - 1)
         return self.flat[places].long() * (columns < lengths[:, None]), lengths
 
 
 @dataclass
 class Source:
-    """Pairs of one source, by the length of their passages."""
+    """Pairs of one source, by their length: rows of the texts, and tokens."""
 
     name: str
     kind: str
-    query: Tensor
-    passage: Tensor
+    query: np.ndarray
+    passage: np.ndarray
     length: np.ndarray
 
-    def batch(self, rng: np.random.Generator, tokens: int = TOKENS_A_BATCH, largest: int = LARGEST) -> Tensor:
-        """Numbers of random pairs with similar lengths, as many as fit the token budget."""
+    def batch(
+        self, rng: np.random.Generator, tokens: int = TOKENS_A_BATCH, largest: int = LARGEST
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Queries and passages of random pairs with similar lengths, as many as fit the token budget."""
         total = len(self.length)
         start = int(rng.integers(total))
         size = int(np.clip(tokens // self.length[start], SMALLEST, largest))
         low = max(0, min(start, total - 4 * size))
         window = np.arange(low, min(total, low + 4 * size))
         size = int(np.clip(tokens // self.length[window[-1]], SMALLEST, largest))
-        return torch.from_numpy(rng.permutation(window)[:size])
+        chosen = rng.permutation(window)[:size]
+        return self.query[chosen], self.passage[chosen]
 
 
 class Tokenizers:
@@ -107,21 +115,22 @@ class Data:
         readable = [text if english else "" for text, english in zip(self.texts, self.english, strict=True)]
         self.teacher = Ragged.of(tokenizers.for_teacher(readable), device)
         pairs = pq.read_table(folder / "pairs.parquet")
-        query = torch.from_numpy(pairs["query"].to_numpy().astype(np.int64)).to(device)
-        passage = torch.from_numpy(pairs["passage"].to_numpy().astype(np.int64)).to(device)
+        query = pairs["query"].to_numpy().astype(np.int64)
+        passage = pairs["passage"].to_numpy().astype(np.int64)
         kinds = np.array(pairs["kind"].to_pylist())
         names = np.array(pairs["source"].to_pylist())
         self.sources = []
         for name in sorted(set(names)):
             rows = np.flatnonzero(names == name)
             self.sources.append(self._source(name, str(kinds[rows[0]]), query[rows], passage[rows]))
-        english = torch.nonzero(self.teacher.lengths > 0).squeeze(1)
+        english = np.flatnonzero(self.teacher.host_lengths)
         self.sources.append(self._source("texts", "text", english, english))
 
-    def _source(self, name: str, kind: str, query: Tensor, passage: Tensor) -> Source:
-        length = self.student.lengths[query] + (self.student.lengths[passage] if kind != "text" else 0)
-        order = length.argsort()
-        return Source(name, kind, query[order], passage[order], length[order].cpu().numpy())
+    def _source(self, name: str, kind: str, query: np.ndarray, passage: np.ndarray) -> Source:
+        lengths = self.student.host_lengths
+        length = lengths[query] + (lengths[passage] if kind != "text" else 0)
+        order = length.argsort(kind="stable")
+        return Source(name, kind, query[order], passage[order], length[order])
 
     def sampler(self, shares: dict[str, float], power: float = 0.5) -> tuple[list[Source], np.ndarray]:
         """Sources of the kinds that have a share, and the probability of each: within a kind by size ** power."""

@@ -86,6 +86,7 @@ STEPS = (
         Step("sources/english.py", part)
         for part in ("wordnet", "reading", "world", "places", "dictionaries", "medicine")
     ),
+    Step("sources/names.py"),
     Step("sources/fonts.py"),
 )
 
@@ -111,6 +112,7 @@ def packages() -> Iterator[str]:
     import english_world
     import fonts
     import icon_sets
+    import names
     import translations
 
     for listed in (code_packages.PYTHON, code_packages.HELD_OUT_PYTHON, code_packages.GO, code_packages.HELD_OUT_GO):
@@ -120,7 +122,7 @@ def packages() -> Iterator[str]:
         yield from (package for package, _, _ in manuals.values())
     yield from (*english_reading.LICENCES, *english_services.LICENCES)
     yield from (*english_dictionaries.LICENCES, *english_medicine.LICENCES, *english_world.LICENCES)
-    yield english_wordnet.PACKAGE
+    yield from (english_wordnet.PACKAGE, *names.LICENCES)
     yield from (*icon_sets.PACKAGES.values(), *emoji_names.PACKAGES)
     yield from (family.debian for family in (*fonts.TRAINING, *fonts.HELD_OUT, fonts.CJK))
     for part in translations.PARTS.values():

@@ -76,6 +76,9 @@ class PageBatch:
         pages, height, width, _ = self.pixels.shape
         return pages * (height // CELL) * (width // CELL)
 
+    def pin_memory(self) -> PageBatch:
+        return PageBatch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
+
     def to(self, device: str) -> PageBatch:
         return PageBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
 
@@ -199,8 +202,15 @@ def letters_of(
 
 
 def loader(batches: IterableDataset, workers: int) -> Iterator:  # type: ignore[type-arg]
-    """Endless batches from worker processes, a few ahead."""
+    """Endless batches from worker processes, a few ahead, from where a GPU copies them while it works."""
     if not workers:
         return iter(batches)
-    made = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4, multiprocessing_context="fork")
+    made = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4,
+        multiprocessing_context="fork",
+        pin_memory=torch.cuda.is_available(),
+    )
     return iter(made)

@@ -3,7 +3,7 @@
     build/train/texts.parquet   every distinct text, the prompt that it stands under, and whether it is English
     build/train/pairs.parquet   query and passage as rows of texts, kind, source
     build/train/passages.parquet  English passages as text, for rendered pages
-    build/train/words.parquet   English words, to make texts of (synthesis.py)
+    build/train/words.parquet   English words and names, to make texts of (synthesis.py)
     build/teacher/              the teacher in half precision
     build/parts/                all that a run of training reads, in parts (carry.py)
 
@@ -85,6 +85,7 @@ def main() -> None:
     pq.write_table(texts_table, folder / "texts.parquet", **COMPRESSION)
     english = (text for text, _ in texts.index)
     words = english_words(compress(english, texts.english), options.teacher)
+    words = sorted({*words, *names()})
     pq.write_table(pa.table({"word": words}), folder / "words.parquet", **COMPRESSION)
     columns = list(zip(*pairs, strict=True))
     pairs_table = pa.table(
@@ -124,6 +125,11 @@ def english_words(texts: Iterable[str], teacher: Path) -> list[str]:
     vocabulary = Tokenizer.from_file(str(teacher / "tokenizer.json")).get_vocab()
     known = {word for word in vocabulary if WORD.fullmatch(word)}
     return sorted(known | {word for word, count in mentions.items() if count >= MIN_MENTIONS})
+
+
+def names() -> list[str]:
+    """The names of `sources/names.py`, as they are typed into a search box."""
+    return [name.lower() for _, table in tables("texts-names") for name in table["text"].to_pylist()]
 
 
 if __name__ == "__main__":

@@ -6,14 +6,18 @@ The teacher reads whatever it is given, so these need no label. Worker processes
 - swapped: the same with some words exchanged for others, about one subject or about none;
 - listed: words about a subject or two, with or without the little words between them.
 
-Each comes with a query: a few words in a row of it, or its translation.
+Each comes with a query: a few words in a row of it, a question about words of it as people type it into a search box, or
+its translation.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,29 +26,14 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from batches import PROMPTS, Data, Tokenizers
 
+T = TypeVar("T")
 WORD = re.compile(r"[A-Za-z]{4,}")
-LITTLE_WORDS = [
-    "the",
-    "of",
-    "and",
-    "in",
-    "to",
-    "a",
-    "is",
-    "for",
-    "with",
-    "on",
-    "by",
-    "as",
-    "from",
-    "at",
-    "or",
-    "are",
-    "that",
-    "was",
-    "be",
-]
-TRANSLATED_SHARE = 0.3
+LITTLE_WORDS = json.loads(Path(__file__).with_name("little_words.json").read_text(encoding="utf-8"))
+"""Those between others, those that open a question, and those that link its parts."""
+
+QUESTION_SHARE = 0.5
+"""Of queries to English passages; the others are cropped."""
+TRANSLATED_SHARE = 0.35
 """Of batches; the others are English, and mix these ways."""
 WAYS = {"joined": 0.4, "swapped": 0.45, "listed": 0.15}
 CHARACTERS = (40, 1100)
@@ -61,8 +50,9 @@ ON_SUBJECT = 0.8
 
 @dataclass
 class MadeBatch:
-    """Padded token ids (n, longest) and lengths (n,) of both sides, for both models."""
+    """Padded token ids (n, longest) and lengths (n,) of both sides, for both models; all translations, or all English."""
 
+    translated: bool
     query: Tensor
     query_lengths: Tensor
     passage: Tensor
@@ -72,8 +62,14 @@ class MadeBatch:
     teacher_passage: Tensor
     teacher_passage_lengths: Tensor
 
+    def tensors(self) -> Iterator[Tensor]:
+        yield from (getattr(self, field.name) for field in fields(self)[1:])
+
+    def pin_memory(self) -> MadeBatch:
+        return MadeBatch(self.translated, *(tensor.pin_memory() for tensor in self.tensors()))
+
     def to(self, device: str) -> MadeBatch:
-        return MadeBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+        return MadeBatch(self.translated, *(tensor.to(device, non_blocking=True) for tensor in self.tensors()))
 
 
 @dataclass
@@ -131,6 +127,7 @@ class MadeTexts(IterableDataset):  # type: ignore[type-arg]
         tokenizers, longest = self.tokenizers, max(16, characters // 2)
         prompt = PROMPTS[translated]
         return MadeBatch(
+            translated,
             *padded(tokenizers.for_student([PROMPTS[True] + query for query in queries]), longest),
             *padded(tokenizers.for_student([prompt + passage for passage in passages]), longest),
             # A translation's target is the vector of its English side.
@@ -149,7 +146,8 @@ class MadeTexts(IterableDataset):  # type: ignore[type-arg]
             passage = joined(rng, self.material.texts, characters)
             if way == "swapped":
                 passage = self.swapped(rng, passage)
-        return cropped(rng, passage), passage
+        asked = question if rng.random() < QUESTION_SHARE else cropped
+        return asked(rng, passage), passage
 
     def subject(self, rng: np.random.Generator) -> list[str]:
         """Words that are near to a random one."""
@@ -166,7 +164,7 @@ class MadeTexts(IterableDataset):  # type: ignore[type-arg]
                 new = word
                 if rng.random() < share:
                     among = subject if rng.random() < ON_SUBJECT else words
-                    new = among[int(rng.integers(len(among)))]
+                    new = one_of(rng, among)
                 instead[word] = new.capitalize() if word[0].isupper() else new
             return instead[word]
 
@@ -176,10 +174,14 @@ class MadeTexts(IterableDataset):  # type: ignore[type-arg]
         subjects, share = [self.subject(rng) for _ in range(rng.integers(1, 4))], rng.uniform(0, 0.5)
         chosen: list[str] = []
         for _ in range(max(1, characters // 7)):
-            subject = subjects[int(rng.integers(len(subjects)))]
-            among = LITTLE_WORDS if rng.random() < share else subject
-            chosen.append(among[int(rng.integers(len(among)))])
+            subject = one_of(rng, subjects)
+            among = LITTLE_WORDS["between"] if rng.random() < share else subject
+            chosen.append(one_of(rng, among))
         return " ".join(chosen)
+
+
+def one_of(rng: np.random.Generator, items: list[T]) -> T:
+    return items[int(rng.integers(len(items)))]
 
 
 def joined(rng: np.random.Generator, texts: list[str], characters: int) -> str:
@@ -209,6 +211,17 @@ def cropped(rng: np.random.Generator, passage: str) -> str:
     count = int(rng.integers(*QUERY_WORDS))
     start = int(rng.integers(max(1, len(words) - count)))
     return " ".join(words[start : start + count])
+
+
+def question(rng: np.random.Generator, passage: str) -> str:
+    """One or two places of the passage as a question, without capitals and punctuation."""
+    words = re.sub(r"[^\w\s'-]", " ", passage.lower()).split() or [passage]
+    parts = [one_of(rng, LITTLE_WORDS["openers"])]
+    for number in range(int(rng.integers(1, 3))):
+        count = int(rng.integers(1, 6))
+        start = int(rng.integers(max(1, len(words) - count)))
+        parts += [one_of(rng, LITTLE_WORDS["links"])] * bool(number) + words[start : start + count]
+    return " ".join(filter(None, parts))
 
 
 def padded(rows: Iterable[np.ndarray], longest: int) -> tuple[Tensor, Tensor]:

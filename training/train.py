@@ -43,6 +43,12 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=BUILD, help="what the sources and prepare.py wrote")
     parser.add_argument("--teacher", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--work", type=Path, required=True, help="where stages leave their results")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights and tokenizer the first stage starts from")
+    parser.add_argument(
+        "--tower",
+        type=Path,
+        help="what a run beside this one leaves in its WORK: vision and adapters start from its tower",
+    )
     parser.add_argument("--stages", default="text,vision,adapters,export")
     parser.add_argument("--text-seconds", type=float, default=300)
     parser.add_argument(
@@ -57,7 +63,7 @@ def main() -> None:
     parser.add_argument("--adapter-seconds", type=float, default=45, help="for each task")
     parser.add_argument("--workers", type=int, default=14, help="processes that render pages")
     parser.add_argument("--no-pages", action="store_true", help="adapters without pictures of pages")
-    parser.add_argument("--compile", action="store_true", help="the text model's layers, which takes a minute")
+    parser.add_argument("--compile", action="store_true", help="the layers, which takes a minute")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
@@ -77,16 +83,18 @@ class Run:
         options.work.mkdir(parents=True, exist_ok=True)
         self.state, self.log_file = options.work / "student.safetensors", options.work / "log.json"
         self.log: list[dict] = json.loads(self.log_file.read_text()) if self.log_file.is_file() else []
-        self.tokenizer_file = options.build / "tokenizer.json"
+        self.tokenizer_file = (options.start or options.build) / "tokenizer.json"
         self.tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
         self.student = Student().to(self.device)
         if options.compile:
-            for layer in self.student.model.layers:
+            torch._dynamo.config.recompile_limit = 64
+            for layer in (*self.student.model.layers, *self.student.visual.blocks):
                 layer.compile(dynamic=True)
         self.teacher = load_teacher(options.teacher, self.device)
         self.tokenizers = Tokenizers(self.tokenizer_file, options.teacher)
-        if self.state.is_file():
-            self.student.load_state_dict(load_file(self.state, device=str(self.device)))
+        start = options.start / "model.safetensors" if options.start and not self.state.is_file() else self.state
+        if start.is_file():
+            self.student.load_state_dict(load_file(start, device=str(self.device)))
         else:
             start_from_teacher(self.student, self.teacher, self.pieces())
         self.progress = progress_at(options.span[0] if "vision" in options.stages else 1.0)
@@ -147,10 +155,13 @@ class Run:
     def save(self) -> None:
         state = self.student.state_dict().items()
         tensors = {name: tensor.detach().half().contiguous() for name, tensor in state if "lora" not in name}
-        save_file(tensors, self.state)
+        part = self.state.with_suffix(".part")
+        save_file(tensors, part)
+        part.replace(self.state)
         self.log_file.write_text(json.dumps(self.log))
 
-    def made_batches(self) -> Iterator[MadeBatch]:
+    @cached_property
+    def made(self) -> Iterator[MadeBatch]:
         words = pq.read_table(self.options.build / "train" / "words.parquet")["word"].to_pylist()
         ids = Ragged.of(self.tokenizers.for_teacher(words), self.device)
         near = nearest(teach(self.teacher, ids.flat, ids.starts, ids.lengths))
@@ -161,12 +172,11 @@ class Run:
 
     def text(self) -> None:
         options = self.options
-        made = self.made_batches()
         train_text(
             self.student,
             self.teacher,
             self.data,
-            made,
+            self.made,
             self.targets,
             options.text_seconds,
             tuple(options.span),
@@ -176,7 +186,19 @@ class Run:
         self.say(f"text: {self.log[-1] if self.log else ''}")
         self.judge("base")
 
+    def take_tower(self) -> None:
+        """Puts the other run's vision tower in, if there is another run; waits until it has written it."""
+        file = self.options.tower
+        if file is None:
+            return
+        while not file.is_file():
+            time.sleep(1)
+        tower = {name: weight for name, weight in load_file(file, device=str(self.device)).items() if "visual" in name}
+        self.student.load_state_dict(tower, strict=False)
+        self.say("took the vision tower")
+
     def vision(self) -> None:
+        self.take_tower()
         icons = load_icons(self.options.build, self.tokenizer, self.device)
         train_vision(
             self.student,
@@ -193,15 +215,20 @@ class Run:
         self.say(f"vision: {self.log[-1] if self.log else ''}")
 
     def adapters(self) -> None:
+        self.take_tower()
         self.progress.value = 1.0
         shared = {
             "data": self.data,
             "targets": self.targets,
+            "teacher": self.teacher,
+            "made": self.made,
             "pages": None if self.options.no_pages else self.page_batches(),
             "template": self.template(),
             "log": self.log,
             "seed": self.options.seed + 2,
         }
+        # A minute each for layers that change with every adapter is more than it gives back.
+        torch.compiler.set_stance("force_eager")
         train_head(self.student, task="retrieval", seconds=self.options.head_seconds, **shared)
         self.say("head")
         tensors: dict[str, Tensor] = {}

@@ -102,7 +102,7 @@ def words_loss(student: Student, tokens: Tensor, batch: PageBatch) -> Tensor:
         weight = torch.zeros(len(flat), device=flat.device).index_add_(0, batch.cells, batch.weights)
         filled = weight > 0
         target = total / weight.clamp(min=1e-6)[:, None]
-        size = (target[filled] ** 2).mean()
+        size = ((target**2).mean(-1) * filled).sum() / filled.sum()
     return (((flat - target) ** 2).mean(-1) * filled).sum() / filled.sum() / size
 
 
