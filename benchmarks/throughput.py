@@ -127,8 +127,8 @@ def prepared_folder(given: Path | None) -> Path:
     if given is None:
         return Path(tempfile.mkdtemp(prefix="throughput-"))
     given.mkdir(parents=True, exist_ok=True)
-    for suffix in ("ready", "go", "done", "jsonl"):
-        for path in given.glob(f"*.{suffix}"):
+    for pattern in ("*.ready", "*.go", "*.done", "*.jsonl", "vectors.*.npy"):
+        for path in given.glob(pattern):
             path.unlink()
     return given
 
