@@ -1,6 +1,6 @@
-"""What a text costs the host on the packed path: tokenising, packing, and vectors put in their places.
+"""What an input costs the host on the packed path: tokenising or resizing, packing, and vectors put in their places.
 
-    python benchmarks/host_cost.py [--texts 30000]
+    python benchmarks/host_cost.py [--texts 30000] [--pages 64]
 
 The worker is replaced by one that answers at once with vectors of v4's size, so all the time is the host's. Processor
 time is told, which a busy machine doesn't change.
@@ -12,13 +12,14 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
-from input_sets import make_texts
+from input_sets import make_pages, make_texts
 from report import write_result
 from systems import PREFIX
 
@@ -59,6 +60,8 @@ class Front:
 
         if method == "jina_forget_pack":
             return [None]
+        if method == "jina_pack_is_done":
+            return [True]
         ticket, wire, _, fetch = args
         if wire is not None:
             num_vectors = len(Pack.from_wire(wire).spans)
@@ -80,15 +83,35 @@ class Front:
         self._loop.stop()
 
 
+def page_costs(model: Any, pages: list[Any]) -> dict[str, float]:
+    """Milliseconds of processor time a page: all of a call; of that, preparing; and its journey to the worker."""
+    from jina_embeddings.packs import Pack, make_pack
+
+    processor = model._calls._processor
+    model.encode_image(pages[:4])
+
+    def per_page(work: Callable[[], Any]) -> tuple[float, Any]:
+        before = time.process_time()
+        made = work()
+        return round(1e3 * (time.process_time() - before) / len(pages), 2), made
+
+    whole, _ = per_page(lambda: model.encode_image(pages))
+    preparing, prepared = per_page(lambda: processor.images(pages, "retrieval"))
+    sending, wire = per_page(lambda: make_pack(prepared, processor.image_config, half=True).to_wire())
+    receiving, _ = per_page(lambda: Pack.from_wire(wire))
+    return {"cpu_ms": whole, "preparing_ms": preparing, "to_wire_ms": sending, "from_wire_ms": receiving}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--texts", type=int, default=30_000, help="short ones; passages are a tenth")
+    parser.add_argument("--pages", type=int, default=64, help="A4 at 150 dots an inch")
     arguments = parser.parse_args()
 
     from jina_embeddings import JinaEmbeddings
     from make_checkpoint import make_checkpoint
 
-    figures = {}
+    figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = make_checkpoint(Path(scratch) / "tiny", dtype="float32")
         counts = {"short": arguments.texts, "passages": arguments.texts // 10}
@@ -103,6 +126,8 @@ def main() -> None:
                 model.encode_text(texts, prompt_name="passage")
                 used = time.process_time() - before
                 figures[name] = {"num_texts": len(texts), "cpu_us_per_text": round(1e6 * used / len(texts), 1)}
+            pages = [Image.fromarray(pixels) for pixels in make_pages(arguments.pages)]
+            figures["pages"] = {"num_pages": len(pages), **page_costs(model, pages)}
     write_result("host_cost", {"sets": figures})
 
 

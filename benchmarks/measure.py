@@ -60,7 +60,7 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
     if name == "ours" and "paths" in plan["stages"]:
         compare_paths(system, name, scratch, inputs)
     for label, set_name, how in system.rows:
-        if set_name not in plan["sets"]:
+        if set_name not in plan["sets"] or any(word in label for word in plan["without"]):
             continue
         if time.monotonic() + 2 * plan["seconds"] > deadline:
             report(scratch, name, {"system": name, "row": label, "set": set_name, "skipped": "no time left"})
@@ -88,7 +88,7 @@ def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[st
     for _ in range(2):
         rate = max(rate, timed(system, inputs[:count], how)[0])
     count = min(len(inputs), max(count, int(rate * seconds)))
-    before = cpu_seconds()
+    before, threads = cpu_seconds(), thread_seconds()
     # From the other end: what was just embedded may be remembered.
     rate, used = timed(system, inputs[-count:], how)
     return {
@@ -96,6 +96,7 @@ def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[st
         "seconds": round(used, 3),
         "inputs_per_s": round(rate, 2),
         "cpu_s_per_1000": round((cpu_seconds() - before) / count * 1000, 3),
+        "busiest_threads": busiest(threads, thread_seconds(), used),
     }
 
 
@@ -122,6 +123,32 @@ def cpu_seconds() -> float:
     return total
 
 
+def thread_seconds() -> dict[tuple[int, int], tuple[str, float, float]]:
+    """Name, seconds in programs and seconds in the system, of each thread of this process and of those it started."""
+    own = psutil.Process()
+    found = {}
+    for process in (own, *own.children(recursive=True)):
+        try:
+            for thread in process.threads():
+                name = Path(f"/proc/{process.pid}/task/{thread.id}/comm").read_text().strip()
+                found[process.pid, thread.id] = f"{process.name()}/{name}", thread.user_time, thread.system_time
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def busiest(before: dict[Any, Any], after: dict[Any, Any], seconds: float) -> list[list[Any]]:
+    """[name, how many, cores they kept busy in programs, and in the system] of threads by name, the busiest first."""
+    spent: dict[str, list[float]] = {}
+    for key, (name, user, system) in after.items():
+        _, user_before, system_before = before.get(key, (name, 0.0, 0.0))
+        entry = spent.setdefault(name, [0, 0.0, 0.0])
+        for place, value in enumerate((1, (user - user_before) / seconds, (system - system_before) / seconds)):
+            entry[place] += value
+    ranked = sorted(spent.items(), key=lambda item: -item[1][1] - item[1][2])
+    return [[name, count, round(user, 2), round(system, 2)] for name, (count, user, system) in ranked[:6]]
+
+
 def profile(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], sets: list[str]) -> None:
     """Where the device's time goes, in a call of a few packs of each set."""
     for set_name in ("short", "passages", "pages"):
@@ -129,7 +156,9 @@ def profile(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]],
             # Others first: with a system that was measured on another set, kernels for this one are not chosen yet.
             system.run(inputs[set_name][-4:], "packed")
             system.on_workers("start_profile")
-            system.run(inputs[set_name][: max(4, len(inputs[set_name]) // 8)], "packed")
+            # Pages come in parts, of which the first are small.
+            share = 2 if set_name == "pages" else 8
+            system.run(inputs[set_name][: max(4, len(inputs[set_name]) // share)], "packed")
             report(scratch, name, {"system": name, "set": set_name, "profile": system.on_workers("stop_profile")})
 
 

@@ -6,7 +6,9 @@ input set, how). `run` embeds inputs and returns one L2-normalised vector each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,15 +77,15 @@ class Ours:
         return np.stack([rows[0] for rows in vectors]) if tokens else vectors
 
     def _mixed_tasks(self, inputs: list[str]) -> np.ndarray:
-        """Neighbours have different tasks, and all go to the engine in one batch."""
+        """Neighbours have different tasks: a call for each task, all at once, which the engine makes one queue of."""
         shares = [inputs[start :: len(TASKS)] for start in range(len(TASKS))]
-        jobs = [
-            self._model._calls.text(share, task=task, prompt_name="passage")
-            for task, share in zip(TASKS, shares, strict=True)
-            if share
-        ]
-        outputs = iter(self._engine.run([prepared for job in jobs for prepared in job.batch]))
-        parts = [job.finish([next(outputs) for _ in job.batch]) for job in jobs]
+
+        def encode(task: str, share: list[str]) -> np.ndarray:
+            vectors: np.ndarray = self._model.encode(share, task=task, prompt_name="passage")
+            return vectors
+
+        with ThreadPoolExecutor(len(TASKS)) as pool:
+            parts = list(pool.map(encode, TASKS, shares))
         vectors = np.empty((len(inputs), parts[0].shape[1]), dtype=np.float32)
         for start, part in enumerate(parts):
             vectors[start :: len(TASKS)] = part
@@ -115,12 +117,34 @@ class OursFp8(Ours):
 
 
 class OursOnTwo(Ours):
-    """Two engines, one a GPU. On a CPU they share it, which shows only that they work."""
+    """Two engines, one a GPU. On a CPU they share it, which shows only that they work. How: `1:` before it leaves the
+    second without work, so that one load gives the rates of one engine and of two."""
 
-    rows = tuple((f"{label}, 2 engines", set_name, how) for label, set_name, how in Ours.rows[:4])
+    rows = (
+        *(
+            (f"{label}, 1 engine of 2", set_name, f"1:{how}")
+            for label, set_name, how in Ours.rows[:4]
+            if "+" not in how
+        ),
+        *((f"{label}, 2 engines", set_name, how) for label, set_name, how in Ours.rows[:4]),
+    )
 
     def __init__(self, folder: Path, gpu: bool):
         super().__init__(folder, gpu, data_parallel_size=2)
+
+    def run(self, inputs: list[Any], how: str) -> np.ndarray:
+        if not how.startswith("1:"):
+            return super().run(inputs, how)
+        with self._first_only():
+            return super().run(inputs, how.removeprefix("1:"))
+
+    @contextmanager
+    def _first_only(self) -> Iterator[None]:
+        self._model._engine = self._engines[0]
+        try:
+            yield
+        finally:
+            self._model._engine = self._engine
 
 
 class OursInTwo(Ours):
@@ -133,26 +157,28 @@ class OursInTwo(Ours):
 
 
 class Stock:
-    """vLLM as it comes, on a checkpoint with one task merged. How: `all` fetches every token's hidden state and
-    averages in Python, `mean` pools in vLLM, `lora` does too and gives neighbours different adapters."""
+    """vLLM as it comes, on a checkpoint with one task merged.
 
-    def __init__(self, folder: Path, gpu: bool, how: str):
+    how: `all` fetches every token's hidden state and averages in Python, `mean` pools in vLLM.
+    sets: what is measured; an engine that gets no pages is told so, since it would prepare for the largest.
+    lora: neighbours in a call have different adapters, all three in turn.
+    """
+
+    def __init__(self, folder: Path, gpu: bool, how: str, sets: tuple[str, ...], *, lora: bool = False):
         from jina_embeddings.torch_companions import repair
 
         repair()
         from vllm import LLM
         from vllm.config import PoolerConfig
 
-        self._how = how
-        sets = {"all": ("short", "passages"), "mean": ("short", "passages", "pages"), "lora": ("short", "passages")}
-        label = "stock vLLM, three tasks by LoRA" if how == "lora" else f"stock vLLM, {how}"
-        self.rows: tuple[Row, ...] = tuple((label, set_name, how) for set_name in sets[how])
+        label = f"stock vLLM, {how}" + (", three tasks by LoRA" if lora else "")
+        self.rows: tuple[Row, ...] = tuple((label, set_name, how) for set_name in sets)
         pooler = PoolerConfig(task="token_embed", tok_pooling_type="ALL", use_activation=False)
         if how != "all":
             pooler = PoolerConfig(task="embed", seq_pooling_type="MEAN", use_activation=True)
         options: dict[str, Any] = {"gpu_memory_utilization": 0.15} if gpu else {"enforce_eager": True}
         self._adapters = []
-        if how == "lora":
+        if lora:
             self._adapters = adapter_requests(folder.parent / "multi-task")
             options |= {"enable_lora": True, "max_loras": 3, "max_lora_rank": 32}
         self._llm = LLM(
@@ -161,7 +187,7 @@ class Stock:
             pooler_config=pooler,
             dtype="bfloat16" if gpu else "float32",
             max_model_len=4096,
-            limit_mm_per_prompt={"image": int(how == "mean"), "video": 0},
+            limit_mm_per_prompt={"image": int("pages" in sets), "video": 0},
             enable_prefix_caching=False,
             kv_cache_memory_bytes=2 * 1024**3 if gpu else 256 * 1024**2,
             # Only asked for its memory, at the end.
@@ -239,6 +265,40 @@ class Transformers:
         self._model.close()
 
 
+class TransformersPlain:
+    """What a user writes with Transformers alone. How: inputs of a batch."""
+
+    rows: tuple[Row, ...] = (
+        ("plain Transformers, batch 128", "short", "128"),
+        ("plain Transformers, batch 128", "passages", "128"),
+        ("plain Transformers, batch 32", "short", "32"),
+        ("plain Transformers, batch 32", "passages", "32"),
+        ("plain Transformers, batch 8", "pages", "8"),
+    )
+
+    def __init__(self, folder: Path, gpu: bool):
+        from plain_transformers import PlainTransformers
+
+        self._model = PlainTransformers(folder, gpu)
+
+    def run(self, inputs: list[Any], how: str) -> np.ndarray:
+        if isinstance(inputs[0], str):
+            return self._model.texts([PREFIX + text for text in inputs], int(how))
+        # More than eight pages at a time would only grow the patches, of which each has 2,944.
+        return self._model.pages(inputs, IMAGE_PROMPT, min(8, int(how)))
+
+    def peak_bytes(self) -> int:
+        import torch
+
+        return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
+
+    def notes(self) -> dict[str, Any]:
+        return dict(self._model.notes)
+
+    def close(self) -> None:
+        del self._model
+
+
 class Reference(Transformers):
     """The same in float32: what vectors are compared with, not timed."""
 
@@ -248,15 +308,25 @@ class Reference(Transformers):
         super().__init__(folder, gpu, dtype="float32")
 
 
+def stock(how: str, *sets: str, lora: bool = False) -> Callable[[Path, bool], Stock]:
+    return lambda folder, gpu: Stock(folder, gpu, how, sets, lora=lora)
+
+
 # Name: how it is loaded, which of the two checkpoints it reads, gigabytes of GPU memory, most seconds for its rows.
 SYSTEMS: dict[str, tuple[Callable[[Path, bool], Any], str, float, float]] = {
     "ours": (Ours, "multi-task", 36, 130),
-    "stock-all": (lambda folder, gpu: Stock(folder, gpu, "all"), "merged", 14, 40),
+    "stock-all": (stock("all", "short", "passages"), "merged", 14, 40),
     "ours-fp8": (OursFp8, "multi-task", 22, 50),
     "transformers": (Transformers, "multi-task", 20, 60),
-    "stock-mean": (lambda folder, gpu: Stock(folder, gpu, "mean"), "merged", 14, 40),
-    "stock-lora": (lambda folder, gpu: Stock(folder, gpu, "lora"), "merged", 15, 40),
+    "stock-mean": (stock("mean", "short", "passages"), "merged", 14, 40),
+    "stock-lora": (stock("mean", "short", "passages", lora=True), "merged", 15, 40),
+    "stock-all-lora": (stock("all", "short", lora=True), "merged", 15, 30),
+    "stock-pages": (stock("all", "pages"), "merged", 16, 30),
+    "transformers-plain": (TransformersPlain, "merged", 16, 60),
     "reference": (Reference, "multi-task", 20, 30),
     "ours-on-2": (OursOnTwo, "multi-task", 36, 90),
     "ours-in-2": (OursInTwo, "multi-task", 36, 60),
 }
+
+# Systems whose vectors are others: adapters on weights that have one merged already, means over prompts too.
+OTHER_VECTORS = ("stock-lora", "stock-all-lora", "stock-pages")

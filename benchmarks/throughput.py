@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ import numpy as np
 from input_sets import LENGTHS, make_pages, make_texts
 from measure import COMPARED, least
 from report import RESULTS, circumstances
-from systems import PREFIX, SYSTEMS
+from systems import OTHER_VECTORS, PREFIX, SYSTEMS
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tools"))
@@ -40,8 +40,8 @@ COUNTS = {"short": 20_000, "passages": 2_400, "mixed": 3_000, "long": 300, "page
 STAGES = ("paths", "call-sizes", "profile")
 # Systems of a plain run: those that one GPU is enough for.
 DEFAULT = [name for name in SYSTEMS if not name.endswith("-2")]
-# Most seconds that systems may take to load.
-LOAD_S = 240
+# What a system may take beyond its rows: vectors for the comparison, and ending.
+SPARE_S = 20
 TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
 
 
@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(COUNTS), help="comma-separated")
     parser.add_argument("--stages", default=",".join(STAGES), help="beside the rows; comma-separated, or none")
     parser.add_argument("--seconds", type=float, default=6, help="of each row")
+    parser.add_argument("--without", help="words, comma-separated: rows with one of them in their names are left out")
+    parser.add_argument("--seconds-load", type=float, default=240, help="most that systems loaded together may take")
     parser.add_argument("--seconds-budget", type=float, default=560, help="of the whole run")
     parser.add_argument(
         "--scratch",
@@ -101,7 +103,8 @@ def main() -> None:
     try:
         counts = {name: (COUNTS if arguments.size == "v4" else TINY)[name] for name in sets}
         seconds = arguments.seconds if gpu else min(arguments.seconds, 2)
-        plan = {"gpu": gpu, "sets": sets, "stages": stages, "seconds": seconds}
+        without = arguments.without.split(",") if arguments.without else []
+        plan = {"gpu": gpu, "sets": sets, "stages": stages, "seconds": seconds, "without": without}
         (scratch / "plan.json").write_text(json.dumps(plan))
         run = Run(arguments.output, {"size": arguments.size, "matrix_flop_per_s": {}})
         make_checkpoints(scratch, arguments.size, names, gpu)
@@ -111,7 +114,7 @@ def main() -> None:
                 if not made:
                     run.found |= make_inputs(scratch, arguments.size, counts)
                     made = True
-                run_wave(children, scratch, run, deadline, gpu)
+                run_wave(children, scratch, run, arguments.seconds_load, deadline, gpu)
         compare(run, scratch, names)
     finally:
         if arguments.scratch is None:
@@ -124,8 +127,8 @@ def prepared_folder(given: Path | None) -> Path:
     if given is None:
         return Path(tempfile.mkdtemp(prefix="throughput-"))
     given.mkdir(parents=True, exist_ok=True)
-    for suffix in ("ready", "go", "done", "jsonl"):
-        for path in given.glob(f"*.{suffix}"):
+    for pattern in ("*.ready", "*.go", "*.done", "*.jsonl", "vectors.*.npy"):
+        for path in given.glob(pattern):
             path.unlink()
     return given
 
@@ -215,15 +218,23 @@ def loading(wave: list[str], scratch: Path, run: Run) -> Iterator[dict[str, subp
                 stop(child)
 
 
-def run_wave(children: dict[str, subprocess.Popen[bytes]], scratch: Path, run: Run, deadline: float, gpu: bool) -> None:
-    """Waits until these systems are loaded and measures them in turn."""
+def run_wave(
+    children: dict[str, subprocess.Popen[bytes]],
+    scratch: Path,
+    run: Run,
+    load_s: float,
+    deadline: float,
+    gpu: bool,
+) -> None:
+    """Waits until these systems are loaded and measures them in turn, each for as long as it may take."""
     seen = dict.fromkeys(children, 0)
-    patience = min(time.monotonic() + LOAD_S, deadline - 20)
+    patience = min(time.monotonic() + load_s, deadline - 20)
     while late := [
         name for name, child in children.items() if child.poll() is None and not (scratch / f"{name}.ready").exists()
     ]:
         if time.monotonic() > patience:
-            run.add({"notes": f"{', '.join(late)}: not loaded in time"})
+            for name in late:
+                run.add({"system": name, "error": "not loaded in time"})
             break
         time.sleep(0.2)
     for name in late:
@@ -234,12 +245,17 @@ def run_wave(children: dict[str, subprocess.Popen[bytes]], scratch: Path, run: R
     if gpu or not run.found["matrix_flop_per_s"]:
         measure_rates(run, gpu)
     for name, child in children.items():
-        (scratch / f"{name}.go.tmp").write_text(str(deadline - time.monotonic()))
+        own = min(deadline, time.monotonic() + SYSTEMS[name][3] + SPARE_S) if gpu else deadline
+        (scratch / f"{name}.go.tmp").write_text(str(own - time.monotonic()))
         (scratch / f"{name}.go.tmp").rename(scratch / f"{name}.go")
-        while child.poll() is None and not (scratch / f"{name}.done").exists() and time.monotonic() < deadline:
+        done = scratch / f"{name}.done"
+        while child.poll() is None and not done.exists() and time.monotonic() < own:
             time.sleep(0.2)
             seen[name] = collect(name, scratch, run, seen[name])
         seen[name] = collect(name, scratch, run, seen[name])
+        if not done.exists() and name not in late:
+            how = "did not end in time" if child.poll() is None else f"ended with {child.returncode}"
+            run.add({"system": name, "error": f"{how}; its log says more"})
         stop(child)
 
 
@@ -268,15 +284,17 @@ def stop(child: subprocess.Popen[bytes]) -> None:
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(family, timeout=10)
-    child.wait(timeout=10)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=10)
 
 
 def measure_rates(run: Run, gpu: bool) -> None:
     """In a process of its own, while nothing else runs; the best of the waves counts."""
     command = [sys.executable, str(HERE / "device_rate.py"), *(["bfloat16", "float8"] if gpu else ["float32"])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
-        run.add({"notes": f"no matrix rate: {done.stderr[-300:]}"})
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except subprocess.SubprocessError as error:
+        run.add({"notes": f"no matrix rate: {error}; {(getattr(error, 'stderr', None) or '')[-300:]}"})
         return
     rates = run.found["matrix_flop_per_s"]
     for kind, rate in json.loads(done.stdout.splitlines()[-1]).items():
@@ -288,8 +306,7 @@ def compare(run: Run, scratch: Path, names: list[str]) -> None:
     """Each system's vectors beside those of float32, or of the first system where that did not run."""
     against = next((name for name in ("reference", *names) if list(scratch.glob(f"vectors.{name}.*.npy"))), None)
     figures = {}
-    # Stock vLLM puts adapters on weights that have one merged already: the same work, and other vectors.
-    for name in set(names) - {"stock-lora"}:
+    for name in set(names) - set(OTHER_VECTORS):
         for set_name in COMPARED:
             mine, other = (scratch / f"vectors.{who}.{set_name}.npy" for who in (name, against))
             if name != against and mine.exists() and other.exists():

@@ -20,7 +20,7 @@ HEAVY = ("torch", "vllm", "transformers", "tokenizers", "safetensors", "huggingf
 # a room says here where it stands.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "types"),
-    ("prompts", "image_decoding", "similarity", "similarity_maps", "torch_companions", "logs"),
+    ("prompts", "image_decoding", "similarity", "similarity_maps", "torch_companions", "logs", "image_threads"),
     ("pdf", "pooling", "quantization", "options"),
     ("image_sources",),
     ("images",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class Worker:
         if method == "jina_forget_pack":
             self.results.pop(args[0], None)
             return [None]
+        if method == "jina_pack_is_done":
+            return [True, True]
         ticket, wire, _, fetch = args
         if wire is not None:
             self.num_started += 1
@@ -104,5 +107,78 @@ def test_a_pack_without_an_answer_is_an_error_and_never_a_gap() -> None:
     async def main() -> None:
         with pytest.raises(EngineError, match="no worker sent"):
             await run(Worker(silent=True), 50)
+
+    asyncio.run(main())
+
+
+def test_calls_that_are_under_way_together_share_packs() -> None:
+    async def main() -> None:
+        worker = Worker()
+        path = path_of(worker)
+        batches = [inputs(4), inputs(7), inputs(3)]
+        results: list[list[Any]] = [[None] * len(batch) for batch in batches]
+        await asyncio.gather(
+            *(path.fill(places, batch, range(len(batch))) for places, batch in zip(results, batches, strict=True))
+        )
+        for places in results:
+            assert [float(vectors[0, 0]) for vectors in places] == list(range(len(places)))
+        # 10, 28 and 6 tokens: by themselves they would take 4 packs of 20.
+        assert worker.num_started == 3
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+def test_a_pack_that_fails_stops_only_the_calls_in_it() -> None:
+    async def main() -> None:
+        worker = Worker(fail_at=1)
+        path = path_of(worker)
+        first: list[Any] = [None] * 6
+        second: list[Any] = [None] * 6
+        ends = await asyncio.gather(
+            path.fill(first, inputs(6), range(6)),
+            path.fill(second, [replace(one, task="retrieval") for one in inputs(6)], range(6)),
+            return_exceptions=True,
+        )
+        assert isinstance(ends[0], RuntimeError)
+        assert ends[1] is None
+        assert [float(vectors[0, 0]) for vectors in second] == list(range(6))
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_call_leaves_the_others_their_results() -> None:
+    async def main() -> None:
+        path = path_of(Worker())
+        kept: list[Any] = [None] * 30
+        gone = asyncio.ensure_future(path.fill([None] * 30, inputs(30), range(30)))
+        stays = asyncio.ensure_future(path.fill(kept, inputs(30), range(30)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+        assert [float(vectors[0, 0]) for vectors in kept] == list(range(30))
+
+    asyncio.run(main())
+
+
+def test_what_arrives_while_a_pack_runs_is_started_before_that_is_fetched() -> None:
+    class Slow(Worker):
+        """Its packs are done when the next has been started."""
+
+        async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+            if method == "jina_pack_is_done":
+                return [self.num_started > 1]
+            return await super().rpc(method, args)
+
+    async def main() -> None:
+        path = path_of(Slow())
+        first: list[Any] = [None] * 2
+        second: list[Any] = [None] * 2
+        earlier = asyncio.ensure_future(path.fill(first, inputs(2), range(2)))
+        await asyncio.sleep(0.01)
+        assert not earlier.done()
+        await path.fill(second, inputs(2), range(2))
+        await earlier
 
     asyncio.run(main())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +22,7 @@ from .errors import (
     InputError,
     TextTooLongError,
 )
+from .image_threads import image_threads
 from .images import ImageConfig, ImageSource, grid, load_image, resize_image, resized_size
 from .prompts import IMAGE_TEMPLATE, PREFIXES
 from .types import Prepared, PreparedImage, Span, Task
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     Tokens = NDArray[np.int32]
-
-_IMAGE_THREADS = min(32, os.cpu_count() or 1)
 
 # Area of an image that is resized later, as a multiple of what it becomes: all its pixels travel between processes,
 # and many more than are needed would take longer than resizing them here.
@@ -156,8 +153,7 @@ class Processor:
         # Decoding and resizing leave Python's lock, so threads use all cores.
         if len(sources) < 2:
             return [prepare(source) for source in sources]
-        with ThreadPoolExecutor(min(len(sources), _IMAGE_THREADS), "jina-embeddings-images") as pool:
-            return list(pool.map(prepare, sources))
+        return list(image_threads().map(prepare, sources))
 
     @cached_property
     def _image_prompt(self) -> tuple[Tokens, Tokens, int, int]:
@@ -178,7 +174,7 @@ class Processor:
             room = self.max_length - len(ids) + num_tokens
             advice = f"lower max_pixels to {room * config.factor**2} or " if room > 0 else ""
             raise ImageError(f"the image needs {len(ids)} tokens, {self.max_length} fit: {advice}raise max_model_len")
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(shape).encode()).hexdigest()
+        digest = hashlib.blake2b(pixels.data, digest_size=16, key=repr(shape).encode()).hexdigest()
         prepared = PreparedImage(pixels, shape, len(before), num_tokens, digest)
         # The vision-end token is the first one after the pads.
         stop = len(before) + num_tokens + 1

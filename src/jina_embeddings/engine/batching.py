@@ -14,7 +14,7 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
     A batch times its longest input stays within `max_tokens` (an input that is longer runs alone), and
     holds at most `batch_size` inputs. Neighbours in length run together, so little is padding.
     """
-    for indices in _by_length(inputs):
+    for _, indices in by_length(inputs):
         batch: list[int] = []
         for index in indices:
             width = inputs[batch[0]].num_tokens if batch else 0
@@ -30,7 +30,7 @@ def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int
 
     A pack has at most `max_tokens` tokens; no input may have more.
     """
-    for indices in _by_length(inputs):
+    for _, indices in by_length(inputs):
         pack: list[int] = []
         num_tokens = 0
         for index in indices:
@@ -42,10 +42,10 @@ def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int
         yield pack
 
 
-def _by_length(inputs: Sequence[Prepared]) -> Iterator[list[int]]:
-    """Indices by task and kind of result, longest first."""
+def by_length(inputs: Sequence[Prepared]) -> Iterator[tuple[tuple[str, bool, str], list[int]]]:
+    """Task, kind of result and pooling, with the indices of the inputs that have them, longest first."""
     groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
     for index, prepared in enumerate(inputs):
         groups[prepared.task, prepared.multivector, prepared.pooling].append(index)
-    for indices in groups.values():
-        yield sorted(indices, key=lambda index: inputs[index].num_tokens, reverse=True)
+    for kind, indices in groups.items():
+        yield kind, sorted(indices, key=lambda index: inputs[index].num_tokens, reverse=True)

@@ -46,6 +46,11 @@ class PackedWorker:
             runner.start(ticket, Pack.from_wire(pack), adapter)
         return None if fetch is None else runner.fetch(fetch)
 
+    def jina_pack_is_done(self, ticket: int) -> bool:
+        """Whether fetching the result would return at once; also where there is none, so that fetching says so."""
+        result = self._jina_runner().results.get(ticket)
+        return result is None or result.is_here()
+
     def jina_forget_pack(self, ticket: int) -> None:
         """Drops a result that nobody will fetch."""
         self._jina_runner().results.pop(ticket, None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -17,6 +19,35 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+class SideCopies:
+    """Copies to the device that run beside what it computes, on a stream of their own.
+
+    On the stream of the kernels a copy would wait for all of them, and those after it for the copy.
+    """
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def to_device(self, arrays: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        """The bytes of all arrays end to end, uint8 (num_bytes,); kernels launched afterwards wait for them."""
+        bounds = np.cumsum([0, *(array.nbytes for array in arrays)])
+        host = torch.empty(int(bounds[-1]), dtype=torch.uint8, pin_memory=self._stream is not None)
+        # By numpy, in this thread: torch would wake a thread for each core, and they wait for more by spinning.
+        places = np.split(host.numpy(), bounds[1:-1])
+        for place, array in zip(places, arrays, strict=True):
+            place[:] = array.reshape(-1)
+        if self._stream is None:
+            return host.to(self._device)
+        current = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._stream):
+            copied = host.to(self._device, non_blocking=True)
+        current.wait_stream(self._stream)
+        # Or its memory might be given to the next copy while kernels still read it.
+        copied.record_stream(current)
+        return copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +66,9 @@ class Arrival:
         event = torch.cuda.Event()
         event.record()
         return cls(host, event)
+
+    def is_here(self) -> bool:
+        return self.event is None or self.event.query()
 
     def wait(self) -> torch.Tensor:
         if self.event is not None:

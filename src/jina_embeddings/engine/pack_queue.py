@@ -1,0 +1,123 @@
+"""What waits for a pack: inputs of all calls under way, so that the end of one call shares a pack with the next."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ..types import Prepared
+from .batching import by_length
+
+Kind: TypeAlias = "tuple[str, bool, str]"
+
+# Packs of other kinds that may go before one that isn't full.
+_PATIENCE = 4
+
+
+@dataclass(eq=False)
+class Call:
+    """One call's inputs, and the places for their results; `done` is set when the last is there, or fails."""
+
+    results: list[Any]
+    batch: Sequence[Prepared]
+    num_left: int
+    done: asyncio.Future[None]
+
+    def place(self, index: int, result: Any) -> None:
+        self.results[index] = result
+        self.num_left -= 1
+        if not self.num_left and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+@dataclass(eq=False)
+class _Share:
+    """What waits of one call and kind, longest first."""
+
+    number: int
+    call: Call
+    indices: deque[int]
+    num_tokens: int
+
+
+@dataclass(eq=False)
+class _Line:
+    """What waits of one kind. passed: packs of other kinds that went first."""
+
+    shares: list[_Share] = field(default_factory=list)
+    passed: int = 0
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(share.num_tokens for share in self.shares)
+
+
+Pick: TypeAlias = "tuple[Call, int]"
+
+
+class PackQueue:
+    """Inputs by kind: task, dense or multi-vector, and pooling. A pack has one kind.
+
+    max_tokens: of a pack; no input may have more.
+    """
+
+    def __init__(self, max_tokens: int):
+        self._max_tokens = max_tokens
+        self._numbers = itertools.count()
+        self._lines: dict[Kind, _Line] = defaultdict(_Line)
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, call: Call, chosen: Sequence[int]) -> None:
+        """The chosen inputs of the call, by index."""
+        inputs = [call.batch[index] for index in chosen]
+        for kind, places in by_length(inputs):
+            num_tokens = sum(inputs[place].num_tokens for place in places)
+            share = _Share(next(self._numbers), call, deque(chosen[place] for place in places), num_tokens)
+            self._lines[kind].shares.append(share)
+
+    def drop(self, call: Call) -> None:
+        """Forgets what still waits of the call."""
+        for kind, line in list(self._lines.items()):
+            line.shares = [share for share in line.shares if share.call is not call]
+            if not line.shares:
+                del self._lines[kind]
+
+    def take(self) -> list[Pick]:
+        """The next pack as (call, index), longest first; empty if nothing waits.
+
+        Full packs go before others, which wait for at most a few. Of one kind, what fits in one pack goes before
+        larger shares: a small call doesn't wait for a large one, and the end of a part goes with the start of the next.
+        """
+        if not self._lines:
+            return []
+        kind, line = max(self._lines.items(), key=self._urgency)
+        for other in self._lines.values():
+            other.passed += other is not line
+        line.passed = 0
+        picks: list[Pick] = []
+        room = self._max_tokens
+        for share in sorted(line.shares, key=lambda share: (share.num_tokens > self._max_tokens, share.number)):
+            batch = share.call.batch
+            while share.indices and (size := batch[share.indices[0]].num_tokens) <= room:
+                picks.append((share.call, share.indices.popleft()))
+                share.num_tokens -= size
+                room -= size
+        line.shares = [share for share in line.shares if share.indices]
+        if not line.shares:
+            del self._lines[kind]
+        return sorted(picks, key=lambda pick: pick[0].batch[pick[1]].num_tokens, reverse=True)
+
+    def _urgency(self, item: tuple[Kind, _Line]) -> tuple[bool, bool, int]:
+        line = item[1]
+        oldest = min(share.number for share in line.shares)
+        return line.passed >= _PATIENCE, line.num_tokens >= self._max_tokens, -oldest

@@ -1,0 +1,77 @@
+"""Which inputs share a pack, when several calls wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jina_embeddings.engine.pack_queue import Call, PackQueue
+from jina_embeddings.types import Prepared, Task
+
+BUDGET = 20
+
+
+def call_of(sizes: list[int], task: Task = "retrieval") -> Call:
+    batch = [Prepared(np.zeros(size, dtype=np.int32), task, ((0, size),)) for size in sizes]
+    done: Any = asyncio.Future(loop=asyncio.new_event_loop())
+    return Call([None] * len(sizes), batch, len(sizes), done)
+
+
+def queue_of(*calls: Call) -> PackQueue:
+    queue = PackQueue(BUDGET)
+    for call in calls:
+        queue.add(call, range(len(call.batch)))
+    return queue
+
+
+def sizes_of(queue: PackQueue) -> list[int]:
+    return [call.batch[index].num_tokens for call, index in queue.take()]
+
+
+@given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), max_size=5))
+def test_every_input_is_taken_once_within_the_budget(calls: list[list[int]]) -> None:
+    made = [call_of(sizes, "code" if number % 2 else "retrieval") for number, sizes in enumerate(calls)]
+    queue = queue_of(*made)
+    taken: Counter[tuple[int, int]] = Counter()
+    while picks := queue.take():
+        sizes = [call.batch[index].num_tokens for call, index in picks]
+        assert sum(sizes) <= BUDGET
+        assert sizes == sorted(sizes, reverse=True)
+        assert len({call.batch[index].task for call, index in picks}) == 1
+        taken.update((made.index(call), index) for call, index in picks)
+    assert not queue
+    assert taken == Counter((number, index) for number, sizes in enumerate(calls) for index in range(len(sizes)))
+
+
+def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:
+    queue = queue_of(call_of([8, 8, 8]), call_of([8, 8, 8, 4]))
+    # By themselves: [8, 8], [8], [8, 8], [8, 4].
+    assert [sizes_of(queue) for _ in range(4)] == [[8, 8], [8, 8], [8, 8, 4], []]
+
+
+def test_a_small_call_does_not_wait_for_a_large_one() -> None:
+    large, small = call_of([10] * 10), call_of([3])
+    queue = queue_of(large)
+    queue.take()
+    queue.add(small, [0])
+    assert small in [call for call, _ in queue.take()]
+
+
+def test_full_packs_go_first_and_the_others_are_not_forgotten() -> None:
+    few, many = call_of([5], "code"), call_of([10] * 40)
+    queue = queue_of(few, many)
+    order = [call is few for _ in range(6) for call, _ in queue.take()[:1]]
+    assert order == [False, False, False, False, True, False]
+
+
+def test_a_dropped_call_leaves_nothing() -> None:
+    first, second = call_of([5, 5]), call_of([4])
+    queue = queue_of(first, second)
+    queue.drop(first)
+    assert sizes_of(queue) == [4]
+    assert not queue
