@@ -10,6 +10,8 @@ from torch import Tensor
 from student import pool
 
 MAX_LENGTH = 256
+MOST_ROWS = 32_768
+"""CUDA's attention kernels take no more than 65,535 texts at once, and fail with an invalid argument."""
 PAD = 0
 
 
@@ -42,7 +44,7 @@ def teach(teacher: torch.nn.Module, flat: Tensor, starts: Tensor, lengths: Tenso
     at = 0
     while at < len(ordered):
         stop = at + 1
-        while stop < len(ordered) and ordered[stop] * (stop + 1 - at) <= tokens:
+        while stop < min(len(ordered), at + MOST_ROWS) and ordered[stop] * (stop + 1 - at) <= tokens:
             stop += 1
         rows, width = order[at:stop], ordered[stop - 1]
         columns = torch.arange(width, device=flat.device)
