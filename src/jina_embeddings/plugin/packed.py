@@ -74,7 +74,7 @@ class PackRunner:
         self._layers = install(self._config.compilation_config.static_forward_context)
         settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
         self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
-        self._vision = VisionCache(self._model, self._device)
+        self._vision = VisionCache(self._model, self._config, self._device)
         # One column more than a step has tokens, as in vLLM's own buffer: a compiled graph has its strides in it.
         width = self._config.scheduler_config.max_num_batched_tokens + 1
         self._positions = torch.zeros((3, width), dtype=torch.int64, device=self._device)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from vllm.forward_context import set_forward_context
 
 from ..images import ImageConfig
 from ..packs import PackedImage
@@ -24,13 +25,13 @@ _LAYOUTS = 4
 class VisionCache:
     """Features of images by content: a second task, or a multi-vector call, skips the tower."""
 
-    def __init__(self, model: Any, device: torch.device):
+    def __init__(self, model: Any, config: Any, device: torch.device):
         self._model = model
         self._device = device
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._num_bytes = 0
         self._copies = SideCopies(device)
-        self._tower = Tower(model)
+        self._tower = Tower(model, config)
         self.merge_size: int = model.visual.spatial_merge_size
 
     def features(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
@@ -79,8 +80,9 @@ class Tower:
     waits for the pack before.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, config: Any):
         self._model = model
+        self._config = config
         # Split over a group by images, vLLM lays them out itself.
         split = getattr(model, "use_data_parallel", False)
         self._remembers = hasattr(model.visual, "prepare_encoder_metadata") and not split
@@ -95,7 +97,10 @@ class Tower:
             return features
         visual = self._model.visual
         listed = [list(grid) for grid in grids]
-        whole: torch.Tensor = visual(patches, grid_thw=listed, encoder_metadata=self._layout(tuple(grids)))
+        layout = self._layout(tuple(grids))
+        # Where vLLM has compiled the tower's blocks, they ask this for their graphs.
+        with set_forward_context(None, self._config):
+            whole: torch.Tensor = visual(patches, grid_thw=listed, encoder_metadata=layout)
         unit = visual.spatial_merge_size**2
         parts: Sequence[torch.Tensor] = whole.split(
             [frames * rows * columns // unit for frames, rows, columns in grids]
