@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--tower",
         type=Path,
-        help="what a run beside this one leaves in its WORK: vision and adapters start from its tower",
+        help="what a run beside this one leaves in its WORK: vision and adapters start from its tower, export takes it",
     )
     parser.add_argument("--stages", default="text,vision,adapters,export")
     parser.add_argument("--text-seconds", type=float, default=300)
@@ -239,6 +239,7 @@ class Run:
         save_file(tensors, self.options.work / "adapters.safetensors")
 
     def export(self) -> None:
+        self.take_tower()
         tensors = load_file(self.options.work / "adapters.safetensors")
         export(self.student, tensors, self.tokenizer_file, self.options.work / "checkpoint")
         self.say("exported")

@@ -1,0 +1,97 @@
+"""Batches of pairs, and the losses on them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
+
+from torch.nn import functional as F
+
+import teacher
+from batches import Ragged, Source
+from losses import similarities
+from pair_batches import PairBatch, corpus_batch, dense_loss
+
+HIDDEN = 384
+
+
+def unit(count: int, seed: int) -> torch.Tensor:
+    return F.normalize(torch.randn(count, HIDDEN, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def a_batch(kind: str, count: int = 8) -> PairBatch:
+    ids = torch.arange(3 * count).view(count, 3)
+    lengths = torch.full((count,), 3)
+    same = torch.zeros(count, count, dtype=torch.bool)
+    return PairBatch(kind, ids, lengths, ids + 100, lengths, unit(count, 1), unit(count, 2), same)
+
+
+@pytest.fixture
+def corpus() -> SimpleNamespace:
+    rows = [np.arange(1, 2 + number, dtype=np.uint16) for number in range(12)]
+    return SimpleNamespace(student=Ragged.of(rows, "cpu"))
+
+
+def source(kind: str) -> Source:
+    return Source("s", kind, np.arange(6), np.arange(6, 12), np.full(6, 10))
+
+
+@pytest.mark.parametrize("kind", ["translation", "code", "passage"])
+def test_both_sides_of_a_translation_want_the_vector_of_the_english_one(corpus, kind):
+    targets = unit(12, 0)
+    batch = corpus_batch(corpus, targets, source(kind), np.random.default_rng(0))
+    rows = batch.passage_lengths - 1  # text n has n + 1 tokens
+    assert batch.wanted.equal(targets[rows])
+    assert batch.asked.equal(batch.wanted) == (kind == "translation")
+    if kind != "translation":
+        assert batch.asked.equal(targets[batch.query_lengths - 1])
+
+
+def test_pairs_stay_together_in_a_batch(corpus):
+    batch = corpus_batch(corpus, unit(12, 0), source("code"), np.random.default_rng(0))
+    assert (batch.passage_lengths - batch.query_lengths == 6).all()
+    assert batch.passage.shape[1] == int(batch.passage_lengths.max())
+
+
+def test_the_first_pairs_are_cut_from_everything():
+    batch = a_batch("made")
+    few = batch.first(3)
+    for name in ("query", "query_lengths", "passage", "passage_lengths", "asked", "wanted"):
+        assert getattr(few, name).equal(getattr(batch, name)[:3])
+    assert few.same.shape == (3, 3)
+
+
+def test_texts_that_have_the_teachers_vectors_cost_nothing():
+    batch = a_batch("text")
+    batch.asked = batch.wanted
+    assert dense_loss(batch.wanted, batch.wanted, batch, 10.0).item() < 0.5
+    assert dense_loss(unit(8, 5), unit(8, 5), batch, 10.0).item() > 5
+
+
+def test_code_doesnt_follow_the_teachers_similarities():
+    q, p = unit(8, 3), unit(8, 4)
+    code, passage = (dense_loss(q, p, a_batch(kind), 1.0) for kind in ("code", "passage"))
+    batch = a_batch("passage")
+    torch.testing.assert_close(passage - code, similarities(q, p, batch.asked, batch.wanted))
+
+
+def test_the_teacher_never_reads_more_texts_at_once_than_the_device_takes(monkeypatch):
+    monkeypatch.setattr(teacher, "MOST_ROWS", 4)
+    seen = []
+
+    def read(input_ids, attention_mask):
+        seen.append(len(input_ids))
+        return SimpleNamespace(last_hidden_state=torch.ones(*input_ids.shape, HIDDEN))
+
+    texts = Ragged.of([np.ones(2, np.uint16)] * 10, "cpu")
+    vectors = teacher.teach(read, texts.flat, texts.starts, texts.lengths)
+    assert seen == [4, 4, 2]
+    assert vectors.shape == (10, HIDDEN)
+    assert (vectors != 0).all()
