@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 from torch.nn import functional as F
