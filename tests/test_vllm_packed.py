@@ -148,6 +148,36 @@ def test_a_pack_that_fails_stops_only_the_calls_in_it() -> None:
     asyncio.run(main())
 
 
+def test_vectors_that_are_lost_fail_no_more_than_the_pack_beside_them() -> None:
+    """The pack that was to start with the fetch can't be told from it; those after both are served."""
+
+    class Forgetful(Worker):
+        async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+            if method == "jina_run_pack" and args[3] == 0:
+                self.results.pop(0, None)
+                await super().rpc(method, (*args[:3], None))
+                raise RuntimeError("lost")
+            return await super().rpc(method, args)
+
+    async def main() -> None:
+        worker = Forgetful()
+        path = path_of(worker)
+
+        async def call(number: int) -> list[Any]:
+            ids = np.full(20, number, dtype=np.int32)  # as many as a pack takes
+            results: list[Any] = [None]
+            batch = [Prepared(token_ids=ids, task="code", spans=((0, 20),))]
+            await path.fill(results, batch, [0])
+            return results
+
+        outcomes = await asyncio.gather(*map(call, range(6)), return_exceptions=True)
+        assert [isinstance(outcome, RuntimeError) for outcome in outcomes] == [True, True] + [False] * 4
+        assert [float(outcome[0][0, 0]) for outcome in outcomes[2:]] == [2, 3, 4, 5]
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_call_leaves_the_others_their_results() -> None:
     async def main() -> None:
         path = path_of(Worker())

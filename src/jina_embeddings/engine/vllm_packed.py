@@ -94,11 +94,13 @@ class PackedPath:
         """
         earlier: _Pack | None = None
         following: _Pack | None = None
+        failed = False
         try:
             while self._queue or earlier:
                 self._arrived.clear()
                 following = None
-                if picks := self._queue.take():
+                # After a failure the earlier pack is fetched alone, which tells whose fault it was.
+                if not (failed and earlier) and (picks := self._queue.take()):
                     following = _Pack(next(self._tickets), picks)
                 try:
                     if following is None and earlier is not None and not await self._is_done(earlier):
@@ -107,13 +109,14 @@ class PackedPath:
                     if earlier is not None:
                         self._place(earlier, answers)
                 except Exception as error:
+                    failed = True
                     # Of the two, the one that was to start is more likely to blame; the other's turn comes again.
                     blamed = following or earlier
                     assert blamed is not None
                     await self._give_up(blamed, error)
                     earlier = earlier if following is not None else None
                     continue
-                earlier = following
+                earlier, failed = following, False
         except Exception as error:  # a mistake in here: nobody must wait for ever
             for call in self._calls:
                 call.fail(error)
