@@ -39,7 +39,7 @@ def main() -> None:
         raise SystemExit("\n".join(sets.skipped))
     save(sets, BUILD / "sets.json.gz")
     overlap = Overlap(sets, heldout_pictures(BUILD).images)
-    result = {**circumstances(), **leave_out(overlap, RAW, BUILD)}
+    result = {**circumstances(), "command": "python training/decontaminate.py", **leave_out(overlap, RAW, BUILD)}
     (BUILD / "overlap.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
