@@ -1,6 +1,6 @@
-"""Draws the rows of `results/throughput*.json`: inputs a second of every system, one panel a set.
+"""Draws the rows of each `results/throughput*.json`: inputs a second of every system, one panel a set.
 
-python benchmarks/plot.py [--output docs/throughput.png]
+python benchmarks/plot.py [--output docs]
 """
 
 from __future__ import annotations
@@ -29,10 +29,15 @@ OURS, OTHERS = "#1f6f8b", "#b8b8b8"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=RESULTS.parent.parent / "docs" / "throughput.png")
-    arguments = parser.parse_args()
-    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("throughput*.json"))]
-    rows = [row | {"device": run["device"]} for run in found for row in run["rows"]]
+    parser.add_argument("--output", type=Path, default=RESULTS.parent.parent / "docs", help="folder of the pictures")
+    folder = parser.parse_args().output
+    for path in sorted(RESULTS.glob("throughput*.json")):
+        print(plot(json.loads(path.read_text()), folder / f"{path.stem}.png"))
+
+
+def plot(run: dict[str, Any], output: Path) -> Path:
+    """One run alone: ratios between runs mean nothing."""
+    rows = run["rows"]
     sets = [name for name in TITLES if any(row["set"] == name for row in rows)]
     counts = [sum(row["set"] == name for row in rows) for name in sets]
     figure, panels = plt.subplots(
@@ -40,10 +45,11 @@ def main() -> None:
     )
     for name, panel in zip(sets, panels[:, 0], strict=True):
         draw(panel, TITLES[name], [row for row in rows if row["set"] == name])
-    panels[-1, 0].set_xlabel(f"a second, on {', '.join(sorted({row['device'] for row in rows}))}")
+    panels[-1, 0].set_xlabel(f"a second, on {run['device']}")
     figure.tight_layout()
-    figure.savefig(arguments.output, dpi=120)
-    print(arguments.output)
+    figure.savefig(output, dpi=120)
+    plt.close(figure)
+    return output
 
 
 def draw(panel: Any, title: str, rows: list[dict[str, Any]]) -> None:
