@@ -250,8 +250,15 @@ def adapter_requests(folder: Path) -> list[Any]:
     return [LoRARequest(task, i, str(split_adapter(adapters, task))) for i, task in enumerate(TASKS, start=1)]
 
 
+def peak_reserved() -> int:
+    """Bytes that torch had reserved on this process's GPU at most; 0 on a CPU."""
+    import torch
+
+    return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
+
+
 class Transformers:
-    """transformers' own classes, batches sorted by length. How: inputs of a batch; `float32` is the reference."""
+    """This package's Transformers engine, batches sorted by length. How: inputs of a batch."""
 
     rows: tuple[Row, ...] = (
         ("Transformers, batch 128", "short", "128"),
@@ -273,9 +280,7 @@ class Transformers:
         return vectors
 
     def peak_bytes(self) -> int:
-        import torch
-
-        return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
+        return peak_reserved()
 
     def notes(self) -> dict[str, Any]:
         return {}
@@ -307,9 +312,7 @@ class TransformersPlain:
         return self._model.pages(inputs, IMAGE_PROMPT, min(8, int(how)))
 
     def peak_bytes(self) -> int:
-        import torch
-
-        return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
+        return peak_reserved()
 
     def notes(self) -> dict[str, Any]:
         return dict(self._model.notes)

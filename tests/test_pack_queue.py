@@ -69,6 +69,16 @@ def test_full_packs_go_first_and_the_others_are_not_forgotten() -> None:
     assert order == [False, False, False, False, True, False]
 
 
+def test_a_large_call_is_not_passed_for_ever_by_small_ones() -> None:
+    large = call_of([15] * 10)
+    queue = queue_of(large)
+    order = []
+    for _ in range(12):
+        queue.add(call_of([10, 10]), [0, 1])
+        order.append(large in [call for call, _ in queue.take()])
+    assert order == [False, False, False, False, True] * 2 + [False, False]
+
+
 def test_a_dropped_call_leaves_nothing() -> None:
     first, second = call_of([5, 5]), call_of([4])
     queue = queue_of(first, second)

@@ -67,7 +67,7 @@ def of_bundled(overlap: dict[str, Any]) -> str:
     counts = [counts for name, counts in overlap["files"].items() if name not in NOT_BUNDLED]
     rows, left_out = (sum(count[key] for count in counts) for key in ("rows", "left out"))
     return (
-        f"The model that is bundled was trained on these files, all but {', '.join(sorted(NOT_BUNDLED))}. Of their {rows:,} "
+        f"The model that is bundled was trained on these files as the registries had them on 2026-11-25, all but {', '.join(sorted(NOT_BUNDLED))}. Of their {rows:,} "
         f"rows {left_out:,} share something with a set, and were left out."
     )
 

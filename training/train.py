@@ -191,6 +191,8 @@ class Run:
         file = self.options.tower
         if file is None:
             return
+        if not file.is_file():
+            self.say(f"waiting for {file}")
         while not file.is_file():
             time.sleep(1)
         tower = {name: weight for name, weight in load_file(file, device=str(self.device)).items() if "visual" in name}

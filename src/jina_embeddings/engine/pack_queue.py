@@ -14,7 +14,7 @@ from .batching import by_length
 
 Kind: TypeAlias = "tuple[str, bool, str]"
 
-# Packs of other kinds that may go before one that isn't full.
+# Packs that may go before a kind, or a large call of one, that waits.
 _PATIENCE = 4
 
 
@@ -40,12 +40,13 @@ class Call:
 
 @dataclass(eq=False)
 class _Share:
-    """What waits of one call and kind, longest first."""
+    """What waits of one call and kind, longest first. passed: packs of the kind that took nothing of it."""
 
     number: int
     call: Call
     indices: deque[int]
     num_tokens: int
+    passed: int = 0
 
 
 @dataclass(eq=False)
@@ -96,7 +97,8 @@ class PackQueue:
         """The next pack as (call, index), longest first; empty if nothing waits.
 
         Full packs go before others, which wait for at most a few. Of one kind, what fits in one pack goes before
-        larger shares: a small call doesn't wait for a large one, and the end of a part goes with the start of the next.
+        larger shares, which wait for at most a few packs: a small call doesn't wait for a large one, and the end of a
+        part goes with the start of the next.
         """
         if not self._lines:
             return []
@@ -106,16 +108,20 @@ class PackQueue:
         line.passed = 0
         picks: list[Pick] = []
         room = self._max_tokens
-        for share in sorted(line.shares, key=lambda share: (share.num_tokens > self._max_tokens, share.number)):
-            batch = share.call.batch
+        for share in sorted(line.shares, key=self._turn):
+            batch, before = share.call.batch, room
             while share.indices and (size := batch[share.indices[0]].num_tokens) <= room:
                 picks.append((share.call, share.indices.popleft()))
                 share.num_tokens -= size
                 room -= size
+            share.passed = 0 if room < before else share.passed + 1
         line.shares = [share for share in line.shares if share.indices]
         if not line.shares:
             del self._lines[kind]
         return sorted(picks, key=lambda pick: pick[0].batch[pick[1]].num_tokens, reverse=True)
+
+    def _turn(self, share: _Share) -> tuple[bool, bool, int]:
+        return share.passed < _PATIENCE, share.num_tokens > self._max_tokens, share.number
 
     def _urgency(self, item: tuple[Kind, _Line]) -> tuple[bool, bool, int]:
         line = item[1]

@@ -124,7 +124,7 @@ class PackedPath:
             if self._pump is asyncio.current_task():
                 self._pump = None
             for ticket in {pack.ticket for pack in (earlier, following) if pack is not None}:
-                await self._rpc("jina_forget_pack", args=(ticket,))
+                await self._forget(ticket)
 
     async def _exchange(self, start: _Pack | None, fetch: _Pack | None) -> list[bytes | None]:
         """Starts one pack, and returns what the workers answer with the vectors of the other."""
@@ -151,8 +151,12 @@ class PackedPath:
         for call in {id(call): call for call, _ in pack.picks}.values():
             call.fail(error)
             self._queue.drop(call)
+        await self._forget(pack.ticket)
+
+    async def _forget(self, ticket: int) -> None:
+        """Frees a result that nobody will fetch; where that fails, the engine has more to say to the next call."""
         with suppress(Exception):
-            await self._rpc("jina_forget_pack", args=(pack.ticket,))
+            await self._rpc("jina_forget_pack", args=(ticket,))
 
     async def _adapter(self, task: Task) -> tuple[str, int, str] | None:
         """The task's adapter; before its first pack the workers choose the weights that it runs on."""
