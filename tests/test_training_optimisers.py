@@ -41,10 +41,10 @@ def test_both_optimisers_follow_the_clock() -> None:
 def test_stacked_muon_does_what_pytorch_does_one_by_one() -> None:
     torch.manual_seed(0)
     shapes = [(12, 8), (8, 8), (12, 8), (8, 24)]
-    stacked = [nn.Parameter(torch.randn(shape) / 10) for shape in shapes]
+    stacked = [nn.Parameter(torch.randn(shape)) for shape in shapes]
     single = [nn.Parameter(weight.detach().clone()) for weight in stacked]
-    ours = StackedMuon(stacked, 1e-2)
-    theirs = torch.optim.Muon(single, lr=1e-2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    ours = StackedMuon(stacked, 0.5)
+    theirs = torch.optim.Muon(single, lr=0.5, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         for one, other in zip(stacked, single, strict=True):
             one.grad = torch.randn_like(one)
@@ -52,4 +52,4 @@ def test_stacked_muon_does_what_pytorch_does_one_by_one() -> None:
         ours.step()
         theirs.step()
     for one, other in zip(stacked, single, strict=True):
-        torch.testing.assert_close(one, other, atol=2e-4, rtol=0)
+        torch.testing.assert_close(one, other, atol=5e-3, rtol=0)

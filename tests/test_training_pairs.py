@@ -12,12 +12,16 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 from torch.nn import functional as F
 
+import adapter_stage
 import teacher
 from batches import Ragged, Source
 from losses import similarities
 from pair_batches import PairBatch, corpus_batch, dense_loss
+from prepare import english_words
 
 HIDDEN = 384
 
@@ -95,3 +99,40 @@ def test_the_teacher_never_reads_more_texts_at_once_than_the_device_takes(monkey
     assert seen == [4, 4, 2]
     assert vectors.shape == (10, HIDDEN)
     assert (vectors != 0).all()
+
+
+@pytest.mark.parametrize(("task", "translated"), [("retrieval", False), ("text-matching", True)])
+def test_an_adapter_sees_the_made_texts_of_its_task(monkeypatch, task, translated):
+    seen: list[bool] = []
+
+    class Five:
+        def __init__(self, *_: object):
+            pass
+
+        def running(self) -> bool:
+            return len(seen) < 5
+
+        def step(self, *_: object) -> None:
+            pass
+
+    def remember(_: object, made: SimpleNamespace) -> PairBatch:
+        seen.append(made.translated)
+        return a_batch("made")
+
+    monkeypatch.setitem(adapter_stage.MADE_SHARE, task, 1.0)
+    monkeypatch.setattr(adapter_stage, "Schedule", Five)
+    monkeypatch.setattr(adapter_stage, "made_batch", remember)
+    monkeypatch.setattr(adapter_stage, "pair_loss", lambda *_: None)
+    made = [SimpleNamespace(translated=number % 2 == 0, to=lambda _: None) for number in range(20)]
+    for batch in made:
+        batch.to = lambda _, batch=batch: batch
+    data = SimpleNamespace(sampler=lambda _: ([], []))
+    common = {"data": data, "targets": unit(2, 0), "teacher": None, "made": iter(made), "pages": None, "template": None}
+    adapter_stage.train_task(torch.nn.Linear(1, 1), **common, task=task, parameters=[], seconds=1, seed=0, log=[])
+    assert seen == [translated] * 5
+
+
+def test_words_to_make_texts_of_are_those_of_the_corpus_the_teacher_and_the_names(tmp_path):
+    Tokenizer(WordPiece({"[UNK]": 0, "harbour": 1, "##s": 2}, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
+    words = english_words([*["Kidney, kidney"] * 4, "rare"], ["moby dick"], tmp_path)
+    assert words == ["harbour", "kidney", "moby dick"]

@@ -59,6 +59,12 @@ def test_a_question_has_an_opener_and_words_of_its_passage_in_small_letters():
         assert asked.startswith(tuple(LITTLE_WORDS["openers"]))
 
 
+def test_half_of_the_queries_are_questions(made):
+    rng = np.random.default_rng(6)
+    pairs = [made.pair(rng, "joined", 200) for _ in range(200)]
+    assert 70 < sum(query in passage for query, passage in pairs) < 130
+
+
 def test_the_same_word_is_exchanged_for_the_same_everywhere(made):
     for seed in range(20):
         first, second = made.swapped(np.random.default_rng(seed), "Harbours or Harbours").split(" or ")
@@ -70,6 +76,11 @@ def test_swapping_brings_in_words_of_a_subject(made):
     swapped = " ".join(made.swapped(rng, TEXTS[0]) for _ in range(30)).lower()
     assert "kidney" in swapped
     assert "dialysis" in swapped
+
+
+def test_english_batches_say_so(made, monkeypatch):
+    monkeypatch.setattr("synthesis.TRANSLATED_SHARE", 0.0)
+    assert not made.batch(np.random.default_rng(5)).translated
 
 
 def test_batches_are_padded_and_hold_both_sides_for_both_models(made):
@@ -90,6 +101,7 @@ def test_batches_are_padded_and_hold_both_sides_for_both_models(made):
 def test_of_a_translation_the_teacher_reads_the_english_side(made, monkeypatch):
     monkeypatch.setattr("synthesis.TRANSLATED_SHARE", 1.0)
     batch = made.batch(np.random.default_rng(5))
+    assert batch.translated
     assert batch.teacher_query.equal(batch.teacher_passage)
     assert bytes(batch.teacher_query[0].to(int).tolist()).startswith(b"Sentence")
     assert bytes(batch.query[0].to(int).tolist()).startswith(b"Query: Satz")

@@ -84,8 +84,7 @@ def main() -> None:
     texts_table = pa.table(dict(zip(("text", "is_query", "english"), columns, strict=True)))
     pq.write_table(texts_table, folder / "texts.parquet", **COMPRESSION)
     english = (text for text, _ in texts.index)
-    words = english_words(compress(english, texts.english), options.teacher)
-    words = sorted({*words, *names()})
+    words = english_words(compress(english, texts.english), names(), options.teacher)
     pq.write_table(pa.table({"word": words}), folder / "words.parquet", **COMPRESSION)
     columns = list(zip(*pairs, strict=True))
     pairs_table = pa.table(
@@ -117,14 +116,14 @@ def copy_teacher(folder: Path, target: Path) -> None:
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
 
 
-def english_words(texts: Iterable[str], teacher: Path) -> list[str]:
-    """Words of the corpus in small letters, and whole words of the teacher's vocabulary, which knows more of the world."""
+def english_words(texts: Iterable[str], names: Iterable[str], teacher: Path) -> list[str]:
+    """Words of the corpus in small letters, whole words of the teacher's vocabulary, which knows more of the world, names."""
     mentions: Counter[str] = Counter()
     for text in texts:
         mentions.update({word.lower() for word in WORD.findall(text)})
     vocabulary = Tokenizer.from_file(str(teacher / "tokenizer.json")).get_vocab()
     known = {word for word in vocabulary if WORD.fullmatch(word)}
-    return sorted(known | {word for word, count in mentions.items() if count >= MIN_MENTIONS})
+    return sorted({*names, *known} | {word for word, count in mentions.items() if count >= MIN_MENTIONS})
 
 
 def names() -> list[str]:

@@ -56,7 +56,6 @@ class PackedPath:
         self._tickets = itertools.count()
         self._queue = PackQueue(max_tokens)
         self._calls: set[Call] = set()
-        self._arrived = asyncio.Event()
         self._pump: asyncio.Future[None] | None = None
         # What each task's packs run on, and why; filled when its first pack comes.
         self.choices: dict[Task, str] = {}
@@ -71,7 +70,6 @@ class PackedPath:
         call = Call(results, batch, len(chosen), asyncio.get_running_loop().create_future())
         self._calls.add(call)
         self._queue.add(call, chosen)
-        self._arrived.set()
         if self._pump is None:
             self._pump = asyncio.ensure_future(self._run())
         try:
@@ -97,7 +95,6 @@ class PackedPath:
         failed = False
         try:
             while self._queue or earlier:
-                self._arrived.clear()
                 following = None
                 # After a failure the earlier pack is fetched alone, which tells whose fault it was.
                 if not (failed and earlier) and (picks := self._queue.take()):
@@ -139,11 +136,10 @@ class PackedPath:
         return answers
 
     async def _is_done(self, pack: _Pack) -> bool:
-        """Whether all workers have the pack's vectors; if not, a moment passes, or something arrives."""
+        """Whether all workers have the pack's vectors; if not, a moment passes."""
         if all(await self._rpc("jina_pack_is_done", args=(pack.ticket,))):
             return True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._arrived.wait(), _POLL_S)
+        await asyncio.sleep(_POLL_S)
         return False
 
     async def _give_up(self, pack: _Pack, error: Exception) -> None:
