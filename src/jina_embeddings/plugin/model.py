@@ -15,6 +15,7 @@ from ..prompts import resolve_task
 from ..types import Task
 from .pooler import EmbeddingPooler
 from .settings import SETTINGS
+from .vision_tower import even_width, fused_norms, widened
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -35,8 +36,11 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
     supports_mm_device_do_normalize: ClassVar[bool] = False
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = ""):
-        super().__init__(vllm_config=vllm_config, prefix=prefix)
         model_config = vllm_config.model_config
+        vision = model_config.hf_config.vision_config
+        vision.intermediate_size = even_width(vision.intermediate_size)
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self._vllm_config = vllm_config
         self._source = (model_config.model, model_config.revision)
         self._settings: dict[str, Any] = (vllm_config.additional_config or {}).get(SETTINGS, {})
         self._has_lora = vllm_config.lora_config is not None
@@ -46,6 +50,7 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
                 f'--additional-config \'{{"{SETTINGS}": {{"task": "code"}}}}\''
             )
         config = model_config.hf_config
+        self._vision_width: int = vision.intermediate_size
         self.pooler = EmbeddingPooler(
             default_task=self._task(),
             vision_start=config.vision_start_token_id,
@@ -81,4 +86,9 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
             pair = pairs.get(name.removesuffix(".weight"))
             if adapters is not None and pair is not None:
                 tensor = merge(tensor.float(), pair, adapters.scaling)
-            yield name, tensor
+            yield name, widened(name, tensor, self._vision_width)
+
+    def embed_multimodal(self, **inputs: object) -> Any:
+        """Images of the scheduled path; see `fused_norms`."""
+        with fused_norms(self._vllm_config, self.visual.device):
+            return super().embed_multimodal(**inputs)

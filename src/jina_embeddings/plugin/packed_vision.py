@@ -15,6 +15,7 @@ from ..images import ImageConfig
 from ..packs import PackedImage
 from .resize import resize_bicubic
 from .transfer import SideCopies, to_device
+from .vision_tower import fused_norms
 
 # Features of the vision tower that are kept for the next task that asks for the same picture.
 _CACHE_BYTES = 256 * 1024**2
@@ -98,8 +99,8 @@ class Tower:
         visual = self._model.visual
         listed = [list(grid) for grid in grids]
         layout = self._layout(tuple(grids))
-        # Where vLLM has compiled the tower's blocks, they ask this for their graphs.
-        with set_forward_context(None, self._config):
+        # Where vLLM has compiled the tower's blocks, they ask the context for their graphs.
+        with set_forward_context(None, self._config), fused_norms(self._config, visual.device):
             whole: torch.Tensor = visual(patches, grid_thw=listed, encoder_metadata=layout)
         unit = visual.spatial_merge_size**2
         parts: Sequence[torch.Tensor] = whole.split(
