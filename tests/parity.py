@@ -37,6 +37,16 @@ def check_text_multivectors(model: JinaEmbeddings, reference: Reference) -> None
         np.testing.assert_allclose(np.linalg.norm(tokens, axis=1), 1, atol=1e-5)
 
 
+def check_texts_that_begin_alike(model: JinaEmbeddings, reference: Reference) -> None:
+    """Sixty words in common, then one, many or none of their own, dense and as multi-vectors."""
+    texts = [TEXTS["middling"] + ending for ending in ("", " z", " and then " + TEXTS["latin"], " y " * 40)] * 2
+    vectors = model.encode_text(texts, task=reference.task, prompt_name="query")
+    tokens = model.encode_text(texts, task=reference.task, prompt_name="query", return_multivector=True)
+    for text, vector, rows in zip(texts, vectors, tokens, strict=True):
+        assert cosines(vector, reference.text(text, prompt_name="query")) >= COSINE
+        assert cosines(rows, reference.text_multivector(text, prompt_name="query")).min() >= COSINE
+
+
 def check_images(model: JinaEmbeddings, reference: Reference) -> None:
     images = pictures()
     vectors = model.encode_image(list(images.values()), task=reference.task)

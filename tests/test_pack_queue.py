@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -11,13 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jina_embeddings.engine.pack_queue import Call, PackQueue
+from jina_embeddings.images import ImageConfig
+from jina_embeddings.packs import make_pack
 from jina_embeddings.types import Prepared, Task
 
 BUDGET = 20
+NUMBERS = itertools.count(1)
 
 
-def call_of(sizes: list[int], task: Task = "retrieval") -> Call:
-    batch = [Prepared(np.zeros(size, dtype=np.int32), task, ((0, size),)) for size in sizes]
+def call_of(sizes: list[int], task: Task = "retrieval", *, alike: bool = False) -> Call:
+    """Prompts that have nothing in common, or everything."""
+    ids = [np.full(size, 0 if alike else next(NUMBERS), dtype=np.int32) for size in sizes]
+    batch = [Prepared(row, task, ((0, len(row)),)) for row in ids]
     done: Any = asyncio.Future(loop=asyncio.new_event_loop())
     return Call([None] * len(sizes), batch, len(sizes), done)
 
@@ -33,14 +39,16 @@ def sizes_of(queue: PackQueue) -> list[int]:
     return [call.batch[index].num_tokens for call, index in queue.take()]
 
 
-@given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), max_size=5))
-def test_every_input_is_taken_once_within_the_budget(calls: list[list[int]]) -> None:
-    made = [call_of(sizes, "code" if number % 2 else "retrieval") for number, sizes in enumerate(calls)]
+@given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), max_size=5), st.booleans())
+def test_every_input_is_taken_once_within_the_budget(calls: list[list[int]], alike: bool) -> None:
+    made = [call_of(sizes, "code" if number % 2 else "retrieval", alike=alike) for number, sizes in enumerate(calls)]
     queue = queue_of(*made)
     taken: Counter[tuple[int, int]] = Counter()
     while picks := queue.take():
-        sizes = [call.batch[index].num_tokens for call, index in picks]
-        assert sum(sizes) <= BUDGET
+        inputs = [call.batch[index] for call, index in picks]
+        sizes = [prepared.num_tokens for prepared in inputs]
+        assert make_pack(inputs, ImageConfig(), half=False).num_tokens <= BUDGET
+        assert sum(sizes) <= BUDGET * (1.5 if alike else 1)
         assert sizes == sorted(sizes, reverse=True)
         assert len({call.batch[index].task for call, index in picks}) == 1
         taken.update((made.index(call), index) for call, index in picks)
@@ -52,6 +60,13 @@ def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:
     queue = queue_of(call_of([8, 8, 8]), call_of([8, 8, 8, 4]))
     # By themselves: [8, 8], [8], [8, 8], [8, 4].
     assert [sizes_of(queue) for _ in range(4)] == [[8, 8], [8, 8], [8, 8, 4], []]
+
+
+def test_what_prompts_begin_with_counts_once_but_not_without_end() -> None:
+    # 8 tokens, and one more for each; then the budget and a half of whole prompts.
+    assert sizes_of(queue_of(call_of([8, 8, 8], alike=True))) == [8, 8, 8]
+    assert sizes_of(queue_of(call_of([8, 8, 8, 8], alike=True))) == [8, 8, 8]
+    assert sizes_of(queue_of(call_of([18, 2, 2, 2], alike=True))) == [18, 2, 2]
 
 
 def test_a_small_call_does_not_wait_for_a_large_one() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jina_embeddings.engine.batching import plan_packs
 from jina_embeddings.images import ImageConfig
-from jina_embeddings.packs import Pack, make_pack, split_vectors
+from jina_embeddings.packs import Pack, common_beginning, make_pack, split_vectors
 from jina_embeddings.types import Prepared, PreparedImage
 
 lengths = st.lists(st.integers(1, 50), min_size=1, max_size=60)
@@ -52,6 +52,37 @@ def test_spans_and_images_are_shifted_to_their_place_in_the_pack() -> None:
     assert pack.num_tokens == 14
 
 
+def test_what_all_prompts_begin_with_is_there_once() -> None:
+    rows = [[5, 6, 7, 8], [5, 6, 9], [5, 6, 7]]
+    pack = make_pack([prepared_of(row) for row in rows], ImageConfig(), half=False)
+    assert pack.shared == 2
+    assert pack.token_ids.tolist() == [5, 6, 7, 8, 9, 7]
+    assert pack.lengths.tolist() == [4, 3, 3]
+    assert pack.spans.tolist() == [[0, 4], [4, 7], [7, 10]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [
+        ([[1, 2, 3]], 0),
+        ([[1, 2, 3], [1, 2, 3]], 2),
+        ([[1], [1, 2]], 0),
+        ([[1, 2], [3, 2]], 0),
+        ([[1, 2, 3], [1, 4]], 1),
+    ],
+)
+def test_every_prompt_keeps_a_token_of_its_own(rows: list[list[int]], shared: int) -> None:
+    assert common_beginning([prepared_of(row) for row in rows]) == shared
+
+
+def test_prompts_beside_a_picture_share_nothing() -> None:
+    assert common_beginning([prepared(8), prepared(8, image=picture()), prepared(8)]) == 0
+
+
+def prepared_of(ids: list[int]) -> Prepared:
+    return prepared(len(ids), token_ids=np.array(ids, dtype=np.int32))
+
+
 @pytest.mark.parametrize("multivector", [False, True])
 def test_a_pack_survives_its_journey(multivector: bool) -> None:
     config = ImageConfig(patch_size=14, mean=(0.1, 0.2, 0.3))
@@ -59,6 +90,7 @@ def test_a_pack_survives_its_journey(multivector: bool) -> None:
     sent = make_pack(inputs, config, half=multivector)
     wire = [list(part) if isinstance(part, tuple) else part for part in sent.to_wire()]
     arrived = Pack.from_wire(wire)
+    assert arrived.shared == sent.shared
     for name in ("token_ids", "lengths", "spans"):
         np.testing.assert_array_equal(getattr(arrived, name), getattr(sent, name))
     assert (arrived.task, arrived.multivector, arrived.pooling, arrived.half) == (

@@ -45,6 +45,10 @@ def test_text_multivectors_are_those_of_the_reference(vllm_model: JinaEmbeddings
     parity.check_text_multivectors(vllm_model, reference)
 
 
+def test_texts_that_begin_alike_are_those_of_the_reference(vllm_model: JinaEmbeddings, reference: Reference) -> None:
+    parity.check_texts_that_begin_alike(vllm_model, reference)
+
+
 def test_images_are_those_of_the_reference(vllm_model: JinaEmbeddings, reference: Reference) -> None:
     parity.check_images(vllm_model, reference)
 

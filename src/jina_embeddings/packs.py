@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,19 @@ class PackedImage:
 class Pack:
     """Prompts of one task and one kind of result, longest first.
 
-    token_ids: int32 (num_tokens,); lengths: int32 (num_prompts,).
-    spans: int32 (num_spans, 2), start and stop in the pack; empty for multi-vectors.
+    Attention is causal and every prompt counts from 0, so a beginning that all of them have, such as `Passage:`, is
+    run once, as part of the first.
+
+    token_ids: int32 (num_tokens,), all of the first prompt and of the others what follows their common beginning.
+    lengths: int32 (num_prompts,), of whole prompts.
+    shared: tokens of the common beginning.
+    spans: int32 (num_spans, 2), start and stop among whole prompts end to end; empty for multi-vectors.
     half: vectors travel as float16.
     """
 
     token_ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
+    shared: int
     spans: NDArray[np.int32]
     task: str
     multivector: bool
@@ -69,11 +75,11 @@ class Pack:
         ]
         config = list(astuple(self.images[0].config)) if self.images else None
         arrays = [self.token_ids.tobytes(), self.lengths.tobytes(), self.spans.tobytes()]
-        return [*arrays, self.task, self.multivector, self.pooling, self.half, images, config]
+        return [*arrays, self.shared, self.task, self.multivector, self.pooling, self.half, images, config]
 
     @classmethod
     def from_wire(cls, wire: Sequence[Any]) -> Pack:
-        ids, lengths, spans, task, multivector, pooling, half, image_fields, config_fields = wire
+        ids, lengths, spans, shared, task, multivector, pooling, half, image_fields, config_fields = wire
         images: tuple[PackedImage, ...] = ()
         if image_fields:
             fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in config_fields]
@@ -83,6 +89,7 @@ class Pack:
             # Copied: torch wants memory that it may write to.
             token_ids=np.frombuffer(ids, dtype=np.int32).copy(),
             lengths=np.frombuffer(lengths, dtype=np.int32),
+            shared=shared,
             spans=np.frombuffer(spans, dtype=np.int32).reshape(-1, 2),
             task=task,
             multivector=multivector,
@@ -101,6 +108,7 @@ def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
 def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool) -> Pack:
     """One pack of these inputs, in their order."""
     first = inputs[0]
+    shared = common_beginning(inputs)
     lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
     starts = np.cumsum(lengths) - lengths
     counts = [0 if first.multivector else len(prepared.spans) for prepared in inputs]
@@ -112,8 +120,9 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
         if image is not None
     )
     return Pack(
-        token_ids=np.concatenate([prepared.token_ids for prepared in inputs]),
+        token_ids=np.concatenate([first.token_ids, *(prepared.token_ids[shared:] for prepared in inputs[1:])]),
         lengths=lengths,
+        shared=shared,
         spans=shifted,
         task=first.task,
         multivector=first.multivector,
@@ -121,6 +130,27 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
         half=half,
         images=images,
     )
+
+
+def common_beginning(inputs: Iterable[Prepared]) -> int:
+    """Tokens that several prompts begin with; each has one more at least, and a picture's has nothing in common."""
+    first, *others = inputs
+    shared = most_shared(first) if others else 0
+    for prepared in others:
+        shared = still_shared(shared, first, prepared)
+    return shared
+
+
+def most_shared(prepared: Prepared) -> int:
+    """Tokens of a prompt that others may begin with too."""
+    return 0 if prepared.image is not None else prepared.num_tokens - 1
+
+
+def still_shared(shared: int, first: Prepared, other: Prepared) -> int:
+    """How many of the first prompt's `shared` tokens another one begins with."""
+    shared = min(shared, most_shared(other))
+    differs = first.token_ids[:shared] != other.token_ids[:shared]
+    return int(differs.argmax()) if differs.any() else shared
 
 
 def split_vectors(data: bytes, inputs: Sequence[Prepared], width: int, *, half: bool) -> list[NDArray[np.float32]]:

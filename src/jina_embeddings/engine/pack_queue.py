@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ..packs import most_shared, still_shared
 from ..types import Prepared
 from .batching import by_length
 
 Kind: TypeAlias = "tuple[str, bool, str]"
 
+# Tokens of whole prompts in a pack, by its budget: what they have in common runs once, but is laid out for each.
+_MOST_WHOLE = 1.5
 # Packs that may go before a kind, or a large call of one, that waits.
 _PATIENCE = 4
 
@@ -61,13 +64,32 @@ class _Line:
         return sum(share.num_tokens for share in self.shares)
 
 
+class _Filling:
+    """A pack while it is filled, which counts what its prompts have in common once."""
+
+    def __init__(self, max_tokens: int):
+        self._max_tokens = max_tokens
+        self._first: Prepared | None = None
+        self._count = self._sum = self._shared = 0
+
+    def takes(self, prepared: Prepared) -> bool:
+        """Puts the input in, if it fits."""
+        first = self._first or prepared
+        shared = still_shared(self._shared if self._first else most_shared(first), first, prepared)
+        total = self._sum + prepared.num_tokens
+        if total - self._count * shared > self._max_tokens or total > _MOST_WHOLE * self._max_tokens:
+            return False
+        self._first, self._count, self._sum, self._shared = first, self._count + 1, total, shared
+        return True
+
+
 Pick: TypeAlias = "tuple[Call, int]"
 
 
 class PackQueue:
     """Inputs by kind: task, dense or multi-vector, and pooling. A pack has one kind.
 
-    max_tokens: of a pack; no input may have more.
+    max_tokens: that a pack runs; no input may have more. What its prompts all begin with counts once.
     """
 
     def __init__(self, max_tokens: int):
@@ -107,14 +129,13 @@ class PackQueue:
             other.passed += other is not line
         line.passed = 0
         picks: list[Pick] = []
-        room = self._max_tokens
+        filling = _Filling(self._max_tokens)
         for share in sorted(line.shares, key=self._turn):
-            batch, before = share.call.batch, room
-            while share.indices and (size := batch[share.indices[0]].num_tokens) <= room:
+            batch, before = share.call.batch, len(picks)
+            while share.indices and filling.takes(batch[share.indices[0]]):
+                share.num_tokens -= batch[share.indices[0]].num_tokens
                 picks.append((share.call, share.indices.popleft()))
-                share.num_tokens -= size
-                room -= size
-            share.passed = 0 if room < before else share.passed + 1
+            share.passed = 0 if len(picks) > before else share.passed + 1
         line.shares = [share for share in line.shares if share.indices]
         if not line.shares:
             del self._lines[kind]

@@ -17,7 +17,7 @@ from vllm.lora.request import LoRARequest
 from ..packs import Pack
 from ..pooling import pool
 from ..processor import image_positions
-from .packed_attention import PackMetadata, install
+from .packed_attention import PackMetadata, install, kept_tokens, places_in_prompts
 from .packed_lora import PackLora
 from .packed_vision import VisionCache
 from .settings import SETTINGS
@@ -101,32 +101,31 @@ class PackRunner:
         return vectors.numpy().tobytes()
 
     def _hidden_states(self, pack: Pack) -> torch.Tensor:
-        """Last hidden states after the final norm, (num_tokens, hidden)."""
+        """Last hidden states after the final norm, (tokens of whole prompts, hidden)."""
         ids = to_device(pack.token_ids, self._device)
         embeds = self._model.embed_input_ids(ids)
         for image, features in zip(pack.images, self._vision.features(pack.images), strict=True):
             embeds[image.start : image.start + image.num_tokens] = features
         positions = self._positions[:, : pack.num_tokens]
         positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self._device))
-        metadata = PackMetadata.of_lengths(pack.lengths, self._device)
+        metadata = PackMetadata.of_lengths(pack.lengths, pack.shared, self._device)
         # No slot mapping: vLLM's own update of the KV cache then does nothing.
         with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):
             hidden: torch.Tensor = self._model(input_ids=None, positions=positions, inputs_embeds=embeds)
-        return hidden
+        return metadata.whole(hidden)
 
 
 def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """M-RoPE positions (3, num_tokens): each prompt counts from 0."""
     starts = np.cumsum(pack.lengths) - pack.lengths
-    row = np.arange(pack.num_tokens) - np.repeat(starts, pack.lengths)
-    positions = np.repeat(row[None], 3, axis=0)
+    positions = np.repeat(places_in_prompts(pack.lengths)[None], 3, axis=0)
     for image in pack.images:
         prompt = int(np.searchsorted(starts, image.start, side="right")) - 1
         start, length = int(starts[prompt]), int(pack.lengths[prompt])
         positions[:, start : start + length] = image_positions(
             length, image.start - start, image.num_tokens, image.grid, merge_size
         )
-    return positions
+    return positions[:, kept_tokens(pack.lengths, pack.shared)] if pack.shared else positions
 
 
 def _rank() -> int:

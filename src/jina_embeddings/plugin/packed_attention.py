@@ -1,5 +1,6 @@
 """Attention over a pack: many prompts end to end in one row of tokens, each causal within itself, no KV cache.
 
+The row has the prompts' common beginning once; keys and values are laid out with it in front of every prompt.
 vLLM's layers stay as they are. Each attention layer's `impl` gets a subclass of its own class, whose `forward`
 recognises our metadata in the forward context and otherwise is its parent's.
 """
@@ -21,27 +22,77 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PackMetadata:
-    """Where the prompts of a pack lie.
+    """Where the prompts of a pack lie, in the row of tokens that runs and among whole prompts end to end.
 
-    cu_seqlens: int32 (num_prompts + 1,) on the device, their boundaries.
-    max_seqlen: tokens of the longest.
-    runs: neighbours of equal length, as (first token, number of prompts, tokens of each).
+    cu_rows, cu_seqlens: int32 (num_prompts + 1,) on the device, their boundaries in the one and the other.
+    max_rows, max_seqlen: tokens of the longest.
+    runs: neighbours of equal length among whole prompts, as (first token, number of prompts, tokens of each).
+    common: what the prompts have in common; None if that is nothing, and both are the same.
     """
 
+    cu_rows: torch.Tensor
     cu_seqlens: torch.Tensor
+    max_rows: int
     max_seqlen: int
     runs: tuple[tuple[int, int, int], ...]
+    common: CommonBeginning | None
 
     @classmethod
-    def of_lengths(cls, lengths: NDArray[np.int32], device: torch.device) -> PackMetadata:
-        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    def of_lengths(cls, lengths: NDArray[np.int32], shared: int, device: torch.device) -> PackMetadata:
+        """lengths: int32 (num_prompts,) of whole prompts; shared: tokens that all begin with."""
+        bounds = _bounds(lengths)
         changes = np.flatnonzero(np.diff(lengths)) + 1
         firsts, lasts = np.concatenate([[0], changes]), np.concatenate([changes, [len(lengths)]])
         runs = tuple(
             (int(bounds[first]), int(last - first), int(lengths[first]))
             for first, last in zip(firsts, lasts, strict=True)
         )
-        return cls(to_device(bounds, device), int(lengths.max()), runs)
+        common = CommonBeginning.of_lengths(lengths, shared, device) if shared else None
+        rows = lengths - shared
+        rows[0] += shared
+        cu_rows, cu_seqlens = to_device(_bounds(rows), device), to_device(bounds, device)
+        return cls(cu_rows, cu_seqlens, int(rows.max()), int(lengths.max()), runs, common)
+
+    def whole(self, rows: torch.Tensor) -> torch.Tensor:
+        """(tokens of whole prompts, ...) from what the tokens that ran have, (num_tokens, ...)."""
+        return rows if self.common is None else rows.index_select(0, self.common.source)
+
+
+@dataclass(frozen=True, slots=True)
+class CommonBeginning:
+    """Tokens that all prompts begin with, which run as part of the first prompt.
+
+    source: int64 on the device, for every token of whole prompts end to end the one that runs for it.
+    kept: int64 on the device, for every token that runs where it is among whole prompts.
+    """
+
+    source: torch.Tensor
+    kept: torch.Tensor
+
+    @classmethod
+    def of_lengths(cls, lengths: NDArray[np.int32], shared: int, device: torch.device) -> CommonBeginning:
+        kept = kept_tokens(lengths, shared)
+        # The others are the first of their prompt, and lie where the first prompt has them.
+        source = places_in_prompts(lengths)
+        source[kept] = np.arange(len(kept))
+        return cls(to_device(source, device), to_device(kept, device))
+
+
+def kept_tokens(lengths: NDArray[np.int32], shared: int) -> NDArray[np.int64]:
+    """Which tokens of whole prompts end to end run: all of the first, and what the others don't begin with together."""
+    places = places_in_prompts(lengths)
+    places[: lengths[0]] = shared
+    return np.flatnonzero(places >= shared)
+
+
+def places_in_prompts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """For every token of whole prompts end to end which of its prompt it is."""
+    starts = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+
+
+def _bounds(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
 
 
 def install(layers: dict[str, Any]) -> list[str]:
@@ -97,14 +148,15 @@ def _on_cuda(
 ) -> torch.Tensor:
     from vllm.v1.attention.backends.fa_utils import flash_attn_varlen_func
 
+    # Where a prompt has fewer queries than keys, causal means that the last query sees the last key.
     flash_attn_varlen_func(
         q=query,
-        k=key,
-        v=value,
+        k=pack.whole(key),
+        v=pack.whole(value),
         out=output,
-        cu_seqlens_q=pack.cu_seqlens,
+        cu_seqlens_q=pack.cu_rows,
         cu_seqlens_k=pack.cu_seqlens,
-        max_seqlen_q=pack.max_seqlen,
+        max_seqlen_q=pack.max_rows,
         max_seqlen_k=pack.max_seqlen,
         softmax_scale=impl.scale,
         causal=True,
@@ -117,11 +169,11 @@ def _on_cpu(
     scale: float, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
 ) -> torch.Tensor:
     """Prompts of equal length lie side by side in a sorted pack, so each run of them is one batched call."""
+    whole = [pack.whole(tensor) for tensor in (query, key, value)]
+    attended = torch.empty_like(whole[0])
     for first, count, length in pack.runs:
         rows = slice(first, first + count * length)
-        q, k, v = (tensor[rows].unflatten(0, (count, length)).transpose(1, 2) for tensor in (query, key, value))
-        attended = torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scale, enable_gqa=True
-        )
-        output[rows] = attended.transpose(1, 2).flatten(0, 1)
-    return output
+        q, k, v = (tensor[rows].unflatten(0, (count, length)).transpose(1, 2) for tensor in whole)
+        run = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+        attended[rows] = run.transpose(1, 2).flatten(0, 1)
+    return output.copy_(attended if pack.common is None else attended.index_select(0, pack.common.kept))
