@@ -36,6 +36,8 @@ LEARNING_RATE = 2e-3
 TOKENS_A_BATCH = 24_576
 LARGEST = 160
 """Most pairs where every token meets every token."""
+MOST_MEETINGS = 300_000_000
+"""Of tokens with tokens in a batch; made-up translations are long on both sides."""
 LARGEST_DENSE = 2048
 MULTIVECTOR_SHARE = 0.35
 MULTIVECTOR_SCALE = 30.0
@@ -79,6 +81,12 @@ def pair_loss(student: Student, batch: PairBatch, weight: float, tokens: bool) -
         token_vectors(student, query_states), query_mask, token_vectors(student, passage_states), passage_mask
     )
     return loss + multivector_loss(scores, batch.same)
+
+
+def few_enough(batch: PairBatch) -> PairBatch:
+    """As many of the first pairs as memory holds where every token meets every token."""
+    meetings = batch.query.shape[1] * batch.passage.shape[1]
+    return batch.first(min(LARGEST, max(2, int((MOST_MEETINGS / meetings) ** 0.5))))
 
 
 def page_loss(student: Student, batch: PageBatch, template: Template) -> Tensor:
@@ -129,13 +137,13 @@ def train_task(
         if rng.random() < MADE_SHARE[task]:
             chosen = next(batch for batch in made if batch.translated == (task == "text-matching"))
             batch = made_batch(teacher, chosen.to(str(targets.device)))
-            batch = batch.first(LARGEST) if tokens else batch
         else:
             source = sources[rng.choice(len(sources), p=weights)]
             if head_only and source.kind == "text":
                 continue
             size = (TOKENS_A_BATCH, LARGEST) if tokens else (2 * TOKENS_A_BATCH, LARGEST_DENSE)
             batch = corpus_batch(data, targets, source, rng, *size)
+        batch = few_enough(batch) if tokens else batch
         schedule.step(pair_loss(student, batch, COSINE_WEIGHT[task][batch.kind], tokens), task, batch.kind, log)
 
 

@@ -233,12 +233,13 @@ class Run:
         torch.compiler.set_stance("force_eager")
         train_head(self.student, task="retrieval", seconds=self.options.head_seconds, **shared)
         self.say("head")
+        self.save()
         tensors: dict[str, Tensor] = {}
         for task in TASKS:
             tensors |= train_adapter(self.student, task=task, seconds=self.options.adapter_seconds, **shared)
+            save_file(tensors, self.options.work / "adapters.safetensors")
             self.judge(task)
             remove_adapter(self.student)
-        save_file(tensors, self.options.work / "adapters.safetensors")
 
     def export(self) -> None:
         self.take_tower()
