@@ -158,8 +158,13 @@ def profile(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]],
             system.on_workers("start_profile")
             # Pages come in parts, of which the first are small.
             share = 2 if set_name == "pages" else 8
-            system.run(inputs[set_name][: max(4, len(inputs[set_name]) // share)], "packed")
+            system.run(unseen(inputs[set_name][: max(4, len(inputs[set_name]) // share)]), "packed")
             report(scratch, name, {"system": name, "set": set_name, "profile": system.on_workers("stop_profile")})
+
+
+def unseen(inputs: list[Any]) -> list[Any]:
+    """The inputs, pages upside down: those that were measured may be remembered."""
+    return [page if isinstance(page, str) else page.transpose(Image.Transpose.ROTATE_180) for page in inputs]
 
 
 def keep_vectors(
