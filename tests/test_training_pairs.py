@@ -72,6 +72,13 @@ def test_the_first_pairs_are_cut_from_everything():
     assert few.same.shape == (3, 3)
 
 
+@pytest.mark.parametrize(("meetings", "pairs"), [(10**9, 6), (4 * 9, 2), (9 * 9, 3), (1, 2)])
+def test_no_more_tokens_meet_than_memory_holds(meetings, pairs, monkeypatch):
+    monkeypatch.setattr(adapter_stage, "LARGEST", 6)
+    monkeypatch.setattr(adapter_stage, "MOST_MEETINGS", meetings)
+    assert len(adapter_stage.few_enough(a_batch("made")).query) == pairs
+
+
 def test_texts_that_have_the_teachers_vectors_cost_nothing():
     batch = a_batch("text")
     batch.asked = batch.wanted
