@@ -26,8 +26,6 @@ set, every pair of words that people judged, and every picture that looks like a
 reaches the tokenizer, `prepare.py` or training. Held-out code and documentation are whole packages that no source
 reads; held-out pictures are all drawings of a thing, in every set of icons.
 """
-NOT_BUNDLED = {"texts-names"}
-"""Files that are newer than the bundled model."""
 
 
 def records(build: Path) -> list[dict[str, Any]]:
@@ -64,11 +62,12 @@ def summary(build: Path) -> str:
 
 def of_bundled(overlap: dict[str, Any]) -> str:
     """What the bundled model was trained on, and how much of it was left out."""
-    counts = [counts for name, counts in overlap["files"].items() if name not in NOT_BUNDLED]
+    counts = overlap["files"].values()
     rows, left_out = (sum(count[key] for count in counts) for key in ("rows", "left out"))
     return (
-        f"The model that is bundled was trained on these files as the registries had them on 2026-11-25, all but {', '.join(sorted(NOT_BUNDLED))}. Of their {rows:,} "
-        f"rows {left_out:,} share something with a set, and were left out."
+        f"The model that is bundled was trained on these files as the registries had them on 2026-11-25, its adapters and the "
+        f"end of its vision tower on 2026-11-26; `texts-names` came with the adapters. Of {rows:,} rows {left_out:,} share "
+        "something with a set, and were left out."
     )
 
 
