@@ -17,11 +17,13 @@ from vllm.lora.request import LoRARequest
 from ..packs import Pack
 from ..pooling import pool
 from ..processor import image_positions
+from .decoder import PackDecoder
 from .packed_attention import PackMetadata, install, kept_tokens, places_in_prompts
 from .packed_lora import PackLora
 from .packed_vision import VisionCache
 from .settings import SETTINGS
 from .transfer import Arrival, to_device
+from .vision_tower import fused_norms
 
 
 class PackedWorker:
@@ -72,6 +74,7 @@ class PackRunner:
         self._config = model_runner.vllm_config
         self._device = model_runner.device
         self._layers = install(self._config.compilation_config.static_forward_context)
+        self._decoder = PackDecoder.of(self._model)
         settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
         self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
         self._vision = VisionCache(self._model, self._config, self._device)
@@ -83,8 +86,8 @@ class PackRunner:
     def start(self, ticket: int, pack: Pack, adapter: tuple[str, int, str] | None) -> None:
         """Launches everything a pack needs; on a GPU nothing here waits for it."""
         request = LoRARequest(*adapter) if adapter is not None else None
-        with self.lora.applied(request, pack.num_tokens):
-            hidden = self._hidden_states(pack)
+        with self.lora.applied(request, pack.num_tokens) as weights_are_whole:
+            hidden = self._hidden_states(pack, weights_are_whole)
         if pack.multivector:
             weight, bias = self._model.pooler.projectors[pack.task]
             projected = torch.nn.functional.linear(hidden.float(), weight, bias)
@@ -100,7 +103,7 @@ class PackRunner:
             return None
         return vectors.numpy().tobytes()
 
-    def _hidden_states(self, pack: Pack) -> torch.Tensor:
+    def _hidden_states(self, pack: Pack, weights_are_whole: bool) -> torch.Tensor:
         """Last hidden states after the final norm, (tokens of whole prompts, hidden)."""
         ids = to_device(pack.token_ids, self._device)
         embeds = self._model.embed_input_ids(ids)
@@ -109,6 +112,9 @@ class PackRunner:
         positions = self._positions[:, : pack.num_tokens]
         positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self._device))
         metadata = PackMetadata.of_lengths(pack.lengths, pack.shared, self._device)
+        if self._decoder is not None and weights_are_whole:
+            with fused_norms(self._config, self._device):
+                return metadata.whole(self._decoder(embeds, positions, metadata))
         # No slot mapping: vLLM's own update of the KV cache then does nothing.
         with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):
             hidden: torch.Tensor = self._model(input_ids=None, positions=positions, inputs_embeds=embeds)

@@ -135,12 +135,23 @@ def _with_packs(parent: Any) -> Any:
                     layer, query, key, value, kv_cache, attn_metadata, output, *args, **kwargs
                 )
                 return result
-            if query.is_cuda:
-                return _on_cuda(self, query, key, value, attn_metadata, output)
-            return _on_cpu(self.scale, query, key, value, attn_metadata, output)
+            return attend(self, query, key, value, attn_metadata, output)
 
     WithPacks.__name__ = f"{parent.__name__}WithPacks"
     return WithPacks
+
+
+def attend(
+    impl: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
+) -> torch.Tensor:
+    """Attention of every prompt within itself, into `output`, which is returned.
+
+    impl: vLLM's implementation of the layer's attention, which knows the scale and the version of FlashAttention.
+    query, output: (tokens, heads, head size); key, value: (tokens, heads of keys, head size).
+    """
+    if query.is_cuda:
+        return _on_cuda(impl, query, key, value, pack, output)
+    return _on_cpu(impl.scale, query, key, value, pack, output)
 
 
 def _on_cuda(

@@ -45,18 +45,21 @@ class PackLora:
         return self._banks.choose(request.lora_int_id, self._activate(request))
 
     @contextmanager
-    def applied(self, request: LoRARequest | None, num_tokens: int) -> Iterator[None]:
-        """Within this context every token has the request's adapter; None where none is needed."""
+    def applied(self, request: LoRARequest | None, num_tokens: int) -> Iterator[bool]:
+        """Within this context every token has the request's adapter; None where none is needed.
+
+        True if the weights have it, so that nothing else is to be added to their products.
+        """
         if request is None:
-            yield
+            yield True
             return
         slot = self._activate(request)
         if self._banks.choose(request.lora_int_id, slot).merged:
             with self._banks.applied(request.lora_int_id), self._mapped(-1, num_tokens):
-                yield
+                yield True
         else:
             with self._mapped(slot, num_tokens):
-                yield
+                yield False
 
     def _activate(self, request: LoRARequest) -> int:
         """The slot in which the request's adapter lies."""

@@ -9,18 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from vllm.forward_context import set_forward_context
 
 from ..images import ImageConfig
 from ..packs import PackedImage
 from .resize import resize_bicubic
+from .tower import Tower
 from .transfer import SideCopies, to_device
-from .vision_tower import fused_norms
 
 # Features of the vision tower that are kept for the next task that asks for the same picture.
 _CACHE_BYTES = 256 * 1024**2
-# Packs of pictures whose windows are remembered: pages of one document have one size, so packs repeat.
-_LAYOUTS = 4
 
 
 class VisionCache:
@@ -72,49 +69,6 @@ class VisionCache:
         self._features.move_to_end(digest)
         while self._num_bytes > _CACHE_BYTES:
             self._num_bytes -= self._features.popitem(last=False)[1].nbytes
-
-
-class Tower:
-    """vLLM's vision tower, with the windows of the last packs at hand.
-
-    Working them out takes the host milliseconds, and vLLM 0.26 then copies them from memory that isn't pinned, which
-    waits for the pack before.
-    """
-
-    def __init__(self, model: Any, config: Any):
-        self._model = model
-        self._config = config
-        # Split over a group by images, vLLM lays them out itself.
-        split = getattr(model, "use_data_parallel", False)
-        self._remembers = hasattr(model.visual, "prepare_encoder_metadata") and not split
-        self._layouts: OrderedDict[tuple[tuple[int, int, int], ...], Any] = OrderedDict()
-
-    def __call__(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> Sequence[torch.Tensor]:
-        """(num_tokens, hidden) of each image."""
-        if not self._remembers:
-            features: Sequence[torch.Tensor] = self._model.embed_multimodal(
-                pixel_values=patches, image_grid_thw=torch.tensor(grids)
-            )
-            return features
-        visual = self._model.visual
-        listed = [list(grid) for grid in grids]
-        layout = self._layout(tuple(grids))
-        # Where vLLM has compiled the tower's blocks, they ask the context for their graphs.
-        with set_forward_context(None, self._config), fused_norms(self._config, visual.device):
-            whole: torch.Tensor = visual(patches, grid_thw=listed, encoder_metadata=layout)
-        unit = visual.spatial_merge_size**2
-        parts: Sequence[torch.Tensor] = whole.split(
-            [frames * rows * columns // unit for frames, rows, columns in grids]
-        )
-        return parts
-
-    def _layout(self, grids: tuple[tuple[int, int, int], ...]) -> Any:
-        if grids not in self._layouts:
-            self._layouts[grids] = self._model.visual.prepare_encoder_metadata([list(grid) for grid in grids])
-            if len(self._layouts) > _LAYOUTS:
-                self._layouts.popitem(last=False)
-        self._layouts.move_to_end(grids)
-        return self._layouts[grids]
 
 
 def patchify_on(pixels: torch.Tensor, config: ImageConfig, dtype: torch.dtype = torch.float32) -> torch.Tensor:

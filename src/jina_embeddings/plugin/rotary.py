@@ -1,0 +1,49 @@
+"""Rotary positions of a pack: one table for all its layers, applied to queries and keys in place.
+
+Su et al. 2021, https://arxiv.org/abs/2104.09864, in the variant that turns the first half of a head with the second.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+
+
+def multimodal_table(rotary: Any, positions: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Cosines, then sines, of each token, (tokens, head size).
+
+    rotary: vLLM's M-RoPE, which says for which part of a head time, row and column count.
+    positions: int64 (3, tokens).
+    """
+    angles = rotary.cos_sin_cache[positions].to(dtype)
+    halves = angles.chunk(2, dim=-1)
+    sections = rotary.mrope_section
+    return torch.cat([part[axis] for half in halves for axis, part in enumerate(half.split(sections, dim=-1))], dim=-1)
+
+
+def rotate(heads: torch.Tensor, table: torch.Tensor) -> None:
+    """Turns every head in place.
+
+    heads: (tokens, heads, head size), which may be a part of a larger tensor.
+    table: (tokens, head size), cosines of the first half, then its sines.
+    """
+    if heads.is_cuda:
+        from vllm import _custom_ops as ops
+
+        ops.rotary_embedding(_rows(heads.device, len(heads)), heads, None, heads.shape[-1], table, True)
+        return
+    cos, sin = table[:, None].chunk(2, dim=-1)
+    first, second = heads.chunk(2, dim=-1)
+    heads.copy_(torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1))
+
+
+@cache
+def _all_rows(device: torch.device, count: int) -> torch.Tensor:
+    return torch.arange(count, device=device)
+
+
+def _rows(device: torch.device, count: int) -> torch.Tensor:
+    """int64 (count,): every row of the table once. Made for powers of two, so that few are kept."""
+    return _all_rows(device, 1 << (count - 1).bit_length())[:count]
