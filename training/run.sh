@@ -16,7 +16,7 @@ options=(--teacher training/build/teacher --work "$work" --span "${2:-0}" "${3:-
 case $stage in
   text) options+=(--stages text --text-seconds "$seconds") ;;
   vision) options+=(--stages vision --vision-seconds "$seconds") ;;
-  adapters) options+=(--stages adapters,export --head-seconds $((seconds / 8)) --adapter-seconds $((seconds * 7 / 24))) ;;
+  adapters) options+=(--stages head,adapters,export --head-seconds $((seconds / 8)) --adapter-seconds $((seconds * 7 / 24))) ;;
   *) echo "no stage $stage" >&2; exit 2 ;;
 esac
 python3 training/train.py "${options[@]}"

@@ -1,6 +1,6 @@
 """Trains `pocket`, stage by stage, each within its seconds:
 
-    python training/train.py --teacher FOLDER --work WORK --stages text,vision,adapters
+    python training/train.py --teacher FOLDER --work WORK --stages text,vision,head,adapters
 
 A stage starts from what the last one left in WORK, so runs of a few minutes add up. `export` writes the checkpoint.
 """
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
@@ -47,9 +48,10 @@ def main() -> None:
     parser.add_argument(
         "--tower",
         type=Path,
-        help="what a run beside this one leaves in its WORK: vision and adapters start from its tower, export takes it",
+        help="what a run beside this one leaves in its WORK: vision starts from its tower, export takes it, and adapters see "
+        "pages through it, the last of them in any case",
     )
-    parser.add_argument("--stages", default="text,vision,adapters,export")
+    parser.add_argument("--stages", default="text,vision,head,adapters,export")
     parser.add_argument("--text-seconds", type=float, default=300)
     parser.add_argument(
         "--span",
@@ -61,8 +63,11 @@ def main() -> None:
     parser.add_argument("--vision-seconds", type=float, default=150)
     parser.add_argument("--head-seconds", type=float, default=30)
     parser.add_argument("--adapter-seconds", type=float, default=45, help="for each task")
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, default=TASKS, help="whose adapters are trained, in this order"
+    )
     parser.add_argument("--workers", type=int, default=14, help="processes that render pages")
-    parser.add_argument("--no-pages", action="store_true", help="adapters without pictures of pages")
+    parser.add_argument("--no-pages", action="store_true", help="head and adapters without pictures of pages")
     parser.add_argument("--compile", action="store_true", help="the layers, which takes a minute")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -216,28 +221,37 @@ class Run:
         )
         self.say(f"vision: {self.log[-1] if self.log else ''}")
 
-    def adapters(self) -> None:
-        self.take_tower()
+    def shared(self, wait: bool) -> dict[str, Any]:
+        """What head and adapters are trained on; pages once another run's tower is there, for which it may wait."""
+        tower = self.options.tower
+        with_pages = not self.options.no_pages and (wait or tower is None or tower.is_file())
+        if with_pages:
+            self.take_tower()
         self.progress.value = 1.0
-        shared = {
+        # A minute each for layers that change with every adapter is more than it gives back.
+        torch.compiler.set_stance("force_eager")
+        return {
             "data": self.data,
             "targets": self.targets,
             "teacher": self.teacher,
             "made": self.made,
-            "pages": None if self.options.no_pages else self.page_batches(),
+            "pages": self.page_batches() if with_pages else None,
             "template": self.template(),
             "log": self.log,
             "seed": self.options.seed + 2,
         }
-        # A minute each for layers that change with every adapter is more than it gives back.
-        torch.compiler.set_stance("force_eager")
-        train_head(self.student, task="retrieval", seconds=self.options.head_seconds, **shared)
+
+    def head(self) -> None:
+        train_head(self.student, task="retrieval", seconds=self.options.head_seconds, **self.shared(wait=False))
         self.say("head")
-        self.save()
-        tensors: dict[str, Tensor] = {}
-        for task in TASKS:
+
+    def adapters(self) -> None:
+        file = self.options.work / "adapters.safetensors"
+        tensors = load_file(file) if file.is_file() else {}
+        for task in self.options.tasks:
+            shared = self.shared(wait=task == self.options.tasks[-1])
             tensors |= train_adapter(self.student, task=task, seconds=self.options.adapter_seconds, **shared)
-            save_file(tensors, self.options.work / "adapters.safetensors")
+            save_file(tensors, file)
             self.judge(task)
             remove_adapter(self.student)
 

@@ -19,7 +19,7 @@ from student import Student, initialise, text_vectors
 
 LEARNING_RATE = 1e-3
 MATRICES_RATE = 5e-3
-ICON_SHARE = 0.2
+ICON_SHARE = 0.05
 ICONS_A_BATCH = 384
 WORDS_WEIGHT = 5.0
 LETTERS_WEIGHT = 3.0
