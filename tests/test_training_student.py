@@ -19,7 +19,7 @@ from jina_embeddings import JinaEmbeddings  # noqa: E402
 from jina_embeddings.prompts import IMAGE_TEMPLATE  # noqa: E402
 from make_tokenizer import train_tokenizer  # noqa: E402
 from student import Student, pool  # noqa: E402
-from vision_stage import Template, image_states, image_vectors  # noqa: E402
+from vision_stage import Template, follow_words, image_states, image_vectors  # noqa: E402
 
 TASKS = ("retrieval", "text-matching", "code")
 TEXTS = ["A boat near the harbour.", "def add(a, b):\n    return a + b", "Züge, Straßen und Bäume"]
@@ -92,3 +92,16 @@ def test_images_agree(trained):
     states, tokens = image_states(student, torch.from_numpy(pixels)[None], template)
     expected = model.encode_image(Image.fromarray(pixels), task="retrieval")
     assert cosines(image_vectors(states, tokens, template)[0], expected) > COSINE
+
+
+def test_the_tower_goes_where_the_words_went():
+    torch.manual_seed(1)
+    student = Student()
+    words, last = student.model.embed_tokens.weight, student.visual.merger.mlp[2]
+    before, squares = words.detach().clone(), torch.randn(5, last.in_features)
+    turned = torch.linalg.qr(torch.randn(384, 384)).Q
+    with torch.no_grad():
+        expected = last(squares) @ turned + 0.5
+        words.copy_(before @ turned + 0.5)
+    follow_words(student, before)
+    assert torch.allclose(last(squares), expected, atol=1e-4)

@@ -33,7 +33,7 @@ from student import Student
 from synthesis import MadeBatch, MadeTexts, material, nearest
 from teacher import load_teacher, teach
 from text_stage import start_from_teacher, train_text
-from vision_stage import Template, train_vision
+from vision_stage import Template, follow_words, train_vision
 
 TASKS = ("retrieval", "text-matching", "code")
 SPACE = "Ġ"
@@ -204,8 +204,18 @@ class Run:
         self.student.load_state_dict(tower, strict=False)
         self.say("took the vision tower")
 
+    def follow_words(self) -> None:
+        """Where the tower is still that of the start, but the words have moved, it goes with them."""
+        start = load_file(self.options.start / "model.safetensors", device=str(self.device))
+        tower = "visual.merger.mlp.2.weight"
+        if torch.equal(start[tower].float(), self.student.state_dict()[tower]):
+            follow_words(self.student, start["model.embed_tokens.weight"].float())
+            self.say("the tower follows the words")
+
     def vision(self) -> None:
         self.take_tower()
+        if self.options.start and not self.options.tower:
+            self.follow_words()
         icons = load_icons(self.options.build, self.tokenizer, self.device)
         train_vision(
             self.student,

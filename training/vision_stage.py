@@ -93,6 +93,19 @@ def start_tower(student: Student, batch: PageBatch) -> None:
     student.visual.merger.mlp[2].bias.data = student.model.embed_tokens(batch.tokens).mean(0)
 
 
+@torch.no_grad()
+def follow_words(student: Student, before: Tensor) -> None:
+    """Takes the tower along to where training has moved the words: the nearest affine map, in its last product.
+
+    before: the embeddings (vocabulary, hidden) that the tower was trained with.
+    """
+    with_ones = torch.cat([before, torch.ones_like(before[:, :1])], dim=1)
+    moved = torch.linalg.lstsq(with_ones, student.model.embed_tokens.weight).solution
+    last = student.visual.merger.mlp[2]
+    last.weight.copy_(moved[:-1].T @ last.weight)
+    last.bias.copy_(last.bias @ moved[:-1] + moved[-1])
+
+
 def words_loss(student: Student, tokens: Tensor, batch: PageBatch) -> Tensor:
     """Distance of the tower's tokens to the embeddings of the words that stand there, relative to their size."""
     flat = tokens.flatten(0, 1)
