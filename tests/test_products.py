@@ -46,26 +46,35 @@ def test_without_a_kernel_for_both_the_activation_follows_the_product(bias: bool
 
 @pytest.fixture
 def gated_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, tuple[int, int]], Any]]:
-    """Puts a function in QuACK's place, on a device of the given capability, and gives what is used then."""
+    """Puts a function in QuACK's place, on a device of the given capability, and gives what products use then."""
 
-    def choose(function: Any, capability: tuple[int, int] = (9, 0)) -> Any:
+    def choose(function: Any, capability: tuple[int, int] = (9, 0), bias: bool = False) -> Any:
         monkeypatch.setitem(sys.modules, "quack", SimpleNamespace())
         monkeypatch.setitem(sys.modules, "quack.gemm_interface", SimpleNamespace(gemm_gated=function))
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-        return _gated_gemm(torch.device("cpu"), torch.bfloat16)
+        return _gated_gemm(torch.device("cpu"), torch.bfloat16, bias)
 
     _gated_gemm.cache_clear()
     yield choose
     _gated_gemm.cache_clear()
 
 
-def quack(x: torch.Tensor, weight: torch.Tensor, **options: Any) -> tuple[None, torch.Tensor]:
-    assert options["concat_layout"] == ("B",)
-    return None, swiglu(x @ weight)
+def quack(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **options: Any
+) -> tuple[None, torch.Tensor]:
+    assert options["concat_layout"] == (("B",) if bias is None else ("B", "bias"))
+    return None, swiglu(linear(x, weight.T, bias))
 
 
-def test_quack_is_used_if_its_results_are_right(gated_kernel: Callable[..., Any]) -> None:
-    assert gated_kernel(quack) is quack
+@pytest.mark.parametrize("bias", [False, True])
+def test_quack_is_used_if_its_results_are_right(gated_kernel: Callable[..., Any], bias: bool) -> None:
+    gated, projection, x = (
+        gated_kernel(quack, bias=bias),
+        layer(32, 4, bias=bias),
+        torch.ones(3, 4, dtype=torch.float64),
+    )
+    expected = swiglu(linear(x, projection.weight, projection.bias))
+    assert torch.allclose(gated(x, projection.weight, projection.bias), expected)
 
 
 def test_quack_is_not_used_on_older_devices(gated_kernel: Callable[..., Any]) -> None:
@@ -75,9 +84,13 @@ def test_quack_is_not_used_on_older_devices(gated_kernel: Callable[..., Any]) ->
 def test_quack_is_not_used_where_its_results_are_wrong(
     gated_kernel: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    def without_bias(x: torch.Tensor, weight: torch.Tensor, **options: Any) -> tuple[None, torch.Tensor]:
+        return None, swiglu(x @ weight)
+
     def exchanged(x: torch.Tensor, weight: torch.Tensor, **options: Any) -> tuple[None, torch.Tensor]:
         return None, swiglu((x @ weight).roll(weight.shape[1] // 2, -1))
 
+    assert gated_kernel(without_bias, bias=True) is None
     assert gated_kernel(exchanged) is None
     assert "its results are wrong" in caplog.text
 
