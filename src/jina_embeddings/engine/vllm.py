@@ -45,7 +45,7 @@ _SHUTDOWN_S = 30
 _WATCH_S = 0.25
 # Inputs from which on a call is packed. Smaller ones go to the scheduler, where they share steps with other callers'
 # instead of waiting for each other; on a CPU its steps cost so much more that sharing them gains nothing.
-_PACK_FROM, _PACK_FROM_ON_CPU = 16, 2
+_PACK_FROM, _PACK_FROM_ON_CPU = 16, 1
 
 
 class VllmEngine:
