@@ -25,11 +25,11 @@ SHARES = {
     "code": {"code": 0.9, "passage": 0.1},
 }
 COSINE_WEIGHT = {
-    "retrieval": {"passage": 2.0, "text": 5.0, "translation": 5.0, "code": 1.0, "made": 10.0},
+    "retrieval": {"passage": 0.5, "text": 5.0, "translation": 5.0, "code": 0.5, "made": 5.0},
     "text-matching": {"translation": 8.0, "text": 10.0, "passage": 5.0, "made": 10.0},
     "code": {"code": 0.5, "passage": 1.0},
 }
-MADE_SHARE = {"retrieval": 0.5, "text-matching": 0.4, "code": 0.0}
+MADE_SHARE = {"retrieval": 0.15, "text-matching": 0.4, "code": 0.0}
 """Of steps on texts that are made up: questions and crops for retrieval, translations for matching."""
 PAGE_SHARE = {"retrieval": 0.15, "text-matching": 0.08, "code": 0.08}
 LEARNING_RATE = 2e-3
