@@ -95,7 +95,9 @@ def unpack(parts: Path, folder: Path) -> None:
     if digest.hexdigest() != (parts / SUM).read_text(encoding="ascii"):
         raise ValueError(f"{parts} has {len(files)} parts, and they aren't what was packed: carry all of them anew")
     with tarfile.open(fileobj=io.BufferedReader(Joined(files)), mode="r|") as archive:
-        archive.extractall(folder, filter="data")
+        # Python 3.11 has the filter from 3.11.4 on.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
 
 
 def main() -> None:

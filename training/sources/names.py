@@ -38,7 +38,9 @@ LONGEST = 60
 def invented(cache: Path) -> Iterator[tuple[str, str]]:
     """Group and name, of the lists that a generator of sample data chooses from."""
     with tempfile.TemporaryDirectory() as folder, tarfile.open(fetch(FAKER, cache)) as archive:
-        archive.extractall(folder, filter="data")
+        # Python 3.11 has the filter from 3.11.4 on.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
         found = subprocess.run(
             ["node", "-e", SCRIPT], cwd=Path(folder, "package", "dist"), capture_output=True, check=True
         )
