@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch.nn.functional import linear, silu
 
-from jina_embeddings.plugin.vision_tower import even_width, fused_norms, widened
+from jina_embeddings.plugin.norms import fused_norms
+from jina_embeddings.plugin.vision_tower import even_width, widened
 
 BLOCK = "model.visual.blocks.3.mlp."
 
@@ -53,7 +52,6 @@ def test_norms_are_fused_on_a_gpu_where_nothing_else_fuses_them(
     before = [operation.get_priority() for operation in operations]
     for operation in operations:
         monkeypatch.setattr(operation, "_filter_priority_impls", lambda names: chosen.append(names) or [])
-    config = SimpleNamespace(compilation_config=SimpleNamespace(compile_mm_encoder=compiled))
-    with fused_norms(config, torch.device(device)):
+    with fused_norms(torch.device(device), compiled=compiled):
         assert chosen == [["vllm_c", "native"]] * kernels
     assert [operation.get_priority() for operation in operations] == before

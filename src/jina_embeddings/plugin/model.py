@@ -13,9 +13,10 @@ from ..checkpoint.adapters import merge
 from ..checkpoint.tensors import PROJECTOR, canonical
 from ..prompts import resolve_task
 from ..types import Task
+from .norms import fused_norms
 from .pooler import EmbeddingPooler
 from .settings import SETTINGS
-from .vision_tower import even_width, fused_norms, widened
+from .vision_tower import even_width, widened
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -90,5 +91,6 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
 
     def embed_multimodal(self, **inputs: object) -> Any:
         """Images of the scheduled path; see `fused_norms`."""
-        with fused_norms(self._vllm_config, self.visual.device):
+        compiled = self._vllm_config.compilation_config.compile_mm_encoder
+        with fused_norms(self.visual.device, compiled=compiled):
             return super().embed_multimodal(**inputs)

@@ -18,12 +18,12 @@ from ..packs import Pack
 from ..pooling import pool
 from ..processor import image_positions
 from .decoder import PackDecoder
+from .norms import fused_norms
 from .packed_attention import PackMetadata, install, kept_tokens, places_in_prompts
 from .packed_lora import PackLora
 from .packed_vision import VisionCache
 from .settings import SETTINGS
 from .transfer import Arrival, to_device
-from .vision_tower import fused_norms
 
 
 class PackedWorker:
@@ -113,7 +113,7 @@ class PackRunner:
         positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self._device))
         metadata = PackMetadata.of_lengths(pack.lengths, pack.shared, self._device)
         if self._decoder is not None and weights_are_whole:
-            with fused_norms(self._config, self._device):
+            with fused_norms(self._device):
                 return metadata.whole(self._decoder(embeds, positions, metadata))
         # No slot mapping: vLLM's own update of the KV cache then does nothing.
         with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from vllm.forward_context import set_forward_context
 
+from .norms import fused_norms
 from .products import gated_product, has_plain_weight, product
 from .rotary import rotate
-from .vision_tower import fused_norms
 
 # Packs of pictures whose windows are remembered: pages of one document have one size, so packs repeat.
 _LAYOUTS = 4
@@ -31,9 +31,10 @@ class Tower:
         # Split over a group by images, vLLM lays them out itself.
         split = getattr(model, "use_data_parallel", False)
         self._remembers = hasattr(visual, "prepare_encoder_metadata") and not split
+        self._compiled = bool(config.compilation_config.compile_mm_encoder)
         self._plain = (
             self._remembers
-            and not config.compilation_config.compile_mm_encoder
+            and not self._compiled
             and all(
                 has_plain_weight(layer)
                 for block in visual.blocks
@@ -52,7 +53,7 @@ class Tower:
         visual = self._model.visual
         layout = self._layout(tuple(grids))
         # Where vLLM has compiled the tower's blocks, they ask the context for their graphs.
-        with set_forward_context(None, self._config), fused_norms(self._config, visual.device):
+        with set_forward_context(None, self._config), fused_norms(visual.device, compiled=self._compiled):
             if self._plain:
                 whole = _blocks(visual, patches, layout)
             else:

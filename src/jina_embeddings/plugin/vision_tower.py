@@ -1,11 +1,8 @@
-"""What makes vLLM's vision tower fast outside of compiled graphs; the numbers that it computes stay."""
+"""An even width for the MLPs of the vision tower; the numbers that it computes stay."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch.nn.functional import pad
@@ -31,19 +28,3 @@ def widened(name: str, tensor: torch.Tensor, width: int) -> torch.Tensor:
     if match[1] == "down_proj":
         return pad(tensor, (0, width - tensor.shape[1]))
     return pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, width - tensor.shape[0]))
-
-
-@contextmanager
-def fused_norms(config: Any, device: torch.device) -> Iterator[None]:
-    """Within it norms that are in no compiled graph are one kernel each.
-
-    Where vLLM compiles the language model, it leaves norms to the compiler everywhere. The tower isn't compiled unless
-    `compile_mm_encoder` says so, and there each norm would be eight kernels in float32: a quarter of a page's time.
-    """
-    from vllm import ir
-
-    with ExitStack() as stack:
-        if device.type == "cuda" and not config.compilation_config.compile_mm_encoder:
-            for operation in (ir.ops.rms_norm, ir.ops.fused_add_rms_norm):
-                stack.enter_context(operation.set_priority(["vllm_c", "native"]))
-        yield
