@@ -5,7 +5,6 @@ Su et al. 2021, https://arxiv.org/abs/2104.09864, in the variant that turns the 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -32,18 +31,9 @@ def rotate(heads: torch.Tensor, table: torch.Tensor) -> None:
     if heads.is_cuda:
         from vllm import _custom_ops as ops
 
-        ops.rotary_embedding(_rows(heads.device, len(heads)), heads, None, heads.shape[-1], table, True)
+        rows = torch.arange(len(heads), device=heads.device)
+        ops.rotary_embedding(rows, heads, None, heads.shape[-1], table, True)
         return
     cos, sin = table[:, None].chunk(2, dim=-1)
     first, second = heads.chunk(2, dim=-1)
     heads.copy_(torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1))
-
-
-@cache
-def _all_rows(device: torch.device, count: int) -> torch.Tensor:
-    return torch.arange(count, device=device)
-
-
-def _rows(device: torch.device, count: int) -> torch.Tensor:
-    """int64 (count,): every row of the table once. Made for powers of two, so that few are kept."""
-    return _all_rows(device, 1 << (count - 1).bit_length())[:count]
