@@ -98,6 +98,11 @@ def test_batches_are_padded_and_hold_both_sides_for_both_models(made):
             assert (ids[np.arange(count), lengths - 1] > 0).all()
 
 
+def test_a_batch_knows_how_many_tokens_the_student_reads(made):
+    batch = made.batch(np.random.default_rng(0))
+    assert batch.tokens == int(batch.query_lengths.sum() + batch.passage_lengths.sum())
+
+
 def test_of_a_translation_the_teacher_reads_the_english_side(made, monkeypatch):
     monkeypatch.setattr("synthesis.TRANSLATED_SHARE", 1.0)
     batch = made.batch(np.random.default_rng(5))

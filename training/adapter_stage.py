@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from batches import Data
 from losses import contrastive, cosine_loss, lookalikes, maxsim
+from packed import Packer
 from page_batches import PageBatch
 from pair_batches import PairBatch, corpus_batch, dense_loss, made_batch
 from schedule import Schedule
@@ -63,16 +64,10 @@ def multivector_loss(scores: Tensor, same: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def pair_loss(student: Student, batch: PairBatch, weight: float, tokens: bool) -> Tensor:
-    """Dense losses of a batch of pairs, or with `tokens` those of its multi-vectors beside them."""
-    passage_states = states_of(student, batch.passage)
-    p = pool(passage_states, batch.passage_lengths)
-    if batch.kind == "text":
-        return dense_loss(p, p, batch, weight)
-    query_states = states_of(student, batch.query)
-    loss = dense_loss(pool(query_states, batch.query_lengths), p, batch, weight)
-    if not tokens:
-        return loss
+def token_loss(student: Student, batch: PairBatch, weight: float) -> Tensor:
+    """Dense losses of a batch of pairs, and those of its multi-vectors."""
+    passage_states, query_states = states_of(student, batch.passage), states_of(student, batch.query)
+    p, q = pool(passage_states, batch.passage_lengths), pool(query_states, batch.query_lengths)
     query_mask, passage_mask = (
         torch.arange(states.shape[1], device=states.device) < lengths[:, None]
         for states, lengths in ((query_states, batch.query_lengths), (passage_states, batch.passage_lengths))
@@ -80,7 +75,14 @@ def pair_loss(student: Student, batch: PairBatch, weight: float, tokens: bool) -
     scores = maxsim(
         token_vectors(student, query_states), query_mask, token_vectors(student, passage_states), passage_mask
     )
-    return loss + multivector_loss(scores, batch.same)
+    return dense_loss(q, p, batch, weight) + multivector_loss(scores, batch.same)
+
+
+def pair_loss(student: Student, vectors: Packer, batch: PairBatch, weight: float, tokens: bool) -> Tensor:
+    """Dense losses of a batch, or with `tokens` those of its multi-vectors beside them; texts alone have none."""
+    if tokens and batch.kind != "text":
+        return token_loss(student, few_enough(batch), weight)
+    return dense_loss(*vectors(batch), batch, weight)
 
 
 def few_enough(batch: PairBatch) -> PairBatch:
@@ -127,6 +129,7 @@ def train_task(
     for parameter in parameters:
         parameter.requires_grad_(True)
     sources, weights = data.sampler(SHARES[task])
+    vectors = Packer(student)
     schedule = Schedule(parameters, LEARNING_RATE, seconds)
     head_only = len(parameters) == 2
     while schedule.running():
@@ -143,8 +146,9 @@ def train_task(
                 continue
             size = (TOKENS_A_BATCH, LARGEST) if tokens else (2 * TOKENS_A_BATCH, LARGEST_DENSE)
             batch = corpus_batch(data, targets, source, rng, *size)
-        batch = few_enough(batch) if tokens else batch
-        schedule.step(pair_loss(student, batch, COSINE_WEIGHT[task][batch.kind], tokens), task, batch.kind, log)
+        schedule.step(
+            pair_loss(student, vectors, batch, COSINE_WEIGHT[task][batch.kind], tokens), task, batch.kind, log
+        )
 
 
 def train_head(student: Student, *, seconds: float, **rest: object) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from batches import LARGEST, TOKENS_A_BATCH, Data, Source
+from batches import LARGEST, TOKENS_A_BATCH, Data, Source, on_device
 from losses import contrastive, cosine_loss, lookalikes, similarities
 from synthesis import MadeBatch
 from teacher import teach_padded
@@ -20,6 +20,7 @@ class PairBatch:
 
     asked, wanted: the teacher's vectors (n, hidden) of queries and passages; zeros where it reads nothing.
     same: (n, n), pairs off the diagonal that are no negatives.
+    tokens: of both sides together, before it was cut; of the passages, where texts are alone.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class PairBatch:
     asked: Tensor
     wanted: Tensor
     same: Tensor
+    tokens: int
 
     def first(self, count: int) -> PairBatch:
         """The first pairs alone."""
@@ -37,7 +39,7 @@ class PairBatch:
         query, passage = self.query[few], self.passage[few]
         lengths = self.query_lengths[few], self.passage_lengths[few]
         targets = self.asked[few], self.wanted[few]
-        return PairBatch(self.kind, query, lengths[0], passage, lengths[1], *targets, self.same[few, few])
+        return PairBatch(self.kind, query, lengths[0], passage, lengths[1], *targets, self.same[few, few], self.tokens)
 
 
 def corpus_batch(
@@ -50,13 +52,15 @@ def corpus_batch(
 ) -> PairBatch:
     """A random batch of a source. Both sides of a translation shall have the vector of the English one."""
     query, passage = source.batch(rng, tokens, largest)
-    rows = torch.from_numpy(passage).to(targets.device)
+    rows = on_device(passage, targets.device)
     wanted = targets[rows].float()
     asked = wanted
     if source.kind not in ("translation", "text"):
-        asked = targets[torch.from_numpy(query).to(targets.device)].float()
+        asked = targets[on_device(query, targets.device)].float()
     sides = *data.student.take(query), *data.student.take(passage)
-    return PairBatch(source.kind, *sides, asked, wanted, lookalikes(rows, wanted))
+    read = passage if source.kind == "text" else np.concatenate([query, passage])
+    count = int(data.student.host_lengths[read].sum())
+    return PairBatch(source.kind, *sides, asked, wanted, lookalikes(rows, wanted), count)
 
 
 def made_batch(teacher: nn.Module, made: MadeBatch) -> PairBatch:
@@ -65,7 +69,7 @@ def made_batch(teacher: nn.Module, made: MadeBatch) -> PairBatch:
     wanted = teach_padded(teacher, made.teacher_passage, made.teacher_passage_lengths)
     rows = torch.arange(len(wanted), device=wanted.device)
     sides = made.query.long(), made.query_lengths, made.passage.long(), made.passage_lengths
-    return PairBatch("made", *sides, asked, wanted, lookalikes(rows, wanted))
+    return PairBatch("made", *sides, asked, wanted, lookalikes(rows, wanted), made.tokens)
 
 
 def dense_loss(q: Tensor, p: Tensor, batch: PairBatch, weight: float) -> Tensor:

@@ -13,15 +13,15 @@ cd "$(dirname "$0")/.."
 start=${START:?a checkpoint to start from} seconds=${SECONDS_A_RUN:-740} adapters=${ADAPTER_SECONDS:-55}
 parts=${PARTS:-training/build/parts}
 work=$(realpath -m "${WORK:-training/build/work}") out=$(realpath -m "${OUT:-training/build/out}") carry=$PWD/training/carry.py
-workers=$(($(nproc) / 2 - 2))
+cores=$(nproc)
 export PYTHONPATH=src PYTHONUNBUFFERED=1
 mkdir -p "$work"
 [ -d training/build/train ] || python3 "$carry" unpack "$parts" .
 trap 'for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done' EXIT
 
-train() { # GPU, name, seed, options
+train() { # GPU, name, seed, options, among them how many processes make texts and draw pages
   CUDA_VISIBLE_DEVICES=$1 python3 training/train.py --teacher training/build/teacher --start "$start" --work "$work/$2" \
-    --seed "$3" --workers $((workers > 1 ? workers : 1)) ${COMPILE---compile} "${@:4}" >>"$work/$2.log" 2>&1
+    --seed "$3" ${COMPILE---compile} "${@:4}" >>"$work/$2.log" 2>&1
 }
 
 keep() { # name, files and folders of WORK
@@ -33,13 +33,13 @@ tower() {
   mkdir -p "$work/tower"
   cp "$work/text/student.safetensors" "$work/tower/"
   keep text tower/student.safetensors
-  COMPILE= train "${SECOND_GPU:-1}" tower 2 --stages vision --vision-seconds $((3 * adapters)) --span 0.7 1
+  COMPILE= train "${SECOND_GPU:-1}" tower 2 --workers $((cores / 2 + 1)) --stages vision --vision-seconds $((3 * adapters)) --span 0.7 1
   cp "$work/tower/student.safetensors" "$work/tower.part"
   mv "$work/tower.part" "$work/tower.safetensors"
 }
 
 tower &
-train 0 text 1 --stages text,head,adapters,export --text-seconds "$seconds" --span 0.25 1 --head-seconds $((adapters / 2)) \
+train 0 text 1 --workers $((cores > 4 ? cores - 2 : 2)) --stages text,head,adapters,export --text-seconds "$seconds" --span 0.25 1 --head-seconds $((adapters / 2)) \
   --tasks code text-matching retrieval --adapter-seconds "$adapters" --tower "$work/tower.safetensors" &
 wait -n
 wait -n

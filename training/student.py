@@ -7,6 +7,7 @@ batch have one size. That is all that training needs, and it is several times as
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 from sizes import POCKET, ROPE_THETA
 
 EPS = 1e-6
+MAX_TOKENS = 384
+"""Of a text in training."""
 HEAD = POCKET.hidden // POCKET.heads
 PATCH = 3 * 2 * 14 * 14
 
@@ -69,6 +72,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
+class Spans(NamedTuple):
+    """Where texts start that lie end to end (texts + 1,), as int32, and how many tokens the longest may have."""
+
+    starts: Tensor
+    longest: int
+
+
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -78,14 +88,28 @@ class Attention(nn.Module):
         self.v_proj = Linear(POCKET.hidden, width)
         self.o_proj = Linear(POCKET.hidden, POCKET.hidden, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, spans: Spans | None = None) -> Tensor:
         batch, length, _ = x.shape
         q = self.q_proj(x).view(batch, length, -1, HEAD).transpose(1, 2)
         k = self.k_proj(x).view(batch, length, -1, HEAD).transpose(1, 2)
         v = self.v_proj(x).view(batch, length, -1, HEAD).transpose(1, 2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        if spans is None:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        else:
+            y = attend_within(q, k, v, spans)
         return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
+
+
+def attend_within(q: Tensor, k: Tensor, v: Tensor, spans: Spans) -> Tensor:
+    """Causal attention of (1, heads, tokens, head) within each text, in one kernel on a GPU."""
+    starts, longest = spans
+    if not q.is_cuda:
+        texts = torch.bucketize(torch.arange(q.shape[2], device=q.device), starts, right=True)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=(texts[:, None] == texts).tril(), enable_gqa=True)
+    q, k, v = (x[0].transpose(0, 1).contiguous() for x in (q, k, v))
+    flash = torch.ops.aten._flash_attention_forward
+    return flash(q, k, v, starts, starts, longest, longest, 0.0, True, False)[0].transpose(0, 1)[None]
 
 
 class Layer(nn.Module):
@@ -96,8 +120,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = Norm(POCKET.hidden)
         self.mlp = MLP(POCKET.hidden, POCKET.mlp, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, spans: Spans | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, spans)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -108,8 +132,11 @@ class TextModel(nn.Module):
         self.layers = nn.ModuleList(Layer() for _ in range(POCKET.layers))
         self.norm = Norm(POCKET.hidden)
 
-    def forward(self, embeds: Tensor, positions: Tensor) -> Tensor:
-        """(batch, tokens, hidden) and M-RoPE positions (3, tokens) to the last hidden states."""
+    def forward(self, embeds: Tensor, positions: Tensor, spans: Spans | None = None) -> Tensor:
+        """(batch, tokens, hidden) and M-RoPE positions (3, tokens) to the last hidden states.
+
+        With `spans` a batch of one holds many texts.
+        """
         power = torch.arange(0, HEAD, 2, device=embeds.device, dtype=torch.float32) / HEAD
         angles = positions.float()[..., None] * ROPE_THETA**-power
         parts = angles.split(list(POCKET.mrope_section), -1)
@@ -118,7 +145,7 @@ class TextModel(nn.Module):
         cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
         x = embeds
         for layer in self.layers:
-            x = layer(x, cos, sin)
+            x = layer(x, cos, sin, spans)
         return self.norm(x)
 
 

@@ -50,9 +50,13 @@ ON_SUBJECT = 0.8
 
 @dataclass
 class MadeBatch:
-    """Padded token ids (n, longest) and lengths (n,) of both sides, for both models; all translations, or all English."""
+    """Padded token ids (n, longest) and lengths (n,) of both sides, for both models; all translations, or all English.
+
+    tokens: of both sides for the student.
+    """
 
     translated: bool
+    tokens: int
     query: Tensor
     query_lengths: Tensor
     passage: Tensor
@@ -63,13 +67,15 @@ class MadeBatch:
     teacher_passage_lengths: Tensor
 
     def tensors(self) -> Iterator[Tensor]:
-        yield from (getattr(self, field.name) for field in fields(self)[1:])
+        yield from (getattr(self, field.name) for field in fields(self)[2:])
 
     def pin_memory(self) -> MadeBatch:
-        return MadeBatch(self.translated, *(tensor.pin_memory() for tensor in self.tensors()))
+        return MadeBatch(self.translated, self.tokens, *(tensor.pin_memory() for tensor in self.tensors()))
 
     def to(self, device: str) -> MadeBatch:
-        return MadeBatch(self.translated, *(tensor.to(device, non_blocking=True) for tensor in self.tensors()))
+        return MadeBatch(
+            self.translated, self.tokens, *(tensor.to(device, non_blocking=True) for tensor in self.tensors())
+        )
 
 
 @dataclass
@@ -126,10 +132,15 @@ class MadeTexts(IterableDataset):  # type: ignore[type-arg]
         queries, passages = ([row[side] for row in rows] for side in (0, 1))
         tokenizers, longest = self.tokenizers, max(16, characters // 2)
         prompt = PROMPTS[translated]
+        query, query_lengths = padded(tokenizers.for_student([PROMPTS[True] + text for text in queries]), longest)
+        passage, passage_lengths = padded(tokenizers.for_student([prompt + text for text in passages]), longest)
         return MadeBatch(
             translated,
-            *padded(tokenizers.for_student([PROMPTS[True] + query for query in queries]), longest),
-            *padded(tokenizers.for_student([prompt + passage for passage in passages]), longest),
+            int(query_lengths.sum() + passage_lengths.sum()),
+            query,
+            query_lengths,
+            passage,
+            passage_lengths,
             # A translation's target is the vector of its English side.
             *padded(tokenizers.for_teacher(passages if translated else queries), longest),
             *padded(tokenizers.for_teacher(passages), longest),

@@ -30,7 +30,9 @@ def load_teacher(folder: Path, device: str) -> torch.nn.Module:
 def teach_padded(teacher: torch.nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
     """Unit vectors (n, 384) of texts that are padded at the end."""
     mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-    states = teacher(input_ids=ids.long().masked_fill(~mask, PAD), attention_mask=mask).last_hidden_state
+    # Of a mask with two axes Transformers asks whether all of it is set, for which the host waits for the device.
+    square = mask[:, None, None].expand(-1, -1, ids.shape[1], -1)
+    states = teacher(input_ids=ids.long().masked_fill(~mask, PAD), attention_mask=square).last_hidden_state
     return pool(states.float(), lengths)
 
 

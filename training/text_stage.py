@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from batches import Data
 from optimisers import matrices
-from pair_batches import PairBatch, corpus_batch, dense_loss, made_batch
+from packed import Packer
+from pair_batches import corpus_batch, dense_loss, made_batch
 from schedule import Schedule
-from student import Student, text_vectors
+from student import Student
 from synthesis import MadeBatch
 
 SHARES = {"text": 0.15, "passage": 0.2, "translation": 0.35, "code": 0.3}
@@ -21,13 +22,6 @@ MADE_SHARE = 0.5
 LEARNING_RATE = 2e-3
 COSINE_WEIGHT = {"text": 10.0, "passage": 5.0, "translation": 10.0, "code": 2.0, "made": 10.0}
 """Of the distance to the teacher's vectors, beside the other losses; least for code, which the teacher barely reads."""
-
-
-def pair_loss(student: Student, batch: PairBatch) -> Tensor:
-    """The loss of one batch; texts alone are read once."""
-    p = text_vectors(student, batch.passage, batch.passage_lengths)
-    q = p if batch.kind == "text" else text_vectors(student, batch.query, batch.query_lengths)
-    return dense_loss(q, p, batch, COSINE_WEIGHT[batch.kind])
 
 
 def train_text(
@@ -45,12 +39,13 @@ def train_text(
     rng = np.random.default_rng([seed, round(1000 * span[0])])
     sources, weights = data.sampler(SHARES)
     schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span, matrices(student.model))
+    vectors = Packer(student)
     while schedule.running():
         if rng.random() < MADE_SHARE:
             batch = made_batch(teacher, next(made).to(str(targets.device)))
         else:
             batch = corpus_batch(data, targets, sources[rng.choice(len(sources), p=weights)], rng)
-        schedule.step(pair_loss(student, batch), "text", batch.kind, log)
+        schedule.step(dense_loss(*vectors(batch), batch, COSINE_WEIGHT[batch.kind]), "text", batch.kind, log)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -22,7 +23,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from adapter_stage import remove_adapter, train_adapter, train_head
-from batches import Data, Ragged, Tokenizers
+from batches import Data, Tokenized, Tokenizers
 from corpus import BUILD
 from export import export
 from icons import load_icons
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--tasks", nargs="+", choices=TASKS, default=TASKS, help="whose adapters are trained, in this order"
     )
-    parser.add_argument("--workers", type=int, default=14, help="processes that render pages")
+    parser.add_argument("--workers", type=int, default=14, help="processes that make texts and render pages")
     parser.add_argument("--no-pages", action="store_true", help="head and adapters without pictures of pages")
     parser.add_argument("--compile", action="store_true", help="the layers, which takes a minute")
     parser.add_argument("--seed", type=int, default=0)
@@ -107,7 +108,8 @@ class Run:
 
     @cached_property
     def data(self) -> Data:
-        data = Data(self.options.build / "train", self.tokenizers, self.device)
+        # Nothing else runs yet.
+        data = Data(self.options.build / "train", self.tokenizers, self.device, len(os.sched_getaffinity(0)))
         self.say("data is on the device")
         return data
 
@@ -168,7 +170,7 @@ class Run:
     @cached_property
     def made(self) -> Iterator[MadeBatch]:
         words = pq.read_table(self.options.build / "train" / "words.parquet")["word"].to_pylist()
-        ids = Ragged.of(self.tokenizers.for_teacher(words), self.device)
+        ids = Tokenized(self.tokenizers.for_teacher, words).ragged(self.device, workers=0)
         near = nearest(teach(self.teacher, ids.flat, ids.starts, ids.lengths))
         self.say(f"{len(words):,} words to make texts of")
         return loader(
