@@ -1,0 +1,56 @@
+"""A function of ours that launches a Triton kernel, run in Triton's interpreter: on a CPU, in numpy.
+
+Which is chosen when Triton is imported, so it takes a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def interpreted(folder: Path, module: str, function: str, *arguments: Any) -> list[Any]:
+    """The arguments after the call, what it has written into them included; then what it returned.
+
+    module: of `jina_embeddings.plugin`.
+    """
+    given, found = folder / "given.pt", folder / "found.pt"
+    torch.save((module, function, arguments), given)
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, __file__, str(given), str(found)], env=environment, check=True, timeout=300)
+    result: list[Any] = torch.load(found, weights_only=False)
+    return result
+
+
+def _call(given: str, found: str) -> None:
+    module, function, arguments = torch.load(given, weights_only=False)
+    _mend_comparisons()
+    result = getattr(importlib.import_module(f"jina_embeddings.plugin.{module}"), function)(*arguments)
+    torch.save([*arguments, result], found)
+
+
+def _mend_comparisons() -> None:
+    """Triton 3.9's interpreter gives what it compares the type of the operands, and then refuses it as a mask."""
+    from triton.language import int1
+    from triton.runtime import interpreter
+
+    def mended(compare: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *operands: interpreter.TensorHandle(compare(*operands).data, int1)
+
+    builder = interpreter.InterpreterBuilder
+    for name in dir(builder):
+        if name.startswith(("create_icmp", "create_fcmp")):
+            setattr(builder, name, mended(getattr(builder, name)))
+
+
+if __name__ == "__main__":
+    _call(*sys.argv[1:])
