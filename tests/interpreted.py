@@ -33,23 +33,33 @@ def interpreted(folder: Path, module: str, function: str, *arguments: Any) -> li
 
 def _call(given: str, found: str) -> None:
     module, function, arguments = torch.load(given, weights_only=False)
-    _mend_comparisons()
+    _mend_interpreter()
     result = getattr(importlib.import_module(f"jina_embeddings.plugin.{module}"), function)(*arguments)
     torch.save([*arguments, result], found)
 
 
-def _mend_comparisons() -> None:
-    """Triton 3.9's interpreter gives what it compares the type of the operands, and then refuses it as a mask."""
-    from triton.language import int1
+def _mend_interpreter() -> None:
+    """Triton 3.9's gives what it compares the type of the operands, and then refuses it as a mask.
+
+    And where rounding to float8 carries into the exponent, it halves the number.
+    """
+    from triton.language import float8e4nv, float32, int1
     from triton.runtime import interpreter
 
     def mended(compare: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *operands: interpreter.TensorHandle(compare(*operands).data, int1)
 
-    builder = interpreter.InterpreterBuilder
+    builder, convert = interpreter.InterpreterBuilder, interpreter._convert_float
     for name in dir(builder):
         if name.startswith(("create_icmp", "create_fcmp")):
             setattr(builder, name, mended(getattr(builder, name)))
+
+    def convert_float(data: Any, given: Any, wanted: Any, rounding: Any) -> Any:
+        if (given, wanted) != (float32, float8e4nv):
+            return convert(data, given, wanted, rounding)
+        return torch.from_numpy(data).to(torch.float8_e4m3fn).view(torch.uint8).numpy()
+
+    interpreter._convert_float = convert_float
 
 
 if __name__ == "__main__":

@@ -3,107 +3,111 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
 
+from fake_decoder import FLOAT8, HIDDEN, fake_fp8_model, fake_model, linear_layers, prompt_alone, rounded_to_fp8
 from jina_embeddings.plugin.packed_attention import PackMetadata, kept_tokens, places_in_prompts
 
-HIDDEN, HEADS, GROUPS, SIZE, WIDTH = 24, 3, 1, 8, 40
+if TYPE_CHECKING:
+    from jina_embeddings.plugin.decoder import PackDecoder
+
 LENGTHS, SHARED = np.array([7, 4, 4, 5], np.int32), 2
 
 pytest.importorskip("vllm")
 
 
-def fake_layer(rows: int, columns: int, *, bias: bool = False, **more: Any) -> SimpleNamespace:
-    from vllm.model_executor.layers.linear import UnquantizedLinearMethod
-
-    class Method(UnquantizedLinearMethod):
-        def __init__(self) -> None: ...
-
-        def apply(self, layer: Any, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-            return linear(x, layer.weight, bias)
-
-    weight = torch.randn(rows, columns, dtype=torch.float64) * columns**-0.5
-    offset = torch.randn(rows, dtype=torch.float64) if bias else None
-    return SimpleNamespace(quant_method=Method(), weight=weight, bias=offset, **more)
-
-
-def fake_norm() -> Any:
-    weight = torch.rand(HIDDEN, dtype=torch.float64) + 0.5
-    return lambda x: rms_norm(x, (HIDDEN,), weight, 1e-6)
-
-
 @pytest.fixture
-def model() -> SimpleNamespace:
-    torch.manual_seed(0)
-    angles = torch.arange(32, dtype=torch.float64)[:, None] * torch.tensor([1.0, 0.3, 0.1, 0.01], dtype=torch.float64)
-    rotary = SimpleNamespace(cos_sin_cache=torch.cat([angles.cos(), angles.sin()], dim=-1), mrope_section=[2, 1, 1])
-    attention = SimpleNamespace(num_heads=HEADS, num_kv_heads=GROUPS, impl=SimpleNamespace(scale=SIZE**-0.5))
-    layers = [
-        SimpleNamespace(
-            self_attn=SimpleNamespace(
-                # vLLM's LoRA wraps layers; what it wraps has the weights.
-                qkv_proj=SimpleNamespace(base_layer=fake_layer((HEADS + 2 * GROUPS) * SIZE, HIDDEN, bias=True)),
-                o_proj=fake_layer(HIDDEN, HEADS * SIZE),
-                rotary_emb=rotary,
-                attn=attention,
-            ),
-            mlp=SimpleNamespace(
-                gate_up_proj=fake_layer(2 * WIDTH, HIDDEN), down_proj=fake_layer(HIDDEN, WIDTH), act_fn=swiglu
-            ),
-            input_layernorm=fake_norm(),
-            post_attention_layernorm=fake_norm(),
-        )
-        for _ in range(2)
-    ]
-    return SimpleNamespace(language_model=SimpleNamespace(model=SimpleNamespace(layers=layers, norm=fake_norm())))
+def fp8_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this device had fp8 kernels; without them the same arithmetic is done in float64."""
+    monkeypatch.setattr("jina_embeddings.plugin.decoder.runs_on", lambda device, dtype: True)
 
 
-def swiglu(both: torch.Tensor) -> torch.Tensor:
-    gate, up = both.chunk(2, dim=-1)
-    return silu(gate) * up
-
-
-def prompt_alone(model: SimpleNamespace, x: torch.Tensor) -> torch.Tensor:
-    inner = model.language_model.model
-    for layer in inner.layers:
-        qkv = layer.self_attn.qkv_proj.base_layer
-        heads = linear(layer.input_layernorm(x), qkv.weight, qkv.bias).view(len(x), -1, SIZE).transpose(0, 1)
-        query, key, value = heads.split([HEADS, GROUPS, GROUPS])
-        cos, sin = layer.self_attn.rotary_emb.cos_sin_cache[: len(x)].chunk(2, dim=-1)
-        query, key = (
-            torch.cat([h[..., :4] * cos - h[..., 4:] * sin, h[..., 4:] * cos + h[..., :4] * sin], dim=-1)
-            for h in (query, key)
-        )
-        attended = scaled_dot_product_attention(query, key.expand_as(query), value.expand_as(query), is_causal=True)
-        x = x + linear(attended.transpose(0, 1).flatten(1), layer.self_attn.o_proj.weight)
-        gated = swiglu(linear(layer.post_attention_layernorm(x), layer.mlp.gate_up_proj.weight))
-        x = x + linear(gated, layer.mlp.down_proj.weight)
-    return inner.norm(x)
-
-
-def test_a_pack_has_the_states_of_each_prompt_alone(model: SimpleNamespace) -> None:
+def decoder_of(model: SimpleNamespace) -> PackDecoder | None:
     from jina_embeddings.plugin.decoder import PackDecoder
 
+    return PackDecoder.of(model)
+
+
+def prompts() -> tuple[torch.Tensor, ...]:
+    """Whose first two tokens are the same."""
+    torch.manual_seed(1)
     embeds = torch.randn(int(LENGTHS.sum()), HIDDEN, dtype=torch.float64)
-    places = torch.from_numpy(places_in_prompts(LENGTHS))
-    embeds[places < SHARED] = embeds[:SHARED].repeat(len(LENGTHS), 1)
-    prompts = embeds.split(LENGTHS.tolist())
-    kept = torch.from_numpy(kept_tokens(LENGTHS, SHARED))
-    pack = PackMetadata.of_lengths(LENGTHS, SHARED, torch.device("cpu"))
-    decoder = PackDecoder.of(model)
+    embeds[places_in_prompts(LENGTHS) < SHARED] = embeds[:SHARED].repeat(len(LENGTHS), 1)
+    return embeds.split(LENGTHS.tolist())
+
+
+def packed(decoder: PackDecoder | None) -> torch.Tensor:
+    """Last hidden states of those prompts in one pack."""
     assert decoder is not None
-    states = pack.whole(decoder(embeds[kept], places[kept].expand(3, -1), pack))
-    assert torch.allclose(states, torch.cat([prompt_alone(model, prompt) for prompt in prompts]), atol=1e-10)
+    kept = torch.from_numpy(kept_tokens(LENGTHS, SHARED))
+    positions = torch.from_numpy(places_in_prompts(LENGTHS))[kept].expand(3, -1)
+    pack = PackMetadata.of_lengths(LENGTHS, SHARED, torch.device("cpu"))
+    return pack.whole(decoder(torch.cat(prompts())[kept], positions, pack))
+
+
+def test_a_pack_has_the_states_of_each_prompt_alone() -> None:
+    model = fake_model()
+    expected = torch.cat([prompt_alone(model, prompt) for prompt in prompts()])
+    assert torch.allclose(packed(decoder_of(model)), expected, atol=1e-10)
+
+
+@pytest.mark.usefixtures("fp8_runs")
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_with_fp8_weights_the_input_of_every_product_is_rounded_row_by_row(per_channel: bool) -> None:
+    model = fake_fp8_model(per_channel=per_channel)
+    expected = torch.cat([prompt_alone(model, prompt, rounded_to_fp8) for prompt in prompts()])
+    assert torch.allclose(packed(decoder_of(model)), expected, atol=1e-10)
+
+
+@pytest.mark.usefixtures("fp8_runs")
+def test_with_fp8_weights_states_are_near_those_of_plain_ones() -> None:
+    states = packed(decoder_of(fake_fp8_model()))
+    expected = torch.cat([prompt_alone(fake_model(), prompt) for prompt in prompts()])
+    assert float((states - expected).norm() / expected.norm()) < 0.1
+
+
+@pytest.mark.usefixtures("fp8_runs")
+def test_weights_and_scales_that_a_bank_puts_in_place_are_used_from_then_on() -> None:
+    model = fake_fp8_model()
+    decoder = decoder_of(model)
+    packed(decoder)
+    for layer in linear_layers(model):
+        layer.weight, layer.weight_scale = layer.weight.t().flip(0).t(), layer.weight_scale * 1.5
+        assert layer.weight.dtype == FLOAT8
+    expected = torch.cat([prompt_alone(model, prompt, rounded_to_fp8) for prompt in prompts()])
+    assert torch.allclose(packed(decoder), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("change", [{"tp_size": 2}, {"quant_method": object()}])
-def test_layers_that_are_split_or_quantised_are_left_to_vllm(model: SimpleNamespace, change: dict[str, Any]) -> None:
-    from jina_embeddings.plugin.decoder import PackDecoder
+def test_layers_that_are_split_or_quantised_otherwise_are_left_to_vllm(change: dict[str, Any]) -> None:
+    model = fake_model()
+    vars(linear_layers(model)[0]).update(change)
+    assert decoder_of(model) is None
 
-    vars(model.language_model.model.layers[1].mlp.down_proj).update(change)
-    assert PackDecoder.of(model) is None
+
+@pytest.mark.usefixtures("fp8_runs")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tp_size": 2},
+        {"input_scale": torch.ones(1)},
+        {"weight_scale": None},
+        {"weight_scale": torch.ones(8, 1)},
+        {"weight": None},
+        {"weight": torch.zeros(64, 48).to(FLOAT8)},
+        {"output_size_per_partition": 60},
+    ],
+)
+def test_fp8_weights_of_which_one_lies_otherwise_are_left_to_vllm(change: dict[str, Any]) -> None:
+    model = fake_fp8_model()
+    assert decoder_of(model) is not None
+    vars(linear_layers(model)[0]).update(change)
+    assert decoder_of(model) is None
+
+
+def test_without_its_kernels_fp8_is_left_to_vllm() -> None:
+    assert decoder_of(fake_fp8_model()) is None

@@ -6,16 +6,18 @@ from typing import Any
 
 import torch
 
+from .fp8 import has_fp8_weight, runs_on
 from .packed_attention import PackMetadata, attend
-from .products import add_product, gated_product, has_plain_weight, product
+from .products import has_plain_weight
 from .rotary import multimodal_table, rotate
+from .states import Fp8States, PlainStates, States
 
 
 class PackDecoder:
     """Qwen2's decoder layers by their weights.
 
-    vLLM's own graph writes gate and up to memory, reads them for SiLU, and carries the residual through the norms. Here
-    SiLU is part of the product before it, and the products after it add to the residual themselves.
+    vLLM's own graph writes gate and up to memory, and reads them for SiLU. Here SiLU is part of the product before it;
+    where sums and norms are, `states` says.
     """
 
     def __init__(self, layers: list[Any], norm: Any):
@@ -33,14 +35,24 @@ class PackDecoder:
             )
             for block in layers
         ]
+        self._states: type[States] = PlainStates
 
     @classmethod
     def of(cls, model: Any) -> PackDecoder | None:
-        """For the language model of `model`; None where it has weights that aren't plain matrices."""
+        """For the language model of `model`; None where its weights are neither plain matrices nor float8 ones.
+
+        Float8 only where its kernels run.
+        """
         inner = model.language_model.model
         decoder = cls(list(inner.layers), inner.norm)
-        plain = all(has_plain_weight(layer) for layers in decoder._linear for layer in layers)
-        return decoder if plain else None
+        linear = [layer for layers in decoder._linear for layer in layers]
+        if all(has_plain_weight(layer) for layer in linear):
+            return decoder
+        weight = inner.norm.weight
+        if runs_on(weight.device, weight.dtype) and all(has_fp8_weight(layer) for layer in linear):
+            decoder._states = Fp8States
+            return decoder
+        return None
 
     def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, pack: PackMetadata) -> torch.Tensor:
         """Last hidden states after the final norm, (tokens, hidden).
@@ -48,17 +60,17 @@ class PackDecoder:
         embeds: (tokens, hidden), overwritten.
         positions: int64 (3, tokens).
         """
-        hidden = embeds
-        table = multimodal_table(self._layers[0].self_attn.rotary_emb, positions, hidden.dtype)
+        states = self._states(embeds)
+        table = multimodal_table(self._layers[0].self_attn.rotary_emb, positions, embeds.dtype)
         for block, (qkv_proj, o_proj, gate_up_proj, down_proj) in zip(self._layers, self._linear, strict=True):
             attention = block.self_attn.attn
             groups, queries = attention.num_kv_heads, attention.num_heads
-            heads = product(qkv_proj, block.input_layernorm(hidden)).view(len(hidden), queries + 2 * groups, -1)
+            heads = states.product(qkv_proj, states.normed(block.input_layernorm))
+            heads = heads.view(len(embeds), queries + 2 * groups, -1)
             rotate(heads[:, : queries + groups], table)
             query, key, value = heads.split([queries, groups, groups], dim=1)
             attended = attend(attention.impl, query, key, value, pack, torch.empty_like(query))
-            add_product(hidden, o_proj, attended.flatten(1))
-            gated = gated_product(gate_up_proj, block.mlp.act_fn, block.post_attention_layernorm(hidden))
-            add_product(hidden, down_proj, gated)
-        result: torch.Tensor = self._norm(hidden)
-        return result
+            states.add(o_proj, attended.flatten(1))
+            normed = states.normed(block.post_attention_layernorm)
+            states.add(down_proj, states.gated_product(gate_up_proj, block.mlp.act_fn, normed))
+        return states.last(self._norm)

@@ -1,0 +1,161 @@
+"""Products with float8 weights, without vLLM or a GPU."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch.nn.functional import linear, rms_norm, silu
+
+from jina_embeddings.plugin import fp8
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CPU = torch.device("cpu")
+
+
+def test_rows_have_scales_of_their_own_and_one_of_zeros_the_smallest() -> None:
+    x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0], [300.0, 1e-3, 896.0]])
+    values, scales = fp8.quantized(x)
+    assert torch.allclose(scales, torch.tensor([[2 / 448], [1 / (448 * 512)], [2.0]]))
+    assert values.float().tolist() == [[224, -448, 112], [0, 0, 0], [144, 0, 448]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "capability", "runs"),
+    [
+        ("cuda", torch.bfloat16, (9, 0), True),
+        ("cuda", torch.float16, (10, 0), True),
+        ("cuda", torch.bfloat16, (8, 9), False),
+        ("cuda", torch.float32, (9, 0), False),
+        ("cpu", torch.bfloat16, (9, 0), False),
+    ],
+)
+def test_it_runs_on_gpus_that_have_what_its_kernels_need(
+    monkeypatch: pytest.MonkeyPatch, kind: str, dtype: torch.dtype, capability: tuple[int, int], runs: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert fp8.runs_on(torch.device(kind), dtype) is runs
+
+
+def quantize(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:
+    scales.copy_((x.float().abs().amax(dim=-1, keepdim=True) / 448).clamp(min=1 / (448 * 512)))
+    values.copy_((x / scales).to(fp8.FLOAT8))
+
+
+def norm_quantize(
+    residual: torch.Tensor, update: torch.Tensor | None, weight: torch.Tensor, epsilon: float, *room: torch.Tensor
+) -> None:
+    if update is not None:
+        residual.add_(update)
+    quantize(rms_norm(residual.float(), (residual.shape[1],), weight.float(), epsilon), *room)
+
+
+def gated(
+    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int, out: torch.Tensor
+) -> None:
+    gate, up = linear(x.float() * scales, weight.float() * scale).chunk(2, dim=-1)
+    out.copy_(silu(gate) * up)
+
+
+CHOICES: dict[str, Callable[[], Any]] = {
+    "quantize": lambda: fp8._quantize_kernel(CPU, torch.bfloat16, 64),
+    "norm_quantize": lambda: fp8._norm_kernel(CPU, torch.bfloat16, 64),
+    "gated": lambda: fp8._gated_kernel(CPU, torch.bfloat16, False),
+    "gated by channel": lambda: fp8._gated_kernel(CPU, torch.bfloat16, True),
+}
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], Any]]:
+    """Puts functions in the kernels' place, and gives what is used then."""
+
+    def choose(name: str, **functions: Any) -> Any:
+        monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.fp8_kernels", SimpleNamespace(**functions))
+        monkeypatch.setattr(fp8, "_multiprocessors", lambda device: 1)
+        return CHOICES[name]()
+
+    caches = fp8._quantize_kernel, fp8._norm_kernel, fp8._gated_kernel
+    for each in caches:
+        each.cache_clear()
+    yield choose
+    for each in caches:
+        each.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("quantize", quantize), ("norm_quantize", norm_quantize), ("gated", gated), ("gated by channel", gated)],
+)
+def test_a_kernel_is_used_if_its_results_are_right(
+    kernel: Callable[..., Any], name: str, function: Callable[..., None]
+) -> None:
+    assert kernel(name, **{function.__name__: function}) is function
+
+
+def one_scale(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:
+    scales.fill_(float(x.abs().max()) / 448)
+    values.copy_((x / scales).to(fp8.FLOAT8))
+
+
+def without_sum(residual: torch.Tensor, update: torch.Tensor | None, *rest: Any) -> None:
+    norm_quantize(residual if update is None else residual + update, None, *rest)
+
+
+def without_update(residual: torch.Tensor, update: torch.Tensor | None, *rest: Any) -> None:
+    norm_quantize(residual, None, *rest)
+
+
+def exchanged(x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, *rest: Any) -> None:
+    half = len(weight) // 2
+    gated(x, scales, weight.view(torch.uint8).roll(half, 0).view(fp8.FLOAT8), scale, *rest)
+
+
+def without_the_last_columns(*arguments: Any) -> None:
+    *given, out = arguments
+    whole = torch.empty_like(out)
+    gated(*given, whole)
+    out[:, :128] = whole[:, :128]
+
+
+def by_first_channel(
+    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, *rest: Any
+) -> None:
+    gated(x, scales, weight, scale[:1], *rest)
+
+
+def failing(*arguments: Any) -> None:
+    raise RuntimeError("out of resources")
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "reason"),
+    [
+        ("quantize", one_scale, "its results are wrong"),
+        ("norm_quantize", without_sum, "its results are wrong"),
+        ("norm_quantize", without_update, "its results are wrong"),
+        ("gated", exchanged, "its results are wrong"),
+        ("gated", without_the_last_columns, "its results are wrong"),
+        ("gated by channel", by_first_channel, "its results are wrong"),
+        ("gated", failing, "RuntimeError: out of resources"),
+    ],
+)
+def test_a_kernel_that_fails_or_is_wrong_is_not_used_and_the_log_says_so(
+    kernel: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    function: Callable[..., None],
+    reason: str,
+) -> None:
+    assert kernel(name, **{name.partition(" ")[0]: function}) is None
+    assert reason in caplog.text
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_without_triton_no_kernel_is_used(kernel: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.fp8_kernels", None)
+    assert CHOICES["quantize"]() is None
