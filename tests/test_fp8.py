@@ -159,3 +159,17 @@ def test_a_kernel_that_fails_or_is_wrong_is_not_used_and_the_log_says_so(
 def test_without_triton_no_kernel_is_used(kernel: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.fp8_kernels", None)
     assert CHOICES["quantize"]() is None
+
+
+def test_what_a_product_adds_to_the_states_is_added_once() -> None:
+    from jina_embeddings.plugin.states import Fp8States
+
+    x = torch.randn(3, 16, dtype=torch.float64)
+    layer = SimpleNamespace(weight=torch.eye(16).to(fp8.FLOAT8), weight_scale=torch.ones(1), bias=None)
+    states = Fp8States(torch.zeros(3, 16, dtype=torch.float64))
+    states.add(layer, x)
+    read = [fp8._dequantized(states.normed(lambda x: x)) for _ in range(2)]
+    rounded = fp8._dequantized(fp8.quantized(x))
+    assert torch.allclose(read[0], rounded)
+    assert torch.allclose(read[1], rounded)
+    assert torch.allclose(states.last(lambda x: x), rounded)
