@@ -17,9 +17,8 @@ from tokenizers.models import WordPiece
 from torch.nn import functional as F
 
 import adapter_stage
-import batches
 import teacher
-from batches import Ragged, Source, Tokenized
+from batches import Ragged, Source
 from losses import similarities
 from pair_batches import PairBatch, corpus_batch, dense_loss
 from prepare import english_words
@@ -41,11 +40,7 @@ def a_batch(kind: str, count: int = 8) -> PairBatch:
 @pytest.fixture
 def corpus() -> SimpleNamespace:
     rows = [np.arange(1, 2 + number, dtype=np.uint16) for number in range(12)]
-    return SimpleNamespace(student=ragged(rows))
-
-
-def ragged(rows: list[np.ndarray]) -> Ragged:
-    return Ragged.of([(np.concatenate(rows), np.array([len(row) for row in rows]))], "cpu")
+    return SimpleNamespace(student=Ragged.of(rows, "cpu"))
 
 
 def source(kind: str) -> Source:
@@ -74,17 +69,6 @@ def test_a_batch_knows_how_many_tokens_are_read(corpus, kind, sides):
     batch = corpus_batch(corpus, unit(12, 0), source(kind), np.random.default_rng(0))
     lengths = [batch.passage_lengths, batch.query_lengths][:sides]
     assert batch.tokens == sum(int(length.sum()) for length in lengths)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_texts_are_tokenized_in_order_by_however_many_processes(monkeypatch, workers):
-    monkeypatch.setattr(batches, "TEXTS_AT_A_TIME", 3)
-    texts = ["abc", "", "de", "f", "ghij", "k", "lm"]
-    tokenize = lambda part: (np.frombuffer(text.encode(), np.uint8).astype(np.uint16) for text in part)  # noqa: E731
-    found = Tokenized(tokenize, texts).ragged("cpu", workers)
-    assert bytes(found.flat.tolist()).decode() == "".join(texts)
-    assert found.host_lengths.tolist() == found.lengths.tolist() == [3, 0, 2, 1, 4, 1, 2]
-    assert found.starts.tolist() == [0, 3, 3, 5, 6, 10, 11]
 
 
 def test_the_first_pairs_are_cut_from_everything():
@@ -124,7 +108,7 @@ def test_the_teacher_never_reads_more_texts_at_once_than_the_device_takes(monkey
         seen.append(len(input_ids))
         return SimpleNamespace(last_hidden_state=torch.ones(*input_ids.shape, HIDDEN))
 
-    texts = ragged([np.ones(2, np.uint16)] * 10)
+    texts = Ragged.of([np.ones(2, np.uint16)] * 10, "cpu")
     vectors = teacher.teach(read, texts.flat, texts.starts, texts.lengths)
     assert seen == [4, 4, 2]
     assert vectors.shape == (10, HIDDEN)

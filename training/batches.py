@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from student import MAX_TOKENS
 from teacher import MAX_LENGTH as TEACHER_TOKENS
@@ -21,7 +19,7 @@ TOKENS_A_BATCH = 65_536
 SMALLEST, LARGEST = 64, 2048
 PROMPTS = {True: "Query: ", False: "Passage: "}
 """By whether a text is a query: what the product puts in front of it."""
-TEXTS_AT_A_TIME = 20_000
+TEXTS_AT_A_TIME = 50_000
 
 
 @dataclass
@@ -37,13 +35,13 @@ class Ragged:
     host_lengths: np.ndarray
 
     @classmethod
-    def of(cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], device: str) -> Ragged:
-        """From token ids end to end and lengths, some texts at a time."""
-        flat, host_lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    def of(cls, rows: Iterable[np.ndarray], device: str) -> Ragged:
+        """From one array of token ids a text."""
+        kept = list(rows)
+        host_lengths = np.array([len(row) for row in kept])
         lengths = torch.from_numpy(host_lengths).to(device)
-        return cls(
-            torch.from_numpy(flat.astype(np.int32)).to(device), lengths.cumsum(0) - lengths, lengths, host_lengths
-        )
+        flat = torch.from_numpy(np.concatenate(kept).astype(np.int32)).to(device)
+        return cls(flat, lengths.cumsum(0) - lengths, lengths, host_lengths)
 
     def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Token ids (n, longest), padded with 0 at the end, and lengths (n,)."""
@@ -95,56 +93,33 @@ class Tokenizers:
 
     def for_student(self, prompted: list[str]) -> Iterator[np.ndarray]:
         """Ids of texts that have their prompt in front."""
-        for encoding in self.student.encode_batch_fast(prompted):
+        for encoding in encoded(self.student, prompted):
             yield np.array(encoding.ids[:MAX_TOKENS], dtype=np.uint16)
 
     def for_teacher(self, texts: list[str]) -> Iterator[np.ndarray]:
         """Ids of texts; none for an empty one."""
-        for encoding, text in zip(self.teacher.encode_batch_fast(texts), texts, strict=True):
+        for encoding, text in zip(encoded(self.teacher, texts), texts, strict=True):
             yield np.array(encoding.ids if text else [], dtype=np.uint16)
 
 
-class Tokenized(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """Texts, some thousand at a time, as ids end to end and lengths."""
-
-    def __init__(self, tokenize: Callable[[list[str]], Iterator[np.ndarray]], texts: list[str]):
-        self.tokenize, self.texts = tokenize, texts
-
-    def __len__(self) -> int:
-        return -(-len(self.texts) // TEXTS_AT_A_TIME)
-
-    def __getitem__(self, part: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = list(self.tokenize(self.texts[part * TEXTS_AT_A_TIME :][:TEXTS_AT_A_TIME]))
-        return np.concatenate(rows), np.array([len(row) for row in rows])
-
-    def ragged(self, device: str, workers: int) -> Ragged:
-        """All texts, by so many processes: most of the time goes into Python's lists of ids."""
-        if not workers:
-            return Ragged.of(map(self.__getitem__, range(len(self))), device)
-        parts = DataLoader(
-            self,
-            batch_size=None,
-            collate_fn=lambda part: part,
-            num_workers=workers,
-            multiprocessing_context="fork",
-            worker_init_fn=lambda _: os.environ.update(TOKENIZERS_PARALLELISM="false"),
-        )
-        return Ragged.of(parts, device)
+def encoded(tokenizer: Tokenizer, texts: list[str]) -> Iterator[Encoding]:
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        yield from tokenizer.encode_batch_fast(texts[start : start + TEXTS_AT_A_TIME])
 
 
 class Data:
     """Everything that `prepare.py` wrote, on the device."""
 
-    def __init__(self, folder: Path, tokenizers: Tokenizers, device: str, workers: int = 0):
+    def __init__(self, folder: Path, tokenizers: Tokenizers, device: str):
         table = pq.read_table(folder / "texts.parquet")
         self.texts: list[str] = table["text"].to_pylist()
         self.english: list[bool] = table["english"].to_pylist()
         prompts = [PROMPTS[is_query] for is_query in table["is_query"].to_pylist()]
         prompted = [prompt + text for prompt, text in zip(prompts, self.texts, strict=True)]
-        self.student = Tokenized(tokenizers.for_student, prompted).ragged(device, workers)
+        self.student = Ragged.of(tokenizers.for_student(prompted), device)
         # Where the teacher reads nothing, vectors of the English side are the targets.
         readable = [text if english else "" for text, english in zip(self.texts, self.english, strict=True)]
-        self.teacher = Tokenized(tokenizers.for_teacher, readable).ragged(device, workers)
+        self.teacher = Ragged.of(tokenizers.for_teacher(readable), device)
         pairs = pq.read_table(folder / "pairs.parquet")
         query = pairs["query"].to_numpy().astype(np.int64)
         passage = pairs["passage"].to_numpy().astype(np.int64)

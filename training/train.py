@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -23,7 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from adapter_stage import remove_adapter, train_adapter, train_head
-from batches import Data, Tokenized, Tokenizers
+from batches import Data, Ragged, Tokenizers
 from corpus import BUILD
 from export import export
 from icons import load_icons
@@ -108,8 +107,7 @@ class Run:
 
     @cached_property
     def data(self) -> Data:
-        # Nothing else runs yet.
-        data = Data(self.options.build / "train", self.tokenizers, self.device, len(os.sched_getaffinity(0)))
+        data = Data(self.options.build / "train", self.tokenizers, self.device)
         self.say("data is on the device")
         return data
 
@@ -170,7 +168,7 @@ class Run:
     @cached_property
     def made(self) -> Iterator[MadeBatch]:
         words = pq.read_table(self.options.build / "train" / "words.parquet")["word"].to_pylist()
-        ids = Tokenized(self.tokenizers.for_teacher, words).ragged(self.device, workers=0)
+        ids = Ragged.of(self.tokenizers.for_teacher(words), self.device)
         near = nearest(teach(self.teacher, ids.flat, ids.starts, ids.lengths))
         self.say(f"{len(words):,} words to make texts of")
         return loader(
