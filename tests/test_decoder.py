@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,10 @@ import pytest
 import torch
 
 from fake_decoder import FLOAT8, HIDDEN, fake_fp8_model, fake_model, linear_layers, prompt_alone, rounded_to_fp8
+from jina_embeddings.images import ImageConfig
+from jina_embeddings.packs import make_pack
 from jina_embeddings.plugin.packed_attention import PackMetadata, kept_tokens, places_in_prompts
+from jina_embeddings.types import Prepared
 
 if TYPE_CHECKING:
     from jina_embeddings.plugin.decoder import PackDecoder
@@ -111,3 +115,42 @@ def test_fp8_weights_of_which_one_lies_otherwise_are_left_to_vllm(change: dict[s
 
 def test_without_its_kernels_fp8_is_left_to_vllm() -> None:
     assert decoder_of(fake_fp8_model()) is None
+
+
+@pytest.mark.parametrize(("whole", "by"), [(True, "decoder"), (False, "vLLM's model")])
+def test_a_pack_goes_around_vllms_model_where_its_weights_are_whole(
+    whole: bool, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jina_embeddings.plugin import packed
+
+    ran: list[str] = []
+
+    class Model:
+        def embed_input_ids(self, ids: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(ids), HIDDEN)
+
+        def __call__(self, *, inputs_embeds: torch.Tensor, **_: Any) -> torch.Tensor:
+            ran.append("vLLM's model")
+            return inputs_embeds
+
+    def decoder(embeds: torch.Tensor, *_: Any) -> torch.Tensor:
+        ran.append("decoder")
+        return embeds
+
+    monkeypatch.setattr(packed, "set_forward_context", lambda *_, **__: nullcontext())
+    runner = SimpleNamespace(
+        _model=Model(),
+        _decoder=decoder,
+        _vision=SimpleNamespace(features=lambda images: [], merge_size=2),
+        _device=torch.device("cpu"),
+        _positions=torch.zeros((3, 64), dtype=torch.int64),
+        _config=None,
+        _layers=(),
+    )
+    prompts = [
+        Prepared(token_ids=np.arange(length, dtype=np.int32), task="code", spans=((0, length),)) for length in (4, 3)
+    ]
+    pack = make_pack(prompts, ImageConfig(), half=False)
+    states = packed.PackRunner._hidden_states(runner, pack, whole)  # type: ignore[arg-type]
+    assert ran == [by]
+    assert states.shape == (7, HIDDEN)

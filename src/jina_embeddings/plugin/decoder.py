@@ -54,6 +54,9 @@ class PackDecoder:
             return decoder
         return None
 
+    def __str__(self) -> str:
+        return f"decoder layers of our own, {self._states.weights}"
+
     def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, pack: PackMetadata) -> torch.Tensor:
         """Last hidden states after the final norm, (tokens, hidden).
 

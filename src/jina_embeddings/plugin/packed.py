@@ -7,6 +7,7 @@ around all three: the worker runs vLLM's own loaded model once over a pack, pool
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from .packed_lora import PackLora
 from .packed_vision import VisionCache
 from .settings import SETTINGS
 from .transfer import Arrival, to_device
+
+logger = logging.getLogger(__name__)
 
 
 class PackedWorker:
@@ -75,6 +78,7 @@ class PackRunner:
         self._device = model_runner.device
         self._layers = install(self._config.compilation_config.static_forward_context)
         self._decoder = PackDecoder.of(self._model)
+        logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
         settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
         self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
         self._vision = VisionCache(self._model, self._config, self._device)

@@ -14,7 +14,10 @@ class States(Protocol):
     """What the layers of `PackDecoder` do; x is what `normed` gives.
 
     layer: a linear layer of vLLM; norm: vLLM's RMSNorm.
+    weights: how they lie, for people.
     """
+
+    weights: str
 
     def __init__(self, residual: torch.Tensor):
         """residual: (tokens, hidden), overwritten."""
@@ -38,6 +41,8 @@ class States(Protocol):
 class PlainStates:
     """Where weights are plain matrices, products add to the states themselves."""
 
+    weights = "plain weights"
+
     def __init__(self, residual: torch.Tensor):
         self._residual = residual
 
@@ -60,6 +65,8 @@ class PlainStates:
 
 class Fp8States:
     """Where weights are float8, what a product adds waits for the next norm, which is one kernel with quantising."""
+
+    weights = "float8 weights"
 
     def __init__(self, residual: torch.Tensor):
         self._residual = residual
