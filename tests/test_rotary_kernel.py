@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,12 +35,3 @@ def test_the_kernel_turns_heads_as_plain_torch_does_and_leaves_what_lies_beside_
     whole = turned.as_strided(everything.shape, everything.stride())
     assert torch.allclose(whole.double(), expected, atol=tolerance, rtol=tolerance)
     assert torch.equal(whole[:, heads:], everything[:, heads:])
-
-
-def test_without_triton_vllm_turns_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.rotary_kernel", None)
-    rotary._kernel.cache_clear()
-    try:
-        assert rotary._kernel() is rotary._turn_by_vllm
-    finally:
-        rotary._kernel.cache_clear()

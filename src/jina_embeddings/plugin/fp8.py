@@ -5,16 +5,13 @@ vLLM holds such a weight as (in, out), a transposed view, and its scale as one n
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import rms_norm, silu
 
-logger = logging.getLogger(__name__)
+from .checked_kernels import checked, random_rows, relative_error
 
 FLOAT8 = torch.float8_e4m3fn
 _LARGEST = 448.0
@@ -22,8 +19,6 @@ _LARGEST = 448.0
 _SMALLEST_SCALE = 1 / (_LARGEST * 512)
 # vLLM's product takes widths that 16 divides.
 _ALIGNED = 16
-# Of a kernel's results, relative: a last step of bfloat16 is 0.4 %, one of float8 a few per cent of one value.
-_TOLERANCE = 0.01
 
 
 class Quantized(NamedTuple):
@@ -140,78 +135,46 @@ def _multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-# Each kernel is tried before its first use, at the width that it will have: what is compiled then is kept.
-
-
 @cache
 def _quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
     def errors(quantize: Any) -> list[float]:
-        x = _random(device, dtype, 5, width)
+        x = random_rows(device, dtype, 5, width)
         x[0], x[1, 0] = 0, 1000
         found = _empty_for(x)
         quantize(x, *found)
-        return [_error(_dequantized(found), _dequantized(_plainly_quantized(x)))]
+        return [relative_error(_dequantized(found), _dequantized(_plainly_quantized(x)))]
 
-    return _checked("quantize", errors)
+    return checked("fp8_kernels", "quantize", errors)
 
 
 @cache
 def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
     def errors(norm_quantize: Any) -> list[float]:
-        residual, update = (_random(device, dtype, 5, width) for _ in range(2))
+        residual, update = (random_rows(device, dtype, 5, width) for _ in range(2))
         weight, epsilon, total = residual[0] + 1, 1e-6, residual + update
         found = []
         for expected, added in ((residual.clone(), None), (total, update)):
             result = _empty_for(residual)
             norm_quantize(residual, added, weight, epsilon, *result)
             normed = rms_norm(expected.float(), (width,), weight.float(), epsilon)
-            found.append(_error(_dequantized(result), _dequantized(_plainly_quantized(normed))))
-            found.append(_error(residual, expected))
+            found.append(relative_error(_dequantized(result), _dequantized(_plainly_quantized(normed))))
+            found.append(relative_error(residual, expected))
         return found
 
-    return _checked("norm_quantize", errors)
+    return checked("fp8_kernels", "norm_quantize", errors)
 
 
 @cache
 def _gated_kernel(device: torch.device, dtype: torch.dtype, per_channel: bool) -> Any:
     def errors(gated: Any) -> list[float]:
         # Neither a whole number of tiles.
-        x = _plainly_quantized(_random(device, dtype, 200, 320))
-        weight, scale = _plainly_quantized(_random(device, dtype, 2 * 208, 320))
+        x = _plainly_quantized(random_rows(device, dtype, 200, 320))
+        weight, scale = _plainly_quantized(random_rows(device, dtype, 2 * 208, 320))
         if not per_channel:
             scale = scale[:1].clone()
         out = torch.full((200, 208), torch.nan, device=device, dtype=dtype)
         gated(*x, weight, scale, _multiprocessors(device), out)
         gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
-        return [_error(out, silu(gate) * up)]
+        return [relative_error(out, silu(gate) * up)]
 
-    return _checked("gated", errors)
-
-
-def _checked(name: str, errors: Callable[[Any], list[float]]) -> Any:
-    """The kernel of that name, if it gives what it should on this device; otherwise None, and the reason is logged.
-
-    errors: tries a kernel, and gives relative errors. Only speed depends on it.
-    """
-    try:
-        # Where there is no Triton, this fails.
-        kernel = getattr(import_module(".fp8_kernels", __package__), name)
-        wrong = [error for error in errors(kernel) if not error < _TOLERANCE]
-    except Exception as problem:
-        logger.warning("fp8 runs without the kernel %r: %s: %s", name, type(problem).__name__, problem)
-        return None
-    if wrong:
-        logger.warning("fp8 runs without the kernel %r: its results are wrong by %.1e on this device", name, wrong[0])
-        return None
-    return kernel
-
-
-def _random(device: torch.device, dtype: torch.dtype, rows: int, columns: int) -> torch.Tensor:
-    generator = torch.Generator(device).manual_seed(rows + columns)
-    return torch.randn(rows, columns, device=device, dtype=dtype, generator=generator)
-
-
-def _error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Of the worst row, relative to the row."""
-    lengths = expected.float().norm(dim=-1).clamp(min=_SMALLEST_SCALE)
-    return float(((found.float() - expected.float()).norm(dim=-1) / lengths).max())
+    return checked("fp8_kernels", "gated", errors)
