@@ -150,7 +150,8 @@ def _quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> An
 @cache
 def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
     def errors(norm_quantize: Any) -> list[float]:
-        residual, update = (random_rows(device, dtype, 5, width) for _ in range(2))
+        residual = random_rows(device, dtype, 5, width)
+        update = residual.flip(0)
         weight, epsilon, total = residual[0] + 1, 1e-6, residual + update
         found = []
         for expected, added in ((residual.clone(), None), (total, update)):
