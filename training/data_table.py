@@ -65,9 +65,9 @@ def of_bundled(overlap: dict[str, Any]) -> str:
     counts = overlap["files"].values()
     rows, left_out = (sum(count[key] for count in counts) for key in ("rows", "left out"))
     return (
-        f"The model that is bundled was trained on these files as the registries had them on 2026-11-25, its multi-vector head "
-        f"and its adapter of retrieval on 2026-11-26; `texts-names` is new in those. Of {rows:,} rows {left_out:,} share "
-        "something with a set, and were left out."
+        "The model that is bundled is the mean of two, the first trained on these files as the registries had them on "
+        "2026-11-25, without `texts-names` but for its head and its adapter of retrieval, the second a day later. "
+        f"Of {rows:,} rows {left_out:,} share something with a set, and were left out."
     )
 
 
