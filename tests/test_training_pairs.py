@@ -100,6 +100,17 @@ def test_code_doesnt_follow_the_teachers_similarities():
     torch.testing.assert_close(passage - code, similarities(q, p, batch.asked, batch.wanted))
 
 
+def test_the_teacher_doesnt_read_the_padding():
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    small = {"hidden_size": HIDDEN, "num_hidden_layers": 1, "num_attention_heads": 6, "intermediate_size": 64}
+    read = BertModel(BertConfig(vocab_size=50, **small), add_pooling_layer=False).eval()
+    ids, lengths = torch.randint(1, 50, (3, 9)), torch.tensor([3, 9, 5])
+    alone = [teacher.teach_padded(read, ids[i : i + 1, :n], lengths[i : i + 1]) for i, n in enumerate(lengths)]
+    torch.testing.assert_close(teacher.teach_padded(read, ids, lengths), torch.cat(alone))
+
+
 def test_the_teacher_never_reads_more_texts_at_once_than_the_device_takes(monkeypatch):
     monkeypatch.setattr(teacher, "MOST_ROWS", 4)
     seen = []
