@@ -69,8 +69,7 @@ class VllmEngine:
             raise explain_start(error, checkpoint, options) from error
         image_config = read_image_config(checkpoint)
         self._inputs = InputMaker(image_config)
-        # A pack runs through the whole model at once: with pipeline stages only the scheduler can.
-        self.path = options.path if options.pipeline_parallel_size == 1 else "scheduled"
+        self.path = possible_path(options)
         self._pack_from = _PACK_FROM_ON_CPU if on_cpu() else _PACK_FROM
         self._packed: Any = PackedPath(
             self._llm.collective_rpc,
@@ -105,6 +104,8 @@ class VllmEngine:
         for adapter in self._adapters.values():
             # Before the first request rather than with it: a broken adapter shows now.
             await llm.add_lora(adapter)
+        if possible_path(options) != "scheduled":
+            await llm.collective_rpc("jina_warm_up")
         return llm
 
     def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
@@ -191,3 +192,8 @@ class VllmEngine:
                 vectors: FloatArray = output.outputs.data.numpy()
                 return vectors[None] if vectors.ndim == 1 else vectors
         raise EngineError("vLLM ended a request without an answer")
+
+
+def possible_path(options: Options) -> str:
+    """A pack runs through the whole model at once: with pipeline stages only the scheduler can."""
+    return options.path if options.pipeline_parallel_size == 1 else "scheduled"

@@ -28,9 +28,16 @@ from .transfer import Arrival, to_device
 
 logger = logging.getLogger(__name__)
 
+# Tokens of the first run, which is thrown away.
+_WARM_UP = 16
+
 
 class PackedWorker:
     """The methods that the engine calls on every worker by name."""
+
+    def jina_warm_up(self) -> None:
+        """Compiles what packs need, so that the first one doesn't wait for that."""
+        self._jina_runner().warm_up()
 
     def jina_choose_weights(self, adapter: tuple[str, int, str]) -> tuple[bool, str]:
         """Whether packs of this adapter run on merged weights, and why; called before its first pack."""
@@ -85,6 +92,17 @@ class PackRunner:
         # One column more than a step has tokens, as in vLLM's own buffer: a compiled graph has its strides in it.
         width = self._config.scheduler_config.max_num_batched_tokens + 1
         self._positions = torch.zeros((3, width), dtype=torch.int64, device=self._device)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Runs a few tokens and the smallest picture; vLLM's own model has been warmed up by vLLM."""
+        self._vision.warm_up()
+        if self._decoder is not None:
+            positions = self._positions[:, :_WARM_UP]
+            embeds = self._model.embed_input_ids(positions[0])
+            metadata = PackMetadata.of_lengths(np.array([len(embeds)], np.int32), 0, self._device)
+            with fused_norms(self._device):
+                self._decoder(embeds, positions, metadata)
 
     @torch.inference_mode()
     def start(self, ticket: int, pack: Pack, adapter: tuple[str, int, str] | None) -> None:

@@ -32,6 +32,12 @@ class VisionCache:
         self._tower = Tower(model, config)
         self.merge_size: int = model.visual.spatial_merge_size
 
+    def warm_up(self) -> None:
+        """Runs a picture of four tokens, which isn't kept."""
+        side = 2 * self.merge_size
+        weight = self._model.visual.patch_embed.proj.weight
+        self._tower(weight.new_zeros(side * side, weight[0].numel()), [(1, side, side)])
+
     def features(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
         """(num_tokens, hidden) of each image; those not at hand go through the tower together."""
         missing = {image.digest: image for image in images if image.digest not in self._features}

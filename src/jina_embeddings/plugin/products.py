@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from typing import Any
 
 import torch
 from torch.nn.functional import linear, silu
 
-logger = logging.getLogger(__name__)
+from .checked_kernels import checked, random_rows, relative_error
 
 # Values that a load of the gated kernel takes: rows of other widths aren't aligned.
 _ALIGNED = 8
@@ -43,39 +42,21 @@ def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:
     """
     weight, bias = layer.weight, layer.bias
     aligned = weight.shape[0] % (2 * _ALIGNED) == 0
-    gated = _gated_gemm(x.device, x.dtype, bias is not None) if x.is_cuda and aligned else None
+    gated = _gated_kernel(x.device, x.dtype, bias is not None) if x.is_cuda and aligned else None
     result: torch.Tensor = activation(product(layer, x)) if gated is None else gated(x, weight, bias)
     return result
 
 
 @cache
-def _gated_gemm(device: torch.device, dtype: torch.dtype, with_bias: bool) -> Any:
-    """QuACK's product with SwiGLU behind it, which vLLM installs on CUDA, if it gives what it should on this device.
-
-    Otherwise None, and the reason is logged: only speed depends on it. Compiling takes 3 s, once on a machine.
-    """
+def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> Any:
+    """One for product and SiLU together, if it gives what it should."""
     if torch.cuda.get_device_capability(device) < (9, 0) or dtype not in (torch.bfloat16, torch.float16):
         return None
-    halves = ("B", "bias") if with_bias else ("B",)
 
-    def gated(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
-        from quack.gemm_interface import gemm_gated
+    def errors(gated: Any) -> list[float]:
+        x, weight = random_rows(device, dtype, 256, 256), random_rows(device, dtype, 512, 256) / 16
+        bias = random_rows(device, dtype, 1, 512)[0] if with_bias else None
+        gate, up = linear(x.float(), weight.float(), None if bias is None else bias.float()).chunk(2, dim=-1)
+        return [relative_error(gated(x, weight, bias), silu(gate) * up)]
 
-        options = {"activation": "swiglu", "store_preact": False, "tuned": False, "concat_layout": halves}
-        return gemm_gated(x, weight.t(), bias=bias, **options)[1]
-
-    generator = torch.Generator(device).manual_seed(0)
-    x, weight = (torch.randn(256, 256, device=device, dtype=dtype, generator=generator) for _ in range(2))
-    weight /= 16
-    bias = weight[:, 0].contiguous() * 16 if with_bias else None
-    gate, up = linear(x.float(), weight.float(), None if bias is None else bias.float()).chunk(2, dim=-1)
-    expected = silu(gate) * up
-    try:
-        error = float((gated(x, weight, bias).float() - expected).norm() / expected.norm())
-    except Exception as problem:
-        logger.info("gate and up products run without QuACK: %s: %s", type(problem).__name__, problem)
-        return None
-    if not error < 0.01:
-        logger.warning("gate and up products run without QuACK: its results are wrong by %.1e on this device", error)
-        return None
-    return gated
+    return checked("quack_kernel", "gated", errors)
