@@ -57,8 +57,10 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
     keep_vectors(
         system, name, scratch, inputs, how, with_pages=any(row[1] == "pages" for row in system.rows) or how == "8"
     )
-    if name == "ours" and "paths" in plan["stages"]:
-        compare_paths(system, name, scratch, inputs)
+    # Where there are two engines, `1:` is one of them.
+    alone = how.removesuffix("packed")
+    if name in ("ours", "ours-on-2") and "paths" in plan["stages"]:
+        compare_paths(system, name, scratch, inputs, alone)
     for label, set_name, how in system.rows:
         if set_name not in plan["sets"] or any(word in label for word in plan["without"]):
             continue
@@ -71,10 +73,11 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
             traceback.print_exc()
             figures = {"error": f"{type(error).__name__}: {error}"[:500]}
         report(scratch, name, {"system": name, "row": label, "set": set_name, **figures})
-    if name == "ours" and "call-sizes" in plan["stages"]:
-        report(scratch, name, {"system": name, "call_sizes": call_sizes(system.run, inputs["short"], 7)})
+    if name in ("ours", "ours-on-2") and "call-sizes" in plan["stages"]:
+        figures = call_sizes(lambda texts, path: system.run(texts, alone + path), inputs["short"], 7)
+        report(scratch, name, {"system": name, "call_sizes": figures})
     if name.startswith("ours") and "profile" in plan["stages"]:
-        profile(system, name, scratch, inputs, plan["sets"])
+        profile(system, name, scratch, inputs, plan["sets"], alone)
     report(scratch, name, {"system": name, "peak_gpu_bytes": system.peak_bytes(), **system.notes()})
 
 
@@ -83,7 +86,7 @@ def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[st
 
     Of some full packs each: memory of that size is taken, and kernels for it are chosen, before the clock runs.
     """
-    count = max(4, len(inputs) // 10)
+    count = max(4, len(inputs) // 20)
     rate = 0.0
     for _ in range(2):
         rate = max(rate, timed(system, inputs[:count], how)[0])
@@ -149,16 +152,16 @@ def busiest(before: dict[Any, Any], after: dict[Any, Any], seconds: float) -> li
     return [[name, count, round(user, 2), round(system, 2)] for name, (count, user, system) in ranked[:6]]
 
 
-def profile(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], sets: list[str]) -> None:
+def profile(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], sets: list[str], alone: str) -> None:
     """Where the device's time goes, in a call of a few packs of each set."""
     for set_name in ("short", "passages", "pages"):
         if set_name in sets:
             # Others first: with a system that was measured on another set, kernels for this one are not chosen yet.
-            system.run(inputs[set_name][-4:], "packed")
+            system.run(inputs[set_name][-4:], alone + "packed")
             system.on_workers("start_profile")
             # Pages come in parts, of which the first are small.
-            share = 2 if set_name == "pages" else 8
-            system.run(unseen(inputs[set_name][: max(4, len(inputs[set_name]) // share)]), "packed")
+            share = 4 if set_name == "pages" else 16
+            system.run(unseen(inputs[set_name][: max(4, len(inputs[set_name]) // share)]), alone + "packed")
             report(scratch, name, {"system": name, "set": set_name, "profile": system.on_workers("stop_profile")})
 
 
@@ -175,19 +178,24 @@ def keep_vectors(
             np.save(scratch / f"vectors.{name}.{set_name}.npy", system.run(inputs[set_name][:count], how))
 
 
-def compare_paths(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]]) -> None:
+def compare_paths(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], alone: str) -> None:
     """Packed beside scheduled, and the spread of one input's vector with what it is packed with."""
+
+    def run(some: list[Any], path: str) -> np.ndarray:
+        vectors: np.ndarray = system.run(some, alone + path)
+        return vectors
+
     figures = {}
     for set_name, count in COMPARED.items():
         if set_name not in inputs:
             continue
         some = inputs[set_name][:count]
-        packed = system.run(some, "packed")
-        figures[set_name] = {"packed to scheduled": least(packed, system.run(some, "scheduled"))}
+        packed = run(some, "packed")
+        figures[set_name] = {"packed to scheduled": least(packed, run(some, "scheduled"))}
         others = inputs[set_name][count : 8 * count]
-        figures[set_name]["among others"] = least(packed, system.run([*others, *some], "packed")[-count:])
-    mixed = system.run(inputs["short"][:48], "packed+tasks")
-    figures["three tasks"] = {"packed to scheduled": least(mixed, system.run(inputs["short"][:48], "scheduled+tasks"))}
+        figures[set_name]["among others"] = least(packed, run([*others, *some], "packed")[-count:])
+    mixed = inputs["short"][:48]
+    figures["three tasks"] = {"packed to scheduled": least(run(mixed, "packed+tasks"), run(mixed, "scheduled+tasks"))}
     report(scratch, name, {"system": name, "least_cosines": figures})
 
 

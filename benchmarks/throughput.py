@@ -6,7 +6,8 @@
 README.md beside this file has the calls for a machine with a GPU. Makes an untrained checkpoint (twice: with all
 adapters, and with one merged for stock vLLM), and inputs: runs of docstrings of 27, 256 and 2,000 tokens and of mixed
 length, and A4 pages at 150 dots an inch. On a GPU systems are loaded together, as many as fit in its memory, since
-loading takes longer than measuring; they are measured one after another, while the others wait. Each row is printed,
+loading takes longer than measuring, the first of them on the first GPU; they are measured one after another, while the
+others wait. Each row is printed,
 and written to the output, when it is there, so a run that is stopped keeps what it has.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -34,8 +36,8 @@ from systems import OTHER_VECTORS, PREFIX, SYSTEMS
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tools"))
 
-# Inputs of each set: as many as the fastest system needs for a few seconds on an H100.
-COUNTS = {"short": 20_000, "passages": 2_400, "mixed": 3_000, "long": 300, "pages": 200}
+# Inputs of each set: as many as the fastest system needs for a few seconds on two H100s.
+COUNTS = {"short": 48_000, "passages": 5_600, "mixed": 3_000, "long": 300, "pages": 400}
 # What is measured beside the rows: packed and scheduled vectors, calls of few texts, and where the device's time goes.
 STAGES = ("paths", "call-sizes", "profile")
 # Systems of a plain run: those that one GPU is enough for.
@@ -98,7 +100,7 @@ def main() -> None:
     import torch
 
     gpu = torch.cuda.is_available()
-    memory = torch.cuda.get_device_properties(0).total_memory / 1e9 if gpu else 0
+    memory = [torch.cuda.get_device_properties(i).total_memory / 1e9 for i in range(torch.cuda.device_count())]
     scratch = prepared_folder(arguments.scratch)
     try:
         counts = {name: (COUNTS if arguments.size == "v4" else TINY)[name] for name in sets}
@@ -188,29 +190,36 @@ def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[
     return {"tokens_per_input": tokens, "flop_per_input": flop}
 
 
-def waves(names: list[str], memory: float) -> list[list[str]]:
-    """Which systems are loaded together: those before, in order, while they fit; one at a time on a CPU."""
-    made: list[list[str]] = []
-    left = 0.0
+def waves(names: list[str], memory: list[float]) -> list[dict[str, str]]:
+    """Which systems are loaded together, and on which GPUs: in order, each where it fits; one at a time on a CPU.
+
+    memory: gigabytes of each GPU.
+    """
+    made: list[dict[str, str]] = []
+    left: list[float] = []
     for name in names:
-        needed = SYSTEMS[name][2]
-        if needed > left:
-            made.append([])
-            left = memory - 4
-        made[-1].append(name)
-        left -= needed
+        needed, count = SYSTEMS[name][2], 2 if name.endswith("-2") else 1
+        fit = [gpu for gpu, space in enumerate(left) if space >= needed][:count]
+        if len(fit) < count:
+            made.append({})
+            left = [space - 4 for space in memory]
+            fit = list(range(min(count, len(memory))))
+        made[-1][name] = ",".join(str(gpu) for gpu in fit)
+        for gpu in fit:
+            left[gpu] -= needed
     return made
 
 
 @contextmanager
-def loading(wave: list[str], scratch: Path, run: Run) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+def loading(wave: dict[str, str], scratch: Path, run: Run) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """Starts these systems, which load side by side, and ends them in the end."""
     with ExitStack() as files:
         children = {}
-        for name in wave:
+        for name, gpus in wave.items():
             log = files.enter_context((run.output.parent / f"{run.output.stem}.{name}.log").open("w"))
             command = [sys.executable, str(HERE / "measure.py"), name, str(scratch)]
-            children[name] = subprocess.Popen(command, stdout=log, stderr=log)
+            seen = {"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}
+            children[name] = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | seen)
         try:
             yield children
         finally:
