@@ -83,6 +83,10 @@ class PackRunner:
         self._model = model_runner.get_model()
         self._config = model_runner.vllm_config
         self._device = model_runner.device
+        if self._device.type == "cuda":
+            # The others of torch's threads would wait for work in a loop that keeps cores busy; vLLM does the same for
+            # workers in processes of their own.
+            torch.set_num_threads(1)
         self._layers = install(self._config.compilation_config.static_forward_context)
         self._decoder = PackDecoder.of(self._model)
         logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
