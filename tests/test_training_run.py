@@ -28,7 +28,8 @@ options, _ = parser.parse_known_args()
 options.work.mkdir(parents=True, exist_ok=True)
 student = options.work / "student.safetensors"
 if options.stages == "vision":
-    student.write_text(student.read_text() + ", tower")
+    tower = options.tower.read_text() if options.tower else "start"
+    student.write_text(f"{student.read_text()}, tower ({tower})" if student.exists() else "early tower")
 else:
     student.write_text("texts")
     if Path("fails").exists():
@@ -50,9 +51,9 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(here: Path) -> int:
+def run(here: Path, **variables: str) -> int:
     """Work and results lie elsewhere than the repository, as on another machine."""
-    variables = {
+    variables |= {
         "START": "start",
         "WORK": str(here / "elsewhere"),
         "OUT": str(here / "results"),
@@ -62,12 +63,13 @@ def run(here: Path) -> int:
     return subprocess.run(["bash", "training/run_two.sh"], cwd=here, env=variables, timeout=60).returncode
 
 
-def test_texts_tower_and_checkpoint_are_kept(here: Path) -> None:
-    assert run(here) == 0
+@pytest.mark.parametrize(("gpu", "tower"), [("0", "start"), ("1", "early tower")])
+def test_texts_tower_and_checkpoint_are_kept(here: Path, gpu: str, tower: str) -> None:
+    assert run(here, SECOND_GPU=gpu) == 0
     for name in ("text", "checkpoint"):
         carry.unpack(here / "results" / name, here / name)
     assert (here / "text" / "tower" / "student.safetensors").read_text() == "texts"
-    assert (here / "checkpoint/text/checkpoint/model.safetensors").read_text() == "texts, tower, adapters"
+    assert (here / "checkpoint/text/checkpoint/model.safetensors").read_text() == f"texts, tower ({tower}), adapters"
 
 
 def test_a_stage_that_fails_ends_the_run(here: Path) -> None:

@@ -205,16 +205,17 @@ class Run:
         self.say("took the vision tower")
 
     def follow_words(self) -> None:
-        """Where the tower is still that of the start, but the words have moved, it goes with them."""
-        start = load_file(self.options.start / "model.safetensors", device=str(self.device))
+        """Where the tower is still that of another run, or of the start, but the words have moved, it goes with them."""
+        file = self.options.tower or self.options.start / "model.safetensors"
+        before = load_file(file, device=str(self.device))
         tower = "visual.merger.mlp.2.weight"
-        if torch.equal(start[tower].float(), self.student.state_dict()[tower]):
-            follow_words(self.student, start["model.embed_tokens.weight"].float())
+        if torch.equal(before[tower].float(), self.student.state_dict()[tower]):
+            follow_words(self.student, before["model.embed_tokens.weight"].float())
             self.say("the tower follows the words")
 
     def vision(self) -> None:
         self.take_tower()
-        if self.options.start and not self.options.tower:
+        if self.options.tower or self.options.start:
             self.follow_words()
         icons = load_icons(self.options.build, self.tokenizer, self.device)
         train_vision(
