@@ -11,7 +11,7 @@ from torch import Tensor
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
-from average import ADAPTERS, WEIGHTS, average, mean_of_adapters
+from average import ADAPTERS, WEIGHTS, average, mean_of_adapters, move_adapter
 
 A, B = "layer.lora_A.code.weight", "layer.lora_B.code.weight"
 
@@ -50,3 +50,16 @@ def test_everything_but_weights_is_the_first_ones(tmp_path: Path) -> None:
     average(tmp_path / "first", tmp_path / "second", tmp_path / "out")
     assert (tmp_path / "out" / "config.json").read_text() == "first"
     assert load_file(tmp_path / "out" / WEIGHTS)["w"].eq(0.5).all()
+
+
+def test_the_adapter_of_one_task_moves_to_another_tasks(tmp_path: Path) -> None:
+    (tmp_path / "first" / "adapters").mkdir(parents=True)
+    code = adapter(0)
+    retrieval = {A: code[A].clone(), B: (3 * code[B].float()).half()}
+    both = code | {name.replace("code", "retrieval"): tensor for name, tensor in retrieval.items()}
+    save_file(both, tmp_path / "first" / ADAPTERS)
+    move_adapter(tmp_path / "first", "code", "retrieval", 0.75, tmp_path / "out")
+    moved = load_file(tmp_path / "out" / ADAPTERS)
+    torch.testing.assert_close(added(moved), 2.5 * added(code), atol=0.05, rtol=0.01)
+    for name, tensor in retrieval.items():
+        assert moved[name.replace("code", "retrieval")].equal(tensor)
