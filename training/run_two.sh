@@ -48,7 +48,7 @@ tower() {
 }
 
 tower &
-train 0 text "$seed" --workers $((making > 2 ? making : 2)) --stages text,head,adapters,export --text-seconds "$seconds" --span 0.25 1 --head-seconds $((adapters / 2)) \
+train 0 text "$seed" --workers $((making > 2 ? making : 2)) --stages text,head,adapters,export --text-seconds "$seconds" --span 0.25 1 --head-seconds $((adapters * 3 / 2)) \
   --tasks code text-matching retrieval --adapter-seconds "$adapters" --tower "$work/tower.safetensors" &
 wait -n
 wait -n
