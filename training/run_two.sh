@@ -35,20 +35,23 @@ keep() { # name, files and folders of WORK
 tower() {
   before=()
   if [ "$second" != 0 ]; then
-    COMPILE= train "$second" early $((seed + 2)) --workers $drawing --stages vision --vision-seconds $((seconds + 2 * adapters)) --span 0.4 0.8
+    COMPILE= train "$second" early $((seed + 2)) --workers $drawing --stages vision --span 0.4 0.8 \
+      --vision-seconds $((seconds + 2 * adapters))
     before=(--tower "$work/early/student.safetensors")
   fi
   until [ -f "$work/text/student.safetensors" ]; do sleep 1; done
   mkdir -p "$work/tower"
   cp "$work/text/student.safetensors" "$work/tower/"
   keep text tower/student.safetensors
-  COMPILE= train "$second" tower $((seed + 1)) --workers $drawing --stages vision --vision-seconds $((3 * adapters)) --span 0.7 1 "${before[@]}"
+  COMPILE= train "$second" tower $((seed + 1)) --workers $drawing --stages vision --span 0.7 1 \
+    --vision-seconds $((3 * adapters)) "${before[@]}"
   cp "$work/tower/student.safetensors" "$work/tower.part"
   mv "$work/tower.part" "$work/tower.safetensors"
 }
 
 tower &
-train 0 text "$seed" --workers $((making > 2 ? making : 2)) --stages text,head,adapters,export --text-seconds "$seconds" --span 0.25 1 --head-seconds $((adapters * 3 / 2)) \
+train 0 text "$seed" --workers $((making > 2 ? making : 2)) --stages text,head,adapters,export \
+  --text-seconds "$seconds" --span 0.25 1 --head-seconds $((adapters * 3 / 2)) \
   --tasks code text-matching retrieval --adapter-seconds "$adapters" --tower "$work/tower.safetensors" &
 wait -n
 wait -n
