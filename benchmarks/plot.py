@@ -1,6 +1,6 @@
-"""Draws the rows of each `results/throughput*.json`: inputs a second of every system, one panel a set.
+"""Draws the rows of a result of `throughput.py`: inputs a second of every system, one panel a set.
 
-python benchmarks/plot.py [--output docs]
+python benchmarks/plot.py [RESULT] [--output docs]
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ OURS, OTHERS = "#1f6f8b", "#b8b8b8"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=RESULTS.parent.parent / "docs", help="folder of the pictures")
-    folder = parser.parse_args().output
-    for path in sorted(RESULTS.glob("throughput*.json")):
-        print(plot(json.loads(path.read_text()), folder / f"{path.stem}.png"))
+    parser.add_argument("result", type=Path, nargs="?", default=RESULTS / "throughput_together.json")
+    parser.add_argument("--output", type=Path, default=RESULTS.parent.parent / "docs", help="folder of the picture")
+    options = parser.parse_args()
+    print(plot(json.loads(options.result.read_text()), options.output / f"{options.result.stem}.png"))
 
 
 def plot(run: dict[str, Any], output: Path) -> Path:
