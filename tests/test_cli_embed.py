@@ -341,6 +341,14 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_count() -> Iterator[None]:
+    """Of a run of tests in a shell's background they don't, nor for what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(*arguments: str) -> subprocess.Popen[bytes]:
     """A run that is reading its input, of which there is more to come, and has begun to write."""
     command = [*COMMAND, "embed", *arguments]
