@@ -89,27 +89,6 @@ def test_the_work_is_shared_and_comes_back_in_order(joined: Callable[..., Replic
     assert max(shares) < 1.5 * min(shares)
 
 
-class Device(Engine):
-    """Does one thing after the other, as a device does; `ended` is when it was done with the last."""
-
-    def __init__(self) -> None:
-        super().__init__(s_per_token=2e-3)
-        self._turn = asyncio.Lock()
-
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
-        async with self._turn:
-            outputs = await super().arun(batch)
-            self.ended = time.monotonic()
-            return outputs
-
-
-@pytest.mark.parametrize("count", [150, 160, 170])
-def test_engines_end_together(joined: Callable[..., Replicas], count: int) -> None:
-    devices = [Device(), Device()]
-    check(joined(*devices).run(inputs(count)))
-    assert abs(devices[0].ended - devices[1].ended) < 0.8 * PACK_TOKENS * 2e-3
-
-
 def test_a_slow_engine_gets_less(joined: Callable[..., Replicas]) -> None:
     slow, fast = Engine(s_per_token=1e-3), Engine()
     check(joined(slow, fast).run(inputs(300)))
@@ -125,8 +104,7 @@ def test_the_others_do_the_work_of_one_that_dies(
     check(replicas.run(inputs(300)))
     check(asyncio.run(replicas.arun(inputs(10))))
     assert [record.message for record in caplog.records] == ["engine 1 of 2: gone; 1 go on"]
-    # Those that were under way when it died.
-    assert len(dying.sizes) <= call + 7
+    assert len(dying.sizes) <= call + 3
 
 
 def test_when_all_die_the_error_has_what_was_done(joined: Callable[..., Replicas]) -> None:

@@ -28,7 +28,7 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
 def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
     """Indices of `inputs` in packs of one task and one kind of result, longest first.
 
-    A pack has at most `max_tokens` tokens, or one input.
+    A pack has at most `max_tokens` tokens; no input may have more.
     """
     for _, indices in by_length(inputs):
         pack: list[int] = []

@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 # Tokens of the first run, which is thrown away.
 _WARM_UP = 16
-# Of a worker on a GPU: enough to copy pixels.
-_THREADS = 4
 
 
 class PackedWorker:
@@ -85,9 +83,6 @@ class PackRunner:
         self._model = model_runner.get_model()
         self._config = model_runner.vllm_config
         self._device = model_runner.device
-        if self._device.type == "cuda":
-            # All of torch's threads wait for work in a loop that keeps their cores busy.
-            torch.set_num_threads(min(_THREADS, torch.get_num_threads()))
         self._layers = install(self._config.compilation_config.static_forward_context)
         self._decoder = PackDecoder.of(self._model)
         logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
