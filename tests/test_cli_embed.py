@@ -386,7 +386,7 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way(monkeypatch: pytest.Mo
     closed = threading.Event()
 
     class SlowEngine(FakeEngine):
-        def run(self, batch: Any, *, batch_size: int | None = None) -> Any:
+        def run(self, batch: Any, *, batch_size: int | None = None, call_size: int | None = None) -> Any:
             # Not at once: the other thread is to be waiting for this one's result.
             threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             closed.wait(2 * MAX_STOP_S)

@@ -304,7 +304,9 @@ def test_options_of_a_call_reach_the_engine(fake_model: JinaEmbeddings) -> None:
     class Recording(FakeEngine):
         batch_sizes: list[int | None]
 
-        def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        def run(
+            self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+        ) -> list[FloatArray]:
             self.batch_sizes.append(batch_size)
             self.pooling = {item.pooling for item in batch}
             return super().run(batch, batch_size=batch_size)
@@ -324,7 +326,9 @@ def test_the_pooling_of_the_model_reaches_the_engine() -> None:
     seen: set[str] = set()
 
     class Recording(FakeEngine):
-        def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        def run(
+            self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+        ) -> list[FloatArray]:
             seen.update(item.pooling for item in batch)
             return super().run(batch, batch_size=batch_size)
 
@@ -406,7 +410,9 @@ def test_a_single_bad_input_can_be_skipped_as_well(fake_model: JinaEmbeddings) -
 class NotANumber(FakeEngine):
     """NaN for whatever has the word `poison` in it."""
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         outputs = super().run(batch, batch_size=batch_size)
         poison = JinaEmbeddings(engine="fake")._calls._processor.tokenize(["poison"])[0][0]
         for prepared, output in zip(batch, outputs, strict=True):
@@ -660,11 +666,15 @@ def test_many_tasks_at_once_get_their_own_results(fake_model: JinaEmbeddings) ->
 class Slow(FakeEngine):
     """Takes its time, off the event loop as an engine must."""
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         time.sleep(0.4)
         return super().run(batch, batch_size=batch_size)
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
 
 
@@ -763,7 +773,9 @@ def test_an_error_inside_the_context_closes_and_passes_through() -> None:
 
 def test_what_an_engine_raises_passes_through() -> None:
     class Dead(FakeEngine):
-        def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        def run(
+            self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+        ) -> list[FloatArray]:
             raise EngineDeadError("gone")
 
     model = model_on(Dead())
@@ -784,7 +796,9 @@ class DiesAfter(FakeEngine):
         self._left = num_inputs
         self._lock = threading.Lock()
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         with self._lock:
             answered = batch[: self._left]
             self._left -= len(answered)

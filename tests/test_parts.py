@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,24 @@ def test_bad_inputs_have_their_index_in_the_call(in_parts: JinaEmbeddings) -> No
     np.testing.assert_array_equal(result.embeddings, in_parts.encode_text(TEXTS))
     with pytest.raises(EmptyInputError, match="input 20: "):
         in_parts.encode_text(texts)
+
+
+def test_each_part_tells_the_engine_how_large_the_whole_call_is(
+    in_parts: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = set()
+    run = in_parts._engine.run
+
+    def listen(batch: Any, *, call_size: int | None = None, **options: Any) -> Any:
+        told.add(call_size)
+        return run(batch, **options)
+
+    monkeypatch.setattr(in_parts._engine, "run", listen)
+    in_parts.encode_text(TEXTS)
+    assert told == {len(TEXTS)}
+    told.clear()
+    in_parts.encode_text(TEXTS[:20], late_chunking=True)
+    assert told == {None}
 
 
 @pytest.mark.parametrize(("num_inputs", "size"), [(1, 1), (7, 64), (1000, 64), (1001, 2048), (9, 8)])

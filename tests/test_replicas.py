@@ -37,18 +37,24 @@ class Engine:
 
     def __init__(self, fail: Callable[[int], Exception | None] = lambda call: None, s_per_token: float = 1e-4):
         self.sizes: list[int] = []
+        self.call_sizes: set[int | None] = set()
         self.closed = False
         self._fail, self._s_per_token = fail, s_per_token
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[Any]:
         self.sizes.append(sum(prepared.num_tokens for prepared in batch))
+        self.call_sizes.add(call_size)
         error = self._fail(len(self.sizes))
         await asyncio.sleep(self.sizes[-1] * self._s_per_token)
         if error:
             raise error
         return [np.full((1, 4), prepared.token_ids[0], dtype=np.float32) for prepared in batch]
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[Any]:
         return asyncio.run(self.arun(batch))
 
     def close(self) -> None:
@@ -87,6 +93,15 @@ def test_the_work_is_shared_and_comes_back_in_order(joined: Callable[..., Replic
     check(joined(*engines).run(inputs(300)))
     shares = [sum(engine.sizes) for engine in engines]
     assert max(shares) < 1.5 * min(shares)
+
+
+@pytest.mark.parametrize(("given", "told"), [({}, 300), ({"call_size": 5000}, 5000)])
+def test_every_piece_tells_how_large_the_whole_call_is(
+    joined: Callable[..., Replicas], given: dict[str, int], told: int
+) -> None:
+    engines = [Engine(), Engine()]
+    check(joined(*engines).run(inputs(300), **given))
+    assert [engine.call_sizes for engine in engines] == [{told}, {told}]
 
 
 def test_a_slow_engine_gets_less(joined: Callable[..., Replicas]) -> None:

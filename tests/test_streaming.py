@@ -546,11 +546,15 @@ def test_nothing_in_is_nothing_out(fake_model: JinaEmbeddings) -> None:
 
 def test_an_async_stream_leaves_the_event_loop_free() -> None:
     class Slow(FakeEngine):
-        def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+        def run(
+            self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+        ) -> list[FloatArray]:
             time.sleep(0.2)
             return super().run(batch, batch_size=batch_size)
 
-        def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> Awaitable[list[FloatArray]]:
+        def arun(
+            self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+        ) -> Awaitable[list[FloatArray]]:
             return asyncio.to_thread(self.run, batch, batch_size=batch_size)
 
     model = JinaEmbeddings(engine="fake")

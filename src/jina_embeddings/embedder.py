@@ -352,10 +352,10 @@ class JinaEmbeddings:
         """
         batch_size = _checked(batch_size)
 
-        def encode(first: int, part: Any) -> Any:
+        def encode(first: int, part: Any, call_size: int | None = None) -> Any:
             job = make(self._calls.starting_at(first), part)
             try:
-                return job.finish(self._engine.run(job.batch, batch_size=batch_size))
+                return job.finish(self._engine.run(job.batch, batch_size=batch_size, call_size=call_size))
             except EngineDeadError as error:
                 raise job.rescue(error) from error
 
@@ -363,7 +363,7 @@ class JinaEmbeddings:
         if at_once > 1 and isinstance(inputs, (list, tuple)) and not whole:
             size = part_size(inputs)
             if len(inputs) > size:
-                return run_in_parts(inputs, size, encode, at_once)
+                return run_in_parts(inputs, size, partial(encode, call_size=len(inputs)), at_once)
         return encode(0, inputs)
 
     async def _arun(self, make_job: Callable[[], Job], batch_size: int | None) -> Any:

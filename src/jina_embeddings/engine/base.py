@@ -26,11 +26,19 @@ class Engine(Protocol):
     max_length: int
     calls_at_once: int
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        """Blocks until all are done. `batch_size` bounds the inputs of one forward."""
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        """Blocks until all are done.
+
+        batch_size: most inputs of one forward.
+        call_size: inputs of the whole call, of which the batch is a part; None where it is all of it.
+        """
         ...
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         """The same without blocking the event loop."""
         ...
 

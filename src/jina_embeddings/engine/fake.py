@@ -80,14 +80,18 @@ class FakeEngine:
         self.num_calls = 0
         self._closed = False
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         if self._closed:
             raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
         self.num_calls += 1
         self.num_inputs += len(batch)
         return [self._vectors(prepared) for prepared in batch]
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
 
     def close(self) -> None:

@@ -56,11 +56,15 @@ class Replicas:
         self._loop = LoopThread("jina-embeddings-replicas")
         self._freed = asyncio.Condition()
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        return self._loop.run(self._run(batch))
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        return self._loop.run(self._run(batch, call_size))
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        return await self._loop.arun(self._run(batch))
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        return await self._loop.arun(self._run(batch, call_size))
 
     def close(self) -> None:
         if self._loop.stopping:
@@ -70,11 +74,12 @@ class Replicas:
             engine.close()
         self._loop.stop()
 
-    async def _run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+    async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
         results: list[Any] = [None] * len(batch)
         pieces = plan_packs(batch, _PIECE * self._pack_tokens)
         ends = await asyncio.gather(
-            *(self._run_piece(results, batch, piece) for piece in pieces), return_exceptions=True
+            *(self._run_piece(results, batch, piece, call_size or len(batch)) for piece in pieces),
+            return_exceptions=True,
         )
         # What is wrong with the work says more than an engine's death.
         for error in sorted((end for end in ends if end), key=lambda end: isinstance(end, EngineDeadError)):
@@ -84,7 +89,7 @@ class Replicas:
             raise error
         return results
 
-    async def _run_piece(self, results: list[Any], batch: Sequence[Prepared], piece: list[int]) -> None:
+    async def _run_piece(self, results: list[Any], batch: Sequence[Prepared], piece: list[int], call_size: int) -> None:
         inputs = [batch[index] for index in piece]
         num_tokens = sum(prepared.num_tokens for prepared in inputs)
         outputs = None
@@ -92,7 +97,7 @@ class Replicas:
             replica = await self._least_busy()
             replica.num_tokens += num_tokens
             try:
-                outputs = await replica.engine.arun(inputs)
+                outputs = await replica.engine.arun(inputs, call_size=call_size)
             except EngineDeadError as error:
                 self._bury(replica, error)
             finally:

@@ -62,14 +62,18 @@ class TransformersEngine:
                 self._projectors[task] = weight.to(self.device), bias.to(self.device)
         logger.debug("%s on %s in %s", checkpoint.name, self.device, self.dtype)
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         results: list[FloatArray | None] = [None] * len(batch)
         for indices in plan_batches(batch, max_tokens=self._max_tokens, batch_size=batch_size):
             for index, result in zip(indices, self._forward([batch[i] for i in indices]), strict=True):
                 results[index] = result
         return results  # type: ignore[return-value]
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
 
     def close(self) -> None:

@@ -108,11 +108,15 @@ class VllmEngine:
             await llm.collective_rpc("jina_warm_up")
         return llm
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        return self._loop.run(self._run(batch))
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        return self._loop.run(self._run(batch, call_size))
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[FloatArray]:
-        return await self._loop.arun(self._run(batch))
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        return await self._loop.arun(self._run(batch, call_size))
 
     def close(self) -> None:
         if self._loop.stopping:
@@ -124,14 +128,14 @@ class VllmEngine:
         self._llm = self._packed = None
         self._loop.stop()
 
-    async def _run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+    async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
         """The results of a batch; an engine that dies meanwhile is an error with those that came."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         # Kept: `close` lets go of it while this may still be cleaning up.
         llm = self._llm
         results: list[Any] = [None] * len(batch)
-        work = asyncio.ensure_future(self._fill(results, batch))
+        work = asyncio.ensure_future(self._fill(results, batch, call_size or len(batch)))
         try:
             while not (await asyncio.wait({work}, timeout=_WATCH_S))[0]:
                 if llm.errored:
@@ -157,9 +161,9 @@ class VllmEngine:
             await asyncio.wait({work}, timeout=1 if llm.errored else _SHUTDOWN_S)
         return results
 
-    async def _fill(self, results: list[Any], batch: Sequence[Prepared]) -> None:
+    async def _fill(self, results: list[Any], batch: Sequence[Prepared], call_size: int) -> None:
         """Packed or scheduled; inputs too long for a pack always go the scheduled way."""
-        packs = self.path == "packed" or (self.path == "auto" and len(batch) >= self._pack_from)
+        packs = self.path == "packed" or (self.path == "auto" and call_size >= self._pack_from)
         short: list[int] = []
         long: list[int] = []
         for index, prepared in enumerate(batch):

@@ -38,6 +38,11 @@ def checked(module: str, name: str, errors: Callable[[Any], list[float]]) -> Any
     return kernel
 
 
+def multiplies_halves(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the GPU has what our products are made of, from Hopper on, and values of that type are its halves."""
+    return dtype in (torch.bfloat16, torch.float16) and torch.cuda.get_device_capability(device) >= (9, 0)
+
+
 def random_rows(device: torch.device, dtype: torch.dtype, rows: int, columns: int) -> torch.Tensor:
     """Normal values, the same at each call; torch's own random numbers aren't touched."""
     generator = torch.Generator(device).manual_seed(rows + columns)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import rms_norm, silu
 
-from .checked_kernels import checked, random_rows, relative_error
+from .checked_kernels import checked, multiplies_halves, random_rows, relative_error
 
 FLOAT8 = torch.float8_e4m3fn
 _LARGEST = 448.0
@@ -34,8 +34,7 @@ class Quantized(NamedTuple):
 
 def runs_on(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the device has what the kernels need; dtype: of what goes in and out."""
-    halves = (torch.bfloat16, torch.float16)
-    return device.type == "cuda" and dtype in halves and torch.cuda.get_device_capability(device) >= (9, 0)
+    return device.type == "cuda" and multiplies_halves(device, dtype)
 
 
 def has_fp8_weight(layer: Any) -> bool:

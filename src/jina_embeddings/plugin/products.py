@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear, silu
 
-from .checked_kernels import checked, random_rows, relative_error
+from .checked_kernels import checked, multiplies_halves, random_rows, relative_error
 
 # Values that a load of the gated kernel takes: rows of other widths aren't aligned.
 _ALIGNED = 8
@@ -50,7 +50,7 @@ def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:
 @cache
 def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> Any:
     """One for product and SiLU together, if it gives what it should."""
-    if torch.cuda.get_device_capability(device) < (9, 0) or dtype not in (torch.bfloat16, torch.float16):
+    if not multiplies_halves(device, dtype):
         return None
 
     def errors(gated: Any) -> list[float]:
