@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from batches import Data
-from losses import contrastive, cosine_loss, lookalikes, maxsim
+from losses import SCALE, contrastive, cosine_loss, lookalikes, maxsim
 from packed import Packer
 from page_batches import PageBatch
 from pair_batches import PairBatch, corpus_batch, dense_loss, made_batch
@@ -23,7 +23,7 @@ from vision_stage import Template, image_states, image_vectors
 SHARES = {
     "retrieval": {"passage": 0.75, "text": 0.1, "translation": 0.1, "code": 0.05},
     "text-matching": {"translation": 0.55, "text": 0.4, "passage": 0.05},
-    "code": {"code": 0.9, "passage": 0.1},
+    "code": {"code": 0.75, "passage": 0.25},
 }
 COSINE_WEIGHT = {
     "retrieval": {"passage": 0.5, "text": 5.0, "translation": 5.0, "code": 0.5, "made": 5.0},
@@ -65,7 +65,10 @@ def multivector_loss(scores: Tensor, same: Tensor) -> Tensor:
 
 
 def token_loss(student: Student, batch: PairBatch, weight: float) -> Tensor:
-    """Dense losses of a batch of pairs, and those of its multi-vectors."""
+    """Dense losses of a batch of pairs, and those of its multi-vectors.
+
+    These learn the teacher's similarities too (Santhanam et al. 2022), but not on code, which it barely reads.
+    """
     passage_states, query_states = states_of(student, batch.passage), states_of(student, batch.query)
     p, q = pool(passage_states, batch.passage_lengths), pool(query_states, batch.query_lengths)
     query_mask, passage_mask = (
@@ -75,7 +78,13 @@ def token_loss(student: Student, batch: PairBatch, weight: float) -> Tensor:
     scores = maxsim(
         token_vectors(student, query_states), query_mask, token_vectors(student, passage_states), passage_mask
     )
-    return dense_loss(q, p, batch, weight) + multivector_loss(scores, batch.same)
+    loss = dense_loss(q, p, batch, weight) + multivector_loss(scores, batch.same)
+    if batch.kind == "code":
+        return loss
+    wanted = F.log_softmax(SCALE * batch.asked @ batch.wanted.T, -1)
+    return loss + F.kl_div(
+        F.log_softmax(MULTIVECTOR_SCALE * scores.float(), -1), wanted, log_target=True, reduction="batchmean"
+    )
 
 
 def pair_loss(student: Student, vectors: Packer, batch: PairBatch, weight: float, tokens: bool) -> Tensor:

@@ -36,7 +36,7 @@ QUESTION_SHARE = 0.5
 TRANSLATED_SHARE = 0.35
 """Of batches; the others are English, and mix these ways."""
 WAYS = {"joined": 0.4, "swapped": 0.45, "listed": 0.15}
-CHARACTERS = (40, 1100)
+CHARACTERS = (60, 1600)
 """Of a passage, between the logarithms of which its length is drawn."""
 NEAR = 48
 """Words of a subject."""
