@@ -19,7 +19,8 @@ from jina_embeddings.types import Prepared
 if TYPE_CHECKING:
     from jina_embeddings.plugin.decoder import PackDecoder
 
-LENGTHS, SHARED = np.array([7, 4, 4, 5], np.int32), 2
+# The third begins as the second, with a token more than the second has in common with the first.
+LENGTHS, SHARED = np.array([7, 4, 4, 5, 3], np.int32), np.array([0, 2, 3, 1, 0], np.int32)
 
 pytest.importorskip("vllm")
 
@@ -37,11 +38,12 @@ def decoder_of(model: SimpleNamespace) -> PackDecoder | None:
 
 
 def prompts() -> tuple[torch.Tensor, ...]:
-    """Whose first two tokens are the same."""
+    """Each begins as the one before, as far as they share."""
     torch.manual_seed(1)
-    embeds = torch.randn(int(LENGTHS.sum()), HIDDEN, dtype=torch.float64)
-    embeds[places_in_prompts(LENGTHS) < SHARED] = embeds[:SHARED].repeat(len(LENGTHS), 1)
-    return embeds.split(LENGTHS.tolist())
+    made = torch.randn(int(LENGTHS.sum()), HIDDEN, dtype=torch.float64).split(LENGTHS.tolist())
+    for before, prompt, count in zip(made, made[1:], SHARED[1:].tolist(), strict=False):
+        prompt[:count] = before[:count]
+    return made
 
 
 def packed(decoder: PackDecoder | None) -> torch.Tensor:
@@ -49,7 +51,7 @@ def packed(decoder: PackDecoder | None) -> torch.Tensor:
     assert decoder is not None
     kept = torch.from_numpy(kept_tokens(LENGTHS, SHARED))
     positions = torch.from_numpy(places_in_prompts(LENGTHS))[kept].expand(3, -1)
-    pack = PackMetadata.of_lengths(LENGTHS, SHARED, torch.device("cpu"))
+    pack = PackMetadata.of_prompts(LENGTHS, SHARED, torch.device("cpu"))
     return pack.whole(decoder(torch.cat(prompts())[kept], positions, pack))
 
 

@@ -9,24 +9,26 @@ import torch
 from jina_embeddings.plugin.packed_attention import PackMetadata, _on_cpu, kept_tokens
 
 LENGTHS = np.array([9, 7, 7, 4], dtype=np.int32)
+SHARED = [np.array(shared, dtype=np.int32) for shared in ([0, 0, 0, 0], [0, 3, 3, 3], [0, 2, 6, 1], [0, 6, 0, 3])]
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("shared", [0, 1, 3])
-def test_whole_prompts_have_the_common_beginning_in_front(shared: int) -> None:
-    prompts = [
-        [*range(shared), *range(100 * i + shared, 100 * i + length)] for i, length in enumerate(LENGTHS, start=1)
-    ]
-    rows = torch.tensor([*prompts[0], *(token for prompt in prompts[1:] for token in prompt[shared:])])
-    pack = PackMetadata.of_lengths(LENGTHS, shared, CPU)
+@pytest.mark.parametrize("shared", SHARED)
+def test_whole_prompts_begin_as_the_one_before_as_far_as_they_share(shared: np.ndarray) -> None:
+    prompts: list[list[int]] = [[]]
+    for i, (length, count) in enumerate(zip(LENGTHS, shared, strict=True), start=1):
+        prompts.append([*prompts[-1][:count], *range(100 * i + count, 100 * i + length)])
+    del prompts[0]
+    rows = torch.tensor([token for prompt, count in zip(prompts, shared, strict=True) for token in prompt[count:]])
+    pack = PackMetadata.of_prompts(LENGTHS, shared, CPU)
     assert pack.whole(rows).tolist() == [token for prompt in prompts for token in prompt]
     assert pack.whole(rows)[kept_tokens(LENGTHS, shared)].tolist() == rows.tolist()
 
 
-@pytest.mark.parametrize("shared", [0, 1, 3])
-def test_every_row_sees_its_prompt_up_to_itself(shared: int) -> None:
+@pytest.mark.parametrize("shared", SHARED)
+def test_every_row_sees_its_prompt_up_to_itself(shared: np.ndarray) -> None:
     """As a kernel for prompts with fewer queries than keys reads the boundaries: the last query sees the last key."""
-    pack = PackMetadata.of_lengths(LENGTHS, shared, CPU)
+    pack = PackMetadata.of_prompts(LENGTHS, shared, CPU)
     torch.manual_seed(0)
     q, k, v = torch.randn(3, int(pack.cu_rows[-1]), 2, 8, dtype=torch.float64)
     expected = []

@@ -13,6 +13,7 @@ from jina_embeddings.engine.vllm_packed import PackedPath
 from jina_embeddings.errors import EngineError
 from jina_embeddings.images import ImageConfig
 from jina_embeddings.packs import Pack
+from jina_embeddings.plugin.packed_attention import sources
 from jina_embeddings.types import Prepared
 
 
@@ -37,7 +38,7 @@ class Worker:
             if self.num_started == self._fail_at:
                 raise RuntimeError("the worker failed")
             pack = Pack.from_wire(wire)
-            firsts = pack.token_ids[pack.spans[:, 0]].astype(np.float32)
+            firsts = pack.token_ids[sources(pack.lengths, pack.shared)][pack.spans[:, 0]].astype(np.float32)
             self.results[ticket] = np.repeat(firsts[:, None], 4, axis=1).tobytes()
             if self.num_started == self._wait_at:
                 self.waiting.set()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ from .types import Prepared
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Of a prompt, by which it is sorted.
+_SORTED_TOKENS = 512
+
 
 @dataclass(frozen=True, slots=True)
 class PackedImage:
     """One image of a pack.
 
-    start: index in the pack of its first image-pad token.
+    start: index among the tokens that run of its first image-pad token.
     pixels: uint8 (height, width, 3); the worker resizes them to what `grid` says.
     """
 
@@ -34,21 +38,21 @@ class PackedImage:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Prompts of one task and one kind of result, longest first.
+    """Prompts of one task and one kind of result, in the order of `by_beginning`.
 
-    Attention is causal and every prompt counts from 0, so a beginning that all of them have, such as `Passage:`, is
-    run once, as part of the first.
+    Attention is causal and every prompt counts from 0, so what two of them begin with, such as `Passage:` or a licence,
+    is run once, as part of the first.
 
-    token_ids: int32 (num_tokens,), all of the first prompt and of the others what follows their common beginning.
+    token_ids: int32 (num_tokens,), of every prompt what follows its shared beginning.
     lengths: int32 (num_prompts,), of whole prompts.
-    shared: tokens of the common beginning.
+    shared: int32 (num_prompts,), how many tokens each begins with as the one before it.
     spans: int32 (num_spans, 2), start and stop among whole prompts end to end; empty for multi-vectors.
     half: vectors travel as float16.
     """
 
     token_ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
-    shared: int
+    shared: NDArray[np.int32]
     spans: NDArray[np.int32]
     task: str
     multivector: bool
@@ -74,12 +78,12 @@ class Pack:
             for image in self.images
         ]
         config = list(astuple(self.images[0].config)) if self.images else None
-        arrays = [self.token_ids.tobytes(), self.lengths.tobytes(), self.spans.tobytes()]
-        return [*arrays, self.shared, self.task, self.multivector, self.pooling, self.half, images, config]
+        arrays = [array.tobytes() for array in (self.token_ids, self.lengths, self.shared, self.spans)]
+        return [*arrays, self.task, self.multivector, self.pooling, self.half, images, config]
 
     @classmethod
     def from_wire(cls, wire: Sequence[Any]) -> Pack:
-        ids, lengths, spans, shared, task, multivector, pooling, half, image_fields, config_fields = wire
+        ids, lengths, shared, spans, task, multivector, pooling, half, image_fields, config_fields = wire
         images: tuple[PackedImage, ...] = ()
         if image_fields:
             fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in config_fields]
@@ -89,7 +93,7 @@ class Pack:
             # Copied: torch wants memory that it may write to.
             token_ids=np.frombuffer(ids, dtype=np.int32).copy(),
             lengths=np.frombuffer(lengths, dtype=np.int32),
-            shared=shared,
+            shared=np.frombuffer(shared, dtype=np.int32),
             spans=np.frombuffer(spans, dtype=np.int32).reshape(-1, 2),
             task=task,
             multivector=multivector,
@@ -108,19 +112,22 @@ def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
 def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool) -> Pack:
     """One pack of these inputs, in their order."""
     first = inputs[0]
-    shared = common_beginning(inputs)
     lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
-    starts = np.cumsum(lengths) - lengths
+    before = itertools.chain([None], inputs)
+    shared = np.array([shared_beginning(*pair) for pair in zip(before, inputs, strict=False)], dtype=np.int32)
+    starts, rows = _starts(lengths), _starts(lengths - shared)
     counts = [0 if first.multivector else len(prepared.spans) for prepared in inputs]
     spans = np.array([span for prepared in inputs for span in prepared.spans], dtype=np.int32).reshape(-1, 2)
     shifted = (spans + np.repeat(starts, counts)[:, None]).astype(np.int32) if not first.multivector else spans[:0]
     images = tuple(
-        PackedImage(int(start) + image.offset, image.num_tokens, image.grid, image.digest, image.pixels, image_config)
-        for start, image in zip(starts, (prepared.image for prepared in inputs), strict=True)
+        PackedImage(int(row) + image.offset, image.num_tokens, image.grid, image.digest, image.pixels, image_config)
+        for row, image in zip(rows, (prepared.image for prepared in inputs), strict=True)
         if image is not None
     )
     return Pack(
-        token_ids=np.concatenate([first.token_ids, *(prepared.token_ids[shared:] for prepared in inputs[1:])]),
+        token_ids=np.concatenate(
+            [prepared.token_ids[count:] for prepared, count in zip(inputs, shared.tolist(), strict=True)]
+        ),
         lengths=lengths,
         shared=shared,
         spans=shifted,
@@ -132,25 +139,31 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
     )
 
 
-def common_beginning(inputs: Iterable[Prepared]) -> int:
-    """Tokens that several prompts begin with; each has one more at least, and a picture's has nothing in common."""
-    first, *others = inputs
-    shared = most_shared(first) if others else 0
-    for prepared in others:
-        shared = still_shared(shared, first, prepared)
-    return shared
+def _starts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    return np.cumsum(lengths) - lengths
 
 
-def most_shared(prepared: Prepared) -> int:
-    """Tokens of a prompt that others may begin with too."""
-    return 0 if prepared.image is not None else prepared.num_tokens - 1
+def by_beginning(prepared: Prepared) -> tuple[int, bytes]:
+    """Sorts prompts by length, longest first, as far as it is twice another's, and then by how they begin.
+
+    Neighbours then have the most in common; large ones come first, so that small ones fill what they leave of packs.
+    """
+    return -prepared.num_tokens.bit_length(), prepared.token_ids[:_SORTED_TOKENS].tobytes()
 
 
-def still_shared(shared: int, first: Prepared, other: Prepared) -> int:
-    """How many of the first prompt's `shared` tokens another one begins with."""
-    shared = min(shared, most_shared(other))
-    differs = first.token_ids[:shared] != other.token_ids[:shared]
-    return int(differs.argmax()) if differs.any() else shared
+def shared_beginning(before: Prepared | None, prepared: Prepared) -> int:
+    """How many tokens a prompt begins with as the one before, of about its length; one more at least is its own.
+
+    A picture's has nothing in common with others: its tokens don't say what is seen.
+    """
+    if before is None or before.num_tokens.bit_length() != prepared.num_tokens.bit_length():
+        return 0
+    if before.image is not None or prepared.image is not None:
+        return 0
+    most = min(before.num_tokens, prepared.num_tokens - 1)
+    differs = before.token_ids[:most] != prepared.token_ids[:most]
+    at = int(differs.argmax()) if most else 0
+    return at if most and differs[at] else most
 
 
 def split_vectors(data: bytes, inputs: Sequence[Prepared], width: int, *, half: bool) -> list[NDArray[np.float32]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from ..packs import by_beginning
 from ..types import Prepared
 
 
@@ -14,7 +16,7 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
     A batch times its longest input stays within `max_tokens` (an input that is longer runs alone), and
     holds at most `batch_size` inputs. Neighbours in length run together, so little is padding.
     """
-    for _, indices in by_length(inputs):
+    for _, indices in by_kind(inputs, _longest_first):
         batch: list[int] = []
         for index in indices:
             width = inputs[batch[0]].num_tokens if batch else 0
@@ -26,11 +28,11 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
 
 
 def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of `inputs` in packs of one task and one kind of result, longest first.
+    """Indices of `inputs` in packs of one task and one kind of result, in the order of `by_beginning`.
 
-    A pack has at most `max_tokens` tokens; no input may have more.
+    A pack has at most `max_tokens` tokens, or one input.
     """
-    for _, indices in by_length(inputs):
+    for _, indices in by_kind(inputs, by_beginning):
         pack: list[int] = []
         num_tokens = 0
         for index in indices:
@@ -42,10 +44,16 @@ def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int
         yield pack
 
 
-def by_length(inputs: Sequence[Prepared]) -> Iterator[tuple[tuple[str, bool, str], list[int]]]:
-    """Task, kind of result and pooling, with the indices of the inputs that have them, longest first."""
+def by_kind(
+    inputs: Sequence[Prepared], order: Callable[[Prepared], Any]
+) -> Iterator[tuple[tuple[str, bool, str], list[int]]]:
+    """Task, kind of result and pooling, with the indices of the inputs that have them, in that order."""
     groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
     for index, prepared in enumerate(inputs):
         groups[prepared.task, prepared.multivector, prepared.pooling].append(index)
     for kind, indices in groups.items():
-        yield kind, sorted(indices, key=lambda index: inputs[index].num_tokens, reverse=True)
+        yield kind, sorted(indices, key=lambda index: order(inputs[index]))
+
+
+def _longest_first(prepared: Prepared) -> int:
+    return -prepared.num_tokens

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ..packs import most_shared, still_shared
+from ..packs import by_beginning, shared_beginning
 from ..types import Prepared
-from .batching import by_length
+from .batching import by_kind
 
 Kind: TypeAlias = "tuple[str, bool, str]"
 
-# Tokens of whole prompts in a pack, by its budget: what they have in common runs once, but is laid out for each.
+# Tokens of whole prompts in a pack, by its budget: what they begin with runs once, but is laid out for each.
 _MOST_WHOLE = 1.5
 # Packs that may go before a kind, or a large call of one, that waits.
 _PATIENCE = 4
@@ -43,7 +43,7 @@ class Call:
 
 @dataclass(eq=False)
 class _Share:
-    """What waits of one call and kind, longest first. passed: packs of the kind that took nothing of it."""
+    """What waits of one call and kind, in the order of `by_beginning`. passed: packs of the kind that took nothing of it."""
 
     number: int
     call: Call
@@ -65,21 +65,22 @@ class _Line:
 
 
 class _Filling:
-    """A pack while it is filled, which counts what its prompts have in common once."""
+    """A pack while it is filled, which counts what neighbours of one share begin with once.
+
+    Sorted together with other shares a prompt has no less in common with the one before it.
+    """
 
     def __init__(self, max_tokens: int):
         self._max_tokens = max_tokens
-        self._first: Prepared | None = None
-        self._count = self._sum = self._shared = 0
+        self._rows = self._whole = 0
 
-    def takes(self, prepared: Prepared) -> bool:
-        """Puts the input in, if it fits."""
-        first = self._first or prepared
-        shared = still_shared(self._shared if self._first else most_shared(first), first, prepared)
-        total = self._sum + prepared.num_tokens
-        if total - self._count * shared > self._max_tokens or total > _MOST_WHOLE * self._max_tokens:
+    def takes(self, prepared: Prepared, before: Prepared | None) -> bool:
+        """Counts the input, which comes after another one of its share, if it fits."""
+        rows = self._rows + prepared.num_tokens - shared_beginning(before, prepared)
+        whole = self._whole + prepared.num_tokens
+        if rows > self._max_tokens or whole > _MOST_WHOLE * self._max_tokens:
             return False
-        self._first, self._count, self._sum, self._shared = first, self._count + 1, total, shared
+        self._rows, self._whole = rows, whole
         return True
 
 
@@ -89,7 +90,7 @@ Pick: TypeAlias = "tuple[Call, int]"
 class PackQueue:
     """Inputs by kind: task, dense or multi-vector, and pooling. A pack has one kind.
 
-    max_tokens: that a pack runs; no input may have more. What its prompts all begin with counts once.
+    max_tokens: that a pack runs; no input may have more. What several of its prompts begin with counts once.
     """
 
     def __init__(self, max_tokens: int):
@@ -103,7 +104,7 @@ class PackQueue:
     def add(self, call: Call, chosen: Sequence[int]) -> None:
         """The chosen inputs of the call, by index."""
         inputs = [call.batch[index] for index in chosen]
-        for kind, places in by_length(inputs):
+        for kind, places in by_kind(inputs, by_beginning):
             num_tokens = sum(inputs[place].num_tokens for place in places)
             share = _Share(next(self._numbers), call, deque(chosen[place] for place in places), num_tokens)
             self._lines[kind].shares.append(share)
@@ -116,7 +117,7 @@ class PackQueue:
                 del self._lines[kind]
 
     def take(self) -> list[Pick]:
-        """The next pack as (call, index), longest first; empty if nothing waits.
+        """The next pack as (call, index), in the order of `by_beginning`; empty if nothing waits.
 
         Full packs go before others, which wait for at most a few. Of one kind, what fits in one pack goes before
         larger shares, which wait for at most a few packs: a small call doesn't wait for a large one, and the end of a
@@ -131,15 +132,16 @@ class PackQueue:
         picks: list[Pick] = []
         filling = _Filling(self._max_tokens)
         for share in sorted(line.shares, key=self._turn):
-            batch, before = share.call.batch, len(picks)
-            while share.indices and filling.takes(batch[share.indices[0]]):
-                share.num_tokens -= batch[share.indices[0]].num_tokens
+            batch, last = share.call.batch, None
+            while share.indices and filling.takes(batch[share.indices[0]], last):
+                last = batch[share.indices[0]]
+                share.num_tokens -= last.num_tokens
                 picks.append((share.call, share.indices.popleft()))
-            share.passed = 0 if len(picks) > before else share.passed + 1
+            share.passed = share.passed + 1 if last is None else 0
         line.shares = [share for share in line.shares if share.indices]
         if not line.shares:
             del self._lines[kind]
-        return sorted(picks, key=lambda pick: pick[0].batch[pick[1]].num_tokens, reverse=True)
+        return sorted(picks, key=lambda pick: by_beginning(pick[0].batch[pick[1]]))
 
     def _turn(self, share: _Share) -> tuple[bool, bool, int]:
         return share.passed < _PATIENCE, share.num_tokens > self._max_tokens, share.number

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Packs of one piece of work: few, so that all engines end at about the same time.
-_PIECE = 2
+# Of one piece of work, in packs: little, so that all engines end at about the same time. They fill packs across pieces.
+_PIECE = 0.5
 # Packs under way in one engine above which it gets no more: enough that it never waits for the next piece.
 _AHEAD = 3
 
@@ -76,7 +76,7 @@ class Replicas:
 
     async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
         results: list[Any] = [None] * len(batch)
-        pieces = plan_packs(batch, _PIECE * self._pack_tokens)
+        pieces = plan_packs(batch, int(_PIECE * self._pack_tokens))
         ends = await asyncio.gather(
             *(self._run_piece(results, batch, piece, call_size or len(batch)) for piece in pieces),
             return_exceptions=True,

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # Tokens of the first run, which is thrown away.
 _WARM_UP = 16
+# Of torch, in a worker on a GPU. More wait for work in loops that keep cores busy.
+_THREADS = 4
 
 
 class PackedWorker:
@@ -83,6 +85,8 @@ class PackRunner:
         self._model = model_runner.get_model()
         self._config = model_runner.vllm_config
         self._device = model_runner.device
+        if self._device.type == "cuda":
+            torch.set_num_threads(min(_THREADS, torch.get_num_threads()))
         self._layers = install(self._config.compilation_config.static_forward_context)
         self._decoder = PackDecoder.of(self._model)
         logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
@@ -100,7 +104,7 @@ class PackRunner:
         if self._decoder is not None:
             positions = self._positions[:, :_WARM_UP]
             embeds = self._model.embed_input_ids(positions[0])
-            metadata = PackMetadata.of_lengths(np.array([len(embeds)], np.int32), 0, self._device)
+            metadata = PackMetadata.of_prompts(np.array([len(embeds)], np.int32), np.zeros(1, np.int32), self._device)
             with fused_norms(self._device):
                 self._decoder(embeds, positions, metadata)
 
@@ -133,7 +137,7 @@ class PackRunner:
             embeds[image.start : image.start + image.num_tokens] = features
         positions = self._positions[:, : pack.num_tokens]
         positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self._device))
-        metadata = PackMetadata.of_lengths(pack.lengths, pack.shared, self._device)
+        metadata = PackMetadata.of_prompts(pack.lengths, pack.shared, self._device)
         if self._decoder is not None and weights_are_whole:
             with fused_norms(self._device):
                 return metadata.whole(self._decoder(embeds, positions, metadata))
@@ -144,16 +148,18 @@ class PackRunner:
 
 
 def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """M-RoPE positions (3, num_tokens): each prompt counts from 0."""
-    starts = np.cumsum(pack.lengths) - pack.lengths
-    positions = np.repeat(places_in_prompts(pack.lengths)[None], 3, axis=0)
+    """M-RoPE positions (3, num_tokens) of the tokens that run: each prompt counts from 0."""
+    kept = kept_tokens(pack.lengths, pack.shared)
+    positions = np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, axis=0)
+    rows = pack.lengths - pack.shared
+    starts = np.cumsum(rows) - rows
     for image in pack.images:
         prompt = int(np.searchsorted(starts, image.start, side="right")) - 1
-        start, length = int(starts[prompt]), int(pack.lengths[prompt])
+        start, length = int(starts[prompt]), int(rows[prompt])
         positions[:, start : start + length] = image_positions(
             length, image.start - start, image.num_tokens, image.grid, merge_size
         )
-    return positions[:, kept_tokens(pack.lengths, pack.shared)] if pack.shared else positions
+    return positions
 
 
 def _rank() -> int:

@@ -1,6 +1,6 @@
 """Attention over a pack: many prompts end to end in one row of tokens, each causal within itself, no KV cache.
 
-The row has the prompts' common beginning once; keys and values are laid out with it in front of every prompt.
+The row has what several prompts begin with once; keys and values are laid out with it in front of every prompt.
 vLLM's layers stay as they are. Each attention layer's `impl` gets a subclass of its own class, whose `forward`
 recognises our metadata in the forward context and otherwise is its parent's.
 """
@@ -26,63 +26,55 @@ class PackMetadata:
 
     cu_rows, cu_seqlens: int32 (num_prompts + 1,) on the device, their boundaries in the one and the other.
     max_rows, max_seqlen: tokens of the longest.
-    runs: neighbours of equal length among whole prompts, as (first token, number of prompts, tokens of each).
-    common: what the prompts have in common; None if that is nothing, and both are the same.
+    source: int64 on the device, for every token of whole prompts the one that runs for it; None if each runs itself.
+    alike: on a CPU, the prompts of each length: int64 (prompts, length), which tokens run for theirs.
     """
 
     cu_rows: torch.Tensor
     cu_seqlens: torch.Tensor
     max_rows: int
     max_seqlen: int
-    runs: tuple[tuple[int, int, int], ...]
-    common: CommonBeginning | None
+    source: torch.Tensor | None
+    alike: tuple[torch.Tensor, ...]
 
     @classmethod
-    def of_lengths(cls, lengths: NDArray[np.int32], shared: int, device: torch.device) -> PackMetadata:
-        """lengths: int32 (num_prompts,) of whole prompts; shared: tokens that all begin with."""
-        bounds = _bounds(lengths)
-        changes = np.flatnonzero(np.diff(lengths)) + 1
-        firsts, lasts = np.concatenate([[0], changes]), np.concatenate([changes, [len(lengths)]])
-        runs = tuple(
-            (int(bounds[first]), int(last - first), int(lengths[first]))
-            for first, last in zip(firsts, lasts, strict=True)
+    def of_prompts(cls, lengths: NDArray[np.int32], shared: NDArray[np.int32], device: torch.device) -> PackMetadata:
+        """lengths: int32 (num_prompts,) of whole prompts; shared: of these, those that the prompt before has too."""
+        rows, bounds = lengths - shared, _bounds(lengths)
+        source = sources(lengths, shared)
+        alike = []
+        if device.type == "cpu":
+            for length in np.unique(lengths):
+                firsts = bounds[:-1][lengths == length]
+                alike.append(torch.from_numpy(source[firsts[:, None] + np.arange(length)]))
+        return cls(
+            to_device(_bounds(rows), device),
+            to_device(bounds, device),
+            int(rows.max()),
+            int(lengths.max()),
+            to_device(source, device) if shared.any() else None,
+            tuple(alike),
         )
-        common = CommonBeginning.of_lengths(lengths, shared, device) if shared else None
-        rows = lengths - shared
-        rows[0] += shared
-        cu_rows, cu_seqlens = to_device(_bounds(rows), device), to_device(bounds, device)
-        return cls(cu_rows, cu_seqlens, int(rows.max()), int(lengths.max()), runs, common)
 
     def whole(self, rows: torch.Tensor) -> torch.Tensor:
         """(tokens of whole prompts, ...) from what the tokens that ran have, (num_tokens, ...)."""
-        return rows if self.common is None else rows.index_select(0, self.common.source)
+        return rows if self.source is None else rows.index_select(0, self.source)
 
 
-@dataclass(frozen=True, slots=True)
-class CommonBeginning:
-    """Tokens that all prompts begin with, which run as part of the first prompt.
-
-    source: int64 on the device, for every token of whole prompts end to end the one that runs for it.
-    kept: int64 on the device, for every token that runs where it is among whole prompts.
-    """
-
-    source: torch.Tensor
-    kept: torch.Tensor
-
-    @classmethod
-    def of_lengths(cls, lengths: NDArray[np.int32], shared: int, device: torch.device) -> CommonBeginning:
-        kept = kept_tokens(lengths, shared)
-        # The others are the first of their prompt, and lie where the first prompt has them.
-        source = places_in_prompts(lengths)
-        source[kept] = np.arange(len(kept))
-        return cls(to_device(source, device), to_device(kept, device))
+def sources(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np.int64]:
+    """For every token of whole prompts end to end the one that runs for it: its own, or one of a prompt before."""
+    source = np.empty(int(lengths.sum()), dtype=np.int64)
+    kept = kept_tokens(lengths, shared)
+    source[kept] = np.arange(len(kept))
+    starts = (np.cumsum(lengths) - lengths).tolist()
+    for before, start, count in zip(starts, starts[1:], shared[1:].tolist(), strict=False):
+        source[start : start + count] = source[before : before + count]
+    return source
 
 
-def kept_tokens(lengths: NDArray[np.int32], shared: int) -> NDArray[np.int64]:
-    """Which tokens of whole prompts end to end run: all of the first, and what the others don't begin with together."""
-    places = places_in_prompts(lengths)
-    places[: lengths[0]] = shared
-    return np.flatnonzero(places >= shared)
+def kept_tokens(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Which tokens of whole prompts end to end run: those that don't belong to a shared beginning."""
+    return np.flatnonzero(places_in_prompts(lengths) >= np.repeat(shared, lengths))
 
 
 def places_in_prompts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -179,12 +171,11 @@ def _on_cuda(
 def _on_cpu(
     scale: float, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
 ) -> torch.Tensor:
-    """Prompts of equal length lie side by side in a sorted pack, so each run of them is one batched call."""
-    whole = [pack.whole(tensor) for tensor in (query, key, value)]
-    attended = torch.empty_like(whole[0])
-    for first, count, length in pack.runs:
-        rows = slice(first, first + count * length)
-        q, k, v = (tensor[rows].unflatten(0, (count, length)).transpose(1, 2) for tensor in whole)
-        run = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
-        attended[rows] = run.transpose(1, 2).flatten(0, 1)
-    return output.copy_(attended if pack.common is None else attended.index_select(0, pack.common.kept))
+    """Prompts of equal length are one batched call; what several begin with comes out the same for each."""
+    for places in pack.alike:
+        q, k, v = (tensor[places].transpose(1, 2) for tensor in (query, key, value))
+        attended = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=True
+        )
+        output[places] = attended.transpose(1, 2)
+    return output
