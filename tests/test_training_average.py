@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
-from average import ADAPTERS, WEIGHTS, average, mean_of_adapters, move_adapter
+from average import ADAPTERS, WEIGHTS, Move, average, mean_of_adapters, move_adapters
 
 A, B = "layer.lora_A.code.weight", "layer.lora_B.code.weight"
 
@@ -52,14 +53,18 @@ def test_everything_but_weights_is_the_first_ones(tmp_path: Path) -> None:
     assert load_file(tmp_path / "out" / WEIGHTS)["w"].eq(0.5).all()
 
 
-def test_the_adapter_of_one_task_moves_to_another_tasks(tmp_path: Path) -> None:
+def test_adapters_move_to_where_the_others_were(tmp_path: Path) -> None:
     (tmp_path / "first" / "adapters").mkdir(parents=True)
     code = adapter(0)
     retrieval = {A: code[A].clone(), B: (3 * code[B].float()).half()}
     both = code | {name.replace("code", "retrieval"): tensor for name, tensor in retrieval.items()}
     save_file(both, tmp_path / "first" / ADAPTERS)
-    move_adapter(tmp_path / "first", "code", "retrieval", 0.75, tmp_path / "out")
+    moves = [Move.of("retrieval=code:0.5"), Move.of("code=retrieval:0.75")]
+    move_adapters(tmp_path / "first", moves, tmp_path / "out")
     moved = load_file(tmp_path / "out" / ADAPTERS)
     torch.testing.assert_close(added(moved), 2.5 * added(code), atol=0.05, rtol=0.01)
-    for name, tensor in retrieval.items():
-        assert moved[name.replace("code", "retrieval")].equal(tensor)
+    theirs = {name: moved[name.replace("code", "retrieval")] for name in (A, B)}
+    torch.testing.assert_close(added(theirs), 2 * added(code), atol=0.05, rtol=0.01)
+    with pytest.raises(SystemExit, match="no adapter for matching"):
+        move_adapters(tmp_path / "first", [Move.of("matching=code:0.5")], tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -1,10 +1,10 @@
 """Means of what was trained:
 
     python training/average.py checkpoints FIRST SECOND OUT           # of which one was trained from the other
-    python training/average.py adapters CHECKPOINT TASK OTHER OUT --share 0.75
+    python training/average.py adapters CHECKPOINT OUT retrieval=code:0.5 code=retrieval:0.6
 
-The first averages all weights of two checkpoints; everything but weights is the first one's. The second moves the adapter
-of a task that share of the way to another task's. Such means often find more than either (Wortsman et al. 2022, "Model
+The first averages all weights of two checkpoints; everything but weights is the first one's. The second moves the adapters
+of tasks such a share of the way to another task's, as both were. Such means often find more than either (Wortsman et al. 2022, "Model
 soups"). Of adapters what they add to a matrix is averaged, and cut to their rank.
 """
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,15 +30,32 @@ def main() -> None:
     for name in ("first", "second", "out"):
         whole.add_argument(name, type=Path)
     part.add_argument("checkpoint", type=Path)
-    part.add_argument("task")
-    part.add_argument("other")
     part.add_argument("out", type=Path)
-    part.add_argument("--share", type=float, required=True)
+    part.add_argument("moves", nargs="+", type=Move.of, metavar="TASK=OTHER:SHARE")
     options = parser.parse_args()
     if options.command == "checkpoints":
         average(options.first, options.second, options.out)
     else:
-        move_adapter(options.checkpoint, options.task, options.other, options.share, options.out)
+        move_adapters(options.checkpoint, options.moves, options.out)
+
+
+@dataclass(frozen=True)
+class Move:
+    """Of a task's adapter, a share of the way to another one's."""
+
+    task: str
+    other: str
+    share: float
+
+    @classmethod
+    def of(cls, text: str) -> Move:
+        """
+        >>> Move.of("code=retrieval:0.6")
+        Move(task='code', other='retrieval', share=0.6)
+        """
+        task, _, rest = text.partition("=")
+        other, _, share = rest.partition(":")
+        return cls(task, other, float(share))
 
 
 def average(first: Path, second: Path, out: Path) -> None:
@@ -46,13 +65,18 @@ def average(first: Path, second: Path, out: Path) -> None:
         _save(mean(load_file(first / file), load_file(second / file)), out / file)
 
 
-def move_adapter(checkpoint: Path, task: str, other: str, share: float, out: Path) -> None:
-    """Writes the checkpoint with the task's adapter moved."""
-    shutil.copytree(checkpoint, out)
+def move_adapters(checkpoint: Path, moves: Sequence[Move], out: Path) -> None:
+    """Writes the checkpoint with these adapters moved, each to where the other one was."""
     tensors = load_file(checkpoint / ADAPTERS)
-    own = {name: tensor for name, tensor in tensors.items() if f".{task}." in name}
-    theirs = {name: tensors[name.replace(f".{task}.", f".{other}.")] for name in own}
-    _save(tensors | mean_of_adapters(own, theirs, share), out / ADAPTERS)
+    moved = dict(tensors)
+    for move in moves:
+        own = {name: tensor for name, tensor in tensors.items() if f".{move.task}." in name}
+        if not own:
+            raise SystemExit(f"{checkpoint} has no adapter for {move.task}")
+        theirs = {name: tensors[name.replace(f".{move.task}.", f".{move.other}.")] for name in own}
+        moved |= mean_of_adapters(own, theirs, move.share)
+    shutil.copytree(checkpoint, out)
+    _save(moved, out / ADAPTERS)
 
 
 def mean_of_weights(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
