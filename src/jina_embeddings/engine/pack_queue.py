@@ -43,7 +43,7 @@ class Call:
 
 @dataclass(eq=False)
 class _Share:
-    """What waits of one call and kind, in the order of `by_beginning`. passed: packs of the kind that took nothing of it."""
+    """What waits of one call and kind, by beginning. passed: packs of the kind that took nothing of it."""
 
     number: int
     call: Call
