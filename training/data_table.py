@@ -65,8 +65,8 @@ def of_bundled(overlap: dict[str, Any]) -> str:
     counts = overlap["files"].values()
     rows, left_out = (sum(count[key] for count in counts) for key in ("rows", "left out"))
     return (
-        "The model that is bundled was trained on these files as the registries had them on 2026-11-26, from the mean of two that "
-        "were trained before: the first on those of the day before, without `texts-names`, the second on these. "
+        "The model that is bundled was trained on these files as the registries had them on 2026-11-27, from the one before: on "
+        "those of 2026-11-26, from the mean of two, of which the first was trained without `texts-names`. "
         f"Of {rows:,} rows {left_out:,} share something with a set, and were left out."
     )
 
