@@ -17,6 +17,7 @@ from tokenizers.models import WordPiece
 from torch.nn import functional as F
 
 import adapter_stage
+import losses
 import teacher
 from batches import Ragged, Source
 from losses import similarities
@@ -91,6 +92,23 @@ def test_texts_that_have_the_teachers_vectors_cost_nothing():
     batch.asked = batch.wanted
     assert dense_loss(batch.wanted, batch.wanted, batch, 10.0).item() < 0.5
     assert dense_loss(unit(8, 5), unit(8, 5), batch, 10.0).item() > 5
+
+
+@pytest.mark.parametrize(("kind", "follows"), [("passage", True), ("made", True), ("code", False)])
+def test_multivectors_learn_the_teachers_similarities_but_not_on_code(monkeypatch, kind, follows):
+    batch = a_batch(kind)
+    as_taught = losses.SCALE * batch.asked @ batch.wanted.T / adapter_stage.MULTIVECTOR_SCALE
+    monkeypatch.setattr(adapter_stage, "states_of", lambda _, ids: torch.zeros(*ids.shape, HIDDEN))
+    monkeypatch.setattr(adapter_stage, "token_vectors", lambda _, states: states)
+    monkeypatch.setattr(adapter_stage, "dense_loss", lambda *_: torch.zeros(()))
+    monkeypatch.setattr(adapter_stage, "multivector_loss", lambda *_: torch.zeros(()))
+
+    def loss(scores):
+        monkeypatch.setattr(adapter_stage, "maxsim", lambda *_: scores)
+        return adapter_stage.token_loss(None, batch, 1.0).item()
+
+    assert loss(as_taught) == pytest.approx(0, abs=1e-5)
+    assert (loss(as_taught.flip(1)) > 0.01) == follows
 
 
 def test_code_doesnt_follow_the_teachers_similarities():

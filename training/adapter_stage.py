@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from batches import Data
-from losses import SCALE, contrastive, cosine_loss, lookalikes, maxsim
+from losses import as_teacher, contrastive, cosine_loss, lookalikes, maxsim
 from packed import Packer
 from page_batches import PageBatch
 from pair_batches import PairBatch, corpus_batch, dense_loss, made_batch
@@ -81,10 +81,7 @@ def token_loss(student: Student, batch: PairBatch, weight: float) -> Tensor:
     loss = dense_loss(q, p, batch, weight) + multivector_loss(scores, batch.same)
     if batch.kind == "code":
         return loss
-    wanted = F.log_softmax(SCALE * batch.asked @ batch.wanted.T, -1)
-    return loss + F.kl_div(
-        F.log_softmax(MULTIVECTOR_SCALE * scores.float(), -1), wanted, log_target=True, reduction="batchmean"
-    )
+    return loss + as_teacher(MULTIVECTOR_SCALE * scores.float(), batch.asked, batch.wanted)
 
 
 def pair_loss(student: Student, vectors: Packer, batch: PairBatch, weight: float, tokens: bool) -> Tensor:

@@ -38,12 +38,17 @@ def contrastive(queries: Tensor, passages: Tensor, same: Tensor) -> Tensor:
 
 
 def similarities(queries: Tensor, passages: Tensor, teacher_queries: Tensor, teacher_passages: Tensor) -> Tensor:
-    """KL divergence from the teacher's distribution over the batch to the student's, at every size."""
-    wanted = F.log_softmax(SCALE * teacher_queries @ teacher_passages.T, -1)
+    """`as_teacher` of the cosines, over all matryoshka sizes."""
     total = queries.new_zeros(())
     for q, p in zip(shortened(queries), shortened(passages), strict=True):
-        total = total + F.kl_div(F.log_softmax(SCALE * q @ p.T, -1), wanted, log_target=True, reduction="batchmean")
+        total = total + as_teacher(SCALE * q @ p.T, teacher_queries, teacher_passages)
     return total / len(POCKET.matryoshka)
+
+
+def as_teacher(logits: Tensor, teacher_queries: Tensor, teacher_passages: Tensor) -> Tensor:
+    """KL divergence from the teacher's distribution over the batch to that of the logits (n, n)."""
+    wanted = F.log_softmax(SCALE * teacher_queries @ teacher_passages.T, -1)
+    return F.kl_div(F.log_softmax(logits, -1), wanted, log_target=True, reduction="batchmean")
 
 
 def lookalikes(rows: Tensor, targets: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
     lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
     before = itertools.chain([None], inputs)
     shared = np.array([shared_beginning(*pair) for pair in zip(before, inputs, strict=False)], dtype=np.int32)
-    starts, rows = _starts(lengths), _starts(lengths - shared)
+    starts, rows = starts_of(lengths), starts_of(lengths - shared)
     counts = [0 if first.multivector else len(prepared.spans) for prepared in inputs]
     spans = np.array([span for prepared in inputs for span in prepared.spans], dtype=np.int32).reshape(-1, 2)
     shifted = (spans + np.repeat(starts, counts)[:, None]).astype(np.int32) if not first.multivector else spans[:0]
@@ -139,12 +139,13 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
     )
 
 
-def _starts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+def starts_of(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Where each of several rows begins that lie end to end."""
     return np.cumsum(lengths) - lengths
 
 
 def by_beginning(prepared: Prepared) -> tuple[int, bytes]:
-    """Sorts prompts by length, longest first, as far as it is twice another's, and then by how they begin.
+    """Sorts prompts by the power of two above their length, longest first, and then by how they begin.
 
     Neighbours then have the most in common; large ones come first, so that small ones fill what they leave of packs.
     """
@@ -161,9 +162,8 @@ def shared_beginning(before: Prepared | None, prepared: Prepared) -> int:
     if before.image is not None or prepared.image is not None:
         return 0
     most = min(before.num_tokens, prepared.num_tokens - 1)
-    differs = before.token_ids[:most] != prepared.token_ids[:most]
-    at = int(differs.argmax()) if most else 0
-    return at if most and differs[at] else most
+    differing = np.flatnonzero(before.token_ids[:most] != prepared.token_ids[:most])
+    return int(differing[0]) if len(differing) else most
 
 
 def split_vectors(data: bytes, inputs: Sequence[Prepared], width: int, *, half: bool) -> list[NDArray[np.float32]]:

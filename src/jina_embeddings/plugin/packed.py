@@ -15,7 +15,7 @@ import torch
 from vllm.forward_context import set_forward_context
 from vllm.lora.request import LoRARequest
 
-from ..packs import Pack
+from ..packs import Pack, starts_of
 from ..pooling import pool
 from ..processor import image_positions
 from .decoder import PackDecoder
@@ -152,7 +152,7 @@ def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.i
     kept = kept_tokens(pack.lengths, pack.shared)
     positions = np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, axis=0)
     rows = pack.lengths - pack.shared
-    starts = np.cumsum(rows) - rows
+    starts = starts_of(rows)
     for image in pack.images:
         prompt = int(np.searchsorted(starts, image.start, side="right")) - 1
         start, length = int(starts[prompt]), int(rows[prompt])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..packs import starts_of
 from .transfer import to_device
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def sources(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np
     source = np.empty(int(lengths.sum()), dtype=np.int64)
     kept = kept_tokens(lengths, shared)
     source[kept] = np.arange(len(kept))
-    starts = (np.cumsum(lengths) - lengths).tolist()
+    starts = starts_of(lengths).tolist()
     for before, start, count in zip(starts, starts[1:], shared[1:].tolist(), strict=False):
         source[start : start + count] = source[before : before + count]
     return source
@@ -79,8 +80,7 @@ def kept_tokens(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArra
 
 def places_in_prompts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
     """For every token of whole prompts end to end which of its prompt it is."""
-    starts = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+    return np.arange(int(lengths.sum())) - np.repeat(starts_of(lengths), lengths)
 
 
 def _bounds(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
