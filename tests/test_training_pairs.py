@@ -19,7 +19,7 @@ from torch.nn import functional as F
 import adapter_stage
 import losses
 import teacher
-from batches import Ragged, Source
+from batches import Ragged, Source, end_to_end
 from losses import similarities
 from pair_batches import PairBatch, corpus_batch, dense_loss
 from prepare import english_words
@@ -41,7 +41,7 @@ def a_batch(kind: str, count: int = 8) -> PairBatch:
 @pytest.fixture
 def corpus() -> SimpleNamespace:
     rows = [np.arange(1, 2 + number, dtype=np.uint16) for number in range(12)]
-    return SimpleNamespace(student=Ragged.of(rows, "cpu"))
+    return SimpleNamespace(student=Ragged.of(*end_to_end(rows), "cpu"))
 
 
 def source(kind: str) -> Source:
@@ -137,7 +137,7 @@ def test_the_teacher_never_reads_more_texts_at_once_than_the_device_takes(monkey
         seen.append(len(input_ids))
         return SimpleNamespace(last_hidden_state=torch.ones(*input_ids.shape, HIDDEN))
 
-    texts = Ragged.of([np.ones(2, np.uint16)] * 10, "cpu")
+    texts = Ragged.of(*end_to_end([np.ones(2, np.uint16)] * 10), "cpu")
     vectors = teacher.teach(read, texts.flat, texts.starts, texts.lengths)
     assert seen == [4, 4, 2]
     assert vectors.shape == (10, HIDDEN)
@@ -149,7 +149,7 @@ def test_an_adapter_sees_the_made_texts_of_its_task(monkeypatch, task, translate
     seen: list[bool] = []
 
     class Five:
-        def __init__(self, *_: object):
+        def __init__(self, *_: object, **__: object):
             pass
 
         def running(self) -> bool:

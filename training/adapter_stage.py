@@ -14,6 +14,7 @@ from losses import as_teacher, contrastive, cosine_loss, lookalikes, maxsim
 from packed import Packer
 from page_batches import PageBatch
 from pair_batches import PairBatch, corpus_batch, dense_loss, made_batch
+from peers import ALONE, Peers
 from schedule import Schedule
 from sizes import POCKET
 from student import Student, pool
@@ -26,11 +27,11 @@ SHARES = {
     "code": {"code": 0.75, "passage": 0.25},
 }
 COSINE_WEIGHT = {
-    "retrieval": {"passage": 0.5, "text": 5.0, "translation": 5.0, "code": 0.5, "made": 5.0},
+    "retrieval": {"passage": 0.5, "text": 5.0, "translation": 5.0, "code": 0.5, "made": 2.0},
     "text-matching": {"translation": 8.0, "text": 10.0, "passage": 5.0, "made": 10.0},
     "code": {"code": 0.5, "passage": 1.0},
 }
-MADE_SHARE = {"retrieval": 0.15, "text-matching": 0.4, "code": 0.0}
+MADE_SHARE = {"retrieval": 0.3, "text-matching": 0.4, "code": 0.0}
 """Of steps on texts that are made up: questions and crops for retrieval, translations for matching."""
 PAGE_SHARE = {"retrieval": 0.15, "text-matching": 0.08, "code": 0.08}
 LEARNING_RATE = 2e-3
@@ -40,7 +41,7 @@ LARGEST = 160
 MOST_MEETINGS = 300_000_000
 """Of tokens with tokens in a batch; made-up translations are long on both sides."""
 LARGEST_DENSE = 2048
-MULTIVECTOR_SHARE = 0.35
+MULTIVECTOR_SHARE = 0.45
 MULTIVECTOR_SCALE = 30.0
 
 
@@ -128,6 +129,7 @@ def train_task(
     seconds: float,
     seed: int,
     log: list[dict],
+    peers: Peers = ALONE,
 ) -> None:
     """Trains the given parameters on a task's mixture for so many seconds."""
     rng = np.random.default_rng(seed)
@@ -136,7 +138,7 @@ def train_task(
         parameter.requires_grad_(True)
     sources, weights = data.sampler(SHARES[task])
     vectors = Packer(student)
-    schedule = Schedule(parameters, LEARNING_RATE, seconds)
+    schedule = Schedule(parameters, LEARNING_RATE, seconds, peers=peers)
     head_only = len(parameters) == 2
     while schedule.running():
         if pages is not None and rng.random() < PAGE_SHARE[task]:

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
+from peers import ALONE, Peers
 from student import MAX_TOKENS
 from teacher import MAX_LENGTH as TEACHER_TOKENS
 
@@ -35,13 +36,12 @@ class Ragged:
     host_lengths: np.ndarray
 
     @classmethod
-    def of(cls, rows: Iterable[np.ndarray], device: str) -> Ragged:
-        """From one array of token ids a text."""
-        kept = list(rows)
-        host_lengths = np.array([len(row) for row in kept])
+    def of(cls, flat: np.ndarray, host_lengths: np.ndarray, device: str) -> Ragged:
+        """From what `end_to_end` gives."""
         lengths = torch.from_numpy(host_lengths).to(device)
-        flat = torch.from_numpy(np.concatenate(kept).astype(np.int32)).to(device)
-        return cls(flat, lengths.cumsum(0) - lengths, lengths, host_lengths)
+        return cls(
+            torch.from_numpy(flat.astype(np.int32)).to(device), lengths.cumsum(0) - lengths, lengths, host_lengths
+        )
 
     def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Token ids (n, longest), padded with 0 at the end, and lengths (n,)."""
@@ -50,6 +50,12 @@ class Ragged:
         columns = torch.arange(int(self.host_lengths[rows].max()), device=self.flat.device)
         places = (self.starts[chosen, None] + columns).clamp(max=len(self.flat) - 1)
         return self.flat[places].long() * (columns < lengths[:, None]), lengths
+
+
+def end_to_end(rows: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """All token ids, and how many of them each text has, from one array a text."""
+    kept = list(rows)
+    return np.concatenate(kept), np.array([len(row) for row in kept])
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:
@@ -110,16 +116,21 @@ def encoded(tokenizer: Tokenizer, texts: list[str]) -> Iterator[Encoding]:
 class Data:
     """Everything that `prepare.py` wrote, on the device."""
 
-    def __init__(self, folder: Path, tokenizers: Tokenizers, device: str):
+    def __init__(self, folder: Path, tokenizers: Tokenizers, device: str, peers: Peers = ALONE):
         table = pq.read_table(folder / "texts.parquet")
         self.texts: list[str] = table["text"].to_pylist()
         self.english: list[bool] = table["english"].to_pylist()
         prompts = [PROMPTS[is_query] for is_query in table["is_query"].to_pylist()]
         prompted = [prompt + text for prompt, text in zip(prompts, self.texts, strict=True)]
-        self.student = Ragged.of(tokenizers.for_student(prompted), device)
         # Where the teacher reads nothing, vectors of the English side are the targets.
         readable = [text if english else "" for text, english in zip(self.texts, self.english, strict=True)]
-        self.teacher = Ragged.of(tokenizers.for_teacher(readable), device)
+        both = peers.each(
+            [
+                lambda: end_to_end(tokenizers.for_student(prompted)),
+                lambda: end_to_end(tokenizers.for_teacher(readable)),
+            ]
+        )
+        self.student, self.teacher = (Ragged.of(*ids, device) for ids in both)
         pairs = pq.read_table(folder / "pairs.parquet")
         query = pairs["query"].to_numpy().astype(np.int64)
         passage = pairs["passage"].to_numpy().astype(np.int64)

@@ -12,10 +12,10 @@ parts=${PARTS:-training/build/parts} work=${WORK:-training/build/work} out=${OUT
 seconds=${SECONDS_A_RUN:-480}
 export PYTHONPATH=src PYTHONUNBUFFERED=1
 [ -d training/build/train ] || python3 training/carry.py unpack "$parts" .
-options=(--teacher training/build/teacher --work "$work" --span "${2:-0}" "${3:-1}")
+options=(--teacher training/build/teacher --work "$work")
 case $stage in
-  text) options+=(--stages text --text-seconds "$seconds") ;;
-  vision) options+=(--stages vision --vision-seconds "$seconds") ;;
+  text) options+=(--stages text --text-seconds "$seconds" --text-span "${2:-0}" "${3:-1}") ;;
+  vision) options+=(--stages vision --vision-seconds "$seconds" --vision-span "${2:-0}" "${3:-1}") ;;
   adapters) options+=(--stages head,adapters,export --head-seconds $((seconds / 8)) --adapter-seconds $((seconds * 7 / 24))) ;;
   *) echo "no stage $stage" >&2; exit 2 ;;
 esac

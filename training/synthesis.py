@@ -33,10 +33,10 @@ LITTLE_WORDS = json.loads(Path(__file__).with_name("little_words.json").read_tex
 
 QUESTION_SHARE = 0.5
 """Of queries to English passages; the others are cropped."""
-TRANSLATED_SHARE = 0.35
+TRANSLATED_SHARE = 0.3
 """Of batches; the others are English, and mix these ways."""
 WAYS = {"joined": 0.4, "swapped": 0.45, "listed": 0.15}
-CHARACTERS = (60, 1600)
+CHARACTERS = (100, 1700)
 """Of a passage, between the logarithms of which its length is drawn."""
 NEAR = 48
 """Words of a subject."""

@@ -12,12 +12,13 @@ from batches import Data
 from optimisers import matrices
 from packed import Packer
 from pair_batches import corpus_batch, dense_loss, made_batch
+from peers import ALONE, Peers
 from schedule import Schedule
 from student import Student
 from synthesis import MadeBatch
 
-SHARES = {"text": 0.15, "passage": 0.2, "translation": 0.35, "code": 0.3}
-MADE_SHARE = 0.5
+SHARES = {"text": 0.15, "passage": 0.25, "translation": 0.35, "code": 0.25}
+MADE_SHARE = 0.6
 """Of steps on texts that synthesis.py makes; the rest is divided as above."""
 LEARNING_RATE = 2e-3
 COSINE_WEIGHT = {"text": 10.0, "passage": 5.0, "translation": 10.0, "code": 2.0, "made": 10.0}
@@ -34,11 +35,12 @@ def train_text(
     span: tuple[float, float],
     seed: int,
     log: list[dict],
+    peers: Peers = ALONE,
 ) -> None:
     """Trains the text model's own weights for so many seconds, which are that span of the stage."""
     rng = np.random.default_rng([seed, round(1000 * span[0])])
     sources, weights = data.sampler(SHARES)
-    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span, matrices(student.model))
+    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span, matrices(student.model), peers=peers)
     vectors = Packer(student)
     while schedule.running():
         if rng.random() < MADE_SHARE:

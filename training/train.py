@@ -22,12 +22,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from adapter_stage import remove_adapter, train_adapter, train_head
-from batches import Data, Ragged, Tokenizers
+from batches import Data, Ragged, Tokenizers, end_to_end
 from corpus import BUILD
 from export import export
 from icons import load_icons
 from jina_embeddings.prompts import IMAGE_TEMPLATE
 from page_batches import Pages, loader, progress_at
+from peers import Peers
 from quick_evaluation import report
 from student import Student
 from synthesis import MadeBatch, MadeTexts, material, nearest
@@ -37,6 +38,9 @@ from vision_stage import Template, follow_words, train_vision
 
 TASKS = ("retrieval", "text-matching", "code")
 SPACE = "Ġ"
+PEERS_APART = 1000
+"""Of seeds, so that no two draw the same batches."""
+SPAN_HELP = "which part of the stage this run is, if it takes several"
 
 
 def main() -> None:
@@ -45,22 +49,11 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--work", type=Path, required=True, help="where stages leave their results")
     parser.add_argument("--start", type=Path, help="checkpoint whose weights and tokenizer the first stage starts from")
-    parser.add_argument(
-        "--tower",
-        type=Path,
-        help="what a run beside this one leaves in its WORK: vision starts from its tower, export takes it, and adapters see "
-        "pages through it, the last of them in any case",
-    )
     parser.add_argument("--stages", default="text,vision,head,adapters,export")
     parser.add_argument("--text-seconds", type=float, default=300)
-    parser.add_argument(
-        "--span",
-        type=float,
-        nargs=2,
-        default=(0.0, 1.0),
-        help="which part of text or vision this run is, if it takes several",
-    )
     parser.add_argument("--vision-seconds", type=float, default=150)
+    for stage in ("text", "vision"):
+        parser.add_argument(f"--{stage}-span", type=float, nargs=2, default=(0.0, 1.0), help=SPAN_HELP)
     parser.add_argument("--head-seconds", type=float, default=30)
     parser.add_argument("--adapter-seconds", type=float, default=45, help="for each task")
     parser.add_argument(
@@ -72,15 +65,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    Run(options).go(options.stages.split(","))
+    Run(options, Peers.of_torchrun(options.device)).go(options.stages.split(","))
 
 
 class Run:
-    """What all stages share."""
+    """What all stages share. The first of several peers writes what comes of them."""
 
-    def __init__(self, options: argparse.Namespace):
-        self.options, self.device = options, options.device
-        torch.manual_seed(options.seed)
+    def __init__(self, options: argparse.Namespace, peers: Peers):
+        self.options, self.peers = options, peers
+        self.device = f"cuda:{peers.rank}" if options.device == "cuda" else options.device
+        self.first, self.seed = peers.rank == 0, options.seed + PEERS_APART * peers.rank
+        torch.manual_seed(self.seed)
         torch.backends.cuda.matmul.allow_tf32 = True
         # cuDNN's attention is planned anew for every shape, and here every batch has its own: 200 ms a step, not 40.
         torch.backends.cuda.enable_cudnn_sdp(False)
@@ -93,7 +88,7 @@ class Run:
         self.student = Student().to(self.device)
         if options.compile:
             torch._dynamo.config.recompile_limit = 64
-            for layer in (*self.student.model.layers, *self.student.visual.blocks):
+            for layer in self.student.model.layers:
                 layer.compile(dynamic=True)
         self.teacher = load_teacher(options.teacher, self.device)
         self.tokenizers = Tokenizers(self.tokenizer_file, options.teacher)
@@ -102,24 +97,25 @@ class Run:
             self.student.load_state_dict(load_file(start, device=str(self.device)))
         else:
             start_from_teacher(self.student, self.teacher, self.pieces())
-        self.progress = progress_at(options.span[0] if "vision" in options.stages else 1.0)
+        self.progress = progress_at(options.vision_span[0] if "vision" in options.stages else 1.0)
         self.pages = None
 
     @cached_property
     def data(self) -> Data:
-        data = Data(self.options.build / "train", self.tokenizers, self.device)
+        data = Data(self.options.build / "train", self.tokenizers, self.device, self.peers)
         self.say("data is on the device")
         return data
 
     @cached_property
     def targets(self) -> Tensor:
         texts = self.data.teacher
-        targets = teach(self.teacher, texts.flat, texts.starts, texts.lengths)
+        targets = self.peers.total(teach(self.teacher, texts.flat, texts.starts, self.peers.own(texts.lengths)))
         self.say(f"{len(targets):,} vectors of the teacher")
         return targets
 
     def say(self, text: str) -> None:
-        print(f"{time.monotonic() - self.start:6.1f} s  {text}", flush=True)
+        if self.first:
+            print(f"{time.monotonic() - self.start:6.1f} s  {text}", flush=True)
 
     def pieces(self) -> list[list[int]]:
         """For each of our tokens the teacher's word pieces: whole words, or continuations where no space is before."""
@@ -148,7 +144,7 @@ class Run:
         if self.pages is None:
             passages = pq.read_table(self.options.build / "train" / "passages.parquet")["text"].to_pylist()
             fonts = sorted((self.options.build / "fonts").glob("*.ttf"))
-            pages = Pages(passages, fonts, self.tokenizer_file, self.options.seed, progress=self.progress)
+            pages = Pages(passages, fonts, self.tokenizer_file, self.seed, progress=self.progress)
             self.pages = loader(pages, self.options.workers)
         return self.pages
 
@@ -158,6 +154,8 @@ class Run:
             self.save()
 
     def save(self) -> None:
+        if not self.first:
+            return
         state = self.student.state_dict().items()
         tensors = {name: tensor.detach().half().contiguous() for name, tensor in state if "lora" not in name}
         part = self.state.with_suffix(".part")
@@ -168,12 +166,11 @@ class Run:
     @cached_property
     def made(self) -> Iterator[MadeBatch]:
         words = pq.read_table(self.options.build / "train" / "words.parquet")["word"].to_pylist()
-        ids = Ragged.of(self.tokenizers.for_teacher(words), self.device)
+        ids = Ragged.of(*end_to_end(self.tokenizers.for_teacher(words)), self.device)
         near = nearest(teach(self.teacher, ids.flat, ids.starts, ids.lengths))
         self.say(f"{len(words):,} words to make texts of")
-        return loader(
-            MadeTexts(material(self.data, words, near), self.tokenizers, self.options.seed), self.options.workers
-        )
+        texts = MadeTexts(material(self.data, words, near), self.tokenizers, self.seed)
+        return loader(texts, self.options.workers)
 
     def text(self) -> None:
         options = self.options
@@ -184,39 +181,27 @@ class Run:
             self.made,
             self.targets,
             options.text_seconds,
-            tuple(options.span),
-            options.seed,
+            tuple(options.text_span),
+            self.seed,
             self.log,
+            self.peers,
         )
         self.say(f"text: {self.log[-1] if self.log else ''}")
         self.judge("base")
 
-    def take_tower(self) -> None:
-        """Puts the other run's vision tower in, if there is another run; waits until it has written it."""
-        file = self.options.tower
-        if file is None:
-            return
-        if not file.is_file():
-            self.say(f"waiting for {file}")
-        while not file.is_file():
-            time.sleep(1)
-        tower = {name: weight for name, weight in load_file(file, device=str(self.device)).items() if "visual" in name}
-        self.student.load_state_dict(tower, strict=False)
-        self.say("took the vision tower")
-
     def follow_words(self) -> None:
-        """Where the tower is still that of another run, or of the start, but the words have moved, it goes with them."""
-        file = self.options.tower or self.options.start / "model.safetensors"
-        before = load_file(file, device=str(self.device))
+        """Where the tower is still that of the start, but the words have moved, it goes with them."""
+        if self.options.start is None:
+            return
+        before = load_file(self.options.start / "model.safetensors", device=self.device)
         tower = "visual.merger.mlp.2.weight"
         if torch.equal(before[tower].float(), self.student.state_dict()[tower]):
             follow_words(self.student, before["model.embed_tokens.weight"].float())
             self.say("the tower follows the words")
 
     def vision(self) -> None:
-        self.take_tower()
-        if self.options.tower or self.options.start:
-            self.follow_words()
+        torch.compiler.set_stance("force_eager")
+        self.follow_words()
         icons = load_icons(self.options.build, self.tokenizer, self.device)
         train_vision(
             self.student,
@@ -226,18 +211,15 @@ class Run:
             self.progress,
             self.device,
             self.options.vision_seconds,
-            tuple(self.options.span),
-            self.options.seed + 1,
+            tuple(self.options.vision_span),
+            self.seed + 1,
             self.log,
+            self.peers,
         )
         self.say(f"vision: {self.log[-1] if self.log else ''}")
 
-    def shared(self, wait: bool) -> dict[str, Any]:
-        """What head and adapters are trained on; pages once another run's tower is there, for which it may wait."""
-        tower = self.options.tower
-        with_pages = not self.options.no_pages and (wait or tower is None or tower.is_file())
-        if with_pages:
-            self.take_tower()
+    def shared(self) -> dict[str, Any]:
+        """What head and adapters are trained on."""
         self.progress.value = 1.0
         # A minute each for layers that change with every adapter is more than it gives back.
         torch.compiler.set_stance("force_eager")
@@ -246,34 +228,38 @@ class Run:
             "targets": self.targets,
             "teacher": self.teacher,
             "made": self.made,
-            "pages": self.page_batches() if with_pages else None,
+            "pages": None if self.options.no_pages else self.page_batches(),
             "template": self.template(),
             "log": self.log,
-            "seed": self.options.seed + 2,
+            "seed": self.seed + 2,
+            "peers": self.peers,
         }
 
     def head(self) -> None:
-        train_head(self.student, task="retrieval", seconds=self.options.head_seconds, **self.shared(wait=False))
+        train_head(self.student, task="retrieval", seconds=self.options.head_seconds, **self.shared())
         self.say("head")
 
     def adapters(self) -> None:
         file = self.options.work / "adapters.safetensors"
         tensors = load_file(file) if file.is_file() else {}
         for task in self.options.tasks:
-            shared = self.shared(wait=task == self.options.tasks[-1])
-            tensors |= train_adapter(self.student, task=task, seconds=self.options.adapter_seconds, **shared)
-            save_file(tensors, file)
+            tensors |= train_adapter(self.student, task=task, seconds=self.options.adapter_seconds, **self.shared())
+            if self.first:
+                save_file(tensors, file)
             self.judge(task)
             remove_adapter(self.student)
 
     def export(self) -> None:
-        self.take_tower()
+        if not self.first:
+            return
         tensors = load_file(self.options.work / "adapters.safetensors")
         export(self.student, tensors, self.tokenizer_file, self.options.work / "checkpoint")
         self.say("exported")
 
     def judge(self, name: str) -> None:
         """A quick look at the judged sets; the real evaluation goes through the product."""
+        if not self.first:
+            return
         measured = report(self.student, self.tokenizer, self.options.build, self.device)
         self.log.append({"stage": "evaluation", "of": name, **measured})
         self.say(f"{name}: {measured}")

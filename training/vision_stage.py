@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from losses import contrastive, cosine_loss, lookalikes, similarities
 from optimisers import matrices
 from page_batches import CHARACTERS, PageBatch, Progress
+from peers import ALONE, Peers
 from schedule import Schedule
 from sizes import POCKET
 from student import Student, initialise, text_vectors
@@ -176,6 +177,7 @@ def train_vision(
     span: tuple[float, float],
     seed: int,
     log: list[dict],
+    peers: Peers = ALONE,
 ) -> None:
     """Trains the vision tower for so many seconds; the text model is frozen."""
     rng = np.random.default_rng([seed, round(1000 * span[0])])
@@ -188,7 +190,7 @@ def train_vision(
     if span[0] == 0:
         start_tower(student, first)
     trained = [*student.visual.parameters(), *letters.parameters()]
-    schedule = Schedule(trained, LEARNING_RATE, seconds, span, matrices(student.visual), MATRICES_RATE)
+    schedule = Schedule(trained, LEARNING_RATE, seconds, span, matrices(student.visual), MATRICES_RATE, peers)
     while schedule.running():
         progress.value = place = schedule.place()
         weight = min(1.0, max(0.0, (place - IMAGE_FROM) / (WHOLE_IMAGE_AT - IMAGE_FROM)))
