@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-TRAINING = Path(__file__).resolve().parents[1] / "training"
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 from peers import ALONE, EVERY
 from schedule import Schedule
+
+TRAINING = Path(__file__).resolve().parents[1] / "training"
 
 # Each starts from weights and sees batches of its own; the second is much slower.
 TOGETHER = """
