@@ -74,7 +74,7 @@ def evaluate(sets: Sets, options: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
     drawn = Drawn() if options.quick else draw_all(sets, options.build)
     say("the checkpoint")
-    with Product(options.model, options.engine) as product:
+    with Product(options.model, options.engine, dtype="float32") as product:
         measured = (quick if options.quick else full)(product, sets, drawn)
         name, folder = product.name, product.folder
     compared: dict[str, dict[str, float]] = {}
@@ -85,7 +85,7 @@ def evaluate(sets: Sets, options: argparse.Namespace) -> dict[str, Any]:
             say("an untrained copy")
             with tempfile.TemporaryDirectory() as scratch:
                 untrained = untrained_copy(folder, Path(scratch) / "untrained")
-                with Product(untrained, options.engine) as product:
+                with Product(untrained, options.engine, dtype="float32") as product:
                     compared["untrained"] = quick(product, sets, Drawn())["recall"]["pocket"]
     return {
         **circumstances(),
