@@ -48,6 +48,7 @@ torch.save(
     },
     Path(sys.argv[1]) / str(peers.rank),
 )
+peers.part()
 """
 
 

@@ -65,8 +65,8 @@ def of_bundled(overlap: dict[str, Any]) -> str:
     counts = overlap["files"].values()
     rows, left_out = (sum(count[key] for count in counts) for key in ("rows", "left out"))
     return (
-        "The model that is bundled was trained on these files as the registries had them on 2026-11-27, from the one before: on "
-        "those of 2026-11-26, from the mean of two, of which the first was trained without `texts-names`. "
+        "The model that is bundled was last trained on these files, and before that on what the registries had up to three days "
+        "earlier, at first without `texts-names`. "
         f"Of {rows:,} rows {left_out:,} share something with a set, and were left out."
     )
 

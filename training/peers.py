@@ -37,6 +37,11 @@ class Peers:
             dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         return peers
 
+    def part(self) -> None:
+        """Ends what holds them together."""
+        if self.count > 1:
+            dist.destroy_process_group()
+
     def any(self, flag: bool) -> bool:
         """Whether it is true of one of them; everybody waits for the last."""
         if self.count == 1:

@@ -65,7 +65,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    Run(options, Peers.of_torchrun(options.device)).go(options.stages.split(","))
+    peers = Peers.of_torchrun(options.device)
+    Run(options, peers).go(options.stages.split(","))
+    peers.part()
 
 
 class Run:
