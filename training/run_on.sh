@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 start=${START:?a checkpoint to start from} seed=${SEED:-1} gpus=${GPUS:-2}
-seconds=${SECONDS_A_RUN:-740} tower=${TOWER_SECONDS:-120} adapters=${ADAPTER_SECONDS:-50}
+seconds=${SECONDS_A_RUN:-740} tower=${TOWER_SECONDS:-300} adapters=${ADAPTER_SECONDS:-50}
 parts=${PARTS:-training/build/parts}
 work=$(realpath -m "${WORK:-training/build/work}") out=$(realpath -m "${OUT:-training/build/out}") carry=$PWD/training/carry.py
 export PYTHONPATH=src PYTHONUNBUFFERED=1
