@@ -4,7 +4,7 @@
 #   START=src/jina_embeddings/models/pocket bash training/run_on.sh
 #
 # Texts for SECONDS_A_RUN, the vision tower, the head, and each adapter for ADAPTER_SECONDS; reading the data and the rest
-# take about six minutes more.
+# take about three minutes more.
 #
 # OUT/text has the text model as soon as it is trained, OUT/checkpoint everything at the end, in files of 15 MB.
 set -euo pipefail
