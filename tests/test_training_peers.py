@@ -13,10 +13,11 @@ from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "training"))
 
+import peers
 from peers import ALONE, EVERY
 from schedule import Schedule
 
-TRAINING = Path(__file__).resolve().parents[1] / "training"
+TRAINING = Path(peers.__file__).parent
 
 # Each starts from weights and sees batches of its own; the second is much slower.
 TOGETHER = """
@@ -33,6 +34,9 @@ peers = Peers.of_torchrun("cpu")
 torch.manual_seed(peers.rank)
 layer, log = nn.Linear(4, 3), []
 schedule = Schedule(layer.parameters(), 1e-2, 0.5, peers=peers)
+start = layer.weight.detach().clone()
+mean = [torch.full((2, 2), float(peers.rank)), torch.full((3,), 4.0 * peers.rank)]
+peers.average(mean)
 while schedule.running():
     time.sleep(0.02 * peers.rank)
     schedule.step((layer(torch.randn(8, 4)) - peers.rank).square().mean(), "text", "made", log)
@@ -40,6 +44,8 @@ made = peers.each([lambda number=number: (number, peers.rank) for number in rang
 lengths = torch.arange(5)
 torch.save(
     {
+        "start": start,
+        "mean": mean,
         "weight": layer.weight.detach(),
         "steps": schedule.steps,
         "made": made,
@@ -67,6 +73,19 @@ def test_all_end_with_the_same_weights_at_the_same_step(ends: list[dict]) -> Non
     assert first["steps"] == second["steps"]
     assert first["steps"] % EVERY == 0
     torch.testing.assert_close(first["weight"], second["weight"], atol=0, rtol=0)
+
+
+def test_all_start_with_the_weights_of_the_first(ends: list[dict]) -> None:
+    torch.manual_seed(0)
+    for end in ends:
+        torch.testing.assert_close(end["start"], ends[0]["start"], atol=0, rtol=0)
+    torch.testing.assert_close(ends[0]["start"], nn.Linear(4, 3).weight.detach())
+
+
+def test_a_mean_is_taken_tensor_by_tensor(ends: list[dict]) -> None:
+    for end in ends:
+        assert end["mean"][0].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+        assert end["mean"][1].tolist() == [2.0, 2.0, 2.0]
 
 
 def test_work_is_shared_out_and_everybody_has_all_of_it(ends: list[dict]) -> None:

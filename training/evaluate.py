@@ -53,9 +53,10 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    common = argparse.ArgumentParser(add_help=False)
+    cached = argparse.ArgumentParser(add_help=False)
+    cached.add_argument("--cache", type=Path, default=CACHE, help="where packages are downloaded to")
+    common = argparse.ArgumentParser(add_help=False, parents=[cached])
     common.add_argument("--build", type=Path, default=BUILD, help="where training data, fonts and held-out sets are")
-    common.add_argument("--cache", type=Path, default=CACHE, help="where packages are downloaded to")
     common.add_argument("--sets", type=Path, help="what `dump` wrote, instead of the packages")
     common.add_argument("--languages", nargs="+", default=LANGUAGES, metavar="CODE", help="of the Declaration")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,7 +66,7 @@ def arguments() -> argparse.Namespace:
     model.add_argument("--quick", action="store_true", help="the judged table alone, without images")
     model.add_argument("--no-baselines", action="store_true", help="no BM25, teacher or untrained copy")
     others = commands.add_parser(
-        "others", parents=[common], help="measure a checkpoint on questions that aren't judged"
+        "others", parents=[cached], help="measure a checkpoint on questions that aren't judged"
     )
     others.add_argument("model", help="as above")
     for command in (model, others):
