@@ -12,12 +12,12 @@ JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 # then both engines are compared.
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir $(DEMO)
-	$(JINA) embed README.md CHANGELOG.md docs --model pocket --engine transformers --output $(DEMO)/vectors.parquet
-	$(JINA) index README.md CHANGELOG.md docs --into $(DEMO)/docs.index --model pocket --engine transformers
-	$(JINA) search $(DEMO)/docs.index "what to do when memory runs out" --limit 3 --engine transformers
-	$(JINA) code index src/jina_embeddings/engine --index $(DEMO)/code.index --model pocket --engine transformers
-	$(JINA) code search "how much memory is free" --index $(DEMO)/code.index --limit 3 --engine transformers
-	$(JINA) similar "The cat sleeps." "A cat is asleep." "The market fell." --model pocket --engine transformers
+	$(JINA) embed README.md CHANGELOG.md docs --model pocket --output $(DEMO)/vectors.parquet
+	$(JINA) index README.md CHANGELOG.md docs --into $(DEMO)/docs.index --model pocket
+	$(JINA) search $(DEMO)/docs.index "what to do when memory runs out" --limit 3
+	$(JINA) code index src/jina_embeddings/engine --index $(DEMO)/code.index --model pocket
+	$(JINA) code search "how much memory is free" --index $(DEMO)/code.index --limit 3
+	$(JINA) similar "The cat sleeps." "A cat is asleep." "The market fell." --model pocket
 	$(JINA) doctor --model pocket --parity
 
 test: $(READY)

@@ -43,11 +43,11 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def transformers_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
-    """The multi-task checkpoint on the Transformers engine."""
+def torch_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
+    """The multi-task checkpoint on the torch engine."""
     from jina_embeddings import JinaEmbeddings
 
-    with JinaEmbeddings(checkpoint(dtype="float32"), engine="transformers") as model:
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="torch") as model:
         yield model
 
 

@@ -42,7 +42,7 @@ def address(folder: Path) -> Iterator[str]:
     program = [str(Path(sys.executable).with_name("jina-embeddings"))]
     into = str(folder / "index")
     subprocess.run(
-        [*program, "index", str(folder / "docs"), "--into", into, "--model", "pocket", "--engine", "transformers"],
+        [*program, "index", str(folder / "docs"), "--into", into, "--model", "pocket", "--engine", "torch"],
         check=True,
     )
     with socket.socket() as probe:
@@ -51,7 +51,7 @@ def address(folder: Path) -> Iterator[str]:
     # NiceGUI behaves otherwise under pytest, which it knows by this variable.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
     server = subprocess.Popen(
-        [*program, "browse", into, "--engine", "transformers", "--port", str(port), "--no-open"], env=environment
+        [*program, "browse", into, "--engine", "torch", "--port", str(port), "--no-open"], env=environment
     )
     try:
         deadline = time.monotonic() + WAIT_S

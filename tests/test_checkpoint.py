@@ -179,7 +179,7 @@ def test_a_merged_checkpoint_has_no_multivectors(merged: Path) -> None:
     opened = open_checkpoint(merged, task="code")
     with pytest.raises(MultivectorUnavailableError, match=f"multi_vector_projector.*{DEFAULT_MODEL}"):
         opened.projector("code")
-    with JinaEmbeddings(merged, engine="transformers", task="code") as model:
+    with JinaEmbeddings(merged, engine="torch", task="code") as model:
         with pytest.raises(MultivectorUnavailableError, match="multi_vector_projector"):
             model.encode_text("a", return_multivector=True)
         with pytest.raises(TaskUnavailableError, match="code, not 'retrieval'"):
@@ -703,7 +703,7 @@ def test_the_default_is_the_published_model_from_the_hubs_own_cache(hub: Hub) ->
 def test_the_class_passes_on_where_to_look(hub: Hub, tmp_path: Path) -> None:
     hub.error = LocalEntryNotFoundError("not here")
     with pytest.raises(CheckpointNotFoundError):
-        JinaEmbeddings("org/name", engine="transformers", revision="v1", cache_dir=tmp_path, local_files_only=True)
+        JinaEmbeddings("org/name", engine="torch", revision="v1", cache_dir=tmp_path, local_files_only=True)
     ((_, options),) = hub.calls
     assert (options["revision"], Path(options["cache_dir"]), options["local_files_only"]) == ("v1", tmp_path, True)
 
@@ -798,9 +798,9 @@ def test_a_snapshot_in_the_hubs_cache_is_used_offline(
         assert opened.folder.name == commit
     with pytest.raises(CheckpointNotFoundError, match="org/name"):
         open_checkpoint("org/name", revision="v2", cache_dir=tmp_path)
-    with JinaEmbeddings("org/name", engine="transformers", cache_dir=tmp_path) as model:
+    with JinaEmbeddings("org/name", engine="torch", cache_dir=tmp_path) as model:
         vector = model.encode_text("a text")
-    with JinaEmbeddings(folder, engine="transformers") as model:
+    with JinaEmbeddings(folder, engine="torch") as model:
         assert np.array_equal(model.encode_text("a text"), vector)
 
 
@@ -831,7 +831,7 @@ def test_code_in_a_checkpoint_is_never_run(
     open_checkpoint(folder)
     with (
         caplog.at_level(logging.WARNING, "jina_embeddings"),
-        JinaEmbeddings(folder, engine="transformers", trust_remote_code=trust) as model,
+        JinaEmbeddings(folder, engine="torch", trust_remote_code=trust) as model,
     ):
         assert model.encode_text("a text").shape == (128,)
     assert not marker.exists()

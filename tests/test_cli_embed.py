@@ -244,7 +244,7 @@ def test_an_unknown_engine_is_refused_before_a_model_is_fetched() -> None:
 )
 def test_wrong_arguments_are_refused_before_the_model_is_looked_for(arguments: tuple[str, ...], code: str) -> None:
     output = () if "-o" in arguments else ("-o", "v.jsonl")
-    result = run("-", *output, *arguments, "--model", "/no/such/model", engine="transformers", stdin="x")
+    result = run("-", *output, *arguments, "--model", "/no/such/model", engine="torch", stdin="x")
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error [{code}]: ")
     assert result.stderr.count("\n") == 1
@@ -261,7 +261,7 @@ def test_wrong_arguments_are_refused_before_the_model_is_looked_for(arguments: t
     ],
 )
 def test_what_the_library_refuses_is_one_line_too(arguments: tuple[str, ...], code: str) -> None:
-    command = ["embed", "-", "-o", "v.jsonl", "--engine", "transformers", *arguments]
+    command = ["embed", "-", "-o", "v.jsonl", "--engine", "torch", *arguments]
     result = CliRunner().invoke(app, command, input="x", catch_exceptions=False)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error [{code}]: ")
@@ -433,33 +433,31 @@ def test_warnings_of_the_package_are_shown() -> None:
 
 
 def test_a_real_engine_gives_the_librarys_vectors_and_is_quiet(
-    checkpoint: Callable[..., Path], transformers_model: JinaEmbeddings
+    checkpoint: Callable[..., Path], torch_model: JinaEmbeddings
 ) -> None:
     folder = checkpoint(dtype="float32")
     picture().save("p.png")
     Path("t.txt").write_text("some text")
-    arguments = ("--model", str(folder), "--engine", "transformers", "--dtype", "float32", "--device", "cpu")
+    arguments = ("--model", str(folder), "--engine", "torch", "--dtype", "float32", "--device", "cpu")
     done = subprocess.run([*COMMAND, "embed", "t.txt", "p.png", "-o", "v.npy", *arguments], capture_output=True)
     assert done.returncode == 0
     assert done.stderr.count(b"\n") == 1
-    expected = transformers_model.encode([{"text": "some text"}, {"image": "p.png"}], prompt_name="passage")
+    expected = torch_model.encode([{"text": "some text"}, {"image": "p.png"}], prompt_name="passage")
     assert np.abs(np.load("v.npy") - expected).max() < 1e-5
     meta = json.loads(Path("v.npy.meta.json").read_text())
     assert (meta["model"], meta["engine"], meta["options"]) == (
         str(folder),
-        "transformers",
+        "torch",
         {"dtype": "float32", "device": "cpu"},
     )
 
 
 def test_a_merged_checkpoint_answers_for_its_own_task(checkpoint: Callable[..., Path]) -> None:
     folder = str(checkpoint(layout="merged", task="code", dtype="float32"))
-    result = run("-", "-o", "v.npy", "--model", folder, "--task", "code.query", engine="transformers", stdin="x")
+    result = run("-", "-o", "v.npy", "--model", folder, "--task", "code.query", engine="torch", stdin="x")
     assert result.exit_code == 0
     assert json.loads(Path("v.npy.meta.json").read_text())["task"] == "code"
-    result = run(
-        "-", "-o", "m.jsonl", "--model", folder, "--task", "code", "--multivector", engine="transformers", stdin="x"
-    )
+    result = run("-", "-o", "m.jsonl", "--model", folder, "--task", "code", "--multivector", engine="torch", stdin="x")
     assert result.exit_code == 2
     assert result.stderr.startswith("error [multivector_unavailable]: ")
 

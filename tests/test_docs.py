@@ -39,7 +39,7 @@ from jina_embeddings.calls import EncodeOptions, ImageOptions, TextOptions
 from jina_embeddings.cli import app
 from jina_embeddings.engine import ENGINES
 from jina_embeddings.errors import JinaEmbeddingsError
-from jina_embeddings.options import ONLY_TRANSFORMERS, ONLY_VLLM, Options
+from jina_embeddings.options import ONLY_PADDED, ONLY_VLLM, Options
 from jina_embeddings.pooling import BUILT_IN, resolve_pooling
 from jina_embeddings.prompts import PREFIXES, resolve_task
 from jina_embeddings.quantization import EMBEDDING_TYPES
@@ -303,7 +303,7 @@ def test_options() -> None:
     documented = {code_of(row[0])[0]: ast.literal_eval(code_of(row[1])[0]) for row in table[1:]}
     assert documented == {option.name: option.default for option in dataclasses.fields(Options)}
     engines = {code_of(row[0])[0]: row[2] for row in table[1:]}
-    assert {name for name, engine in engines.items() if engine == "transformers"} == ONLY_TRANSFORMERS
+    assert {name for name, engine in engines.items() if engine == "torch, transformers"} == ONLY_PADDED
     assert {name for name, engine in engines.items() if engine == "vllm"} == ONLY_VLLM
     assert {name for name, engine in engines.items() if engine == "none"} == {"trust_remote_code", "swap_space"}
 

@@ -522,7 +522,7 @@ def test_late_chunking_names_what_is_wrong(fake_model: JinaEmbeddings) -> None:
     ("options", "kind", "message"),
     [
         ({"engine": "vlm"}, OptionError, "did you mean 'vllm'"),
-        ({"engine": "onnx"}, OptionError, "'auto', 'vllm', 'transformers', 'fake'"),
+        ({"engine": "onnx"}, OptionError, "'auto', 'vllm', 'torch', 'transformers', 'fake'"),
         ({"engine": None}, OptionError, "'auto'"),
         ({"task": "retreival"}, UnknownTaskError, "did you mean 'retrieval'"),
         ({"max_len": 3}, OptionError, "did you mean 'max_model_len'"),
@@ -588,7 +588,7 @@ def test_one_task_can_be_merged_by_either_spelling(checkpoint: CheckpointMaker, 
 
 @pytest.mark.parametrize(
     ("installed", "cuda", "chosen"),
-    [(True, True, "vllm"), (True, False, "transformers"), (False, True, "transformers")],
+    [(True, True, "vllm"), (True, False, "torch"), (False, True, "torch")],
 )
 def test_auto_is_vllm_where_it_can_run_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch, installed: bool, cuda: bool, chosen: str

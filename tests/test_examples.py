@@ -15,7 +15,7 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "vllm_examples").glob("*.py"))
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example_runs(example: Path, tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, str(example), "--model", "pocket", "--engine", "transformers"],
+        [sys.executable, str(example), "--model", "pocket", "--engine", "torch"],
         cwd=tmp_path,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

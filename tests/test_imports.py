@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("images",),
     ("checkpoint", "packs"),
     ("processor",),
-    ("plugin",),
+    ("model", "plugin"),
     ("engine",),
     ("job", "parts", "streaming"),
     ("calls",),

@@ -214,16 +214,16 @@ def test_another_task_dimension_or_kind_is_refused(
         Index.open(index.store.address, fake_model, **asked)  # type: ignore[arg-type]
 
 
-def test_another_model_is_refused_by_name(index: Index, transformers_model: JinaEmbeddings) -> None:
+def test_another_model_is_refused_by_name(index: Index, torch_model: JinaEmbeddings) -> None:
     with pytest.raises(IndexMismatchError, match="made with the model fake, not with "):
-        Index.open(index.store.address, transformers_model)
+        Index.open(index.store.address, torch_model)
 
 
 def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     for seed in (1, 2):
         make_checkpoint(folder, dtype="float32", seed=seed)
-        with JinaEmbeddings(folder, engine="transformers") as model:
+        with JinaEmbeddings(folder, engine="torch") as model:
             if seed == 1:
                 Index.open(tmp_path / "index", model, create=True)
                 Index.open(tmp_path / "index", model)
@@ -232,7 +232,7 @@ def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
             with pytest.raises(IndexMismatchError, match=r"its vectors differ \(cosine"):
                 Index.open(tmp_path / "index", model)
     # The same weights elsewhere are the same model.
-    with JinaEmbeddings(tmp_path / "old", engine="transformers") as moved:
+    with JinaEmbeddings(tmp_path / "old", engine="torch") as moved:
         Index.open(tmp_path / "index", moved)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.errors import OptionError
-from jina_embeddings.options import DTYPES, ONLY_TRANSFORMERS, ONLY_VLLM, Options, make_options
+from jina_embeddings.options import DTYPES, ONLY_PADDED, ONLY_VLLM, Options, make_options
 
-ENGINES = ("vllm", "transformers", "fake")
+ENGINES = ("vllm", "torch", "transformers", "fake")
 NAMES = {option.name for option in dataclasses.fields(Options)}
 WHOLE_NUMBERS = (
     "max_model_len",
@@ -138,7 +138,7 @@ def test_an_obsolete_option_that_asks_for_nothing_is_not_worth_a_warning(
 def test_an_option_that_the_engine_has_no_use_for_is_accepted_and_logged(
     caplog: pytest.LogCaptureFixture, engine: str
 ) -> None:
-    unused = {"vllm": ONLY_TRANSFORMERS, "transformers": ONLY_VLLM, "fake": ONLY_TRANSFORMERS | ONLY_VLLM}[engine]
+    unused = {"vllm": ONLY_PADDED, "fake": ONLY_PADDED | ONLY_VLLM}.get(engine, ONLY_VLLM)
     with caplog.at_level(logging.INFO, "jina_embeddings"):
         make_options(dataclasses.asdict(Options()), engine)
     assert {record.getMessage().split()[0] for record in caplog.records} == unused
@@ -146,8 +146,8 @@ def test_an_option_that_the_engine_has_no_use_for_is_accepted_and_logged(
 
 
 def test_options_of_one_engine_are_options() -> None:
-    assert ONLY_TRANSFORMERS | ONLY_VLLM <= NAMES
-    assert not ONLY_TRANSFORMERS & ONLY_VLLM
+    assert ONLY_PADDED | ONLY_VLLM <= NAMES
+    assert not ONLY_PADDED & ONLY_VLLM
 
 
 def test_every_option_is_documented() -> None:

@@ -66,7 +66,7 @@ def test_truncated_vectors_are_the_first_numbers_normalised_again(vllm_model: Ji
 
 
 def test_tasks_and_kinds_mixed_at_the_same_time_stay_apart(
-    vllm_model: JinaEmbeddings, transformers_model: JinaEmbeddings
+    vllm_model: JinaEmbeddings, torch_model: JinaEmbeddings
 ) -> None:
     """Threads send all tasks, dense and multi-vector, texts and pictures, so that steps hold a mixture."""
     calls = [
@@ -78,7 +78,7 @@ def test_tasks_and_kinds_mixed_at_the_same_time_stay_apart(
     with ThreadPoolExecutor(len(calls)) as threads:
         results = list(threads.map(lambda options: vllm_model.encode(inputs, **options), calls))
     for options, result in zip(calls, results, strict=True):
-        expected = transformers_model.encode(inputs, **options)
+        expected = torch_model.encode(inputs, **options)
         for vector, wanted in zip(result, expected, strict=True):
             assert parity.cosines(vector, wanted).min() >= COSINE, options
 

@@ -23,7 +23,7 @@ QUERIES = ["how is bread made", "shares lost value", "installing the library", "
 
 @pytest.fixture(scope="module")
 def pocket():
-    with JinaEmbeddings("pocket", engine="transformers") as model:
+    with JinaEmbeddings("pocket", engine="torch") as model:
         yield model
 
 
@@ -49,7 +49,7 @@ def test_says_so_on_the_command_line_once(tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (56, 56)).save(name)
     command = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
-    arguments = ["embed", "a.png", "b.png", "-o", "v.npy", "--model", "pocket", "--engine", "transformers"]
+    arguments = ["embed", "a.png", "b.png", "-o", "v.npy", "--model", "pocket", "--engine", "torch"]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
     assert done.stderr.count("warning: pocket: its vision tower reads printed text") == 1
 

@@ -407,47 +407,49 @@ def test_positions_of_an_image_are_those_of_transformers(
 
 # Patches
 
+Grid = tuple[int, int, int]
+
 
 def captured_patches(
     model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch, images: list[Image.Image]
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """What the Transformers engine hands to the vision tower for each image by itself."""
-    tower = model._engine._model  # type: ignore[attr-defined]
-    features = tower.get_image_features
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+) -> list[tuple[torch.Tensor, list[Grid]]]:
+    """What the engine hands to the model for each image by itself."""
+    network = model._engine._model  # type: ignore[attr-defined]
+    features = network.image_features
+    seen: list[tuple[torch.Tensor, list[Grid]]] = []
 
-    def record(patches: torch.Tensor, grids: torch.Tensor, **options: Any) -> Any:
-        seen.append((patches.clone(), grids.clone()))
-        return features(patches, grids, **options)
+    def record(patches: torch.Tensor, grids: list[Grid]) -> Any:
+        seen.append((patches.clone(), grids))
+        return features(patches, grids)
 
-    monkeypatch.setattr(tower, "get_image_features", record)
+    monkeypatch.setattr(network, "image_features", record)
     for image in images:
         model.encode_image(image)
     return seen
 
 
-def test_the_transformers_engine_gets_the_patches_of_the_prepared_pixels(
-    processor: Processor, transformers_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+def test_the_engine_gets_the_patches_of_the_prepared_pixels(
+    processor: Processor, torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [picture(28, 28), picture(120, 90), picture(90, 120)]
-    seen = captured_patches(transformers_model, monkeypatch, images)
+    seen = captured_patches(torch_model, monkeypatch, images)
     for image, (patches, grids) in zip(images, seen, strict=True):
         prepared = one_image(processor, image).image
         assert prepared is not None
-        assert grids.tolist() == [list(prepared.grid)]
+        assert grids == [prepared.grid]
         assert np.array_equal(patches.numpy(), patchify(prepared.pixels, processor.image_config))
 
 
 # Importing vLLM takes longer than all the rest of this file.
 @pytest.mark.engine
 def test_both_engines_get_the_same_patches(
-    opened: Checkpoint, processor: Processor, transformers_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+    opened: Checkpoint, processor: Processor, torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("vllm")
     from jina_embeddings.engine.vllm_inputs import InputMaker
 
     images = [picture(28, 28), picture(400, 300), picture(4000, 3000)]
-    seen = captured_patches(transformers_model, monkeypatch, images)
+    seen = captured_patches(torch_model, monkeypatch, images)
     maker = InputMaker(read_image_config(opened))
     for image, (patches, grids) in zip(images, seen, strict=True):
         prepared = one_image(processor, image)

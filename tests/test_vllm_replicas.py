@@ -34,16 +34,16 @@ def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 @pytest.mark.parametrize("multivector", [False, True])
 @pytest.mark.parametrize("task", TASKS)
 def test_vectors_are_those_of_one_engine(
-    two_engines: JinaEmbeddings, transformers_model: JinaEmbeddings, task: str, multivector: bool
+    two_engines: JinaEmbeddings, torch_model: JinaEmbeddings, task: str, multivector: bool
 ) -> None:
     inputs = [*TEXTS.values(), *pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(60))]
     options = {"task": task, "prompt_name": "passage", "return_multivector": multivector}
-    vectors, expected = (model.encode(inputs, **options) for model in (two_engines, transformers_model))  # type: ignore[arg-type]
+    vectors, expected = (model.encode(inputs, **options) for model in (two_engines, torch_model))  # type: ignore[arg-type]
     for vector, wanted in zip(vectors, expected, strict=True):
         assert parity.cosines(vector, wanted).min() >= COSINE
 
 
-def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, transformers_model: JinaEmbeddings) -> None:
+def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, torch_model: JinaEmbeddings) -> None:
     good = [*pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(200))]
     bad = {
         0: b"no image",
@@ -61,14 +61,14 @@ def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, transfor
     for skipped, kind in zip(result.skipped, kinds, strict=True):
         assert isinstance(skipped.error, kind)
     assert result.kept == [index for index in range(len(inputs)) if index not in bad]
-    assert parity.cosines(result.embeddings, transformers_model.encode(good)).min() >= COSINE
+    assert parity.cosines(result.embeddings, torch_model.encode(good)).min() >= COSINE
 
 
-def test_killed_engines(two_engines: JinaEmbeddings, transformers_model: JinaEmbeddings) -> None:
+def test_killed_engines(two_engines: JinaEmbeddings, torch_model: JinaEmbeddings) -> None:
     """With one gone the other does all the work; with both gone the error names the inputs not done."""
     texts = [f"{i} {TEXTS['latin']}" for i in range(4000)]
     some = np.linspace(0, len(texts) - 1, 40).astype(int)
-    expected = transformers_model.encode_text([texts[i] for i in some])
+    expected = torch_model.encode_text([texts[i] for i in some])
     # Other tests' engines are older than these two.
     before = _engine_processes()
     threading.Timer(1, _kill_an_engine).start()

@@ -79,17 +79,17 @@ def _post(address: str, body: dict[str, Any]) -> dict[str, Any]:
         return json.load(response)
 
 
-def test_texts_with_their_prompt_get_the_retrieval_vectors(post: Post, transformers_model: JinaEmbeddings) -> None:
+def test_texts_with_their_prompt_get_the_retrieval_vectors(post: Post, torch_model: JinaEmbeddings) -> None:
     texts = [TEXTS["latin"], TEXTS["hangul"], TEXTS["middling"]]
     answer = post({"input": [f"Passage: {text}" for text in texts]})
     vectors = [item["embedding"] for item in answer["data"]]
-    assert parity.cosines(vectors, transformers_model.encode_text(texts, prompt_name="passage")).min() >= COSINE
+    assert parity.cosines(vectors, torch_model.encode_text(texts, prompt_name="passage")).min() >= COSINE
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_dimensions_choose_a_matryoshka_size(post: Post, transformers_model: JinaEmbeddings) -> None:
+def test_dimensions_choose_a_matryoshka_size(post: Post, torch_model: JinaEmbeddings) -> None:
     (item,) = post({"input": "Query: a text", "dimensions": 32})["data"]
-    assert parity.cosines(item["embedding"], transformers_model.encode_text("a text", truncate_dim=32)) >= COSINE
+    assert parity.cosines(item["embedding"], torch_model.encode_text("a text", truncate_dim=32)) >= COSINE
 
 
 def test_a_size_that_was_not_trained_is_refused(post: Post) -> None:
@@ -98,7 +98,7 @@ def test_a_size_that_was_not_trained_is_refused(post: Post) -> None:
     assert refusal.value.code == 400
 
 
-def test_an_image_as_a_message_gets_its_vector(post: Post, transformers_model: JinaEmbeddings) -> None:
+def test_an_image_as_a_message_gets_its_vector(post: Post, torch_model: JinaEmbeddings) -> None:
     image = picture(300, 200)
     file = io.BytesIO()
     image.save(file, "PNG")
@@ -106,4 +106,4 @@ def test_an_image_as_a_message_gets_its_vector(post: Post, transformers_model: J
     content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "Describe the image."}]
     (item,) = post({"messages": [{"role": "user", "content": content}]})["data"]
     # vLLM resizes the picture itself here, with another library's bicubic filter.
-    assert parity.cosines(item["embedding"], transformers_model.encode_image(image)) >= 0.9999
+    assert parity.cosines(item["embedding"], torch_model.encode_image(image)) >= 0.9999

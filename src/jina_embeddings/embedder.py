@@ -42,7 +42,7 @@ class JinaEmbeddings:
 
     Args:
         model: a folder, a hub id, or the name of a bundled model.
-        engine: `auto` (vLLM where a CUDA GPU and vLLM are there, else Transformers), `vllm`,
+        engine: `auto` (vLLM where a CUDA GPU and vLLM are there, else torch), `vllm`, `torch`,
             `transformers`, or `fake` (deterministic vectors without a model, for tests).
         task: used by calls that name none; `retrieval` if left out. For a merged checkpoint, the task
             that it was merged for.
@@ -126,7 +126,7 @@ class JinaEmbeddings:
 
     @property
     def engine(self) -> str:
-        """Name of the engine that runs: `vllm`, `transformers` or `fake`."""
+        """Name of the engine that runs: `vllm`, `torch`, `transformers` or `fake`."""
         return self._engine.name
 
     def encode_text(
@@ -151,7 +151,7 @@ class JinaEmbeddings:
             texts: one text or several.
             task: `retrieval`, `text-matching`, `code`; `retrieval.query` and the like name the prompt too.
             max_length: in tokens, prompt included; longer texts are cut there.
-            batch_size: most inputs in one forward (Transformers; vLLM batches by itself).
+            batch_size: most inputs in one forward (vLLM batches by itself).
             return_multivector: one vector a token instead of one a text.
             return_numpy: False gives a list of torch tensors.
             truncate_dim: one of `info.matryoshka_dims`.

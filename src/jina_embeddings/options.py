@@ -32,7 +32,7 @@ class Options:
     min_pixels, max_pixels: bounds of an image after resizing; default: the checkpoint's.
     merge_adapter: load one task with its adapter merged into the weights; other tasks are refused.
 
-    Transformers:
+    torch and transformers:
     device: `cpu`, `cuda`, `cuda:1`, `mps`; default: the best there is.
     max_batch_tokens: tokens of one forward, padding included.
 
@@ -81,7 +81,7 @@ class Options:
     swap_space: float | None = None
 
 
-ONLY_TRANSFORMERS = frozenset({"device", "max_batch_tokens"})
+ONLY_PADDED = frozenset({"device", "max_batch_tokens"})
 ONLY_VLLM = frozenset(
     {
         "gpu_memory_utilization",
@@ -99,6 +99,12 @@ ONLY_VLLM = frozenset(
         "multivector_dtype",
     }
 )
+_UNUSED = {
+    "vllm": ONLY_PADDED,
+    "torch": ONLY_VLLM,
+    "transformers": ONLY_VLLM,
+    "fake": ONLY_VLLM | ONLY_PADDED,
+}
 _OBSOLETE = {
     "trust_remote_code": "this package never runs code from a checkpoint; the option does nothing",
     "swap_space": "vLLM no longer swaps the KV cache to host memory; the option does nothing",
@@ -120,8 +126,7 @@ def make_options(given: dict[str, Any], engine: str) -> Options:
     for name, reason in _OBSOLETE.items():
         if given.get(name):
             logger.warning("%s=%r: %s", name, given[name], reason)
-    unused = {"vllm": ONLY_TRANSFORMERS, "transformers": ONLY_VLLM, "fake": ONLY_VLLM | ONLY_TRANSFORMERS}[engine]
-    for name in sorted(unused & given.keys()):
+    for name in sorted(_UNUSED[engine] & given.keys()):
         logger.info("%s has no effect on the %s engine", name, engine)
     return options
 

@@ -26,6 +26,9 @@ class VisionConfig:
     temporal_patch_size: int
     spatial_merge_size: int
     in_channels: int
+    num_heads: int
+    window_size: int
+    full_attention_blocks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,10 @@ class ModelConfig:
     vocab_size: int
     max_length: int
     max_positions: int
+    norm_eps: float
+    rope_type: str
+    rope_theta: float
+    mrope_section: tuple[int, ...]
     vision: VisionConfig
     multivector_dim: int | None
     matryoshka_dims: tuple[int, ...]
@@ -76,6 +83,9 @@ def read_config(folder: Path) -> ModelConfig:
     text = _Fields(path, {**raw, **(fields.mapping("text_config") or {})})
     vision = _Fields(path, fields.mapping("vision_config", required=True) or {})
     hidden, heads = text.count("hidden_size"), text.count("num_attention_heads")
+    head_dim = text.count("head_dim", hidden // heads)
+    # Newer files have all of it under rope_parameters.
+    rope = _Fields(path, {**text.values, **(text.mapping("rope_scaling") or text.mapping("rope_parameters") or {})})
     return ModelConfig(
         architecture=_architecture(path, raw.get("architectures")),
         hidden_size=hidden,
@@ -83,10 +93,14 @@ def read_config(folder: Path) -> ModelConfig:
         num_layers=text.count("num_hidden_layers"),
         num_heads=heads,
         num_kv_heads=text.count("num_key_value_heads"),
-        head_dim=text.count("head_dim", hidden // heads),
+        head_dim=head_dim,
         vocab_size=text.count("vocab_size"),
         max_length=min(MAX_TEXT_TOKENS, text.count("max_position_embeddings")),
         max_positions=text.count("max_position_embeddings"),
+        norm_eps=text.number("rms_norm_eps", 1e-5),
+        rope_type=str(rope.values.get("rope_type", rope.values.get("type", "default"))),
+        rope_theta=rope.number("rope_theta", 1e6),
+        mrope_section=_mrope_section(path, rope.values.get("mrope_section", [16, 24, 24]), head_dim),
         vision=VisionConfig(
             depth=vision.count("depth"),
             hidden_size=vision.count("hidden_size"),
@@ -96,6 +110,9 @@ def read_config(folder: Path) -> ModelConfig:
             temporal_patch_size=vision.count("temporal_patch_size", 2),
             spatial_merge_size=vision.count("spatial_merge_size", 2),
             in_channels=vision.count("in_channels", vision.count("in_chans", 3)),
+            num_heads=vision.count("num_heads", 16),
+            window_size=vision.count("window_size", 112),
+            full_attention_blocks=tuple(vision.values.get("fullatt_block_indexes", (7, 15, 23, 31))),
         ),
         multivector_dim=fields.count("multi_vector_projector_dim", 0) or None,
         matryoshka_dims=_matryoshka_dims(path, raw.get("matryoshka_dims"), hidden),
@@ -120,6 +137,12 @@ class _Fields:
             raise CheckpointInvalidError(f"{self.path}: {name!r} must be a whole number above 0, not {value!r}")
         return value
 
+    def number(self, name: str, default: float) -> float:
+        value = self.values.get(name, default)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+            raise CheckpointInvalidError(f"{self.path}: {name!r} must be a number above 0, not {value!r}")
+        return float(value)
+
     def mapping(self, name: str, required: bool = False) -> dict[str, Any] | None:
         value = self.values.get(name)
         if value is None and not required:
@@ -135,6 +158,14 @@ def _architecture(path: Path, names: Any) -> str:
     if not isinstance(names, list):
         raise CheckpointInvalidError(f"{path}: 'architectures' must be a list, not {names!r}")
     return str(names[0])
+
+
+def _mrope_section(path: Path, sections: Any, head_dim: int) -> tuple[int, ...]:
+    if not isinstance(sections, list) or not all(isinstance(size, int) for size in sections):
+        raise CheckpointInvalidError(f"{path}: 'mrope_section' must be a list of whole numbers, not {sections!r}")
+    if sum(sections) != head_dim // 2:
+        raise CheckpointInvalidError(f"{path}: 'mrope_section' must sum up to {head_dim // 2}, not {sum(sections)}")
+    return tuple(sections)
 
 
 def _matryoshka_dims(path: Path, dims: Any, hidden: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from ..errors import OptionError
 from ..options import Options
 from ..prompts import suggest
 
-ENGINES = ("auto", "vllm", "transformers", "fake")
+ENGINES = ("auto", "vllm", "torch", "transformers", "fake")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

@@ -21,7 +21,9 @@ def doctor(
     model: Annotated[
         str | None, typer.Option(help="Check this checkpoint too: a folder, a hub id, or a bundled model's name.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="The engine that has to run: auto, vllm, transformers, fake.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="The engine that has to run: auto, vllm, torch, transformers, fake.")
+    ] = "auto",
     task: Annotated[
         str | None, typer.Option(help="The task that a merged checkpoint was merged for, where it doesn't say.")
     ] = None,
@@ -31,7 +33,7 @@ def doctor(
         bool,
         typer.Option(
             "--parity",
-            help="Compare the vectors of vLLM and Transformers, or, where one is missing, of float32 and bfloat16.",
+            help="Compare the vectors of vLLM, or torch where it is missing, and Transformers.",
         ),
     ] = False,
     dtype: Annotated[

@@ -11,6 +11,7 @@ from typing import Any
 from .packages import DISTRIBUTION, installed, number, supported_vllm
 from .report import Report
 
+_MODELLING = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -48,14 +49,19 @@ def _gpus(report: Report) -> list[dict[str, Any]]:
 
 def check_engines(report: Report, wanted: str) -> None:
     """Section `engines`; a problem where `wanted` can't run."""
-    reasons = {"vllm": _why_no_vllm(report), "transformers": _why_no_transformers(), "fake": None}
+    reasons = {
+        "vllm": _why_no_vllm(report),
+        "torch": _why_no("torch"),
+        "transformers": _why_no("torch", _MODELLING),
+        "fake": None,
+    }
     report.sections["engines"] = [
         {"engine": name, "runs": reason is None, "why_not": reason[0] if reason else None}
         for name, reason in reasons.items()
     ]
     # As the library chooses.
     on_gpu = bool(report.sections["gpus"]) and importlib.util.find_spec("vllm") is not None
-    chosen = wanted if wanted != "auto" else "vllm" if on_gpu else "transformers"
+    chosen = wanted if wanted != "auto" else "vllm" if on_gpu else "torch"
     report.sections["chosen_engine"] = chosen
     if (reason := reasons[chosen]) is not None:
         report.problem(f"engine {chosen} can't run: {reason[0]}", reason[1])
@@ -65,9 +71,9 @@ def can_run(report: Report, engine: str) -> bool:
     return any(row["engine"] == engine and row["runs"] for row in report.sections["engines"])
 
 
-def _why_no_transformers() -> tuple[str, str] | None:
-    """What is in the way, and what to do about it."""
-    for package in ("torch", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"):
+def _why_no(*modules: str) -> tuple[str, str] | None:
+    """Which of the modules is in the way, and what to do about it."""
+    for package in modules:
         try:
             importlib.import_module(package)
         except Exception as error:  # an import may fail with anything
@@ -95,7 +101,7 @@ def _why_no_vllm(report: Report) -> tuple[str, str] | None:
     if allowed is not None and "jina_embeddings" not in allowed.split(","):
         return f"VLLM_PLUGINS={allowed!r} leaves our plugin out", "add jina_embeddings to it, or unset it"
     if not on_cpu and not report.sections["gpus"]:
-        return f"vLLM {version} is built for GPUs and there is none", f"{cpu_line}, or choose engine transformers"
+        return f"vLLM {version} is built for GPUs and there is none", f"{cpu_line}, or choose engine torch"
     return None
 
 

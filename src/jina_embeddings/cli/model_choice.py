@@ -21,7 +21,7 @@ _PANEL = "Model"
 _MODEL = "A folder, a hub id, or a bundled model's name"
 
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Most inputs in one forward (transformers).", rich_help_panel=_PANEL)
+    int | None, typer.Option(min=1, help="Most inputs in one forward (not for vLLM).", rich_help_panel=_PANEL)
 ]
 
 
@@ -40,7 +40,7 @@ class ModelChoice:
         cls,
         model: Annotated[str, typer.Option(help=f"{_MODEL}.", rich_help_panel=_PANEL)] = DEFAULT_MODEL,
         engine: Annotated[
-            str, typer.Option(help="auto, vllm, transformers, or fake (for tests).", rich_help_panel=_PANEL)
+            str, typer.Option(help="auto, vllm, torch, transformers, or fake (for tests).", rich_help_panel=_PANEL)
         ] = "auto",
         revision: Annotated[
             str | None, typer.Option(help="Branch, tag or commit of a hub model.", rich_help_panel=_PANEL)
@@ -56,7 +56,8 @@ class ModelChoice:
             ),
         ] = None,
         device: Annotated[
-            str | None, typer.Option(help="cpu, cuda, cuda:1, mps (engine transformers).", rich_help_panel=_PANEL)
+            str | None,
+            typer.Option(help="cpu, cuda, cuda:1, mps (not for vLLM).", rich_help_panel=_PANEL),
         ] = None,
         option: Annotated[
             list[str] | None,

@@ -64,18 +64,19 @@ class Comparison:
 
 
 def choose_sides(report: Report, engine: str, dtype: str) -> tuple[Side, Side]:
-    """vLLM and Transformers in one dtype where both can run, unless another engine is asked for; else two dtypes.
+    """vLLM, or torch where it can't run or is asked for, and Transformers in one dtype; or Transformers in two.
 
     Raises:
         OptionError: an engine or a dtype that can't be compared.
     """
     if engine == "fake":
-        raise OptionError("--parity compares real engines: choose auto, vllm or transformers")
+        raise OptionError("--parity compares real engines: choose auto, vllm, torch or transformers")
     if dtype not in ("auto", *LIMITS):
         raise OptionError(f"unknown dtype {dtype!r}{suggest(dtype, ('auto', *LIMITS))}")
-    if engine != "transformers" and can_run(report, "vllm"):
+    if engine != "transformers":
         same = dtype if dtype != "auto" else "bfloat16" if report.sections["gpus"] else "float32"
-        return Side("vllm", same), Side("transformers", same)
+        ours = "vllm" if engine != "torch" and can_run(report, "vllm") else "torch"
+        return Side(ours, same), Side("transformers", same)
     other = dtype if dtype in ("bfloat16", "float16") else "bfloat16"
     return Side("transformers", "float32"), Side("transformers", other)
 
@@ -88,7 +89,7 @@ def check_parity(
     section: dict[str, Any] = {"compared": f"{sides[0]} with {sides[1]}", "least_cosine_allowed": limit}
     report.sections["parity"] = section
     if sides[0].engine == sides[1].engine:
-        section["note"] = "one engine in two dtypes, since the other one can't run or was not asked for"
+        section["note"] = "one engine in two dtypes, since no other was asked for"
     try:
         section["cosines"] = [asdict(row) for row in compare(model, sides, info, options)]
     except JinaEmbeddingsError as error:

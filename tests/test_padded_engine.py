@@ -1,4 +1,4 @@
-"""The Transformers engine around its forward: batches, memory, devices, threads, the end."""
+"""The engines without vLLM around its forward: batches, memory, devices, threads, the end."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from inputs import SCRIPTS, long_text, picture
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.engine import memory
-from jina_embeddings.engine import transformers as module
+from jina_embeddings.engine import padded as module
+from jina_embeddings.engine import torch as torch_engine
 from jina_embeddings.engine.memory import GIB, free_bytes, require_memory
-from jina_embeddings.engine.transformers import TransformersEngine
+from jina_embeddings.engine.padded import Model, PaddedEngine
+from jina_embeddings.engine.torch import TorchEngine
 from jina_embeddings.errors import (
     EngineClosedError,
     EngineUnavailableError,
@@ -54,8 +56,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def engine_of(model: JinaEmbeddings) -> TransformersEngine:
-    assert isinstance(model._engine, TransformersEngine)
+def engine_of(model: JinaEmbeddings) -> PaddedEngine:
+    assert isinstance(model._engine, PaddedEngine)
     return model._engine
 
 
@@ -79,8 +81,8 @@ def prepare(processor: Processor, multivector: bool, task: Task) -> list[Prepare
     return [replace(item, multivector=multivector, pooling=how) for item in items for how in ("mean", "last")]
 
 
-def test_one_run_may_hold_every_task_kind_and_pooling(transformers_model: JinaEmbeddings, processor: Processor) -> None:
-    engine = engine_of(transformers_model)
+def test_one_run_may_hold_every_task_kind_and_pooling(torch_model: JinaEmbeddings, processor: Processor) -> None:
+    engine = engine_of(torch_model)
     batch = [item for task in TASKS for multivector in (False, True) for item in prepare(processor, multivector, task)]
     together = engine.run(batch)
     assert len(together) == len(batch)
@@ -92,8 +94,8 @@ def test_one_run_may_hold_every_task_kind_and_pooling(transformers_model: JinaEm
         assert_close(output, engine.run([item])[0])
 
 
-def test_nothing_runs_where_nothing_is_given(transformers_model: JinaEmbeddings) -> None:
-    assert engine_of(transformers_model).run([]) == []
+def test_nothing_runs_where_nothing_is_given(torch_model: JinaEmbeddings) -> None:
+    assert engine_of(torch_model).run([]) == []
 
 
 # Batches
@@ -103,19 +105,19 @@ def test_nothing_runs_where_nothing_is_given(transformers_model: JinaEmbeddings)
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Lengths of the inputs of each forward."""
     seen: list[list[int]] = []
-    original = TransformersEngine._run_batch
+    original = PaddedEngine._run_batch
 
-    def record(self: TransformersEngine, model: Any, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def record(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
         seen.append([item.num_tokens for item in batch])
         return original(self, model, batch)
 
-    monkeypatch.setattr(TransformersEngine, "_run_batch", record)
+    monkeypatch.setattr(PaddedEngine, "_run_batch", record)
     return seen
 
 
 def test_forwards_stay_within_their_bounds(checkpoint: CheckpointMaker, batches: list[list[int]]) -> None:
     texts = [long_text(number) for number in (1, 2, 3, 30, 31, 60, 5, 8)]
-    with JinaEmbeddings(checkpoint(dtype="float32"), engine="transformers", max_batch_tokens=200) as model:
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="torch", max_batch_tokens=200) as model:
         model.encode_text(texts)
         assert all(len(lengths) * max(lengths) <= 200 or len(lengths) == 1 for lengths in batches)
         assert sum(map(len, batches)) == len(texts)
@@ -130,20 +132,20 @@ def test_forwards_stay_within_their_bounds(checkpoint: CheckpointMaker, batches:
 def test_a_text_over_the_models_length_is_cut(checkpoint: CheckpointMaker, batches: list[list[int]]) -> None:
     text = long_text(100)
     folder = checkpoint(dtype="float32")
-    with JinaEmbeddings(folder, engine="transformers", max_model_len=40) as short:
+    with JinaEmbeddings(folder, engine="torch", max_model_len=40) as short:
         assert engine_of(short).max_length == 40
         vector = short.encode_text(text)
         assert short.encode_text(text, return_multivector=True).shape == (40, 32)
         assert short.encode_text(text, return_multivector=True, max_length=1000).shape == (40, 32)
     assert batches == [[40]] * 3
-    with JinaEmbeddings(folder, engine="transformers") as model:
+    with JinaEmbeddings(folder, engine="torch") as model:
         assert_close(vector, model.encode_text(text, max_length=40))
         assert len(model.encode_text(text, return_multivector=True)) > 100
 
 
 def test_a_length_that_the_model_has_no_positions_for_is_refused(checkpoint: CheckpointMaker) -> None:
     with pytest.raises(OptionError, match=r"max_model_len.*128000"):
-        JinaEmbeddings(checkpoint(), engine="transformers", max_model_len=128_001)
+        JinaEmbeddings(checkpoint(), engine="torch", max_model_len=128_001)
 
 
 # Memory
@@ -152,32 +154,32 @@ def test_a_length_that_the_model_has_no_positions_for_is_refused(checkpoint: Che
 def limit_memory(monkeypatch: pytest.MonkeyPatch, most_inputs: int) -> list[int]:
     """Forwards of more inputs than that fail as on a full device; returns the sizes that were tried."""
     tried: list[int] = []
-    original = TransformersEngine._run_batch
+    original = PaddedEngine._run_batch
 
-    def run(self: TransformersEngine, model: Any, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def run(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
         tried.append(len(batch))
         if len(batch) > most_inputs:
             raise torch.OutOfMemoryError("tried to allocate 3 GiB")
         return original(self, model, batch)
 
-    monkeypatch.setattr(TransformersEngine, "_run_batch", run)
+    monkeypatch.setattr(PaddedEngine, "_run_batch", run)
     return tried
 
 
 @pytest.mark.parametrize("most_inputs", [1, 2, 3, 12])
 @pytest.mark.parametrize("multivector", [False, True])
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(
-    transformers_model: JinaEmbeddings,
+    torch_model: JinaEmbeddings,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     most_inputs: int,
     multivector: bool,
 ) -> None:
     texts = list(SCRIPTS.values())
-    expected = transformers_model.encode_text(texts, return_multivector=multivector)
+    expected = torch_model.encode_text(texts, return_multivector=multivector)
     tried = limit_memory(monkeypatch, most_inputs)
     with caplog.at_level(logging.WARNING, "jina_embeddings"):
-        found = transformers_model.encode_text(texts, return_multivector=multivector)
+        found = torch_model.encode_text(texts, return_multivector=multivector)
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other)
     assert tried[0] == len(texts) == 12
@@ -188,29 +190,29 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
 
 
 def test_one_input_that_does_not_fit_is_an_error_with_its_length(
-    transformers_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+    torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    num_tokens = len(transformers_model.encode_text("some text", return_multivector=True))
+    num_tokens = len(torch_model.encode_text("some text", return_multivector=True))
     limit_memory(monkeypatch, 0)
     with pytest.raises(OutOfMemoryError, match=rf"input of {num_tokens} tokens.*lower max_model_len.*3 GiB") as error:
-        transformers_model.encode_text(["some text", "a"])
+        torch_model.encode_text(["some text", "a"])
     assert isinstance(error.value.__cause__, torch.OutOfMemoryError)
     monkeypatch.undo()
-    assert transformers_model.encode_text("and it goes on").shape == (128,)
+    assert torch_model.encode_text("and it goes on").shape == (128,)
 
 
 def test_another_failure_is_not_taken_for_a_lack_of_memory(
-    transformers_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+    torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
-    def fail(self: TransformersEngine, model: Any, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def fail(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
         calls.append(len(batch))
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(TransformersEngine, "_run_batch", fail)
+    monkeypatch.setattr(PaddedEngine, "_run_batch", fail)
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        transformers_model.encode_text(["a", "b"])
+        torch_model.encode_text(["a", "b"])
     assert calls == [2]
 
 
@@ -231,9 +233,9 @@ def test_memory_that_can_not_be_known_is_taken_to_be_enough() -> None:
 
 def test_a_model_that_does_not_fit_is_not_loaded(checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
-    monkeypatch.setattr(module.AutoModel, "from_config", lambda *_, **__: pytest.fail("was loaded"))
+    monkeypatch.setattr(torch_engine, "load_model", lambda *_: pytest.fail("was loaded"))
     with pytest.raises(OutOfMemoryError, match=r"GiB on cpu, 0\.0 are free: .*torch\.float32"):
-        JinaEmbeddings(checkpoint(), engine="transformers")
+        JinaEmbeddings(checkpoint(), engine="torch")
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["config says the dtype", "config is silent"])
@@ -268,7 +270,7 @@ def test_memory_is_asked_for_in_the_dtype_that_is_loaded(
     entries = [*opened.weights.entries.values(), *itertools.chain(*opened.adapters.pairs.values())]
     num_numbers = sum(int(np.prod(entry.shape)) for entry in entries)
     with pytest.raises(OutOfMemoryError):
-        TransformersEngine(opened, Options(dtype=wanted))  # type: ignore[arg-type]
+        TorchEngine(opened, Options(dtype=wanted))  # type: ignore[arg-type]
     assert asked == [num_numbers * item_size]
 
 
@@ -278,7 +280,7 @@ def test_memory_is_asked_for_in_the_dtype_that_is_loaded(
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "xpu"])
 def test_a_device_that_is_not_there_is_an_error_of_ours(checkpoint: CheckpointMaker, device: str) -> None:
     with pytest.raises((OptionError, EngineUnavailableError), match=device):
-        JinaEmbeddings(checkpoint(), engine="transformers", device=device)
+        JinaEmbeddings(checkpoint(), engine="torch", device=device)
 
 
 @pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
@@ -305,7 +307,7 @@ def test_the_dtype_is_the_one_asked_for_or_that_of_the_device(name: str, device:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_weights_are_held_in_the_dtype_and_vectors_come_in_float32(checkpoint: CheckpointMaker, dtype: str) -> None:
-    with JinaEmbeddings(checkpoint(), engine="transformers", dtype=dtype, device="cpu") as model:
+    with JinaEmbeddings(checkpoint(), engine="torch", dtype=dtype, device="cpu") as model:
         parameters = list(engine_of(model)._model.parameters())
         assert {str(parameter.dtype) for parameter in parameters} == {f"torch.{dtype}"}
         assert not any(parameter.requires_grad for parameter in parameters)
@@ -317,34 +319,34 @@ def test_weights_are_held_in_the_dtype_and_vectors_come_in_float32(checkpoint: C
 # Tasks
 
 
-def test_threads_with_different_tasks_get_their_own_vectors(transformers_model: JinaEmbeddings) -> None:
+def test_threads_with_different_tasks_get_their_own_vectors(torch_model: JinaEmbeddings) -> None:
     texts = [SCRIPTS["latin"], SCRIPTS["han"], long_text(30)]
     calls: list[dict[str, Any]] = [
         {"task": task, "return_multivector": multivector, "batch_size": 1}
         for task in TASKS
         for multivector in (False, True)
     ]
-    expected = [transformers_model.encode_text(texts, **options) for options in calls]
+    expected = [torch_model.encode_text(texts, **options) for options in calls]
     assert all(np.abs(one - other).max() > 0.01 for one, other in itertools.combinations(expected[::2], 2))
     with ThreadPoolExecutor(8) as threads:
-        results = list(threads.map(lambda options: transformers_model.encode_text(texts, **options), calls * 4))
+        results = list(threads.map(lambda options: torch_model.encode_text(texts, **options), calls * 4))
     for found, wanted in zip(results, expected * 4, strict=True):
         for one, other in zip(found, wanted, strict=True):
             assert_close(one, other)
 
 
-def test_asyncio_tasks_share_the_engine(transformers_model: JinaEmbeddings) -> None:
+def test_asyncio_tasks_share_the_engine(torch_model: JinaEmbeddings) -> None:
     async def main() -> list[Any]:
-        calls = [transformers_model.aencode_text(SCRIPTS["latin"], task=task) for task in TASKS * 3]
+        calls = [torch_model.aencode_text(SCRIPTS["latin"], task=task) for task in TASKS * 3]
         return list(await asyncio.gather(*calls))
 
-    expected = [transformers_model.encode_text(SCRIPTS["latin"], task=task) for task in TASKS] * 3
+    expected = [torch_model.encode_text(SCRIPTS["latin"], task=task) for task in TASKS] * 3
     assert_close(asyncio.run(main()), expected)
 
 
 @pytest.mark.parametrize("merged", TASKS)
 def test_a_merged_adapter_answers_for_its_own_task_only(checkpoint: CheckpointMaker, merged: str) -> None:
-    with JinaEmbeddings(checkpoint(dtype="float32"), engine="transformers", merge_adapter=merged) as model:
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="torch", merge_adapter=merged) as model:
         assert model.info.tasks == (merged,)
         assert model.task == merged
         assert model.encode_text("a").shape == (128,)
@@ -357,18 +359,16 @@ def test_a_merged_adapter_answers_for_its_own_task_only(checkpoint: CheckpointMa
 
 def test_a_task_that_the_checkpoint_lacks_can_not_be_merged(checkpoint: CheckpointMaker) -> None:
     with pytest.raises(TaskUnavailableError, match="retrieval, code, not 'text-matching'"):
-        JinaEmbeddings(checkpoint(tasks=("retrieval", "code")), engine="transformers", merge_adapter="text-matching")
+        JinaEmbeddings(checkpoint(tasks=("retrieval", "code")), engine="torch", merge_adapter="text-matching")
 
 
-def test_adapters_of_some_tasks_go_to_the_right_calls(
-    checkpoint: CheckpointMaker, transformers_model: JinaEmbeddings
-) -> None:
+def test_adapters_of_some_tasks_go_to_the_right_calls(checkpoint: CheckpointMaker, torch_model: JinaEmbeddings) -> None:
     """With one task fewer the others have other places among the resident adapters."""
     folder = checkpoint(dtype="float32", tasks=("text-matching", "code"))
-    with JinaEmbeddings(folder, engine="transformers") as model:
+    with JinaEmbeddings(folder, engine="torch") as model:
         assert model.task == "text-matching"
         for task in ("text-matching", "code"):
-            assert_close(model.encode_text("a text", task=task), transformers_model.encode_text("a text", task=task))
+            assert_close(model.encode_text("a text", task=task), torch_model.encode_text("a text", task=task))
         with pytest.raises(TaskUnavailableError, match="retrieval"):
             model.encode_text("a text", task="retrieval")
 
@@ -377,7 +377,7 @@ def test_adapters_of_some_tasks_go_to_the_right_calls(
 
 
 def test_closing_frees_the_model(checkpoint: CheckpointMaker) -> None:
-    model = JinaEmbeddings(checkpoint(), engine="transformers")
+    model = JinaEmbeddings(checkpoint(), engine="torch")
     model.encode_text("a")
     weights = weakref.ref(next(engine_of(model)._model.parameters()))
     model.close()
@@ -392,17 +392,17 @@ def test_closing_frees_the_model(checkpoint: CheckpointMaker) -> None:
 def test_a_call_in_progress_fails_when_the_engine_is_closed(
     checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = JinaEmbeddings(checkpoint(), engine="transformers")
+    model = JinaEmbeddings(checkpoint(), engine="torch")
     num_forwards, running = 0, threading.Event()
-    original = TransformersEngine._run_batch
+    original = PaddedEngine._run_batch
 
-    def count(self: TransformersEngine, loaded: Any, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def count(self: PaddedEngine, loaded: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
         nonlocal num_forwards
         num_forwards += 1
         running.set()
         return original(self, loaded, batch)
 
-    monkeypatch.setattr(TransformersEngine, "_run_batch", count)
+    monkeypatch.setattr(PaddedEngine, "_run_batch", count)
     texts = [f"text {number}" for number in range(400)]
     with ThreadPoolExecutor(1) as threads:
         call = threads.submit(model.encode_text, texts, batch_size=1)
@@ -417,5 +417,5 @@ def test_garbage_is_collected_again_after_loading(checkpoint: CheckpointMaker) -
     import gc
 
     assert gc.isenabled()
-    with JinaEmbeddings(checkpoint(), engine="transformers"):
+    with JinaEmbeddings(checkpoint(), engine="torch"):
         assert gc.isenabled()

@@ -1,0 +1,210 @@
+"""What the engines without vLLM have in common: padded batches of one task, one forward at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from ..checkpoint import Checkpoint
+from ..errors import EngineClosedError, EngineUnavailableError, OptionError, OutOfMemoryError
+from ..images import patchify
+from ..options import Options
+from ..pooling import pool
+from ..processor import positions, read_image_config
+from ..prompts import suggest
+from ..types import Prepared, Task
+from .batching import plan_batches
+from .lora import ActiveTask, attach_adapters
+from .memory import require_memory
+
+if TYPE_CHECKING:
+    from ..types import FloatArray
+
+logger = logging.getLogger(__name__)
+
+_BATCH_TOKENS = {"cpu": 8192, "cuda": 32_768, "mps": 8192}
+
+
+class Model(Protocol):
+    """Qwen2.5-VL, whoever wrote its classes."""
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """Holds the language model as `language_model`, whose layers get adapters."""
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """(batch, tokens, hidden) of token ids (batch, tokens)."""
+
+    def image_features(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> Sequence[torch.Tensor]:
+        """(tokens, hidden) of each image, from float32 patches of all and frames, rows and columns of each."""
+
+    def hidden_states(self, embeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Last hidden states (batch, tokens, hidden); positions: int64 (3, batch, tokens)."""
+
+
+class PaddedEngine(ABC):
+    """Our adapters, batching and pooling around a model in PyTorch."""
+
+    name: str
+    calls_at_once = 1
+
+    def __init__(self, checkpoint: Checkpoint, options: Options):
+        self.device = _device(options.device)
+        self.dtype = _dtype(options.dtype, self.device)
+        self.max_length = options.max_model_len or checkpoint.config.max_length
+        self._merge_size = checkpoint.config.vision.spatial_merge_size
+        self._max_tokens = options.max_batch_tokens or _BATCH_TOKENS[self.device.type]
+        self._image_config = read_image_config(checkpoint)
+        self._active = ActiveTask()
+        self._lock = threading.Lock()
+        _require_memory_for(checkpoint, options, self.device, self.dtype)
+        self._model: Model | None = self.load(checkpoint, options.merge_adapter)  # type: ignore[arg-type]
+        self._task_index: dict[Task, int] = {}
+        if checkpoint.adapters is not None and options.merge_adapter is None:
+            tasks = attach_adapters(self._model.module, checkpoint.adapters, self._active)
+            self._task_index = {task: index for index, task in enumerate(tasks)}
+        self._projectors: dict[Task, tuple[torch.Tensor, torch.Tensor]] = {}
+        if checkpoint.has_projector:
+            for task in checkpoint.tasks:
+                weight, bias = checkpoint.projector(task)
+                self._projectors[task] = weight.to(self.device), bias.to(self.device)
+        logger.debug("%s on %s in %s", checkpoint.name, self.device, self.dtype)
+
+    @abstractmethod
+    def load(self, checkpoint: Checkpoint, merge_adapter: Task | None) -> Model:
+        """The model on `self.device` in `self.dtype`, with that task's adapter in its weights."""
+
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        results: list[FloatArray | None] = [None] * len(batch)
+        for indices in plan_batches(batch, max_tokens=self._max_tokens, batch_size=batch_size):
+            for index, result in zip(indices, self._forward([batch[i] for i in indices]), strict=True):
+                results[index] = result
+        return results  # type: ignore[return-value]
+
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
+
+    def close(self) -> None:
+        with self._lock:
+            self._model = None
+            self._projectors.clear()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _forward(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+        """One padded forward; a batch that doesn't fit in the device's memory is halved."""
+        try:
+            with self._lock, torch.inference_mode():
+                if self._model is None:
+                    raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
+                return self._run_batch(self._model, batch)
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise OutOfMemoryError(
+                    f"an input of {batch[0].num_tokens} tokens doesn't fit in the memory of {self.device}: "
+                    f"lower max_model_len or max_pixels ({error})"
+                ) from error
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        logger.warning(
+            "a batch of %d inputs was too large for %s and is halved: lower max_batch_tokens", len(batch), self.device
+        )
+        return self._forward(batch[:half]) + self._forward(batch[half:])
+
+    def _run_batch(self, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
+        first = batch[0]
+        self._active.index = self._task_index.get(first.task, 0)
+        hidden = self._hidden_states(model, batch)
+        if first.multivector:
+            return self._token_vectors(hidden, batch)
+        width = hidden.shape[1]
+        rows = hidden.reshape(-1, hidden.shape[2])
+        spans = [(i * width + a, i * width + b) for i, prepared in enumerate(batch) for a, b in prepared.spans]
+        vectors = pool(rows, spans, first.pooling).cpu().numpy()
+        return np.split(vectors, np.cumsum([len(prepared.spans) for prepared in batch])[:-1])
+
+    def _hidden_states(self, model: Model, batch: Sequence[Prepared]) -> torch.Tensor:
+        """Last hidden states after the final norm, (batch, longest, hidden).
+
+        Inputs are padded on the right and no mask is needed: attention is causal, so no token sees the
+        padding behind it, and what the padding itself becomes is never pooled.
+        """
+        width = max(prepared.num_tokens for prepared in batch)
+        ids = np.zeros((len(batch), width), dtype=np.int64)
+        place = np.zeros((3, len(batch), width), dtype=np.int64)
+        for row, prepared in enumerate(batch):
+            ids[row, : prepared.num_tokens] = prepared.token_ids
+            place[:, row, : prepared.num_tokens] = positions(prepared, self._merge_size)
+        embeds = model.embed(torch.from_numpy(ids).to(self.device))
+        self._place_images(model, batch, embeds)
+        return model.hidden_states(embeds, torch.from_numpy(place).to(self.device))
+
+    def _place_images(self, model: Model, batch: Sequence[Prepared], embeds: torch.Tensor) -> None:
+        images = [(row, prepared.image) for row, prepared in enumerate(batch) if prepared.image is not None]
+        if not images:
+            return
+        patches = np.concatenate([patchify(image.pixels, self._image_config) for _, image in images])
+        features = model.image_features(torch.from_numpy(patches).to(self.device), [image.grid for _, image in images])
+        for (row, image), feature in zip(images, features, strict=True):
+            embeds[row, image.offset : image.offset + image.num_tokens] = feature.to(embeds.dtype)
+
+    def _token_vectors(self, hidden: torch.Tensor, batch: Sequence[Prepared]) -> list[FloatArray]:
+        weight, bias = self._projectors[batch[0].task]
+        rows = torch.cat([hidden[row, : prepared.num_tokens] for row, prepared in enumerate(batch)])
+        vectors = torch.nn.functional.normalize(torch.nn.functional.linear(rows.float(), weight, bias), dim=-1)
+        return np.split(vectors.cpu().numpy(), np.cumsum([prepared.num_tokens for prepared in batch])[:-1])
+
+
+def _require_memory_for(checkpoint: Checkpoint, options: Options, device: torch.device, dtype: torch.dtype) -> None:
+    num_values = checkpoint.weights.num_values
+    if checkpoint.adapters is not None and options.merge_adapter is None:
+        num_values += checkpoint.adapters.num_values
+    require_memory(num_values * dtype.itemsize, str(device), f"choose another device, or a smaller dtype than {dtype}")
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of that name, or the best one.
+
+    Raises:
+        OptionError: no such device, or none that this engine knows.
+        EngineUnavailableError: it isn't there.
+    """
+    name = name or _best_device()
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"unknown device {name!r}{suggest(name, _BATCH_TOKENS)}") from error
+    if device.type not in _BATCH_TOKENS:
+        raise OptionError(f"device {name!r} is not supported{suggest(name, _BATCH_TOKENS)}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EngineUnavailableError(f"device {name!r} can't be used here: {error}") from error
+    return device
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    with suppress(AttributeError):
+        if torch.backends.mps.is_available():
+            return "mps"
+    return "cpu"
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return getattr(torch, name)  # type: ignore[no-any-return]

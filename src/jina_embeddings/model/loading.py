@@ -1,0 +1,45 @@
+"""From a checkpoint to a network with its weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..checkpoint import Checkpoint
+from ..checkpoint.adapters import merge
+from ..errors import EngineUnavailableError
+from ..types import Task
+from .network import Network
+
+_ROPE_TYPES = ("default", "mrope")
+
+
+def load_model(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, merge_adapter: Task | None = None
+) -> Network:
+    """The network of a checkpoint, for inference.
+
+    merge_adapter: the task whose adapter becomes part of the weights.
+
+    Raises:
+        EngineUnavailableError: positions turn in a way that isn't written here.
+    """
+    config, adapters = checkpoint.config, checkpoint.adapters
+    if config.rope_type not in _ROPE_TYPES:
+        raise EngineUnavailableError(
+            f"the torch engine has no rope_type {config.rope_type!r}: choose engine='transformers'"
+        )
+    with torch.device("meta"):
+        network = Network(config)
+    pairs = adapters.load(merge_adapter) if adapters is not None and merge_adapter is not None else {}
+    names = dict(network.named_parameters())
+    for stored, tensor in checkpoint.weights.load():
+        name = stored.removeprefix("model.")
+        if name not in names:
+            continue
+        pair = pairs.get(stored.removesuffix(".weight"))
+        if adapters is not None and pair is not None:
+            tensor = merge(tensor.float(), pair, adapters.scaling)
+        owner, _, leaf = name.rpartition(".")
+        setattr(network.get_submodule(owner), leaf, nn.Parameter(tensor.to(device, dtype), requires_grad=False))
+    return network.eval()

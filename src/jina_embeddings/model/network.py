@@ -1,0 +1,40 @@
+"""Words and pictures to the states of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..checkpoint.config import ModelConfig
+from .decoder import LanguageModel
+from .vision import VisionTower
+
+
+class Network(nn.Module):
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.language_model = LanguageModel(config)
+        self.visual = VisionTower(config.vision)
+        self._unit = config.vision.spatial_merge_size**2
+
+    @property
+    def module(self) -> nn.Module:
+        """Itself."""
+        return self
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """(batch, tokens, hidden) of token ids (batch, tokens)."""
+        embeds: torch.Tensor = self.language_model.embed_tokens(ids)
+        return embeds
+
+    def image_features(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> Sequence[torch.Tensor]:
+        """(tokens, hidden) of each image; `VisionTower` says what is given."""
+        counts = [frames * rows * columns // self._unit for frames, rows, columns in grids]
+        return torch.split(self.visual(patches, grids), counts)
+
+    def hidden_states(self, embeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Last hidden states (batch, tokens, hidden); `LanguageModel` says what is given."""
+        hidden: torch.Tensor = self.language_model(embeds, positions)
+        return hidden

@@ -1,0 +1,109 @@
+"""The model in plain PyTorch beside transformers' own classes, piece by piece."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from inputs import COSINE, TEXTS
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.errors import CheckpointInvalidError, EngineUnavailableError
+from jina_embeddings.model.windows import Layout
+
+if TYPE_CHECKING:
+    from conftest import CheckpointMaker
+
+
+def together(groups: tuple[np.ndarray, ...], count: int) -> np.ndarray:
+    """(count, count): which patches see each other."""
+    sees = np.zeros((count, count), dtype=bool)
+    for of_size in groups:
+        for group in of_size:
+            sees[np.ix_(group, group)] = True
+    return sees
+
+
+@pytest.mark.parametrize("grids", [[(1, 8, 8)], [(1, 16, 24)], [(1, 10, 14), (1, 18, 4)], [(2, 12, 20)], [(1, 2, 2)]])
+def test_windows_and_places_are_those_of_transformers(grids: list[tuple[int, int, int]]) -> None:
+    from transformers import vision_utils
+
+    layout = Layout.of(grids, 2, 8)
+    grid = torch.tensor(grids)
+    index, bounds = vision_utils.get_vision_window_index(grid, 2, 112, 14)
+    patches = (4 * index[:, None] + torch.arange(4)).flatten().numpy()
+    windows = np.split(patches, bounds.tolist()[1:-1])
+    sizes = [rows * columns for frames, rows, columns in grids for _ in range(frames)]
+    images = np.split(np.arange(len(patches)), np.cumsum(sizes)[:-1])
+    for found, wanted in ((layout.windows, windows), (layout.images, images)):
+        expected = np.zeros((len(patches), len(patches)), dtype=bool)
+        for group in wanted:
+            expected[np.ix_(group, group)] = True
+        assert np.array_equal(together(found, len(patches)), expected)
+    places = vision_utils.get_vision_position_ids(grid, 2)
+    assert np.array_equal(layout.places, places.numpy().reshape(layout.places.shape))
+
+
+def test_transformers_and_torchs_compiler_stay_out(checkpoint: CheckpointMaker) -> None:
+    """Importing them takes longer than everything else before the first vector."""
+    code = (
+        "import sys; from jina_embeddings import JinaEmbeddings\n"
+        f"with JinaEmbeddings({str(checkpoint())!r}) as model: model.encode_text('a'); print(model.engine)\n"
+        "print({'transformers', 'torchvision', 'sklearn', 'torch._dynamo', 'sympy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split("\n")[:2] == ["torch", "set()"]
+
+
+@pytest.fixture
+def copy(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint(dtype="float32"), tmp_path / "copy"))
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    """Changes fields of the text model in config.json, wherever they are; None takes one out."""
+    config = json.loads((folder / "config.json").read_text())
+    for part in (config, config.get("text_config")):
+        if part is not None:
+            part.update(changes)
+            for name in [name for name, value in changes.items() if value is None]:
+                del part[name]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_newer_configs_have_everything_about_positions_in_one_place(copy: Path) -> None:
+    rope = {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [4, 6, 6]}
+    rewrite(copy, rope_parameters=rope, rope_theta=None, rope_scaling=None)
+    found = []
+    for engine in ("torch", "transformers"):
+        with JinaEmbeddings(copy, engine=engine) as model:
+            found.append(model.encode_text(TEXTS["middling"]))
+    assert found[0] @ found[1] >= COSINE
+
+
+def test_positions_that_turn_in_another_way_are_for_another_engine(copy: Path) -> None:
+    rewrite(copy, rope_scaling={"type": "yarn", "factor": 4.0, "mrope_section": [4, 6, 6]})
+    with pytest.raises(EngineUnavailableError, match="no rope_type 'yarn': choose engine='transformers'"):
+        JinaEmbeddings(copy, engine="torch")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 7]}}, "'mrope_section' must sum up to 16, not 17"),
+        ({"rope_scaling": {"type": "mrope", "mrope_section": "4,6,6"}}, "'mrope_section' must be a list"),
+        ({"rms_norm_eps": -1}, "'rms_norm_eps' must be a number above 0, not -1"),
+        ({"rope_theta": "10000"}, "'rope_theta' must be a number above 0"),
+    ],
+)
+def test_numbers_that_can_not_be_are_refused_by_name(copy: Path, changes: dict[str, object], message: str) -> None:
+    rewrite(copy, **changes)
+    with pytest.raises(CheckpointInvalidError, match=message):
+        JinaEmbeddings(copy, engine="torch")
