@@ -19,6 +19,8 @@ from torch.nn import functional as F
 import adapter_stage
 import losses
 import teacher
+import text_stage
+import token_losses
 from batches import Ragged, Source, end_to_end
 from losses import similarities
 from pair_batches import PairBatch, corpus_batch, dense_loss
@@ -82,9 +84,9 @@ def test_the_first_pairs_are_cut_from_everything():
 
 @pytest.mark.parametrize(("meetings", "pairs"), [(10**9, 6), (4 * 9, 2), (9 * 9, 3), (1, 2)])
 def test_no_more_tokens_meet_than_memory_holds(meetings, pairs, monkeypatch):
-    monkeypatch.setattr(adapter_stage, "LARGEST", 6)
-    monkeypatch.setattr(adapter_stage, "MOST_MEETINGS", meetings)
-    assert len(adapter_stage.few_enough(a_batch("made")).query) == pairs
+    monkeypatch.setattr(token_losses, "LARGEST", 6)
+    monkeypatch.setattr(token_losses, "MOST_MEETINGS", meetings)
+    assert len(token_losses.few_enough(a_batch("made")).query) == pairs
 
 
 def test_texts_that_have_the_teachers_vectors_cost_nothing():
@@ -97,15 +99,15 @@ def test_texts_that_have_the_teachers_vectors_cost_nothing():
 @pytest.mark.parametrize(("kind", "follows"), [("passage", True), ("made", True), ("code", False)])
 def test_multivectors_learn_the_teachers_similarities_but_not_on_code(monkeypatch, kind, follows):
     batch = a_batch(kind)
-    as_taught = losses.SCALE * batch.asked @ batch.wanted.T / adapter_stage.MULTIVECTOR_SCALE
-    monkeypatch.setattr(adapter_stage, "states_of", lambda _, ids: torch.zeros(*ids.shape, HIDDEN))
-    monkeypatch.setattr(adapter_stage, "token_vectors", lambda _, states: states)
-    monkeypatch.setattr(adapter_stage, "dense_loss", lambda *_: torch.zeros(()))
-    monkeypatch.setattr(adapter_stage, "multivector_loss", lambda *_: torch.zeros(()))
+    as_taught = losses.SCALE * batch.asked @ batch.wanted.T / token_losses.MULTIVECTOR_SCALE
+    monkeypatch.setattr(token_losses, "states_of", lambda _, ids: torch.zeros(*ids.shape, HIDDEN))
+    monkeypatch.setattr(token_losses, "token_vectors", lambda _, states: states)
+    monkeypatch.setattr(token_losses, "dense_loss", lambda *_: torch.zeros(()))
+    monkeypatch.setattr(token_losses, "multivector_loss", lambda *_: torch.zeros(()))
 
     def loss(scores):
-        monkeypatch.setattr(adapter_stage, "maxsim", lambda *_: scores)
-        return adapter_stage.token_loss(None, batch, 1.0).item()
+        monkeypatch.setattr(token_losses, "maxsim", lambda *_: scores)
+        return token_losses.token_loss(None, batch, 1.0).item()
 
     assert loss(as_taught) == pytest.approx(0, abs=1e-5)
     assert (loss(as_taught.flip(1)) > 0.01) == follows
@@ -174,6 +176,38 @@ def test_an_adapter_sees_the_made_texts_of_its_task(monkeypatch, task, translate
     monkeypatch.setattr(adapter_stage, "Packer", lambda _: None)
     adapter_stage.train_task(torch.nn.Linear(1, 1), **common, task=task, parameters=[], seconds=1, seed=0, log=[])
     assert seen == [translated] * 5
+
+
+@pytest.mark.parametrize(("share", "tokens", "size"), [(1.0, True, (24_576, 160)), (0.0, False, ())])
+def test_the_text_stage_trains_multivectors_on_small_batches(monkeypatch, share, tokens, size):
+    seen: list[tuple[bool, tuple[int, ...]]] = []
+    sizes: list[tuple[int, ...]] = []
+
+    class Three:
+        def __init__(self, parameters: list[torch.nn.Parameter], *_: object, **__: object):
+            assert any(parameter is student.multi_vector_projector.weight for parameter in parameters)
+
+        def running(self) -> bool:
+            return len(seen) < 3
+
+        def step(self, *_: object) -> None:
+            pass
+
+    def draw(_data: object, _targets: object, _source: object, _rng: object, *size: int) -> PairBatch:
+        sizes.append(size)
+        return a_batch("passage")
+
+    student = torch.nn.Module()
+    student.model, student.multi_vector_projector = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    monkeypatch.setattr(text_stage, "MULTIVECTOR_SHARE", share)
+    monkeypatch.setattr(text_stage, "MADE_SHARE", 0.0)
+    monkeypatch.setattr(text_stage, "Schedule", Three)
+    monkeypatch.setattr(text_stage, "Packer", lambda _: None)
+    monkeypatch.setattr(text_stage, "corpus_batch", draw)
+    monkeypatch.setattr(text_stage, "pair_loss", lambda *arguments: seen.append((arguments[-1], sizes[-1])))
+    data = SimpleNamespace(sampler=lambda _: ([None], [1.0]))
+    text_stage.train_text(student, None, data, iter(()), unit(2, 0), 1, (0, 1), 0, [])
+    assert seen == [(tokens, size)] * 3
 
 
 def test_words_to_make_texts_of_are_those_of_the_corpus_the_teacher_and_the_names(tmp_path):

@@ -71,3 +71,12 @@ def test_a_stage_that_fails_ends_the_run_and_leaves_the_text_model(here: Path) -
     assert "no memory left" in ended.stderr
     assert (here / "results" / "text" / "sha256").is_file()
     assert not (here / "results" / "checkpoint").exists()
+
+
+def test_what_an_earlier_run_left_is_not_taken_for_the_start(here: Path) -> None:
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere" / "student.safetensors").write_text("old texts")
+    ended = run(here)
+    assert ended.returncode != 0
+    assert "choose another WORK" in ended.stderr
+    assert not (here / "results").exists()

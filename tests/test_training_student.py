@@ -13,12 +13,13 @@ from PIL import Image
 TRAINING = Path(__file__).resolve().parents[1] / "training"
 sys.path.insert(0, str(TRAINING))
 
-from adapter_stage import adapter_tensors, remove_adapter, token_vectors  # noqa: E402
+from adapter_stage import adapter_tensors, remove_adapter  # noqa: E402
 from export import export  # noqa: E402
 from jina_embeddings import JinaEmbeddings  # noqa: E402
 from jina_embeddings.prompts import IMAGE_TEMPLATE  # noqa: E402
 from make_tokenizer import train_tokenizer  # noqa: E402
 from student import Student, pool  # noqa: E402
+from token_losses import token_vectors  # noqa: E402
 from vision_stage import Template, follow_words, image_states, image_vectors  # noqa: E402
 
 TASKS = ("retrieval", "text-matching", "code")
@@ -47,7 +48,7 @@ def trained(tmp_path_factory):
             layer.lora_b.data.normal_(std=0.05).copy_(layer.lora_b.data.half())
         adapters |= adapter_tensors(student, task)
     export(student, adapters, folder / "tokenizer.json", folder / "checkpoint")
-    model = JinaEmbeddings(folder / "checkpoint", engine="transformers")
+    model = JinaEmbeddings(folder / "checkpoint", engine="torch")
     yield student, tokenizer, model
     model.close()
 

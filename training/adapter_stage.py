@@ -7,95 +7,36 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from batches import Data
-from losses import as_teacher, contrastive, cosine_loss, lookalikes, maxsim
+from losses import contrastive, cosine_loss, lookalikes, maxsim
 from packed import Packer
 from page_batches import PageBatch
-from pair_batches import PairBatch, corpus_batch, dense_loss, made_batch
+from pair_batches import corpus_batch, made_batch
 from peers import ALONE, Peers
 from schedule import Schedule
 from sizes import POCKET
 from student import Student, pool
 from synthesis import MadeBatch
+from token_losses import LARGEST, TOKENS_A_BATCH, multivector_loss, pair_loss, states_of, token_vectors
 from vision_stage import Template, image_states, image_vectors
 
 SHARES = {
-    "retrieval": {"passage": 0.75, "text": 0.1, "translation": 0.1, "code": 0.05},
+    "retrieval": {"passage": 0.9, "translation": 0.05, "code": 0.05},
     "text-matching": {"translation": 0.55, "text": 0.4, "passage": 0.05},
     "code": {"code": 0.75, "passage": 0.25},
 }
 COSINE_WEIGHT = {
-    "retrieval": {"passage": 0.5, "text": 5.0, "translation": 5.0, "code": 0.5, "made": 2.0},
+    "retrieval": {"passage": 0.5, "translation": 0.5, "code": 0.5, "made": 0.5},
     "text-matching": {"translation": 8.0, "text": 10.0, "passage": 5.0, "made": 10.0},
     "code": {"code": 0.5, "passage": 1.0},
 }
-MADE_SHARE = {"retrieval": 0.3, "text-matching": 0.4, "code": 0.0}
+MADE_SHARE = {"retrieval": 0.15, "text-matching": 0.4, "code": 0.0}
 """Of steps on texts that are made up: questions and crops for retrieval, translations for matching."""
 PAGE_SHARE = {"retrieval": 0.15, "text-matching": 0.08, "code": 0.08}
 LEARNING_RATE = 2e-3
-TOKENS_A_BATCH = 24_576
-LARGEST = 160
-"""Most pairs where every token meets every token."""
-MOST_MEETINGS = 300_000_000
-"""Of tokens with tokens in a batch; made-up translations are long on both sides."""
 LARGEST_DENSE = 2048
-MULTIVECTOR_SHARE = 0.45
-MULTIVECTOR_SCALE = 30.0
-
-
-def states_of(student: Student, ids: Tensor) -> Tensor:
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
-        return student.states(ids).float()
-
-
-def token_vectors(student: Student, states: Tensor) -> Tensor:
-    """Unit vectors (n, tokens, projector) in bfloat16 on a GPU."""
-    with torch.autocast(states.device.type, torch.bfloat16, enabled=states.is_cuda):
-        return F.normalize(student.multi_vector_projector(states).float(), dim=-1).to(
-            torch.bfloat16 if states.is_cuda else torch.float32
-        )
-
-
-def multivector_loss(scores: Tensor, same: Tensor) -> Tensor:
-    """InfoNCE over MaxSim scores (n, n), both ways."""
-    logits = (MULTIVECTOR_SCALE * scores.float()).masked_fill(same, -1e4)
-    target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-
-
-def token_loss(student: Student, batch: PairBatch, weight: float) -> Tensor:
-    """Dense losses of a batch of pairs, and those of its multi-vectors.
-
-    These learn the teacher's similarities too (Santhanam et al. 2022), but not on code, which it barely reads.
-    """
-    passage_states, query_states = states_of(student, batch.passage), states_of(student, batch.query)
-    p, q = pool(passage_states, batch.passage_lengths), pool(query_states, batch.query_lengths)
-    query_mask, passage_mask = (
-        torch.arange(states.shape[1], device=states.device) < lengths[:, None]
-        for states, lengths in ((query_states, batch.query_lengths), (passage_states, batch.passage_lengths))
-    )
-    scores = maxsim(
-        token_vectors(student, query_states), query_mask, token_vectors(student, passage_states), passage_mask
-    )
-    loss = dense_loss(q, p, batch, weight) + multivector_loss(scores, batch.same)
-    if batch.kind == "code":
-        return loss
-    return loss + as_teacher(MULTIVECTOR_SCALE * scores.float(), batch.asked, batch.wanted)
-
-
-def pair_loss(student: Student, vectors: Packer, batch: PairBatch, weight: float, tokens: bool) -> Tensor:
-    """Dense losses of a batch, or with `tokens` those of its multi-vectors beside them; texts alone have none."""
-    if tokens and batch.kind != "text":
-        return token_loss(student, few_enough(batch), weight)
-    return dense_loss(*vectors(batch), batch, weight)
-
-
-def few_enough(batch: PairBatch) -> PairBatch:
-    """As many of the first pairs as memory holds where every token meets every token."""
-    meetings = batch.query.shape[1] * batch.passage.shape[1]
-    return batch.first(min(LARGEST, max(2, int((MOST_MEETINGS / meetings) ** 0.5))))
+MULTIVECTOR_SHARE = 0.5
 
 
 def page_loss(student: Student, batch: PageBatch, template: Template) -> Tensor:

@@ -70,7 +70,7 @@ def arguments() -> argparse.Namespace:
     )
     others.add_argument("model", help="as above")
     for command in (model, others):
-        command.add_argument("--engine", default="transformers")
+        command.add_argument("--engine", default="auto")
         command.add_argument(
             "--output", type=Path, help="where the figures go as JSON; in benchmarks/results if left out"
         )

@@ -15,6 +15,10 @@ parts=${PARTS:-training/build/parts}
 work=$(realpath -m "${WORK:-training/build/work}") out=$(realpath -m "${OUT:-training/build/out}") carry=$PWD/training/carry.py
 export PYTHONPATH=src PYTHONUNBUFFERED=1
 mkdir -p "$work"
+if [ -e "$work/student.safetensors" ]; then
+  echo "$work holds what an earlier run left, which this one would go on from: choose another WORK" >&2
+  exit 1
+fi
 [ -d training/build/train ] || python3 "$carry" unpack "$parts" .
 
 keep() { # name, files and folders of WORK

@@ -12,7 +12,7 @@ from make_config import Size, adapter_json, config_json, preprocessor_json
 
 POCKET = Size(
     hidden=384,
-    layers=6,
+    layers=8,
     heads=6,
     kv_heads=2,
     mlp=1024,

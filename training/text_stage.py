@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from batches import Data
 from optimisers import matrices
 from packed import Packer
-from pair_batches import corpus_batch, dense_loss, made_batch
+from pair_batches import corpus_batch, made_batch
 from peers import ALONE, Peers
 from schedule import Schedule
 from student import Student
 from synthesis import MadeBatch
+from token_losses import LARGEST, TOKENS_A_BATCH, pair_loss
 
-SHARES = {"text": 0.15, "passage": 0.25, "translation": 0.35, "code": 0.25}
+SHARES = {"text": 0.15, "passage": 0.25, "translation": 0.3, "code": 0.3}
 MADE_SHARE = 0.6
 """Of steps on texts that synthesis.py makes; the rest is divided as above."""
+MULTIVECTOR_SHARE = 0.15
+"""Of steps that train multi-vectors too. Adapters are too small to teach tokens what a mean of them doesn't need."""
 LEARNING_RATE = 2e-3
 COSINE_WEIGHT = {"text": 10.0, "passage": 5.0, "translation": 10.0, "code": 2.0, "made": 10.0}
 """Of the distance to the teacher's vectors, beside the other losses; least for code, which the teacher barely reads."""
@@ -37,17 +40,21 @@ def train_text(
     log: list[dict],
     peers: Peers = ALONE,
 ) -> None:
-    """Trains the text model's own weights for so many seconds, which are that span of the stage."""
+    """Trains the text model and the multi-vector head for so many seconds, which are that span of the stage."""
     rng = np.random.default_rng([seed, round(1000 * span[0])])
     sources, weights = data.sampler(SHARES)
-    schedule = Schedule(student.model.parameters(), LEARNING_RATE, seconds, span, matrices(student.model), peers=peers)
+    parameters = [*student.model.parameters(), *student.multi_vector_projector.parameters()]
+    schedule = Schedule(parameters, LEARNING_RATE, seconds, span, matrices(student.model), peers=peers)
     vectors = Packer(student)
     while schedule.running():
+        tokens = rng.random() < MULTIVECTOR_SHARE
         if rng.random() < MADE_SHARE:
             batch = made_batch(teacher, next(made).to(str(targets.device)))
         else:
-            batch = corpus_batch(data, targets, sources[rng.choice(len(sources), p=weights)], rng)
-        schedule.step(dense_loss(*vectors(batch), batch, COSINE_WEIGHT[batch.kind]), "text", batch.kind, log)
+            size = (TOKENS_A_BATCH, LARGEST) if tokens else ()
+            batch = corpus_batch(data, targets, sources[rng.choice(len(sources), p=weights)], rng, *size)
+        loss = pair_loss(student, vectors, batch, COSINE_WEIGHT[batch.kind], tokens)
+        schedule.step(loss, "text", batch.kind, log)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ CUT_TOLERANCE = 1e-3
 class Product:
     """Scores (queries, documents) of a loaded checkpoint; vectors that were made once are kept."""
 
-    def __init__(self, model: str | Path, engine: str = "transformers", **options: Any):
+    def __init__(self, model: str | Path, engine: str = "auto", **options: Any):
         self.folder = resolve(model)
         self.name = self.folder.name
         self._model = JinaEmbeddings(model, engine=engine, **options)
