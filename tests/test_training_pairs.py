@@ -205,7 +205,7 @@ def test_the_text_stage_trains_multivectors_on_small_batches(monkeypatch, share,
     monkeypatch.setattr(text_stage, "Packer", lambda _: None)
     monkeypatch.setattr(text_stage, "corpus_batch", draw)
     monkeypatch.setattr(text_stage, "pair_loss", lambda *arguments: seen.append((arguments[-1], sizes[-1])))
-    data = SimpleNamespace(sampler=lambda _: ([None], [1.0]))
+    data = SimpleNamespace(sampler=lambda _: ([SimpleNamespace(kind="passage")], [1.0]))
     text_stage.train_text(student, None, data, iter(()), unit(2, 0), 1, (0, 1), 0, [])
     assert seen == [(tokens, size)] * 3
 

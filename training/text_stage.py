@@ -51,10 +51,11 @@ def train_text(
         if rng.random() < MADE_SHARE:
             batch = made_batch(teacher, next(made).to(str(targets.device)))
         else:
-            size = (TOKENS_A_BATCH, LARGEST) if tokens else ()
-            batch = corpus_batch(data, targets, sources[rng.choice(len(sources), p=weights)], rng, *size)
-        loss = pair_loss(student, vectors, batch, COSINE_WEIGHT[batch.kind], tokens)
-        schedule.step(loss, "text", batch.kind, log)
+            source = sources[rng.choice(len(sources), p=weights)]
+            size = (TOKENS_A_BATCH, LARGEST) if tokens and source.kind != "text" else ()
+            batch = corpus_batch(data, targets, source, rng, *size)
+        # The loss gets no name: a graph of autograd that lives until the next batch keeps that from being captured.
+        schedule.step(pair_loss(student, vectors, batch, COSINE_WEIGHT[batch.kind], tokens), "text", batch.kind, log)
 
 
 @torch.no_grad()
