@@ -44,6 +44,7 @@ made = peers.each([lambda number=number: (number, peers.rank) for number in rang
 lengths = torch.arange(5)
 torch.save(
     {
+        "seed": peers.own_seed(7),
         "start": start,
         "mean": mean,
         "weight": layer.weight.detach(),
@@ -80,6 +81,10 @@ def test_all_start_with_the_weights_of_the_first(ends: list[dict]) -> None:
     for end in ends:
         torch.testing.assert_close(end["start"], ends[0]["start"], atol=0, rtol=0)
     torch.testing.assert_close(ends[0]["start"], nn.Linear(4, 3).weight.detach())
+
+
+def test_each_draws_batches_of_its_own(ends: list[dict]) -> None:
+    assert [end["seed"] for end in ends] == [7, 1007]
 
 
 def test_a_mean_is_taken_tensor_by_tensor(ends: list[dict]) -> None:

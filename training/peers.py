@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 EVERY = 10
 """Steps from one mean to the next: short ones wait for long ones then, and the host for all."""
+APART = 1000
+"""Of seeds; a run takes a few that follow each other."""
 
 
 class Peers:
@@ -36,6 +38,10 @@ class Peers:
                 torch.cuda.set_device(peers.rank)
             dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         return peers
+
+    def own_seed(self, seed: int) -> int:
+        """One that no other has, so that no two draw the same batches."""
+        return seed + APART * self.rank
 
     def part(self) -> None:
         """Ends what holds them together."""

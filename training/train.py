@@ -38,8 +38,6 @@ from vision_stage import Template, follow_words, train_vision
 
 TASKS = ("retrieval", "text-matching", "code")
 SPACE = "Ġ"
-PEERS_APART = 1000
-"""Of seeds, so that no two draw the same batches."""
 SPAN_HELP = "which part of the stage this run is, if it takes several"
 
 
@@ -76,7 +74,7 @@ class Run:
     def __init__(self, options: argparse.Namespace, peers: Peers):
         self.options, self.peers = options, peers
         self.device = f"cuda:{peers.rank}" if options.device == "cuda" else options.device
-        self.first, self.seed = peers.rank == 0, options.seed + PEERS_APART * peers.rank
+        self.first, self.seed = peers.rank == 0, peers.own_seed(options.seed)
         torch.manual_seed(self.seed)
         torch.backends.cuda.matmul.allow_tf32 = True
         # cuDNN's attention is planned anew for every shape, and here every batch has its own: 200 ms a step, not 40.

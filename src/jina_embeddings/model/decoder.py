@@ -61,6 +61,7 @@ class CausalAttention(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self._size = config.head_dim
+        self._sharing = config.num_heads // config.num_kv_heads
         width, shared = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         self.q_proj = Linear(config.hidden_size, width)
         self.k_proj = Linear(config.hidden_size, shared)
@@ -74,6 +75,8 @@ class CausalAttention(nn.Module):
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        # Laid out for every head: torch has no fused kernel for heads that share in float32 on CUDA.
+        k, v = (shared.repeat_interleave(self._sharing, 1) for shared in (k, v))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         result: torch.Tensor = self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
         return result
