@@ -107,3 +107,16 @@ def test_numbers_that_can_not_be_are_refused_by_name(copy: Path, changes: dict[s
     rewrite(copy, **changes)
     with pytest.raises(CheckpointInvalidError, match=message):
         JinaEmbeddings(copy, engine="torch")
+
+
+def test_weights_are_no_longer_the_files(copy: Path) -> None:
+    with JinaEmbeddings(copy, engine="torch", dtype="float32") as model:
+        before = model.encode_text(TEXTS["latin"])
+        tokens = model.encode_text(TEXTS["latin"], return_multivector=True)
+        for path in copy.rglob("*.safetensors"):
+            with path.open("r+b") as file:
+                start = 8 + int.from_bytes(file.read(8), "little")
+                file.seek(start)
+                file.write(bytes(path.stat().st_size - start))
+        np.testing.assert_array_equal(model.encode_text(TEXTS["latin"], return_multivector=True), tokens)
+        np.testing.assert_array_equal(model.encode_text(TEXTS["latin"]), before)

@@ -72,8 +72,12 @@ class Checkpoint:
 
     @cached_property
     def _projector(self) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
         tensors = dict(load_tensors({key: self.weights.entries[f"{PROJECTOR}.{key}"] for key in ("weight", "bias")}))
-        return tensors["weight"].float(), tensors["bias"].float()
+        # Copies: what is read lies in the file, and would change with it.
+        weight, bias = (tensors[key].to(torch.float32, copy=True) for key in ("weight", "bias"))
+        return weight, bias
 
     def projector(self, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight (dim, hidden) with the task's adapter merged, and bias (dim,), both float32."""

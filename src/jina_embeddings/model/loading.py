@@ -41,5 +41,7 @@ def load_model(
         if adapters is not None and pair is not None:
             tensor = merge(tensor.float(), pair, adapters.scaling)
         owner, _, leaf = name.rpartition(".")
-        setattr(network.get_submodule(owner), leaf, nn.Parameter(tensor.to(device, dtype), requires_grad=False))
+        # A copy: what is read lies in the file, and would change with it.
+        weight = nn.Parameter(tensor.to(device, dtype, copy=True), requires_grad=False)
+        setattr(network.get_submodule(owner), leaf, weight)
     return network.eval()
