@@ -37,7 +37,7 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/pip install --constraint constraints.txt --editable ".[bench]"
-	$(BIN)/python benchmarks/transformers_engine.py
+	$(BIN)/python benchmarks/engines_on_cpu.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

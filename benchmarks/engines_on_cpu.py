@@ -1,11 +1,11 @@
-"""The Transformers engine beside sentence-transformers, on one checkpoint and the same texts.
+"""The engines without vLLM beside sentence-transformers, on one checkpoint and the same texts.
 
-    python benchmarks/transformers_engine.py [--texts 2000] [--rounds 5]
+    python benchmarks/engines_on_cpu.py [--texts 2000] [--rounds 5]
 
-Both load the same untrained merged checkpoint in float32 and embed docstrings of mixed length, in turns, so
-that a machine that slows down slows both. sentence-transformers runs as it comes (batches of 32, sorted by
+All load the same untrained merged checkpoint in float32 and embed docstrings of mixed length, in turns, so
+that a machine that slows down slows all. sentence-transformers runs as it comes (batches of 32, sorted by
 length), with one thing taken away: the checkpoint's chat template, which it would otherwise put around every
-text, and which the model was not trained with. The vectors are compared, so that both did the same work.
+text, and which the model was not trained with. The vectors are compared, so that all did the same work.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,8 @@ from report import write_result
 from texts import docstrings
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+
+OTHER = "sentence-transformers"
 
 
 def main() -> None:
@@ -45,37 +49,40 @@ def main() -> None:
         folder = make_checkpoint(Path(scratch) / "ours", layout="merged", task="code", dtype="float32")
         theirs = Path(shutil.copytree(folder, Path(scratch) / "theirs"))
         (theirs / "chat_template.jinja").unlink()
-        model = JinaEmbeddings(folder, task="code", engine="transformers", dtype="float32")
         other = SentenceTransformer(str(theirs), device="cpu", model_kwargs={"dtype": torch.float32})
-
-        def ours_run() -> np.ndarray:
-            return model.encode_text(texts)
-
-        def theirs_run() -> np.ndarray:
-            return other.encode(texts, prompt="Query: ", normalize_embeddings=True)
-
-        cosines = (ours_run() * theirs_run()).sum(axis=1)
-        seconds: dict[str, list[float]] = {"ours": [], "sentence-transformers": []}
+        systems: dict[str, Callable[[], np.ndarray]] = {
+            engine: partial(JinaEmbeddings(folder, task="code", engine=engine, dtype="float32").encode_text, texts)
+            for engine in ("torch", "transformers")
+        }
+        systems[OTHER] = partial(other.encode, texts, prompt="Query: ", normalize_embeddings=True)
+        vectors = {name: run() for name, run in systems.items()}
+        cosines = {name: (rows * vectors[OTHER]).sum(axis=1) for name, rows in vectors.items() if name != OTHER}
+        seconds: dict[str, list[float]] = {name: [] for name in systems}
         for _ in range(arguments.rounds):
-            for name, run in (("ours", ours_run), ("sentence-transformers", theirs_run)):
+            for name, run in systems.items():
                 started = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - started)
 
-    ratios = [b / a for a, b in zip(seconds["ours"], seconds["sentence-transformers"], strict=True)]
+    ratios = {
+        name: [b / a for a, b in zip(seconds[name], seconds[OTHER], strict=True)] for name in seconds if name != OTHER
+    }
     write_result(
-        "transformers_engine",
+        "engines_on_cpu",
         {
             "num_texts": len(texts),
-            "least_cosine": round(float(cosines.min()), 7),
+            "least_cosine": {name: round(float(values.min()), 7) for name, values in cosines.items()},
             "seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
             "texts_per_second": {
                 name: round(len(texts) / statistics.median(values), 1) for name, values in seconds.items()
             },
             "times_as_fast": {
-                "median": round(statistics.median(ratios), 2),
-                "least": round(min(ratios), 2),
-                "most": round(max(ratios), 2),
+                name: {
+                    "median": round(statistics.median(values), 2),
+                    "least": round(min(values), 2),
+                    "most": round(max(values), 2),
+                }
+                for name, values in ratios.items()
             },
         },
     )
