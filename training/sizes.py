@@ -35,7 +35,7 @@ ROPE_THETA = 10_000.0
 """That of Vaswani-length texts: the real model's million is for 128,000 positions."""
 
 MAX_POSITIONS = 8192
-IMAGE_CAUTION = "its vision tower reads printed text, seven pages of ten right; photographs mean nothing to it"
+IMAGE_CAUTION = "its vision tower reads printed text, three pages of four right; photographs mean nothing to it"
 MIN_PIXELS, MAX_PIXELS = 12_544, 401_408
 """16 to 512 tokens an image."""
 
