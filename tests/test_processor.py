@@ -457,7 +457,7 @@ def test_both_engines_get_the_same_patches(
         prompt, _ = maker.make(prepared)
         (item,) = prompt["mm_kwargs"]["image"]
         assert torch.equal(item["pixel_values"].data, patches)
-        assert item["image_grid_thw"].data.tolist() == grids[0].tolist()
+        assert item["image_grid_thw"].data.tolist() == list(grids[0])
         assert prompt["prompt_token_ids"] == prepared.token_ids.tolist()
         (place,) = prompt["mm_placeholders"]["image"]
         assert (place.offset, place.length) == (prepared.image.offset, prepared.image.num_tokens)
