@@ -67,9 +67,10 @@ def copy(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint(dtype="float32"), tmp_path / "copy"))
 
 
-def rewrite(folder: Path, **changes: object) -> None:
+def rewrite(folder: Path, *, vision_config: dict[str, object] | None = None, **changes: object) -> None:
     """Changes fields of the text model in config.json, wherever they are; None takes one out."""
     config = json.loads((folder / "config.json").read_text())
+    config["vision_config"].update(vision_config or {})
     for part in (config, config.get("text_config")):
         if part is not None:
             part.update(changes)
@@ -88,9 +89,18 @@ def test_newer_configs_have_everything_about_positions_in_one_place(copy: Path) 
     assert found[0] @ found[1] >= COSINE
 
 
-def test_positions_that_turn_in_another_way_are_for_another_engine(copy: Path) -> None:
-    rewrite(copy, rope_scaling={"type": "yarn", "factor": 4.0, "mrope_section": [4, 6, 6]})
-    with pytest.raises(EngineUnavailableError, match="no rope_type 'yarn': choose engine='transformers'"):
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "mrope_section": [4, 6, 6]}}, "rope_type 'yarn'"),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
+        ({"vision_config": {"hidden_act": "gelu"}}, "hidden_act 'gelu' in its vision tower"),
+        ({"use_sliding_window": True}, "use_sliding_window"),
+    ],
+)
+def test_what_is_not_written_here_is_for_another_engine(copy: Path, changes: dict[str, object], what: str) -> None:
+    rewrite(copy, **changes)
+    with pytest.raises(EngineUnavailableError, match=f"no {what}: choose engine='transformers'"):
         JinaEmbeddings(copy, engine="torch")
 
 
@@ -99,6 +109,7 @@ def test_positions_that_turn_in_another_way_are_for_another_engine(copy: Path) -
     [
         ({"rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 7]}}, "'mrope_section' must sum up to 16, not 17"),
         ({"rope_scaling": {"type": "mrope", "mrope_section": "4,6,6"}}, "'mrope_section' must be a list"),
+        ({"vision_config": {"fullatt_block_indexes": None}}, "'fullatt_block_indexes' must be a list"),
         ({"rms_norm_eps": -1}, "'rms_norm_eps' must be a number above 0, not -1"),
         ({"rope_theta": "10000"}, "'rope_theta' must be a number above 0"),
     ],

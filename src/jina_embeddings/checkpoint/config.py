@@ -26,6 +26,7 @@ class VisionConfig:
     temporal_patch_size: int
     spatial_merge_size: int
     in_channels: int
+    activation: str
     num_heads: int
     window_size: int
     full_attention_blocks: tuple[int, ...]
@@ -46,6 +47,8 @@ class ModelConfig:
     max_length: int
     max_positions: int
     norm_eps: float
+    activation: str
+    sliding_window: bool
     rope_type: str
     rope_theta: float
     mrope_section: tuple[int, ...]
@@ -98,9 +101,11 @@ def read_config(folder: Path) -> ModelConfig:
         max_length=min(MAX_TEXT_TOKENS, text.count("max_position_embeddings")),
         max_positions=text.count("max_position_embeddings"),
         norm_eps=text.number("rms_norm_eps", 1e-5),
+        activation=str(text.values.get("hidden_act", "silu")),
+        sliding_window=bool(text.values.get("use_sliding_window")),
         rope_type=str(rope.values.get("rope_type", rope.values.get("type", "default"))),
         rope_theta=rope.number("rope_theta", 1e6),
-        mrope_section=_mrope_section(path, rope.values.get("mrope_section", [16, 24, 24]), head_dim),
+        mrope_section=_mrope_section(path, rope.numbers("mrope_section", (16, 24, 24)), head_dim),
         vision=VisionConfig(
             depth=vision.count("depth"),
             hidden_size=vision.count("hidden_size"),
@@ -110,9 +115,10 @@ def read_config(folder: Path) -> ModelConfig:
             temporal_patch_size=vision.count("temporal_patch_size", 2),
             spatial_merge_size=vision.count("spatial_merge_size", 2),
             in_channels=vision.count("in_channels", vision.count("in_chans", 3)),
+            activation=str(vision.values.get("hidden_act", "silu")),
             num_heads=vision.count("num_heads", 16),
             window_size=vision.count("window_size", 112),
-            full_attention_blocks=tuple(vision.values.get("fullatt_block_indexes", (7, 15, 23, 31))),
+            full_attention_blocks=vision.numbers("fullatt_block_indexes", (7, 15, 23, 31)),
         ),
         multivector_dim=fields.count("multi_vector_projector_dim", 0) or None,
         matryoshka_dims=_matryoshka_dims(path, raw.get("matryoshka_dims"), hidden),
@@ -143,6 +149,12 @@ class _Fields:
             raise CheckpointInvalidError(f"{self.path}: {name!r} must be a number above 0, not {value!r}")
         return float(value)
 
+    def numbers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        value = self.values.get(name, default)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(number, int) for number in value):
+            raise CheckpointInvalidError(f"{self.path}: {name!r} must be a list of whole numbers, not {value!r}")
+        return tuple(value)
+
     def mapping(self, name: str, required: bool = False) -> dict[str, Any] | None:
         value = self.values.get(name)
         if value is None and not required:
@@ -160,12 +172,10 @@ def _architecture(path: Path, names: Any) -> str:
     return str(names[0])
 
 
-def _mrope_section(path: Path, sections: Any, head_dim: int) -> tuple[int, ...]:
-    if not isinstance(sections, list) or not all(isinstance(size, int) for size in sections):
-        raise CheckpointInvalidError(f"{path}: 'mrope_section' must be a list of whole numbers, not {sections!r}")
+def _mrope_section(path: Path, sections: tuple[int, ...], head_dim: int) -> tuple[int, ...]:
     if sum(sections) != head_dim // 2:
         raise CheckpointInvalidError(f"{path}: 'mrope_section' must sum up to {head_dim // 2}, not {sum(sections)}")
-    return tuple(sections)
+    return sections
 
 
 def _matryoshka_dims(path: Path, dims: Any, hidden: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..checkpoint import Checkpoint
 from ..checkpoint.adapters import merge
+from ..checkpoint.config import ModelConfig
 from ..errors import EngineUnavailableError
 from ..types import Task
 from .network import Network
@@ -22,13 +23,10 @@ def load_model(
     merge_adapter: the task whose adapter becomes part of the weights.
 
     Raises:
-        EngineUnavailableError: positions turn in a way that isn't written here.
+        EngineUnavailableError: the checkpoint asks for something that isn't written here.
     """
     config, adapters = checkpoint.config, checkpoint.adapters
-    if config.rope_type not in _ROPE_TYPES:
-        raise EngineUnavailableError(
-            f"the torch engine has no rope_type {config.rope_type!r}: choose engine='transformers'"
-        )
+    _require_known(config)
     with torch.device("meta"):
         network = Network(config)
     pairs = adapters.load(merge_adapter) if adapters is not None and merge_adapter is not None else {}
@@ -45,3 +43,15 @@ def load_model(
         weight = nn.Parameter(tensor.to(device, dtype, copy=True), requires_grad=False)
         setattr(network.get_submodule(owner), leaf, weight)
     return network.eval()
+
+
+def _require_known(config: ModelConfig) -> None:
+    """Whatever else config.json says of the architecture would be ignored, and the vectors would only look right."""
+    unknown = {
+        f"rope_type {config.rope_type!r}": config.rope_type not in _ROPE_TYPES,
+        f"hidden_act {config.activation!r}": config.activation != "silu",
+        f"hidden_act {config.vision.activation!r} in its vision tower": config.vision.activation != "silu",
+        "use_sliding_window": config.sliding_window,
+    }
+    for name in [name for name, is_unknown in unknown.items() if is_unknown]:
+        raise EngineUnavailableError(f"the torch engine has no {name}: choose engine='transformers'")
