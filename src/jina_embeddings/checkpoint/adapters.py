@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,6 +141,16 @@ def merge(weight: torch.Tensor, pair: LoraPair, scaling: float) -> torch.Tensor:
     """W + scaling B A, computed in float32 and returned in the dtype of W, on its device."""
     a, b = (half.to(weight.device).float() for half in pair)
     return (weight.float() + scaling * (b @ a)).to(weight.dtype)
+
+
+def merged(
+    tensors: Iterable[tuple[str, torch.Tensor]], adapters: AdapterSet | None, task: Task | None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Base tensors by canonical name, in float32 where the task's adapter goes into them; as they are for None."""
+    pairs = adapters.load(task) if adapters is not None and task is not None else {}
+    for name, tensor in tensors:
+        pair = pairs.get(name.removesuffix(".weight"))
+        yield name, tensor if adapters is None or pair is None else merge(tensor.float(), pair, adapters.scaling)
 
 
 def split_adapter(adapters: AdapterSet, task: Task, cache: Path | None = None) -> Path:

@@ -10,7 +10,7 @@ from transformers import AutoModel, Qwen2_5_VLConfig
 from transformers.initialization import no_init_weights
 
 from ..checkpoint import Checkpoint
-from ..checkpoint.adapters import merge
+from ..checkpoint.adapters import merged
 from ..types import Task
 from .padded import PaddedEngine
 
@@ -24,18 +24,12 @@ class TransformersEngine(PaddedEngine):
         config = Qwen2_5_VLConfig.from_pretrained(checkpoint.folder)
         with no_init_weights(), torch.device(self.device):
             model = AutoModel.from_config(config, dtype=self.dtype, attn_implementation="sdpa")
-        adapters = checkpoint.adapters
-        pairs = adapters.load(merge_adapter) if adapters is not None and merge_adapter is not None else {}
         parameters = dict(model.named_parameters())
         with torch.no_grad():
-            for name, tensor in checkpoint.weights.load():
+            for name, tensor in merged(checkpoint.weights.load(), checkpoint.adapters, merge_adapter):
                 parameter = parameters.get(name.removeprefix("model."))
-                if parameter is None:
-                    continue
-                pair = pairs.get(name.removesuffix(".weight"))
-                if adapters is not None and pair is not None:
-                    tensor = merge(tensor.float(), pair, adapters.scaling)
-                parameter.copy_(tensor)
+                if parameter is not None:
+                    parameter.copy_(tensor)
         return TransformersModel(model.eval().requires_grad_(False))
 
 

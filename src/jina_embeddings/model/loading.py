@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..checkpoint import Checkpoint
-from ..checkpoint.adapters import merge
+from ..checkpoint.adapters import merged
 from ..checkpoint.config import ModelConfig
 from ..errors import EngineUnavailableError
 from ..types import Task
@@ -25,19 +25,14 @@ def load_model(
     Raises:
         EngineUnavailableError: the checkpoint asks for something that isn't written here.
     """
-    config, adapters = checkpoint.config, checkpoint.adapters
-    _require_known(config)
+    _require_known(checkpoint.config)
     with torch.device("meta"):
-        network = Network(config)
-    pairs = adapters.load(merge_adapter) if adapters is not None and merge_adapter is not None else {}
+        network = Network(checkpoint.config)
     names = dict(network.named_parameters())
-    for stored, tensor in checkpoint.weights.load():
+    for stored, tensor in merged(checkpoint.weights.load(), checkpoint.adapters, merge_adapter):
         name = stored.removeprefix("model.")
         if name not in names:
             continue
-        pair = pairs.get(stored.removesuffix(".weight"))
-        if adapters is not None and pair is not None:
-            tensor = merge(tensor.float(), pair, adapters.scaling)
         owner, _, leaf = name.rpartition(".")
         # A copy: what is read lies in the file, and would change with it.
         weight = nn.Parameter(tensor.to(device, dtype, copy=True), requires_grad=False)

@@ -9,7 +9,7 @@ import torch
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 
 from ..checkpoint import Checkpoint, open_checkpoint
-from ..checkpoint.adapters import merge
+from ..checkpoint.adapters import merged
 from ..checkpoint.tensors import PROJECTOR, canonical
 from ..prompts import resolve_task
 from ..types import Task
@@ -78,15 +78,9 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
     def _adapted(
         self, weights: Iterable[tuple[str, torch.Tensor]], checkpoint: Checkpoint
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        adapters = None if self._has_lora else checkpoint.adapters
-        pairs = adapters.load(self._task()) if adapters is not None else {}
-        for stored_name, tensor in weights:
-            name = canonical(stored_name)
-            if name.startswith(PROJECTOR):
-                continue
-            pair = pairs.get(name.removesuffix(".weight"))
-            if adapters is not None and pair is not None:
-                tensor = merge(tensor.float(), pair, adapters.scaling)
+        named = ((canonical(name), tensor) for name, tensor in weights)
+        base = ((name, tensor) for name, tensor in named if not name.startswith(PROJECTOR))
+        for name, tensor in merged(base, checkpoint.adapters, None if self._has_lora else self._task()):
             yield name, widened(name, tensor, self._vision_width)
 
     def embed_multimodal(self, **inputs: object) -> Any:
