@@ -32,12 +32,13 @@ def together(groups: tuple[np.ndarray, ...], count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("grids", [[(1, 8, 8)], [(1, 16, 24)], [(1, 10, 14), (1, 18, 4)], [(2, 12, 20)], [(1, 2, 2)]])
-def test_windows_and_places_are_those_of_transformers(grids: list[tuple[int, int, int]]) -> None:
+@pytest.mark.parametrize("window", [112, 126], ids=["whole tokens", "and half of one"])
+def test_windows_and_places_are_those_of_transformers(grids: list[tuple[int, int, int]], window: int) -> None:
     from transformers import vision_utils
 
-    layout = Layout.of(grids, 2, 8)
+    layout = Layout.of(grids, 2, window // 14)
     grid = torch.tensor(grids)
-    index, bounds = vision_utils.get_vision_window_index(grid, 2, 112, 14)
+    index, bounds = vision_utils.get_vision_window_index(grid, 2, window, 14)
     patches = (4 * index[:, None] + torch.arange(4)).flatten().numpy()
     windows = np.split(patches, bounds.tolist()[1:-1])
     sizes = [rows * columns for frames, rows, columns in grids for _ in range(frames)]
@@ -79,9 +80,16 @@ def rewrite(folder: Path, *, vision_config: dict[str, object] | None = None, **c
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_newer_configs_have_everything_about_positions_in_one_place(copy: Path) -> None:
-    rope = {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [4, 6, 6]}
-    rewrite(copy, rope_parameters=rope, rope_theta=None, rope_scaling=None)
+ROPE = {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [4, 6, 6]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rope_parameters": ROPE, "rope_theta": None, "rope_scaling": None}, {"rms_norm_eps": 0.1}],
+    ids=["positions in one place, as in newer files", "another epsilon"],
+)
+def test_numbers_of_config_json_are_followed(copy: Path, changes: dict[str, object]) -> None:
+    rewrite(copy, **changes)
     found = []
     for engine in ("torch", "transformers"):
         with JinaEmbeddings(copy, engine=engine) as model:

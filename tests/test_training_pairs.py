@@ -89,6 +89,32 @@ def test_no_more_tokens_meet_than_memory_holds(meetings, pairs, monkeypatch):
     assert len(token_losses.few_enough(a_batch("made")).query) == pairs
 
 
+def test_multivectors_are_trained_on_no_more_pairs_than_that(monkeypatch):
+    monkeypatch.setattr(token_losses, "LARGEST", 3)
+    monkeypatch.setattr(token_losses, "token_loss", lambda _, batch, __: len(batch.query))
+    assert token_losses.pair_loss(None, None, a_batch("made"), 1.0, tokens=True) == 3
+
+
+def test_padded_texts_run_by_layers_that_are_not_compiled():
+    compiled = []
+
+    def remember(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    class Twice(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * x
+
+    layer = Twice()
+    layer.compile(backend=remember)
+    student = SimpleNamespace(states=lambda ids: layer(ids.float()))
+    assert token_losses.states_of(student, torch.ones(2, 4)).shape == (2, 4)
+    assert compiled == []
+    layer(torch.ones(2, 4))
+    assert len(compiled) == 1
+
+
 def test_texts_that_have_the_teachers_vectors_cost_nothing():
     batch = a_batch("text")
     batch.asked = batch.wanted
@@ -178,8 +204,11 @@ def test_an_adapter_sees_the_made_texts_of_its_task(monkeypatch, task, translate
     assert seen == [translated] * 5
 
 
-@pytest.mark.parametrize(("share", "tokens", "size"), [(1.0, True, (24_576, 160)), (0.0, False, ())])
-def test_the_text_stage_trains_multivectors_on_small_batches(monkeypatch, share, tokens, size):
+@pytest.mark.parametrize(
+    ("kind", "share", "tokens", "size"),
+    [("passage", 1.0, True, (24_576, 160)), ("text", 1.0, True, ()), ("passage", 0.0, False, ())],
+)
+def test_the_text_stage_trains_multivectors_on_small_batches(monkeypatch, kind, share, tokens, size):
     seen: list[tuple[bool, tuple[int, ...]]] = []
     sizes: list[tuple[int, ...]] = []
 
@@ -205,7 +234,7 @@ def test_the_text_stage_trains_multivectors_on_small_batches(monkeypatch, share,
     monkeypatch.setattr(text_stage, "Packer", lambda _: None)
     monkeypatch.setattr(text_stage, "corpus_batch", draw)
     monkeypatch.setattr(text_stage, "pair_loss", lambda *arguments: seen.append((arguments[-1], sizes[-1])))
-    data = SimpleNamespace(sampler=lambda _: ([SimpleNamespace(kind="passage")], [1.0]))
+    data = SimpleNamespace(sampler=lambda _: ([SimpleNamespace(kind=kind)], [1.0]))
     text_stage.train_text(student, None, data, iter(()), unit(2, 0), 1, (0, 1), 0, [])
     assert seen == [(tokens, size)] * 3
 
