@@ -20,7 +20,7 @@ class PairBatch:
 
     asked, wanted: the teacher's vectors (n, hidden) of queries and passages; zeros where it reads nothing.
     same: (n, n), pairs off the diagonal that are no negatives.
-    tokens: of both sides together, before it was cut; of the passages, where texts are alone.
+    counts: (n,), tokens of each pair on both sides; of the passages, where texts are alone. The host knows them.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class PairBatch:
     asked: Tensor
     wanted: Tensor
     same: Tensor
-    tokens: int
+    counts: np.ndarray
 
     def first(self, count: int) -> PairBatch:
         """The first pairs alone."""
@@ -39,7 +39,8 @@ class PairBatch:
         query, passage = self.query[few], self.passage[few]
         lengths = self.query_lengths[few], self.passage_lengths[few]
         targets = self.asked[few], self.wanted[few]
-        return PairBatch(self.kind, query, lengths[0], passage, lengths[1], *targets, self.same[few, few], self.tokens)
+        same, counts = self.same[few, few], self.counts[few]
+        return PairBatch(self.kind, query, lengths[0], passage, lengths[1], *targets, same, counts)
 
 
 def corpus_batch(
@@ -58,9 +59,10 @@ def corpus_batch(
     if source.kind not in ("translation", "text"):
         asked = targets[on_device(query, targets.device)].float()
     sides = *data.student.take(query), *data.student.take(passage)
-    read = passage if source.kind == "text" else np.concatenate([query, passage])
-    count = int(data.student.host_lengths[read].sum())
-    return PairBatch(source.kind, *sides, asked, wanted, lookalikes(rows, wanted), count)
+    counts = data.student.host_lengths[passage]
+    if source.kind != "text":
+        counts = counts + data.student.host_lengths[query]
+    return PairBatch(source.kind, *sides, asked, wanted, lookalikes(rows, wanted), counts)
 
 
 def made_batch(teacher: nn.Module, made: MadeBatch) -> PairBatch:
@@ -69,7 +71,7 @@ def made_batch(teacher: nn.Module, made: MadeBatch) -> PairBatch:
     wanted = teach_padded(teacher, made.teacher_passage, made.teacher_passage_lengths)
     rows = torch.arange(len(wanted), device=wanted.device)
     sides = made.query.long(), made.query_lengths, made.passage.long(), made.passage_lengths
-    return PairBatch("made", *sides, asked, wanted, lookalikes(rows, wanted), made.tokens)
+    return PairBatch("made", *sides, asked, wanted, lookalikes(rows, wanted), made.counts)
 
 
 def dense_loss(q: Tensor, p: Tensor, batch: PairBatch, weight: float) -> Tensor:
