@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..packs import by_beginning
 from ..types import Prepared
+
+Kind: TypeAlias = "tuple[str, bool, str]"
+"""Task, whether multi-vectors are wanted, and pooling: what runs together has one."""
 
 
 def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int | None = None) -> Iterator[list[int]]:
@@ -44,15 +47,17 @@ def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int
         yield pack
 
 
-def by_kind(
-    inputs: Sequence[Prepared], order: Callable[[Prepared], Any]
-) -> Iterator[tuple[tuple[str, bool, str], list[int]]]:
-    """Task, kind of result and pooling, with the indices of the inputs that have them, in that order."""
-    groups: dict[tuple[str, bool, str], list[int]] = defaultdict(list)
+def by_kind(inputs: Sequence[Prepared], order: Callable[[Prepared], Any]) -> Iterator[tuple[Kind, list[int]]]:
+    """Each kind, with the indices of its inputs in that order."""
+    groups: dict[Kind, list[int]] = defaultdict(list)
     for index, prepared in enumerate(inputs):
-        groups[prepared.task, prepared.multivector, prepared.pooling].append(index)
+        groups[kind_of(prepared)].append(index)
     for kind, indices in groups.items():
         yield kind, sorted(indices, key=lambda index: order(inputs[index]))
+
+
+def kind_of(prepared: Prepared) -> Kind:
+    return prepared.task, prepared.multivector, prepared.pooling
 
 
 def _longest_first(prepared: Prepared) -> int:

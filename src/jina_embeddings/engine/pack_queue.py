@@ -11,9 +11,7 @@ from typing import Any, TypeAlias
 
 from ..packs import by_beginning, shared_beginning
 from ..types import Prepared
-from .batching import by_kind
-
-Kind: TypeAlias = "tuple[str, bool, str]"
+from .batching import Kind, by_kind
 
 # Tokens of whole prompts in a pack, by its budget: what they begin with runs once, but is laid out for each.
 _MOST_WHOLE = 1.5

@@ -1,4 +1,4 @@
-"""One engine a device behind one face: each piece of work goes to the engine with the least under way."""
+"""One engine a device behind one face: each piece of work goes to the one with the least under way."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import logging
 import multiprocessing
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineDeadError
 from ..types import Prepared
 from .base import Engine
-from .batching import plan_packs
+from .batching import Kind, kind_of, plan_packs
 from .loop import LoopThread
 
 if TYPE_CHECKING:
@@ -26,15 +27,18 @@ logger = logging.getLogger(__name__)
 
 # Of one piece of work, in packs: little, so that all engines end at about the same time. They fill packs across pieces.
 _PIECE = 0.5
-# Packs under way in one engine above which it gets no more: enough that it never waits for the next piece.
-_AHEAD = 3
+# Packs of one kind under way in one engine above which it gets no more of that kind: one that runs, one that follows,
+# and enough beside them to fill the next, of which beginnings run once.
+_AHEAD = 5
 
 
 @dataclass(eq=False)
 class _Replica:
+    """One engine. under_way: tokens of each kind."""
+
     number: int
     engine: Engine
-    num_tokens: int = 0
+    under_way: Counter[Kind] = field(default_factory=Counter)
     alive: bool = True
 
 
@@ -92,35 +96,36 @@ class Replicas:
     async def _run_piece(self, results: list[Any], batch: Sequence[Prepared], piece: list[int], call_size: int) -> None:
         inputs = [batch[index] for index in piece]
         num_tokens = sum(prepared.num_tokens for prepared in inputs)
+        kind = kind_of(inputs[0])
         outputs = None
         while outputs is None:
-            replica = await self._least_busy()
-            replica.num_tokens += num_tokens
+            replica = await self._least_busy(kind)
+            replica.under_way[kind] += num_tokens
             try:
                 outputs = await replica.engine.arun(inputs, call_size=call_size)
             except EngineDeadError as error:
                 self._bury(replica, error)
             finally:
-                replica.num_tokens -= num_tokens
+                replica.under_way[kind] -= num_tokens
                 async with self._freed:
                     self._freed.notify_all()
         for index, output in zip(piece, outputs, strict=True):
             results[index] = output
 
-    async def _least_busy(self) -> _Replica:
-        """The engine that gets the next piece of work; waits while all of them have enough."""
-
-        def living() -> list[_Replica]:
-            return sorted((one for one in self._replicas if one.alive), key=lambda one: one.num_tokens)
-
+    async def _least_busy(self, kind: Kind) -> _Replica:
+        """The engine that gets the next piece of that kind; waits while all of them have enough."""
         limit = _AHEAD * self._pack_tokens
+
+        def ready() -> list[_Replica]:
+            return [one for one in self._replicas if one.alive and one.under_way[kind] < limit]
+
         async with self._freed:
-            await self._freed.wait_for(lambda: not (alive := living()) or alive[0].num_tokens < limit)
-        if not (alive := living()):
+            await self._freed.wait_for(lambda: ready() or not any(one.alive for one in self._replicas))
+        if not (engines := ready()):
             raise EngineDeadError(
                 "the processes of all engines have ended; their logs say why. Make a new JinaEmbeddings"
             )
-        return alive[0]
+        return min(engines, key=lambda one: one.under_way.total())
 
     def _bury(self, replica: _Replica, error: EngineDeadError) -> None:
         if replica.alive:
