@@ -36,8 +36,8 @@ from systems import OTHER_VECTORS, PREFIX, SYSTEMS
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tools"))
 
-# Inputs of each set: as many as the fastest system needs for a few seconds on two H100s.
-COUNTS = {"short": 48_000, "passages": 5_600, "mixed": 3_000, "long": 300, "pages": 400}
+# Inputs of each set: as many as the fastest system needs for ten seconds on two H100s, or three of pages.
+COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 400}
 # What is measured beside the rows: packed and scheduled vectors, calls of few texts, and where the device's time goes.
 STAGES = ("paths", "call-sizes", "profile")
 # Systems of a plain run: those that one GPU is enough for.
