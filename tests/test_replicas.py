@@ -144,7 +144,7 @@ def test_an_engine_has_enough_of_every_task_to_fill_packs_and_no_more(joined: Ca
     check(joined(*engines).run([replace(one, task=tasks[number % 3]) for number, one in enumerate(inputs(900))]))
     for engine in engines:
         assert sorted(engine.most) == sorted(tasks)
-        assert all(4 * PACK_TOKENS < most < 6 * PACK_TOKENS for most in engine.most.values())
+        assert all(8 * PACK_TOKENS < most < 10 * PACK_TOKENS for most in engine.most.values())
 
 
 @pytest.mark.parametrize(("given", "told"), [({}, 300), ({"call_size": 5000}, 5000)])
@@ -158,7 +158,7 @@ def test_every_piece_tells_how_large_the_whole_call_is(
 
 def test_a_slow_engine_gets_less(joined: Callable[..., Replicas]) -> None:
     slow, fast = Engine(s_per_token=1e-2), Engine()
-    check(joined(slow, fast).run(inputs(600)))
+    check(joined(slow, fast).run(inputs(900)))
     assert sum(fast.sizes) > 3 * sum(slow.sizes)
 
 
@@ -172,7 +172,7 @@ def test_the_others_do_the_work_of_one_that_dies(
     check(asyncio.run(replicas.arun(inputs(10))))
     assert [record.message for record in caplog.records] == ["engine 1 of 2: gone; 1 go on"]
     # Those that were under way when it died.
-    assert len(dying.sizes) <= call + 12
+    assert len(dying.sizes) <= call + 22
 
 
 def test_when_all_die_the_error_has_what_was_done(joined: Callable[..., Replicas]) -> None:

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _PIECE = 0.5
 # Packs of one kind under way in one engine above which it gets no more of that kind: one that runs, one that follows,
 # and enough beside them to fill the next, of which beginnings run once.
-_AHEAD = 5
+_AHEAD = 9
 
 
 @dataclass(eq=False)
