@@ -21,7 +21,7 @@ from token_losses import LARGEST, TOKENS_A_BATCH, pair_loss
 SHARES = {"text": 0.15, "passage": 0.25, "translation": 0.3, "code": 0.3}
 MADE_SHARE = 0.6
 """Of steps on texts that synthesis.py makes; the rest is divided as above."""
-MULTIVECTOR_SHARE = 0.2
+MULTIVECTOR_SHARE = 0.15
 """Of steps that train multi-vectors too. Adapters are too small to teach tokens what a mean of them doesn't need."""
 LEARNING_RATE = 2e-3
 COSINE_WEIGHT = {"text": 10.0, "passage": 5.0, "translation": 10.0, "code": 2.0, "made": 10.0}
