@@ -37,7 +37,7 @@ def a_batch(kind: str, count: int = 8) -> PairBatch:
     ids = torch.arange(3 * count).view(count, 3)
     lengths = torch.full((count,), 3)
     same = torch.zeros(count, count, dtype=torch.bool)
-    return PairBatch(kind, ids, lengths, ids + 100, lengths, unit(count, 1), unit(count, 2), same, np.full(count, 6))
+    return PairBatch(kind, ids, lengths, ids + 100, lengths, unit(count, 1), unit(count, 2), same, tokens=6 * count)
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ def test_pairs_stay_together_in_a_batch(corpus):
 
 
 @pytest.mark.parametrize(("kind", "sides"), [("code", 2), ("text", 1)])
-def test_a_batch_knows_how_many_tokens_each_pair_has(corpus, kind, sides):
+def test_a_batch_knows_how_many_tokens_are_read(corpus, kind, sides):
     batch = corpus_batch(corpus, unit(12, 0), source(kind), np.random.default_rng(0))
     lengths = [batch.passage_lengths, batch.query_lengths][:sides]
-    assert batch.counts.tolist() == sum(lengths).tolist()
+    assert batch.tokens == sum(int(length.sum()) for length in lengths)
 
 
 def test_the_first_pairs_are_cut_from_everything():
@@ -80,7 +80,6 @@ def test_the_first_pairs_are_cut_from_everything():
     for name in ("query", "query_lengths", "passage", "passage_lengths", "asked", "wanted"):
         assert getattr(few, name).equal(getattr(batch, name)[:3])
     assert few.same.shape == (3, 3)
-    assert len(few.counts) == 3
 
 
 @pytest.mark.parametrize(("meetings", "pairs"), [(10**9, 6), (4 * 9, 2), (9 * 9, 3), (1, 2)])
@@ -92,8 +91,28 @@ def test_no_more_tokens_meet_than_memory_holds(meetings, pairs, monkeypatch):
 
 def test_multivectors_are_trained_on_no_more_pairs_than_that(monkeypatch):
     monkeypatch.setattr(token_losses, "LARGEST", 3)
-    monkeypatch.setattr(token_losses, "token_loss", lambda _, __, batch, ___: len(batch.query))
+    monkeypatch.setattr(token_losses, "token_loss", lambda _, batch, __: len(batch.query))
     assert token_losses.pair_loss(None, None, a_batch("made"), 1.0, tokens=True) == 3
+
+
+def test_padded_texts_run_by_layers_that_are_not_compiled():
+    compiled = []
+
+    def remember(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    class Twice(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * x
+
+    layer = Twice()
+    layer.compile(backend=remember)
+    student = SimpleNamespace(states=lambda ids: layer(ids.float()))
+    assert token_losses.states_of(student, torch.ones(2, 4)).shape == (2, 4)
+    assert compiled == []
+    layer(torch.ones(2, 4))
+    assert len(compiled) == 1
 
 
 def test_texts_that_have_the_teachers_vectors_cost_nothing():
@@ -107,14 +126,14 @@ def test_texts_that_have_the_teachers_vectors_cost_nothing():
 def test_multivectors_learn_the_teachers_similarities_but_not_on_code(monkeypatch, kind, follows):
     batch = a_batch(kind)
     as_taught = losses.SCALE * batch.asked @ batch.wanted.T / token_losses.MULTIVECTOR_SCALE
-    packer = SimpleNamespace(states=lambda batch: [torch.zeros(8, 3, HIDDEN)] * 2)
+    monkeypatch.setattr(token_losses, "states_of", lambda _, ids: torch.zeros(*ids.shape, HIDDEN))
     monkeypatch.setattr(token_losses, "token_vectors", lambda _, states: states)
     monkeypatch.setattr(token_losses, "dense_loss", lambda *_: torch.zeros(()))
     monkeypatch.setattr(token_losses, "multivector_loss", lambda *_: torch.zeros(()))
 
     def loss(scores):
         monkeypatch.setattr(token_losses, "maxsim", lambda *_: scores)
-        return token_losses.token_loss(None, packer, batch, 1.0).item()
+        return token_losses.token_loss(None, batch, 1.0).item()
 
     assert loss(as_taught) == pytest.approx(0, abs=1e-5)
     assert (loss(as_taught.flip(1)) > 0.01) == follows

@@ -98,9 +98,9 @@ def test_batches_are_padded_and_hold_both_sides_for_both_models(made):
             assert (ids[np.arange(count), lengths - 1] > 0).all()
 
 
-def test_a_batch_knows_how_many_tokens_each_pair_has(made):
+def test_a_batch_knows_how_many_tokens_the_student_reads(made):
     batch = made.batch(np.random.default_rng(0))
-    assert batch.counts.tolist() == (batch.query_lengths + batch.passage_lengths).tolist()
+    assert batch.tokens == int(batch.query_lengths.sum() + batch.passage_lengths.sum())
 
 
 def test_of_a_translation_the_teacher_reads_the_english_side(made, monkeypatch):

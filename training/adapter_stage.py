@@ -18,7 +18,7 @@ from schedule import Schedule
 from sizes import POCKET
 from student import Student, pool
 from synthesis import MadeBatch
-from token_losses import LARGEST, TOKENS_A_BATCH, multivector_loss, pair_loss, token_vectors
+from token_losses import LARGEST, TOKENS_A_BATCH, multivector_loss, pair_loss, states_of, token_vectors
 from vision_stage import Template, image_states, image_vectors
 
 SHARES = {
@@ -43,8 +43,7 @@ def page_loss(student: Student, batch: PageBatch, template: Template) -> Tensor:
     """Pages against the text on them, dense and by tokens; texts ask as queries do, with their first tokens."""
     states, tokens = image_states(student, batch.pixels, template)
     vectors = image_vectors(states, tokens, template)
-    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=batch.ids.is_cuda):
-        text_states = student.states(batch.ids).float()
+    text_states = states_of(student, batch.ids)
     targets = pool(text_states, batch.lengths)
     same = lookalikes(torch.arange(len(vectors), device=vectors.device), targets.detach())
     loss = contrastive(vectors, targets, same) + 5 * cosine_loss(vectors, targets.detach())
@@ -79,7 +78,7 @@ def train_task(
     for parameter in parameters:
         parameter.requires_grad_(True)
     sources, weights = data.sampler(SHARES[task])
-    packer = Packer(student)
+    vectors = Packer(student)
     schedule = Schedule(parameters, LEARNING_RATE, seconds, peers=peers)
     head_only = len(parameters) == 2
     while schedule.running():
@@ -96,7 +95,9 @@ def train_task(
                 continue
             size = (TOKENS_A_BATCH, LARGEST) if tokens else (2 * TOKENS_A_BATCH, LARGEST_DENSE)
             batch = corpus_batch(data, targets, source, rng, *size)
-        schedule.step(pair_loss(student, packer, batch, COSINE_WEIGHT[task][batch.kind], tokens), task, batch.kind, log)
+        schedule.step(
+            pair_loss(student, vectors, batch, COSINE_WEIGHT[task][batch.kind], tokens), task, batch.kind, log
+        )
 
 
 def train_head(student: Student, *, seconds: float, **rest: object) -> None:

@@ -41,80 +41,49 @@ class Size:
         )
 
 
-Sides = list[tuple[Tensor, Tensor]]
-"""Padded ids (n, longest) and lengths (n,) of what a batch reads."""
-
-
 class Packer:
-    """The texts of a batch in one run of the text model, whose trained weights stay the same ones."""
+    """Unit vectors of the texts of a batch, in one run of the text model, whose trained weights stay the same ones."""
 
     def __init__(self, student: Student):
         self.model, self.weights = student.model, [p for p in student.model.parameters() if p.requires_grad]
-        self.graphs: dict[tuple[Callable[..., Tensor], Size], Callable[..., Tensor]] = {}
+        self.graphs: dict[Size, Callable[..., Tensor]] = {}
         # One pool for all graphs, no two of which are ever under way at once, and one stream, whose memory is used again.
         on_gpu = self.model.embed_tokens.weight.is_cuda
         self.place = (torch.cuda.graph_pool_handle(), torch.cuda.Stream()) if on_gpu else None
 
     def __call__(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Unit vectors (n, hidden) of queries and passages, which are the same for texts alone."""
+        """Vectors (n, hidden) of queries and passages, which are the same for texts alone."""
         sides = [(batch.query, batch.query_lengths), (batch.passage, batch.passage_lengths)]
         if batch.kind == "text":
             del sides[0]
-        size = size_of(batch, sides)
-        vectors = F.normalize(self.run(sums_of_states, size, *pack(sides, size)), dim=-1)
         count = sum(len(ids) for ids, _ in sides)
-        return vectors[: len(batch.query)], vectors[count - len(batch.passage) : count]
+        size = Size.of(batch.tokens, count, max(ids.shape[1] for ids, _ in sides))
+        vectors = F.normalize(self.sums(size, pack(sides, size))[:count], dim=-1)
+        return vectors[: len(batch.query)], vectors[-len(batch.passage) :]
 
-    def states(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Last hidden states (n, longest, hidden) of queries and passages; behind a text's end stand those of others."""
-        sides = [(batch.query, batch.query_lengths), (batch.passage, batch.passage_lengths)]
-        size = size_of(batch, sides)
-        ids, positions, _, spans = pack(sides, size)
-        states = self.run(states_end_to_end, size, ids, positions, spans)
-        count = len(batch.query)
-        return padded(states, spans[:count], batch.query), padded(states, spans[count : 2 * count], batch.passage)
+    def sums(self, size: Size, packed: tuple[Tensor, ...]) -> Tensor:
+        """The sum over each text of its last hidden states."""
 
-    def run(self, function: Callable[..., Tensor], size: Size, *inputs: Tensor) -> Tensor:
-        """What the function gives for the model and these inputs of that size, from a CUDA graph on a GPU."""
+        def run(*inputs: Tensor) -> Tensor:
+            return sums_of_states(self.model, *inputs, size.longest)
 
-        def call(*inputs: Tensor) -> Tensor:
-            return function(self.model, *inputs, size.longest)
-
-        if self.place is None or not self.weights:
-            return call(*inputs)
-        key = function, size
-        if key not in self.graphs:
-            self.graphs[key] = graphed(call, inputs, self.weights, *self.place)
-        return self.graphs[key](*inputs)
-
-
-def states_end_to_end(model: TextModel, ids: Tensor, positions: Tensor, spans: Tensor, longest: int) -> Tensor:
-    """What `pack` gives to the last hidden states (tokens, hidden) in float32."""
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda, cache_enabled=False):
-        return model(model.embed_tokens(ids)[None], positions.expand(3, -1), Spans(spans, longest))[0].float()
+        if self.place is None:
+            return run(*packed)
+        if size not in self.graphs:
+            self.graphs[size] = graphed(run, packed, self.weights, *self.place)
+        return self.graphs[size](*packed)
 
 
 def sums_of_states(
     model: TextModel, ids: Tensor, positions: Tensor, texts: Tensor, spans: Tensor, longest: int
 ) -> Tensor:
     """What `pack` gives to the sum (rows, hidden) over each text of its last hidden states, in float32."""
-    states = states_end_to_end(model, ids, positions, spans, longest)
-    return torch.zeros(len(spans) - 1, states.shape[-1], device=ids.device).index_add(0, texts, states)
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda, cache_enabled=False):
+        states = model(model.embed_tokens(ids)[None], positions.expand(3, -1), Spans(spans, longest))[0]
+    return torch.zeros(len(spans) - 1, states.shape[-1], device=ids.device).index_add(0, texts, states.float())
 
 
-def padded(states: Tensor, starts: Tensor, ids: Tensor) -> Tensor:
-    """States (tokens, hidden) of texts that start there as (n, longest, hidden), as their ids (n, longest) lie."""
-    columns = torch.arange(ids.shape[1], device=ids.device)
-    places = (starts[:, None] + columns).clamp(max=len(states) - 1)
-    return states.index_select(0, places.flatten()).view(*ids.shape, -1)
-
-
-def size_of(batch: PairBatch, sides: Sides) -> Size:
-    """What a batch is filled up to where these sides of it are read."""
-    return Size.of(int(batch.counts.sum()), sum(len(ids) for ids, _ in sides), max(ids.shape[1] for ids, _ in sides))
-
-
-def pack(sides: Sides, size: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def pack(sides: list[tuple[Tensor, Tensor]], size: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Padded ids (n, longest) and lengths (n,) end to end, without waiting for the device.
 
     Token ids, positions and numbers of the text, each (tokens,), and where texts start (rows + 1,). Tokens that are left

@@ -20,7 +20,7 @@ class PairBatch:
 
     asked, wanted: the teacher's vectors (n, hidden) of queries and passages; zeros where it reads nothing.
     same: (n, n), pairs off the diagonal that are no negatives.
-    counts: (n,), tokens of each pair on both sides; of the passages, where texts are alone. The host knows them.
+    tokens: of both sides together, before it was cut; of the passages, where texts are alone.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class PairBatch:
     asked: Tensor
     wanted: Tensor
     same: Tensor
-    counts: np.ndarray
+    tokens: int
 
     def first(self, count: int) -> PairBatch:
         """The first pairs alone."""
@@ -39,8 +39,7 @@ class PairBatch:
         query, passage = self.query[few], self.passage[few]
         lengths = self.query_lengths[few], self.passage_lengths[few]
         targets = self.asked[few], self.wanted[few]
-        same, counts = self.same[few, few], self.counts[few]
-        return PairBatch(self.kind, query, lengths[0], passage, lengths[1], *targets, same, counts)
+        return PairBatch(self.kind, query, lengths[0], passage, lengths[1], *targets, self.same[few, few], self.tokens)
 
 
 def corpus_batch(
@@ -59,10 +58,9 @@ def corpus_batch(
     if source.kind not in ("translation", "text"):
         asked = targets[on_device(query, targets.device)].float()
     sides = *data.student.take(query), *data.student.take(passage)
-    counts = data.student.host_lengths[passage]
-    if source.kind != "text":
-        counts = counts + data.student.host_lengths[query]
-    return PairBatch(source.kind, *sides, asked, wanted, lookalikes(rows, wanted), counts)
+    read = passage if source.kind == "text" else np.concatenate([query, passage])
+    count = int(data.student.host_lengths[read].sum())
+    return PairBatch(source.kind, *sides, asked, wanted, lookalikes(rows, wanted), count)
 
 
 def made_batch(teacher: nn.Module, made: MadeBatch) -> PairBatch:
@@ -71,7 +69,7 @@ def made_batch(teacher: nn.Module, made: MadeBatch) -> PairBatch:
     wanted = teach_padded(teacher, made.teacher_passage, made.teacher_passage_lengths)
     rows = torch.arange(len(wanted), device=wanted.device)
     sides = made.query.long(), made.query_lengths, made.passage.long(), made.passage_lengths
-    return PairBatch("made", *sides, asked, wanted, lookalikes(rows, wanted), made.counts)
+    return PairBatch("made", *sides, asked, wanted, lookalikes(rows, wanted), made.tokens)
 
 
 def dense_loss(q: Tensor, p: Tensor, batch: PairBatch, weight: float) -> Tensor:

@@ -52,11 +52,11 @@ ON_SUBJECT = 0.8
 class MadeBatch:
     """Padded token ids (n, longest) and lengths (n,) of both sides, for both models; all translations, or all English.
 
-    counts: (n,), tokens of each pair for the student.
+    tokens: of both sides for the student.
     """
 
     translated: bool
-    counts: np.ndarray
+    tokens: int
     query: Tensor
     query_lengths: Tensor
     passage: Tensor
@@ -70,11 +70,11 @@ class MadeBatch:
         yield from (getattr(self, field.name) for field in fields(self)[2:])
 
     def pin_memory(self) -> MadeBatch:
-        return MadeBatch(self.translated, self.counts, *(tensor.pin_memory() for tensor in self.tensors()))
+        return MadeBatch(self.translated, self.tokens, *(tensor.pin_memory() for tensor in self.tensors()))
 
     def to(self, device: str) -> MadeBatch:
         return MadeBatch(
-            self.translated, self.counts, *(tensor.to(device, non_blocking=True) for tensor in self.tensors())
+            self.translated, self.tokens, *(tensor.to(device, non_blocking=True) for tensor in self.tensors())
         )
 
 
@@ -136,7 +136,7 @@ class MadeTexts(IterableDataset):  # type: ignore[type-arg]
         passage, passage_lengths = padded(tokenizers.for_student([prompt + text for text in passages]), longest)
         return MadeBatch(
             translated,
-            (query_lengths + passage_lengths).numpy(),
+            int(query_lengths.sum() + passage_lengths.sum()),
             query,
             query_lengths,
             passage,

@@ -45,7 +45,7 @@ def train_text(
     sources, weights = data.sampler(SHARES)
     parameters = [*student.model.parameters(), *student.multi_vector_projector.parameters()]
     schedule = Schedule(parameters, LEARNING_RATE, seconds, span, matrices(student.model), peers=peers)
-    packer = Packer(student)
+    vectors = Packer(student)
     while schedule.running():
         tokens = rng.random() < MULTIVECTOR_SHARE
         if rng.random() < MADE_SHARE:
@@ -55,7 +55,7 @@ def train_text(
             size = (TOKENS_A_BATCH, LARGEST) if tokens and source.kind != "text" else ()
             batch = corpus_batch(data, targets, source, rng, *size)
         # The loss gets no name: a graph of autograd that lives until the next batch keeps that from being captured.
-        schedule.step(pair_loss(student, packer, batch, COSINE_WEIGHT[batch.kind], tokens), "text", batch.kind, log)
+        schedule.step(pair_loss(student, vectors, batch, COSINE_WEIGHT[batch.kind], tokens), "text", batch.kind, log)
 
 
 @torch.no_grad()

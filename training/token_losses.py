@@ -18,17 +18,24 @@ MOST_MEETINGS = 300_000_000
 MULTIVECTOR_SCALE = 30.0
 
 
-def pair_loss(student: Student, packer: Packer, batch: PairBatch, weight: float, tokens: bool) -> Tensor:
+def pair_loss(student: Student, vectors: Packer, batch: PairBatch, weight: float, tokens: bool) -> Tensor:
     """Dense losses of a batch, or with `tokens` those of its multi-vectors beside them; texts alone have none."""
     if tokens and batch.kind != "text":
-        return token_loss(student, packer, few_enough(batch), weight)
-    return dense_loss(*packer(batch), batch, weight)
+        return token_loss(student, few_enough(batch), weight)
+    return dense_loss(*vectors(batch), batch, weight)
 
 
 def few_enough(batch: PairBatch) -> PairBatch:
     """As many of the first pairs as memory holds where every token meets every token."""
     meetings = batch.query.shape[1] * batch.passage.shape[1]
     return batch.first(min(LARGEST, max(2, int((MOST_MEETINGS / meetings) ** 0.5))))
+
+
+def states_of(student: Student, ids: Tensor) -> Tensor:
+    """Last hidden states (n, tokens, hidden) of padded ids, by layers that aren't compiled: every batch has new shapes."""
+    eager = torch.compiler.set_stance("force_eager")
+    with eager, torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
+        return student.states(ids).float()
 
 
 def token_vectors(student: Student, states: Tensor) -> Tensor:
@@ -46,12 +53,12 @@ def multivector_loss(scores: Tensor, same: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def token_loss(student: Student, packer: Packer, batch: PairBatch, weight: float) -> Tensor:
+def token_loss(student: Student, batch: PairBatch, weight: float) -> Tensor:
     """Dense losses of a batch of pairs, and those of its multi-vectors.
 
     These learn the teacher's similarities too (Santhanam et al. 2022), but not on code, which it barely reads.
     """
-    query_states, passage_states = packer.states(batch)
+    passage_states, query_states = states_of(student, batch.passage), states_of(student, batch.query)
     p, q = pool(passage_states, batch.passage_lengths), pool(query_states, batch.query_lengths)
     query_mask, passage_mask = (
         torch.arange(states.shape[1], device=states.device) < lengths[:, None]
