@@ -55,19 +55,34 @@ def norm_quantize(
     quantize(rms_norm(residual.float(), (residual.shape[1],), weight.float(), epsilon), *room)
 
 
-def gated(
-    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int, out: torch.Tensor
+def product(
+    x: torch.Tensor,
+    scales: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    out: torch.Tensor,
 ) -> None:
+    out.copy_(linear(x.float() * scales, weight.float() * scale, None if bias is None else bias.float()))
+
+
+def gated(
+    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     gate, up = linear(x.float() * scales, weight.float() * scale).chunk(2, dim=-1)
-    out.copy_(silu(gate) * up)
+    return fp8._plainly_quantized(silu(gate) * up)
 
 
 CHOICES: dict[str, Callable[[], Any]] = {
     "quantize": lambda: fp8._quantize_kernel(CPU, torch.bfloat16, 64),
     "norm_quantize": lambda: fp8._norm_kernel(CPU, torch.bfloat16, 64),
-    "gated": lambda: fp8._gated_kernel(CPU, torch.bfloat16, False),
-    "gated by channel": lambda: fp8._gated_kernel(CPU, torch.bfloat16, True),
+    "product": lambda: fp8._product_kernel(CPU, torch.bfloat16, False, False),
+    "product with bias": lambda: fp8._product_kernel(CPU, torch.bfloat16, False, True),
+    "product by channel": lambda: fp8._product_kernel(CPU, torch.bfloat16, True, False),
+    "gated": lambda: fp8._gated_kernel(CPU, False),
+    "gated by channel": lambda: fp8._gated_kernel(CPU, True),
 }
+MODULES = "fp8_kernels", "quack_fp8_kernels", "fp8_gated"
 
 
 @pytest.fixture
@@ -75,11 +90,12 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], Any
     """Puts functions in the kernels' place, and gives what is used then."""
 
     def choose(name: str, **functions: Any) -> Any:
-        monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.fp8_kernels", SimpleNamespace(**functions))
+        for module in MODULES:
+            monkeypatch.setitem(sys.modules, f"jina_embeddings.plugin.{module}", SimpleNamespace(**functions))
         monkeypatch.setattr(fp8, "_multiprocessors", lambda device: 1)
         return CHOICES[name]()
 
-    caches = fp8._quantize_kernel, fp8._norm_kernel, fp8._gated_kernel
+    caches = fp8._quantize_kernel, fp8._norm_kernel, fp8._product_kernel, fp8._gated_kernel
     for each in caches:
         each.cache_clear()
     yield choose
@@ -89,7 +105,15 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], Any
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [("quantize", quantize), ("norm_quantize", norm_quantize), ("gated", gated), ("gated by channel", gated)],
+    [
+        ("quantize", quantize),
+        ("norm_quantize", norm_quantize),
+        ("product", product),
+        ("product with bias", product),
+        ("product by channel", product),
+        ("gated", gated),
+        ("gated by channel", gated),
+    ],
 )
 def test_a_kernel_is_used_if_its_results_are_right(
     kernel: Callable[..., Any], name: str, function: Callable[..., None]
@@ -110,22 +134,42 @@ def without_update(residual: torch.Tensor, update: torch.Tensor | None, *rest: A
     norm_quantize(residual, None, *rest)
 
 
-def exchanged(x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, *rest: Any) -> None:
-    half = len(weight) // 2
-    gated(x, scales, weight.view(torch.uint8).roll(half, 0).view(fp8.FLOAT8), scale, *rest)
+def without_bias(*arguments: Any) -> None:
+    *given, _, out = arguments
+    product(*given, None, out)
 
 
-def without_the_last_columns(*arguments: Any) -> None:
+def product_by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *rest: Any) -> None:
+    product(x, scales, weight, scale[:1], *rest)
+
+
+def product_without_the_last_columns(*arguments: Any) -> None:
     *given, out = arguments
     whole = torch.empty_like(out)
-    gated(*given, whole)
-    out[:, :128] = whole[:, :128]
+    product(*given, whole)
+    out[:, :192] = whole[:, :192]
 
 
-def by_first_channel(
-    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, *rest: Any
-) -> None:
-    gated(x, scales, weight, scale[:1], *rest)
+def exchanged(x: Any, scales: Any, weight: torch.Tensor, *rest: Any) -> Any:
+    half = len(weight) // 2
+    return gated(x, scales, weight.view(torch.uint8).roll(half, 0).view(fp8.FLOAT8), *rest)
+
+
+def without_the_last_columns(*arguments: Any) -> Any:
+    values, scales = gated(*arguments)
+    values[:, 192:] = torch.zeros(1).to(fp8.FLOAT8)
+    return values, scales
+
+
+def by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *rest: Any) -> Any:
+    return gated(x, scales, weight, scale[:1], *rest)
+
+
+def clipped(*arguments: Any) -> Any:
+    """As by a guess alone."""
+    inside = fp8._dequantized(fp8.Quantized(*gated(*arguments)))
+    scales = inside.square().mean(dim=1, keepdim=True).sqrt() * 4 / 448
+    return (inside / scales).clamp(-448, 448).to(fp8.FLOAT8), scales
 
 
 def failing(*arguments: Any) -> None:
@@ -138,7 +182,11 @@ def failing(*arguments: Any) -> None:
         ("quantize", one_scale, "its results are wrong"),
         ("norm_quantize", without_sum, "its results are wrong"),
         ("norm_quantize", without_update, "its results are wrong"),
+        ("product", product_without_the_last_columns, "its results are wrong"),
+        ("product with bias", without_bias, "its results are wrong"),
+        ("product by channel", product_by_first_channel, "its results are wrong"),
         ("gated", exchanged, "its results are wrong"),
+        ("gated", clipped, "its results are wrong"),
         ("gated", without_the_last_columns, "its results are wrong"),
         ("gated by channel", by_first_channel, "its results are wrong"),
         ("gated", failing, "RuntimeError: out of resources"),

@@ -60,16 +60,53 @@ def test_a_norm_is_quantised_of_a_residual_that_keeps_the_sum(tmp_path: Path, ad
     assert_quantized(rms_norm(total, (80,), weight, 1e-6), *found[4:6])
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("programs", [1, 3])
-def test_gate_and_up_are_one_product_with_silu_behind_it(tmp_path: Path, per_channel: bool, programs: int) -> None:
-    """Three tiles by two, none whole at the end, and a sum of two steps."""
-    tokens, width, depth = 260, 144, 160
+def operands(tokens: int, width: int, depth: int, per_channel: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """An input, a weight of gate and up, and their scales; and silu(gate) * up of them."""
     torch.manual_seed(0)
     x, weight = torch.randn(tokens, depth).to(FLOAT8), torch.randn(2 * width, depth).to(FLOAT8)
     scales = torch.rand(tokens, 1) / 8
     weight_scale = torch.rand(2 * width, 1) if per_channel else torch.rand(1)
-    out = poisoned(tokens, width, dtype=torch.float16)
-    found = interpreted(tmp_path, "fp8_kernels", "gated", x, scales, weight, weight_scale, programs, out)[5]
     gate, up = linear(x.float() * scales, weight.float() * weight_scale).chunk(2, dim=-1)
-    assert torch.allclose(found.float(), silu(gate) * up, rtol=2e-3, atol=2e-3)
+    return [x, scales, weight, weight_scale], silu(gate) * up
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_scales_are_guessed_from_128_columns_evenly_spread(tmp_path: Path, per_channel: bool) -> None:
+    """Two tiles, the second not whole, and a sum of two steps."""
+    given, inside = operands(tokens=70, width=300, depth=160, per_channel=per_channel)
+    _, x_scales, _, weight_scale = given
+    room = [poisoned(70, 1, dtype=torch.float32) for _ in range(3)]
+    lost = torch.full((1,), 7, dtype=torch.int32)
+    found = interpreted(tmp_path, "fp8_guess_kernels", "guess_scales", *given, *room, lost)
+    scales, gate_scales, up_scales = found[4:7]
+    expected = inside[:, ::2][:, :128].square().mean(dim=1, keepdim=True).sqrt() * 512 / 448
+    assert torch.allclose(scales, expected, rtol=1e-4)
+    factors = x_scales if per_channel else x_scales * weight_scale
+    assert torch.allclose(gate_scales, factors)
+    assert torch.allclose(up_scales, factors / expected, rtol=1e-4)
+    assert int(found[7]) == 0
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("programs", [1, 3])
+def test_tokens_that_lost_a_value_are_done_again_by_their_largest_and_others_left(
+    tmp_path: Path, per_channel: bool, programs: int
+) -> None:
+    """As many as are two tiles, of columns that aren't a whole number of them, and a sum of two steps."""
+    given, inside = operands(tokens=90, width=144, depth=160, per_channel=per_channel)
+    excess = torch.zeros(90, 3)
+    excess[3:83, 1] = torch.rand(80) + 1e-3
+    values, scales = torch.ones(90, 144).to(FLOAT8), torch.full((90, 1), 5.0)
+    lost = torch.zeros(1, dtype=torch.int32)
+    found = interpreted(tmp_path, "fp8_guess_kernels", "redo_lost", *given, excess, programs, values, scales, lost)
+    values, scales, lost = found[6:9]
+    assert int(lost) == 80
+    again = inside[3:83]
+    # What lies between is in bfloat16.
+    expected = (again.abs().amax(dim=1, keepdim=True) / 448).clamp(min=1 / (448 * 512))
+    assert torch.allclose(scales[3:83], expected, rtol=2**-7)
+    error = (values[3:83].float() * scales[3:83] - again).abs()
+    assert bool((error <= again.abs().maximum(scales[3:83] * 2**-6) * HALF_STEP * 1.2).all())
+    kept = torch.cat([torch.arange(3), torch.arange(83, 90)])
+    assert bool((values[kept].float() == 1).all())
+    assert bool((scales[kept] == 5).all())

@@ -17,7 +17,9 @@ FLOAT8 = torch.float8_e4m3fn
 _LARGEST = 448.0
 # vLLM's, so that a row of zeros has a scale.
 _SMALLEST_SCALE = 1 / (_LARGEST * 512)
-# vLLM's product takes widths that 16 divides.
+# Half of what the last of float8's digits is worth, of the value.
+_HALF_STEP = 2**-4
+# vLLM's product and ours take widths that 16 divides.
 _ALIGNED = 16
 
 
@@ -85,34 +87,39 @@ def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | Non
 
 def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
     """x W^T, of the type given, and the bias where the layer has one."""
-    if x.values.is_cuda:
+    scale, bias = layer.weight_scale, layer.bias
+    if not x.values.is_cuda:
+        whole: torch.Tensor = _dequantized(x) @ (layer.weight.to(x.scales.dtype) * scale.view(1, -1))
+        whole = whole if bias is None else whole + bias
+        return whole.to(dtype)
+    kernel = None
+    if bias is None or bias.dtype == dtype:
+        kernel = _product_kernel(x.values.device, dtype, scale.numel() > 1, bias is not None)
+    if kernel is None:
         from vllm import _custom_ops as ops
 
-        scales = {"scale_a": x.scales, "scale_b": layer.weight_scale}
-        result: torch.Tensor = ops.cutlass_scaled_mm(x.values, layer.weight, out_dtype=dtype, bias=layer.bias, **scales)
+        scales = {"scale_a": x.scales, "scale_b": scale}
+        result: torch.Tensor = ops.cutlass_scaled_mm(x.values, layer.weight, out_dtype=dtype, bias=bias, **scales)
         return result
-    whole: torch.Tensor = _dequantized(x) @ (layer.weight.to(x.scales.dtype) * layer.weight_scale.view(1, -1))
-    whole = whole if layer.bias is None else whole + layer.bias
-    return whole.to(dtype)
+    # The weight is taken anew each time: banks put another in its place.
+    weight = layer.weight.t()
+    out = torch.empty(len(x.values), len(weight), device=weight.device, dtype=dtype)
+    kernel(*x, weight, scale, bias, out)
+    return out
 
 
-def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
-    """silu(x G^T) * (x U^T), where the layer's weight is G above U; of the type given.
+def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype) -> Quantized:
+    """silu(x G^T) * (x U^T), where the layer's weight is G above U, quantised; dtype: of what lies between.
 
-    activation: vLLM's own, for where nothing does both at a time.
+    activation: vLLM's own, for where nothing does it all.
     """
     device, scale = x.values.device, layer.weight_scale
     kernel = None
     if x.values.is_cuda and layer.bias is None:
-        kernel = _gated_kernel(device, dtype, scale.numel() > 1)
+        kernel = _gated_kernel(device, scale.numel() > 1)
     if kernel is None:
-        result: torch.Tensor = activation(product(layer, x, dtype))
-        return result
-    # The weight is taken anew each time: banks put another in its place.
-    weight = layer.weight.t()
-    out = torch.empty(len(x.values), len(weight) // 2, device=device, dtype=dtype)
-    kernel(x.values, x.scales, weight, scale, _multiprocessors(device), out)
-    return out
+        return quantized(activation(product(layer, x, dtype)))
+    return Quantized(*kernel(*x, layer.weight.t(), scale, _multiprocessors(device)))
 
 
 def _empty_for(x: torch.Tensor) -> Quantized:
@@ -165,16 +172,35 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
 
 
 @cache
-def _gated_kernel(device: torch.device, dtype: torch.dtype, per_channel: bool) -> Any:
-    def errors(gated: Any) -> list[float]:
-        # Neither a whole number of tiles.
-        x = _plainly_quantized(random_rows(device, dtype, 200, 320))
-        weight, scale = _plainly_quantized(random_rows(device, dtype, 2 * 208, 320))
-        if not per_channel:
-            scale = scale[:1].clone()
-        out = torch.full((200, 208), torch.nan, device=device, dtype=dtype)
-        gated(*x, weight, scale, _multiprocessors(device), out)
-        gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
-        return [relative_error(out, silu(gate) * up)]
+def _product_kernel(device: torch.device, dtype: torch.dtype, per_channel: bool, with_bias: bool) -> Any:
+    def errors(product: Any) -> list[float]:
+        x, weight, scale = _some_operands(device, dtype, 208, per_channel)
+        bias = random_rows(device, dtype, 1, 208)[0] if with_bias else None
+        out = torch.full((len(x.values), 208), torch.nan, device=device, dtype=dtype)
+        product(*x, weight, scale, bias, out)
+        expected = _dequantized(x) @ _dequantized(Quantized(weight, scale)).t()
+        return [relative_error(out, expected if bias is None else expected + bias)]
 
-    return checked("fp8_kernels", "gated", errors)
+    return checked("quack_fp8_kernels", "product", errors)
+
+
+@cache
+def _gated_kernel(device: torch.device, per_channel: bool) -> Any:
+    def errors(gated: Any) -> list[float]:
+        x, weight, scale = _some_operands(device, torch.bfloat16, 2 * 208, per_channel)
+        # One value is far above the others of its row.
+        weight.view(2, 208, -1)[:, 5] = (_LARGEST * x.values[3].float().sign()).to(FLOAT8)
+        gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
+        found = Quantized(*gated(*x, weight, scale, _multiprocessors(device)))
+        return [relative_error(_dequantized(found), silu(gate) * up) - _HALF_STEP]
+
+    return checked("fp8_gated", "gated", errors)
+
+
+def _some_operands(
+    device: torch.device, dtype: torch.dtype, outputs: int, per_channel: bool
+) -> tuple[Quantized, torch.Tensor, torch.Tensor]:
+    """An input, a weight and its scale; neither is a whole number of tiles."""
+    x = _plainly_quantized(random_rows(device, dtype, 200, 320))
+    weight, scale = _plainly_quantized(random_rows(device, dtype, outputs, 320))
+    return x, weight, scale if per_channel else scale[:1].clone()

@@ -28,11 +28,11 @@ class States(Protocol):
     def product(self, layer: Any, x: Any) -> torch.Tensor:
         """x W^T, and the bias where the layer has one."""
 
-    def gated_product(self, layer: Any, activation: Any, x: Any) -> torch.Tensor:
-        """silu(x G^T) * (x U^T), where the layer's weight is G above U."""
+    def gated_product(self, layer: Any, activation: Any, x: Any) -> Any:
+        """silu(x G^T) * (x U^T), where the layer's weight is G above U; as the input of a product."""
 
-    def add(self, layer: Any, x: torch.Tensor) -> None:
-        """Adds x W^T to the states."""
+    def add(self, layer: Any, x: Any) -> None:
+        """Adds x W^T to the states; x may be a plain tensor."""
 
     def last(self, norm: Any) -> torch.Tensor:
         """The norm of the states, (tokens, hidden)."""
@@ -79,12 +79,12 @@ class Fp8States:
     def product(self, layer: Any, x: fp8.Quantized) -> torch.Tensor:
         return fp8.product(layer, x, self._residual.dtype)
 
-    def gated_product(self, layer: Any, activation: Any, x: fp8.Quantized) -> torch.Tensor:
+    def gated_product(self, layer: Any, activation: Any, x: fp8.Quantized) -> fp8.Quantized:
         return fp8.gated_product(layer, activation, x, self._residual.dtype)
 
-    def add(self, layer: Any, x: torch.Tensor) -> None:
+    def add(self, layer: Any, x: fp8.Quantized | torch.Tensor) -> None:
         """To be followed by a norm."""
-        self._update = self.product(layer, fp8.quantized(x))
+        self._update = self.product(layer, x if isinstance(x, fp8.Quantized) else fp8.quantized(x))
 
     def last(self, norm: Any) -> torch.Tensor:
         if self._update is not None:

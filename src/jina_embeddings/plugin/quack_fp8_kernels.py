@@ -1,0 +1,282 @@
+"""Products of float8 with scales, put together from the parts of QuACK's own; importing this needs QuACK.
+
+QuACK's interface has none for Hopper. float8 is e4m3 throughout, whose largest value is 448; sums are those of the
+tensor cores (fast accumulation), as in vLLM's products. Names are QuACK's where it looks for them.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cutlass
+import torch
+from cutlass import BFloat16, Float8E4M3FN, Float16, Float32, Int32, const_expr, cute
+from cutlass.cute.runtime import make_ptr
+from quack import utils
+from quack.activation import gate_fn_map
+from quack.cache import jit_cache
+from quack.compile_utils import make_fake_tensor
+from quack.cute_dsl_utils import get_max_active_clusters, mlir_namedtuple
+from quack.epi_ops import ColVecLoad, ColVecReduce, RowVecLoad, Scalar, TileStore, vec_multiply
+from quack.gemm_act import GemmActMixin, GemmGatedMixin, _gated_epi_tile_fn
+from quack.gemm_sm90 import GemmSm90
+from quack.gemm_tvm_ffi_utils import (
+    compile_gemm_kernel,
+    make_fake_gemm_tensors,
+    make_fake_scheduler_args,
+    make_scheduler_args,
+)
+from quack.layout_utils import concat_to_interleave
+
+_LARGEST = 448.0
+# Rows and columns of a tile, and tiles that share what they load: the fastest of those measured on an H100.
+_TILE, _CLUSTER = (128, 192), (2, 1)
+# Of a tile, what leaves together. Columns of the gated product are gate and up in turn.
+_LEAVING, _GATED_LEAVING = (64, 32), (64, 64)
+# Tiles of one column that follow each other.
+_GROUP = 8
+_TYPES = {torch.bfloat16: BFloat16, torch.float16: Float16}
+# QuACK keeps what it has compiled, by its own source and these arguments.
+_SOURCE = sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def product(
+    x: torch.Tensor,
+    scales: torch.Tensor,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    out: torch.Tensor,
+) -> None:
+    """x W^T, times the scales of both, and the bias, into `out`.
+
+    x: contiguous float8 (tokens, depth); scales: float32, one a token.
+    weight: contiguous float8 (width, depth); weight_scale: float32, one in all or one a row.
+    bias: (width,), of the type of `out`.
+    out: contiguous (tokens, width).
+    """
+    per_channel = weight_scale.numel() > 1
+    compiled = _compiled_product(_SOURCE, out.dtype, per_channel, bias is not None)
+    arguments = _Scaled.EpilogueArguments(
+        _one(out),
+        alpha=None if per_channel else weight_scale.data_ptr(),
+        channels=weight_scale.view(1, -1) if per_channel else None,
+        tokens=scales.view(1, -1),
+        bias=None if bias is None else bias[None],
+    )
+    _run(compiled, x, weight, arguments)
+
+
+def excess_shape(tokens: int, width: int) -> tuple[int, int]:
+    """Of what `gated` puts into `excess`."""
+    return tokens, -(-2 * width // _TILE[1])
+
+
+def gated(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor | None,
+    gate_scales: torch.Tensor,
+    up_scales: torch.Tensor,
+    values: torch.Tensor,
+    excess: torch.Tensor,
+) -> None:
+    """silu(a x G^T) * (b x U^T) into values, where the weight is G above U, and a and b are the scales of each token.
+
+    x: contiguous float8 (tokens, depth); weight: contiguous float8 (2 width, depth).
+    weight_scale: float32, one a row, that products are multiplied by as well; None for ones.
+    gate_scales, up_scales: float32, one a token.
+    values: contiguous float8 (tokens, width).
+    excess: contiguous float32 of `excess_shape`; what a token's sum is over 0 where values were above 448, and so lost.
+    """
+    arguments = _Gated.EpilogueArguments(
+        _one(values),
+        None,
+        channels=None if weight_scale is None else weight_scale.view(1, -1),
+        gate=gate_scales.view(1, -1),
+        up=up_scales.view(1, -1),
+        excess=excess[None],
+    )
+    _run(_compiled_gated(_SOURCE, weight_scale is not None), x, weight, arguments)
+
+
+def _run(compiled: Any, x: torch.Tensor, weight: torch.Tensor, arguments: Any) -> None:
+    scheduler = make_scheduler_args(get_max_active_clusters(_CLUSTER[0] * _CLUSTER[1]), _GROUP, None)
+    compiled(_one(x), _one(weight), None, None, arguments, scheduler, None)
+
+
+def _one(matrix: torch.Tensor) -> torch.Tensor:
+    """As the only one of several, which QuACK counts last."""
+    return matrix[None].permute(1, 2, 0)
+
+
+class _Scaled(GemmActMixin, GemmSm90):  # type: ignore[misc]
+    """Rounds once, after the scales and the bias."""
+
+    _epi_ops = (
+        Scalar("alpha"),
+        Scalar("sr_seed", dtype=Int32),
+        RowVecLoad("channels"),
+        ColVecLoad("tokens"),
+        RowVecLoad("bias"),
+        TileStore("mAuxOut"),
+    )
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, fp8_fast_accum=True, **options)
+
+    @mlir_namedtuple
+    class EpilogueArguments(NamedTuple):
+        mAuxOut: Any  # noqa: N815
+        alpha: Any = None
+        channels: Any = None
+        tokens: Any = None
+        bias: Any = None
+        sr_seed: Any = None
+
+    @staticmethod
+    def _compute_tile_shape_or_override(*_: Any) -> tuple[int, int]:
+        return _LEAVING
+
+    def epi_to_underlying_arguments(self, args: Any, *, loc: Any = None, ip: Any = None) -> Any:
+        self.rounding_mode = 0
+        self.aux_out_dtype = args.mAuxOut.element_type
+        self.aux_out_layout = cutlass.utils.LayoutEnum.from_tensor(args.mAuxOut)
+        self.cta_tile_shape_aux_out_mn = self.cta_tile_shape_mnk[:2]
+        return self.EpilogueParams(**self._epi_ops_to_params_dict(args), act_fn=None)
+
+    @cute.jit
+    def epi_visit_subtile(self, params, loaded, sums, _=None):  # type: ignore[no-untyped-def]
+        if const_expr(params.alpha is not None):
+            sums.store(sums.load() * utils.load_scalar_or_pointer(params.alpha))
+        vec_multiply(self, sums, loaded["tokens"], loaded.get("channels"))
+        bias = loaded.get("bias")
+        if const_expr(bias is not None):
+            for i in cutlass.range(cute.size(sums), unroll_full=True):
+                sums[i] += bias[i]
+        return (sums,)
+
+
+class _Excess(ColVecReduce):  # type: ignore[misc]
+    """Largest values within the columns of a thread, and the sum over threads of what these are too large by."""
+
+    @cute.jit
+    def end_loop(self, gemm, param, state, epi_coord, epi_tile, *rest):  # type: ignore[no-untyped-def]
+        across = cute.zipped_divide(cute.make_layout(gemm.cta_tile_shape_mnk[:2]), epi_tile).shape[1][1]
+        if const_expr(epi_coord[1] == across - 1):
+            largest = cute.filter_zeros(state[0][None, None, None, epi_coord[0], epi_coord[1]])
+            for i in cutlass.range(cute.size(largest), unroll_full=True):
+                largest[i] = cute.arch.fmax(largest[i] - _LARGEST, 0.0)
+        ColVecReduce.end_loop(self, gemm, param, state, epi_coord, epi_tile, *rest)
+
+
+class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
+    _epi_ops = (
+        Scalar("sr_seed", dtype=Int32),
+        RowVecLoad("channels"),
+        ColVecLoad("gate"),
+        ColVecLoad("up"),
+        _Excess("excess"),
+        TileStore("mAuxOut", epi_tile_fn=_gated_epi_tile_fn),
+    )
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, fp8_fast_accum=True, **options)
+
+    @mlir_namedtuple
+    class EpilogueArguments(NamedTuple):
+        mAuxOut: Any  # noqa: N815
+        act_fn: cutlass.Constexpr[Any] = None
+        channels: Any = None
+        gate: Any = None
+        up: Any = None
+        excess: Any = None
+        sr_seed: Any = None
+
+    @staticmethod
+    def _compute_tile_shape_or_override(*_: Any) -> tuple[int, int]:
+        return _GATED_LEAVING
+
+    def epi_to_underlying_arguments(self, args: Any, *, loc: Any = None, ip: Any = None) -> Any:
+        self.rounding_mode = 0
+        self.aux_out_dtype = args.mAuxOut.element_type
+        self.aux_out_layout = cutlass.utils.LayoutEnum.from_tensor(args.mAuxOut)
+        self.cta_tile_shape_aux_out_mn = (self.cta_tile_shape_mnk[0], self.cta_tile_shape_mnk[1] // 2)
+        params = self._epi_ops_to_params_dict(args)
+        if "channels" in params:
+            params["channels"] = concat_to_interleave(params["channels"], 1)
+        return self.EpilogueParams(**params, act_fn=args.act_fn)
+
+    @cute.jit
+    def epi_visit_subtile(self, params, loaded, sums, _=None):  # type: ignore[no-untyped-def]
+        vec_multiply(self, sums, None, loaded.get("channels"))
+        gate_scale, up_scale = loaded["gate"], loaded["up"]
+        largest = loaded["excess"]
+        pairs = cute.flat_divide(sums, cute.make_layout(2))
+        gate, up = pairs[0, ...], pairs[1, ...]
+        # Without .shape the compiler would keep it in memory.
+        gated = cute.make_rmem_tensor(cute.recast_layout(2, 1, sums.layout).shape, self.acc_dtype)
+        for i in cutlass.range(cute.size(gated), unroll_full=True):
+            value = params.act_fn(gate[i] * gate_scale[2 * i], up[i] * up_scale[2 * i])
+            largest[2 * i] = cute.arch.fmax(largest[2 * i], cute.arch.fmax(value, -value))
+            gated[i] = value
+        return (gated,)
+
+    @cute.jit
+    def epi_convert_aux_out(self, number, gated, *_):  # type: ignore[no-untyped-def]
+        """A thread has two rows of columns t and 4 + t, and needs those of columns 2t and 2t + 1."""
+        values = gated.to(Float8E4M3FN)
+        fours = cute.recast_tensor(values, Int32)
+        thread = cute.arch.lane_idx() % 4
+        selected = Int32(0x5140) if thread < 2 else Int32(0x7362)
+        source = 2 * thread % 4
+        # Lanes are those of groups of four.
+        groups = (cute.arch.WARP_SIZE - 4) << 8 | (cute.arch.WARP_SIZE - 1)
+        for i in cutlass.range(cute.size(fours.shape), unroll_full=True):
+            even = cute.arch.shuffle_sync(fours[i], offset=source, mask_and_clamp=groups)
+            odd = cute.arch.shuffle_sync(fours[i], offset=source + 1, mask_and_clamp=groups)
+            fours[i] = cute.arch.prmt(even, odd, selected)
+        return values
+
+
+@jit_cache
+def _compiled_product(source: str, dtype: torch.dtype, per_channel: bool, with_bias: bool) -> Any:
+    *operands, m, n, _, one = make_fake_gemm_tensors(Float8E4M3FN, Float8E4M3FN, None, None, "k", "k", None, None)
+    arguments = _Scaled.EpilogueArguments(
+        make_fake_tensor(_TYPES[dtype], (m, n, one), leading_dim=1, divisibility=8),
+        alpha=None if per_channel else make_ptr(Float32, 0, cute.AddressSpace.gmem, assumed_align=4),
+        channels=_vector(Float32, one, n) if per_channel else None,
+        tokens=_vector(Float32, one, m),
+        bias=_vector(_TYPES[dtype], one, n) if with_bias else None,
+    )
+    return _compile(_Scaled, operands, arguments, one)
+
+
+@jit_cache
+def _compiled_gated(source: str, per_channel: bool) -> Any:
+    *operands, m, n, _, one = make_fake_gemm_tensors(Float8E4M3FN, Float8E4M3FN, None, None, "k", "k", None, None)
+    arguments = _Gated.EpilogueArguments(
+        make_fake_tensor(Float8E4M3FN, (m, cute.sym_int(), one), leading_dim=1, divisibility=16),
+        gate_fn_map["swiglu"],
+        channels=_vector(Float32, one, n) if per_channel else None,
+        gate=_vector(Float32, one, m),
+        up=_vector(Float32, one, m),
+        excess=make_fake_tensor(Float32, (one, m, cute.sym_int()), leading_dim=2, divisibility=1),
+    )
+    return _compile(_Gated, operands, arguments, one, concat_layout=("B",))
+
+
+def _vector(kind: Any, one: Any, length: Any) -> Any:
+    return make_fake_tensor(kind, (one, length), leading_dim=1, divisibility=4)
+
+
+def _compile(kernel: type, operands: list[Any], arguments: Any, one: Any, **layout: Any) -> Any:
+    pingpong, persistent, gathers, dynamic, hopper = True, True, False, False, (9, 0)
+    options = (pingpong, persistent, gathers, dynamic, hopper)
+    scheduler = make_fake_scheduler_args(False, False, one)
+    cluster = (*_CLUSTER, 1)
+    return compile_gemm_kernel(
+        kernel, Float8E4M3FN, _TILE, cluster, *options, *operands, arguments, scheduler, None, **layout
+    )
