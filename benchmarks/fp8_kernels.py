@@ -27,7 +27,7 @@ from jina_embeddings.plugin.states import Fp8States, PlainStates, States
 from report import write_result
 
 DEVICE, DTYPE = torch.device("cuda", 0), torch.bfloat16
-TOKENS, HIDDEN, WIDTH, QKV = 16_384, 2048, 11_008, 2560
+TOKENS, HIDDEN, WIDTH = 16_384, 2048, 11_008
 # Tokens, heads that are turned, all heads, head size.
 HEADS = ((TOKENS, 18, 20, 128), (62_748, 32, 48, 80))
 EPSILON = 1e-6
@@ -45,8 +45,6 @@ def main() -> None:
         found[f"norm and quantise, {TOKENS} x {HIDDEN}"] = normed(None, seconds)
         found[f"sum, norm and quantise, {TOKENS} x {HIDDEN}"] = normed(normal(TOKENS, HIDDEN), seconds)
         found[f"gate, up, SiLU and quantising, {TOKENS} x {HIDDEN} to {WIDTH}"] = gated(seconds)
-        for inputs, outputs, bias in ((HIDDEN, QKV, True), (HIDDEN, HIDDEN, False), (WIDTH, HIDDEN, False)):
-            found[f"product, {TOKENS} x {inputs} to {outputs}"] = multiplied(inputs, outputs, bias, seconds)
         found[f"layer without attention, {TOKENS} tokens"] = layer(seconds)
     write_result("fp8_kernels", {"found": found})
 
@@ -97,23 +95,15 @@ def gated(seconds: float) -> dict[str, Any]:
     expected = plain_activation(linear(fp8._dequantized(x), layer.weight.t().float() * layer.weight_scale))
     ways = {
         "ours": lambda: fp8.gated_product(layer, None, x, DTYPE),
-        "vllm": lambda: quantised_by_vllm(vllm_activation(product_by_vllm(layer, x))),
+        "vllm": lambda: quantised_by_vllm(vllm_activation(fp8.product(layer, x, DTYPE))),
     }
-    return compare(ways, [], expected, seconds)
-
-
-def multiplied(inputs: int, outputs: int, bias: bool, seconds: float) -> dict[str, Any]:
-    layer, x = Linear(outputs, inputs, bias), fp8.quantized(normal(TOKENS, inputs))
-    added = layer.bias.float() if bias else None
-    expected = linear(fp8._dequantized(x), layer.weight.t().float() * layer.weight_scale, added)
-    ways = {"ours": lambda: fp8.product(layer, x, DTYPE), "vllm": lambda: product_by_vllm(layer, x)}
     return compare(ways, [], expected, seconds)
 
 
 def layer(seconds: float) -> dict[str, Any]:
     """Of the language model, its heads not turned; an error is what two layers differ by from bfloat16, in all."""
     norms, x = (Norm(), Norm()), normal(TOKENS, HIDDEN)
-    shapes = (QKV, HIDDEN, True), (HIDDEN, HIDDEN, False), (2 * WIDTH, HIDDEN, False), (HIDDEN, WIDTH, False)
+    shapes = (HIDDEN + 512, HIDDEN, True), (HIDDEN, HIDDEN, False), (2 * WIDTH, HIDDEN, False), (HIDDEN, WIDTH, False)
     layers = [Linear(*shape) for shape in shapes]
 
     def run(kind: type[States], count: int) -> torch.Tensor:
@@ -127,7 +117,7 @@ def layer(seconds: float) -> dict[str, Any]:
 
     expected = run(PlainStates, 2).float()
     found = {"bfloat16": {"microseconds": microseconds(lambda: run(PlainStates, 1), seconds)}}
-    kernels = "_quantize_kernel", "_norm_kernel", "_product_kernel", "_gated_kernel"
+    kernels = "_quantize_kernel", "_norm_kernel", "_gated_kernel"
     without = dict.fromkeys(kernels, lambda *_: None)
     for name, kernels in (("ours", nullcontext()), ("vllm", patch.multiple(fp8, **without))):
         with kernels:
@@ -179,11 +169,6 @@ def quantised_by_vllm(x: torch.Tensor) -> fp8.Quantized:
     from vllm import _custom_ops as ops
 
     return fp8.Quantized(*ops.scaled_fp8_quant(x, scale=None, use_per_token_if_dynamic=True))
-
-
-def product_by_vllm(layer: Any, x: fp8.Quantized) -> torch.Tensor:
-    with patch.object(fp8, "_product_kernel", lambda *_: None):
-        return fp8.product(layer, x, DTYPE)
 
 
 def normal(*shape: int) -> torch.Tensor:

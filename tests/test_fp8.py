@@ -55,17 +55,6 @@ def norm_quantize(
     quantize(rms_norm(residual.float(), (residual.shape[1],), weight.float(), epsilon), *room)
 
 
-def product(
-    x: torch.Tensor,
-    scales: torch.Tensor,
-    weight: torch.Tensor,
-    scale: torch.Tensor,
-    bias: torch.Tensor | None,
-    out: torch.Tensor,
-) -> None:
-    out.copy_(linear(x.float() * scales, weight.float() * scale, None if bias is None else bias.float()))
-
-
 def gated(
     x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,13 +65,10 @@ def gated(
 CHOICES: dict[str, Callable[[], Any]] = {
     "quantize": lambda: fp8._quantize_kernel(CPU, torch.bfloat16, 64),
     "norm_quantize": lambda: fp8._norm_kernel(CPU, torch.bfloat16, 64),
-    "product": lambda: fp8._product_kernel(CPU, torch.bfloat16, False, False),
-    "product with bias": lambda: fp8._product_kernel(CPU, torch.bfloat16, False, True),
-    "product by channel": lambda: fp8._product_kernel(CPU, torch.bfloat16, True, False),
     "gated": lambda: fp8._gated_kernel(CPU, False),
     "gated by channel": lambda: fp8._gated_kernel(CPU, True),
 }
-MODULES = "fp8_kernels", "quack_fp8_kernels", "fp8_gated"
+MODULES = "fp8_kernels", "fp8_gated"
 
 
 @pytest.fixture
@@ -95,7 +81,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], Any
         monkeypatch.setattr(fp8, "_multiprocessors", lambda device: 1)
         return CHOICES[name]()
 
-    caches = fp8._quantize_kernel, fp8._norm_kernel, fp8._product_kernel, fp8._gated_kernel
+    caches = fp8._quantize_kernel, fp8._norm_kernel, fp8._gated_kernel
     for each in caches:
         each.cache_clear()
     yield choose
@@ -108,9 +94,6 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], Any
     [
         ("quantize", quantize),
         ("norm_quantize", norm_quantize),
-        ("product", product),
-        ("product with bias", product),
-        ("product by channel", product),
         ("gated", gated),
         ("gated by channel", gated),
     ],
@@ -132,22 +115,6 @@ def without_sum(residual: torch.Tensor, update: torch.Tensor | None, *rest: Any)
 
 def without_update(residual: torch.Tensor, update: torch.Tensor | None, *rest: Any) -> None:
     norm_quantize(residual, None, *rest)
-
-
-def without_bias(*arguments: Any) -> None:
-    *given, _, out = arguments
-    product(*given, None, out)
-
-
-def product_by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *rest: Any) -> None:
-    product(x, scales, weight, scale[:1], *rest)
-
-
-def product_without_the_last_columns(*arguments: Any) -> None:
-    *given, out = arguments
-    whole = torch.empty_like(out)
-    product(*given, whole)
-    out[:, :192] = whole[:, :192]
 
 
 def exchanged(x: Any, scales: Any, weight: torch.Tensor, *rest: Any) -> Any:
@@ -182,9 +149,6 @@ def failing(*arguments: Any) -> None:
         ("quantize", one_scale, "its results are wrong"),
         ("norm_quantize", without_sum, "its results are wrong"),
         ("norm_quantize", without_update, "its results are wrong"),
-        ("product", product_without_the_last_columns, "its results are wrong"),
-        ("product with bias", without_bias, "its results are wrong"),
-        ("product by channel", product_by_first_channel, "its results are wrong"),
         ("gated", exchanged, "its results are wrong"),
         ("gated", clipped, "its results are wrong"),
         ("gated", without_the_last_columns, "its results are wrong"),

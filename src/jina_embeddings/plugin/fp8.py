@@ -87,25 +87,15 @@ def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | Non
 
 def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
     """x W^T, of the type given, and the bias where the layer has one."""
-    scale, bias = layer.weight_scale, layer.bias
-    if not x.values.is_cuda:
-        whole: torch.Tensor = _dequantized(x) @ (layer.weight.to(x.scales.dtype) * scale.view(1, -1))
-        whole = whole if bias is None else whole + bias
-        return whole.to(dtype)
-    kernel = None
-    if bias is None or bias.dtype == dtype:
-        kernel = _product_kernel(x.values.device, dtype, scale.numel() > 1, bias is not None)
-    if kernel is None:
+    if x.values.is_cuda:
         from vllm import _custom_ops as ops
 
-        scales = {"scale_a": x.scales, "scale_b": scale}
-        result: torch.Tensor = ops.cutlass_scaled_mm(x.values, layer.weight, out_dtype=dtype, bias=bias, **scales)
+        scales = {"scale_a": x.scales, "scale_b": layer.weight_scale}
+        result: torch.Tensor = ops.cutlass_scaled_mm(x.values, layer.weight, out_dtype=dtype, bias=layer.bias, **scales)
         return result
-    # The weight is taken anew each time: banks put another in its place.
-    weight = layer.weight.t()
-    out = torch.empty(len(x.values), len(weight), device=weight.device, dtype=dtype)
-    kernel(*x, weight, scale, bias, out)
-    return out
+    whole: torch.Tensor = _dequantized(x) @ (layer.weight.to(x.scales.dtype) * layer.weight_scale.view(1, -1))
+    whole = whole if layer.bias is None else whole + layer.bias
+    return whole.to(dtype)
 
 
 def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype) -> Quantized:
@@ -119,6 +109,7 @@ def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype)
         kernel = _gated_kernel(device, scale.numel() > 1)
     if kernel is None:
         return quantized(activation(product(layer, x, dtype)))
+    # The weight is taken anew each time: banks put another in its place.
     return Quantized(*kernel(*x, layer.weight.t(), scale, _multiprocessors(device)))
 
 
@@ -172,35 +163,17 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
 
 
 @cache
-def _product_kernel(device: torch.device, dtype: torch.dtype, per_channel: bool, with_bias: bool) -> Any:
-    def errors(product: Any) -> list[float]:
-        x, weight, scale = _some_operands(device, dtype, 208, per_channel)
-        bias = random_rows(device, dtype, 1, 208)[0] if with_bias else None
-        out = torch.full((len(x.values), 208), torch.nan, device=device, dtype=dtype)
-        product(*x, weight, scale, bias, out)
-        expected = _dequantized(x) @ _dequantized(Quantized(weight, scale)).t()
-        return [relative_error(out, expected if bias is None else expected + bias)]
-
-    return checked("quack_fp8_kernels", "product", errors)
-
-
-@cache
 def _gated_kernel(device: torch.device, per_channel: bool) -> Any:
     def errors(gated: Any) -> list[float]:
-        x, weight, scale = _some_operands(device, torch.bfloat16, 2 * 208, per_channel)
+        # Neither a whole number of tiles, and rows an odd one.
+        x = _plainly_quantized(random_rows(device, torch.bfloat16, 201, 320))
+        weight, scale = _plainly_quantized(random_rows(device, torch.bfloat16, 2 * 208, 320))
+        if not per_channel:
+            scale = scale[:1].clone()
         # One value is far above the others of its row.
-        weight.view(2, 208, -1)[:, 5] = (_LARGEST * x.values[3].float().sign()).to(FLOAT8)
+        weight.view(2, 208, 320)[:, 5] = (_LARGEST * x.values[3].float().sign()).to(FLOAT8)
         gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
         found = Quantized(*gated(*x, weight, scale, _multiprocessors(device)))
         return [relative_error(_dequantized(found), silu(gate) * up) - _HALF_STEP]
 
     return checked("fp8_gated", "gated", errors)
-
-
-def _some_operands(
-    device: torch.device, dtype: torch.dtype, outputs: int, per_channel: bool
-) -> tuple[Quantized, torch.Tensor, torch.Tensor]:
-    """An input, a weight and its scale; neither is a whole number of tiles."""
-    x = _plainly_quantized(random_rows(device, dtype, 200, 320))
-    weight, scale = _plainly_quantized(random_rows(device, dtype, outputs, 320))
-    return x, weight, scale if per_channel else scale[:1].clone()

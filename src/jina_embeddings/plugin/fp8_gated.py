@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from .fp8_guess_kernels import guess_scales, redo_lost
-from .quack_fp8_kernels import excess_shape
-from .quack_fp8_kernels import gated as multiply
+from .quack_fp8_kernel import excess_shape
+from .quack_fp8_kernel import gated as multiply
 
 
 def gated(

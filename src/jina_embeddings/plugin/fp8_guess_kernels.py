@@ -14,7 +14,7 @@ from .fp8_kernels import SMALLEST_SCALE, store_quantized
 
 # The root mean square of this many columns, evenly spread, times the margin is taken for the largest value. Of normal
 # gates and ups the largest of 11,008 is about 40 times that, so there is a factor of ten on either side.
-_SAMPLES, _MARGIN = 128, 512.0
+_SAMPLES, _MARGIN = 64, 512.0
 _DEPTH = 128
 
 
@@ -38,7 +38,7 @@ def guess_scales(
     """
     tokens, depth = x.shape
     width = len(weight) // 2
-    rows = 64
+    rows = 128
     _guess_scales[(triton.cdiv(tokens, rows),)](
         x,
         x_scales,

@@ -1,7 +1,7 @@
-"""Products of float8 with scales, put together from the parts of QuACK's own; importing this needs QuACK.
+"""A product of float8 with SwiGLU and rounding to float8 behind it, of QuACK's parts; importing this needs QuACK.
 
-QuACK's interface has none for Hopper. float8 is e4m3 throughout, whose largest value is 448; sums are those of the
-tensor cores (fast accumulation), as in vLLM's products. Names are QuACK's where it looks for them.
+QuACK's interface has none for Hopper. float8 is e4m3, whose largest value is 448; sums are those of the tensor cores
+(fast accumulation), as in vLLM's products. Names are QuACK's where it looks for them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import cutlass
 import torch
-from cutlass import BFloat16, Float8E4M3FN, Float16, Float32, Int32, const_expr, cute
-from cutlass.cute.runtime import make_ptr
-from quack import utils
+from cutlass import Float8E4M3FN, Float32, Int32, const_expr, cute
 from quack.activation import gate_fn_map
 from quack.cache import jit_cache
 from quack.compile_utils import make_fake_tensor
 from quack.cute_dsl_utils import get_max_active_clusters, mlir_namedtuple
 from quack.epi_ops import ColVecLoad, ColVecReduce, RowVecLoad, Scalar, TileStore, vec_multiply
-from quack.gemm_act import GemmActMixin, GemmGatedMixin, _gated_epi_tile_fn
+from quack.gemm_act import GemmGatedMixin, _gated_epi_tile_fn
 from quack.gemm_sm90 import GemmSm90
 from quack.gemm_tvm_ffi_utils import (
     compile_gemm_kernel,
@@ -31,42 +29,13 @@ from quack.gemm_tvm_ffi_utils import (
 from quack.layout_utils import concat_to_interleave
 
 _LARGEST = 448.0
-# Rows and columns of a tile, and tiles that share what they load: the fastest of those measured on an H100.
-_TILE, _CLUSTER = (128, 192), (2, 1)
-# Of a tile, what leaves together. Columns of the gated product are gate and up in turn.
-_LEAVING, _GATED_LEAVING = (64, 32), (64, 64)
+# Rows and columns of a tile, of which every other one is a gate; what of it leaves together; and how many tiles share
+# what they load. The fastest of those measured on an H100.
+_TILE, _LEAVING, _CLUSTER = (128, 192), (64, 64), (2, 1)
 # Tiles of one column that follow each other.
 _GROUP = 8
-_TYPES = {torch.bfloat16: BFloat16, torch.float16: Float16}
 # QuACK keeps what it has compiled, by its own source and these arguments.
 _SOURCE = sha256(Path(__file__).read_bytes()).hexdigest()
-
-
-def product(
-    x: torch.Tensor,
-    scales: torch.Tensor,
-    weight: torch.Tensor,
-    weight_scale: torch.Tensor,
-    bias: torch.Tensor | None,
-    out: torch.Tensor,
-) -> None:
-    """x W^T, times the scales of both, and the bias, into `out`.
-
-    x: contiguous float8 (tokens, depth); scales: float32, one a token.
-    weight: contiguous float8 (width, depth); weight_scale: float32, one in all or one a row.
-    bias: (width,), of the type of `out`.
-    out: contiguous (tokens, width).
-    """
-    per_channel = weight_scale.numel() > 1
-    compiled = _compiled_product(_SOURCE, out.dtype, per_channel, bias is not None)
-    arguments = _Scaled.EpilogueArguments(
-        _one(out),
-        alpha=None if per_channel else weight_scale.data_ptr(),
-        channels=weight_scale.view(1, -1) if per_channel else None,
-        tokens=scales.view(1, -1),
-        bias=None if bias is None else bias[None],
-    )
-    _run(compiled, x, weight, arguments)
 
 
 def excess_shape(tokens: int, width: int) -> tuple[int, int]:
@@ -99,10 +68,7 @@ def gated(
         up=up_scales.view(1, -1),
         excess=excess[None],
     )
-    _run(_compiled_gated(_SOURCE, weight_scale is not None), x, weight, arguments)
-
-
-def _run(compiled: Any, x: torch.Tensor, weight: torch.Tensor, arguments: Any) -> None:
+    compiled = _compiled(_SOURCE, weight_scale is not None)
     scheduler = make_scheduler_args(get_max_active_clusters(_CLUSTER[0] * _CLUSTER[1]), _GROUP, None)
     compiled(_one(x), _one(weight), None, None, arguments, scheduler, None)
 
@@ -110,53 +76,6 @@ def _run(compiled: Any, x: torch.Tensor, weight: torch.Tensor, arguments: Any) -
 def _one(matrix: torch.Tensor) -> torch.Tensor:
     """As the only one of several, which QuACK counts last."""
     return matrix[None].permute(1, 2, 0)
-
-
-class _Scaled(GemmActMixin, GemmSm90):  # type: ignore[misc]
-    """Rounds once, after the scales and the bias."""
-
-    _epi_ops = (
-        Scalar("alpha"),
-        Scalar("sr_seed", dtype=Int32),
-        RowVecLoad("channels"),
-        ColVecLoad("tokens"),
-        RowVecLoad("bias"),
-        TileStore("mAuxOut"),
-    )
-
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, fp8_fast_accum=True, **options)
-
-    @mlir_namedtuple
-    class EpilogueArguments(NamedTuple):
-        mAuxOut: Any  # noqa: N815
-        alpha: Any = None
-        channels: Any = None
-        tokens: Any = None
-        bias: Any = None
-        sr_seed: Any = None
-
-    @staticmethod
-    def _compute_tile_shape_or_override(*_: Any) -> tuple[int, int]:
-        return _LEAVING
-
-    def epi_to_underlying_arguments(self, args: Any, *, loc: Any = None, ip: Any = None) -> Any:
-        self.rounding_mode = 0
-        self.aux_out_dtype = args.mAuxOut.element_type
-        self.aux_out_layout = cutlass.utils.LayoutEnum.from_tensor(args.mAuxOut)
-        self.cta_tile_shape_aux_out_mn = self.cta_tile_shape_mnk[:2]
-        return self.EpilogueParams(**self._epi_ops_to_params_dict(args), act_fn=None)
-
-    @cute.jit
-    def epi_visit_subtile(self, params, loaded, sums, _=None):  # type: ignore[no-untyped-def]
-        if const_expr(params.alpha is not None):
-            sums.store(sums.load() * utils.load_scalar_or_pointer(params.alpha))
-        vec_multiply(self, sums, loaded["tokens"], loaded.get("channels"))
-        bias = loaded.get("bias")
-        if const_expr(bias is not None):
-            for i in cutlass.range(cute.size(sums), unroll_full=True):
-                sums[i] += bias[i]
-        return (sums,)
 
 
 class _Excess(ColVecReduce):  # type: ignore[misc]
@@ -197,7 +116,7 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
 
     @staticmethod
     def _compute_tile_shape_or_override(*_: Any) -> tuple[int, int]:
-        return _GATED_LEAVING
+        return _LEAVING
 
     def epi_to_underlying_arguments(self, args: Any, *, loc: Any = None, ip: Any = None) -> Any:
         self.rounding_mode = 0
@@ -242,41 +161,25 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
 
 
 @jit_cache
-def _compiled_product(source: str, dtype: torch.dtype, per_channel: bool, with_bias: bool) -> Any:
-    *operands, m, n, _, one = make_fake_gemm_tensors(Float8E4M3FN, Float8E4M3FN, None, None, "k", "k", None, None)
-    arguments = _Scaled.EpilogueArguments(
-        make_fake_tensor(_TYPES[dtype], (m, n, one), leading_dim=1, divisibility=8),
-        alpha=None if per_channel else make_ptr(Float32, 0, cute.AddressSpace.gmem, assumed_align=4),
-        channels=_vector(Float32, one, n) if per_channel else None,
-        tokens=_vector(Float32, one, m),
-        bias=_vector(_TYPES[dtype], one, n) if with_bias else None,
-    )
-    return _compile(_Scaled, operands, arguments, one)
-
-
-@jit_cache
-def _compiled_gated(source: str, per_channel: bool) -> Any:
+def _compiled(source: str, per_channel: bool) -> Any:
     *operands, m, n, _, one = make_fake_gemm_tensors(Float8E4M3FN, Float8E4M3FN, None, None, "k", "k", None, None)
     arguments = _Gated.EpilogueArguments(
         make_fake_tensor(Float8E4M3FN, (m, cute.sym_int(), one), leading_dim=1, divisibility=16),
         gate_fn_map["swiglu"],
-        channels=_vector(Float32, one, n) if per_channel else None,
-        gate=_vector(Float32, one, m),
-        up=_vector(Float32, one, m),
+        channels=_vector(one, n) if per_channel else None,
+        gate=_vector(one, m),
+        up=_vector(one, m),
         excess=make_fake_tensor(Float32, (one, m, cute.sym_int()), leading_dim=2, divisibility=1),
     )
-    return _compile(_Gated, operands, arguments, one, concat_layout=("B",))
-
-
-def _vector(kind: Any, one: Any, length: Any) -> Any:
-    return make_fake_tensor(kind, (one, length), leading_dim=1, divisibility=4)
-
-
-def _compile(kernel: type, operands: list[Any], arguments: Any, one: Any, **layout: Any) -> Any:
     pingpong, persistent, gathers, dynamic, hopper = True, True, False, False, (9, 0)
     options = (pingpong, persistent, gathers, dynamic, hopper)
-    scheduler = make_fake_scheduler_args(False, False, one)
-    cluster = (*_CLUSTER, 1)
+    scheduler, cluster = make_fake_scheduler_args(False, False, one), (*_CLUSTER, 1)
+    interleaved = {"concat_layout": ("B",)}
     return compile_gemm_kernel(
-        kernel, Float8E4M3FN, _TILE, cluster, *options, *operands, arguments, scheduler, None, **layout
+        _Gated, Float8E4M3FN, _TILE, cluster, *options, *operands, arguments, scheduler, None, **interleaved
     )
+
+
+def _vector(one: Any, length: Any) -> Any:
+    # Any may begin where four bytes do.
+    return make_fake_tensor(Float32, (one, length), leading_dim=1, divisibility=1)
