@@ -18,8 +18,8 @@ def gated(
     weight: contiguous float8 (2 width, depth); weight_scale: float32, one in all or one a row.
     programs: that run at once, as many as the device has multiprocessors.
 
-    Tokens with a value too large for the guess are done once more, so what is clipped is nobody's. Small values keep
-    less: where the guess is ten times too large, those under a ninth of the root mean square lose bits.
+    Tokens with a value too large for the guess are done once more, by their largest value, so nothing is clipped. What
+    a token's values are depends on no other token.
     """
     tokens, width = len(x), len(weight) // 2
     values = x.new_empty(tokens, width)
