@@ -16,7 +16,7 @@ from cutlass import Float8E4M3FN, Float32, Int32, const_expr, cute
 from quack.activation import gate_fn_map
 from quack.cache import jit_cache
 from quack.compile_utils import make_fake_tensor
-from quack.cute_dsl_utils import get_max_active_clusters, mlir_namedtuple
+from quack.cute_dsl_utils import get_device_capacity, get_max_active_clusters, mlir_namedtuple
 from quack.epi_ops import ColVecLoad, ColVecReduce, RowVecLoad, Scalar, TileStore, vec_multiply
 from quack.gemm_act import GemmGatedMixin, _gated_epi_tile_fn
 from quack.gemm_sm90 import GemmSm90
@@ -68,7 +68,7 @@ def gated(
         up=up_scales.view(1, -1),
         excess=excess[None],
     )
-    compiled = _compiled(_SOURCE, weight_scale is not None)
+    compiled = _compiled(_SOURCE, get_device_capacity(), weight_scale is not None)
     scheduler = make_scheduler_args(get_max_active_clusters(_CLUSTER[0] * _CLUSTER[1]), _GROUP, None)
     compiled(_one(x), _one(weight), None, None, arguments, scheduler, None)
 
@@ -161,7 +161,9 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
 
 
 @jit_cache
-def _compiled(source: str, per_channel: bool) -> Any:
+def _compiled(source: str, capability: tuple[int, int], per_channel: bool) -> Any:
+    if capability[0] != 9:
+        raise RuntimeError("its instructions are those of compute capability 9")
     *operands, m, n, _, one = make_fake_gemm_tensors(Float8E4M3FN, Float8E4M3FN, None, None, "k", "k", None, None)
     arguments = _Gated.EpilogueArguments(
         make_fake_tensor(Float8E4M3FN, (m, cute.sym_int(), one), leading_dim=1, divisibility=16),
@@ -171,8 +173,8 @@ def _compiled(source: str, per_channel: bool) -> Any:
         up=_vector(one, m),
         excess=make_fake_tensor(Float32, (one, m, cute.sym_int()), leading_dim=2, divisibility=1),
     )
-    pingpong, persistent, gathers, dynamic, hopper = True, True, False, False, (9, 0)
-    options = (pingpong, persistent, gathers, dynamic, hopper)
+    pingpong, persistent, gathers, dynamic = True, True, False, False
+    options = (pingpong, persistent, gathers, dynamic, capability)
     scheduler, cluster = make_fake_scheduler_args(False, False, one), (*_CLUSTER, 1)
     interleaved = {"concat_layout": ("B",)}
     return compile_gemm_kernel(
