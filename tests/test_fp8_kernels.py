@@ -79,7 +79,7 @@ def test_scales_are_guessed_from_64_columns_evenly_spread(tmp_path: Path, per_ch
     lost = torch.full((1,), 7, dtype=torch.int32)
     found = interpreted(tmp_path, "fp8_guess_kernels", "guess_scales", *given, *room, lost)
     scales, gate_scales, up_scales = found[4:7]
-    expected = inside[:, ::4][:, :64].square().mean(dim=1, keepdim=True).sqrt() * 512 / 448
+    expected = inside[:, ::4][:, :64].abs().sqrt().mean(dim=1, keepdim=True).square() * 4096 / 448
     assert torch.allclose(scales, expected, rtol=1e-4)
     factors = x_scales if per_channel else x_scales * weight_scale
     assert torch.allclose(gate_scales, factors)

@@ -12,9 +12,10 @@ import triton.language as tl
 
 from .fp8_kernels import SMALLEST_SCALE, store_quantized
 
-# The root mean square of this many columns, evenly spread, times the margin is taken for the largest value. Of normal
-# gates and ups that is 8 to 21 times the true one, and margins of 32 to 4,096 round as well as the largest itself.
-_SAMPLES, _MARGIN = 64, 512.0
+# What a value's square root is in the mean of this many columns, evenly spread, squared and times the margin, is taken
+# for the largest value. Square roots, since a column far above the others would make a mean square too large for them.
+# Of normal gates and ups the largest is up to 64 times it; `benchmarks/float8_guesses.py` has others.
+SAMPLES, MARGIN = 64, 4096.0
 _DEPTH = 128
 
 
@@ -51,11 +52,11 @@ def guess_scales(
         tokens,
         width,
         depth,
-        width // _SAMPLES,
+        width // SAMPLES,
         weight_scale.numel() > 1,
-        _MARGIN / 448.0,
+        MARGIN / 448.0,
         rows,
-        _SAMPLES,
+        SAMPLES,
         _DEPTH,
         num_stages=3,
         num_warps=8,
@@ -168,7 +169,8 @@ def _guess_scales(
         up = tl.dot(some, tl.load(near + width * depth, mask=deep[:, None], other=0.0), up)
     row_scales = tl.load(x_scales + rows, mask=known, other=0.0)
     h = _scale_sums(gate, up, row_scales, weight_scales, columns, inside, width, per_channel)
-    scale = tl.maximum(tl.sqrt(tl.sum(h * h, axis=1) / samples) * margin, SMALLEST_SCALE)
+    root = tl.sum(tl.sqrt(tl.abs(h)), axis=1) / samples
+    scale = tl.maximum(root * root * margin, SMALLEST_SCALE)
     if not per_channel:
         row_scales *= tl.load(weight_scales)
     tl.store(scales + rows, scale, mask=known)

@@ -1,0 +1,65 @@
+"""What rounding to float8 by guessed scales loses, beside scales by the largest value; a CPU is enough.
+
+python benchmarks/float8_guesses.py
+
+Rows are as wide as the inside of v4's MLPs. An error is that of the columns that aren't far above the others, relative
+to these, in the mean of the rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import silu
+
+from jina_embeddings.plugin.fp8 import FLOAT8
+from jina_embeddings.plugin.fp8_guess_kernels import MARGIN, SAMPLES
+from report import write_result
+
+ROWS, WIDTH, LARGEST = 1024, 11_008, 448
+APART = WIDTH // SAMPLES
+# One that the guess looks at, one that it doesn't, and how far above the others they are.
+SEEN, UNSEEN, FAR = 5 * APART, 7, 3000
+FACTORS = (1 / 16, 1 / 4, 1, 4, 16)
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    normal = silu(torch.randn(ROWS, WIDTH)) * torch.randn(ROWS, WIDTH)
+    kinds = {
+        "normal gates and ups": normal,
+        "values of very different sizes": normal * torch.exp(1.5 * torch.randn(ROWS, WIDTH)),
+        "one in twenty is not zero": normal * (torch.rand(ROWS, WIDTH) < 0.05),
+        f"a column {FAR} times the others, which the guess sees": times(normal, SEEN),
+        f"a column {FAR} times the others, which it does not see": times(normal, UNSEEN),
+    }
+    write_result("float8_guesses", {"found": {name: compare(rows) for name, rows in kinds.items()}})
+
+
+def times(rows: torch.Tensor, column: int) -> torch.Tensor:
+    rows = rows.clone()
+    rows[:, column] *= FAR
+    return rows
+
+
+def compare(rows: torch.Tensor) -> dict[str, Any]:
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    guess = rows[:, ::APART][:, :SAMPLES].abs().sqrt().mean(dim=1, keepdim=True).square() * MARGIN
+    found: dict[str, Any] = {"exact": {"error": error(rows, largest / LARGEST)}}
+    for factor in FACTORS:
+        lost = largest > guess * factor
+        scales = torch.where(lost, largest, guess * factor) / LARGEST
+        found[f"guess times {factor:g}"] = {"error": error(rows, scales), "done again": float(lost.float().mean())}
+    return found
+
+
+def error(rows: torch.Tensor, scales: torch.Tensor) -> float:
+    off = (rows / scales).to(FLOAT8).float() * scales - rows
+    usual = torch.ones(WIDTH, dtype=torch.bool)
+    usual[[SEEN, UNSEEN]] = False
+    return float((off[:, usual].norm(dim=1) / rows[:, usual].norm(dim=1)).mean())
+
+
+if __name__ == "__main__":
+    main()
