@@ -45,12 +45,16 @@ def times(rows: torch.Tensor, column: int) -> torch.Tensor:
 
 def compare(rows: torch.Tensor) -> dict[str, Any]:
     largest = rows.abs().amax(dim=1, keepdim=True)
-    guess = rows[:, ::APART][:, :SAMPLES].abs().sqrt().mean(dim=1, keepdim=True).square() * MARGIN
+    seen = rows[:, ::APART][:, :SAMPLES]
+    guess = seen.abs().sqrt().mean(dim=1, keepdim=True).square() * MARGIN
+    guesses = {f"guess times {factor:g}": guess * factor for factor in FACTORS}
+    # As large for normal gates and ups.
+    guesses["by root mean square"] = seen.square().mean(dim=1, keepdim=True).sqrt() * (MARGIN / 2.8)
     found: dict[str, Any] = {"exact": {"error": error(rows, largest / LARGEST)}}
-    for factor in FACTORS:
-        lost = largest > guess * factor
-        scales = torch.where(lost, largest, guess * factor) / LARGEST
-        found[f"guess times {factor:g}"] = {"error": error(rows, scales), "done again": float(lost.float().mean())}
+    for name, guess in guesses.items():
+        lost = largest > guess
+        scales = torch.where(lost, largest, guess) / LARGEST
+        found[name] = {"error": error(rows, scales), "done again": float(lost.float().mean())}
     return found
 
 
