@@ -117,8 +117,7 @@ def layer(seconds: float) -> dict[str, Any]:
 
     expected = run(PlainStates, 2).float()
     found = {"bfloat16": {"microseconds": microseconds(lambda: run(PlainStates, 1), seconds)}}
-    kernels = "_quantize_kernel", "_norm_kernel", "_gated_kernel"
-    without = dict.fromkeys(kernels, lambda *_: None)
+    without = dict.fromkeys(("_quantize_kernel", "_norm_kernel", "_gated_kernel"), lambda *_: None)
     for name, kernels in (("ours", nullcontext()), ("vllm", patch.multiple(fp8, **without))):
         with kernels:
             error = float((run(Fp8States, 2).float() - expected).norm() / expected.norm())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,55 @@ def test_a_kernel_that_fails_or_is_wrong_is_not_used_and_the_log_says_so(
 def test_without_triton_no_kernel_is_used(kernel: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.fp8_kernels", None)
     assert CHOICES["quantize"]() is None
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_value(
+    monkeypatch: pytest.MonkeyPatch, per_channel: bool
+) -> None:
+    """Each in plain torch: what one has to do for the next."""
+
+    def guess_scales(x: Any, x_scales: Any, weight: Any, weight_scale: Any, *room: torch.Tensor) -> None:
+        scales, gate_scales, up_scales, lost = room
+        scales.fill_(0.25)
+        gate_scales.copy_(x_scales if weight_scale.numel() > 1 else x_scales * weight_scale)
+        up_scales.copy_(gate_scales / scales)
+        lost.zero_()
+
+    def multiply(
+        x: Any, weight: Any, weight_scale: Any, gate_scales: Any, up_scales: Any, values: Any, excess: torch.Tensor
+    ) -> None:
+        sums = x.float() @ weight.float().t() * (1 if weight_scale is None else weight_scale.view(1, -1))
+        gate, up = sums.chunk(2, dim=-1)
+        exact = silu(gate * gate_scales) * (up * up_scales)
+        values.copy_(exact.clamp(-448, 448).to(fp8.FLOAT8))
+        excess.zero_()
+        excess[:, -1] = (exact.abs().amax(dim=1) - 448).clamp(min=0)
+
+    def redo_lost(
+        x: Any, x_scales: Any, weight: Any, scale: Any, excess: Any, programs: int, values: Any, scales: Any, lost: Any
+    ) -> None:
+        again = excess.sum(dim=1) > 0
+        assert 0 < int(again.sum()) < len(x)
+        assert int(lost) == 0
+        assert programs == 7
+        values[again], scales[again] = (part[again] for part in gated(x, x_scales, weight, scale, programs))
+
+    kernels = SimpleNamespace(guess_scales=guess_scales, redo_lost=redo_lost)
+    quack = SimpleNamespace(excess_shape=lambda tokens, width: (tokens, width // 8), gated=multiply)
+    monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.fp8_guess_kernels", kernels)
+    monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.quack_fp8_kernel", quack)
+    # Anew, and not to be kept: it has these kernels.
+    fp8_gated = importlib.import_module("jina_embeddings.plugin.fp8_gated")
+    sys.modules.pop(fp8_gated.__name__)
+    torch.manual_seed(0)
+    x, weight = fp8.quantized(torch.randn(20, 32)), fp8.quantized(torch.randn(96, 32))
+    scale = weight.scales if per_channel else weight.scales[:1].clone()
+    found = fp8.Quantized(*fp8_gated.gated(*x, weight.values, scale, 7))
+    gate, up = linear(fp8._dequantized(x), weight.values.float() * scale).chunk(2, dim=-1)
+    inside = silu(gate) * up
+    assert bool((found.scales == 0.25).any())
+    assert float(((fp8._dequantized(found) - inside).norm(dim=1) / inside.norm(dim=1)).max()) < 2**-4
 
 
 def test_what_a_product_adds_to_the_states_is_added_once() -> None:

@@ -102,8 +102,8 @@ def test_tokens_that_lost_a_value_are_done_again_by_their_largest_and_others_lef
     values, scales, lost = found[6:9]
     assert int(lost) == 80
     again = inside[3:83]
-    # What lies between is in bfloat16.
     expected = (again.abs().amax(dim=1, keepdim=True) / 448).clamp(min=1 / (448 * 512))
+    # What lies between is in bfloat16.
     assert torch.allclose(scales[3:83], expected, rtol=2**-7)
     error = (values[3:83].float() * scales[3:83] - again).abs()
     assert bool((error <= again.abs().maximum(scales[3:83] * 2**-6) * HALF_STEP * 1.2).all())

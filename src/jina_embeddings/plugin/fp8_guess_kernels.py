@@ -12,9 +12,9 @@ import triton.language as tl
 
 from .fp8_kernels import SMALLEST_SCALE, store_quantized
 
-# What a value's square root is in the mean of this many columns, evenly spread, squared and times the margin, is taken
-# for the largest value. Square roots, since a column far above the others would make a mean square too large for them.
-# Of normal gates and ups the largest is up to 64 times it; `benchmarks/float8_guesses.py` has others.
+# Of this many columns, evenly spread, the mean of the square roots, squared, times the margin is taken for the largest
+# value. A mean square would be too large for the others where a column is far above them. Of normal gates and ups the
+# largest is up to 64 times that mean; `benchmarks/float8_guesses.py` has other rows.
 SAMPLES, MARGIN = 64, 4096.0
 _DEPTH = 128
 
