@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from from_tools import write_result
 from input_sets import make_texts
 from jina_embeddings.checkpoint.resolve import resolve
 from jina_embeddings.packs import by_beginning, shared_beginning
 from jina_embeddings.parts import part_size
 from jina_embeddings.types import Prepared
-from report import write_result
 from systems import PREFIX
 from texts import docstrings
 

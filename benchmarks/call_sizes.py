@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from report import write_result
+from from_tools import make_checkpoint, write_result
 from texts import docstrings
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -48,10 +48,6 @@ def main() -> None:
 
 
 def tiny(scratch: Path) -> Path:
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-    from make_checkpoint import make_checkpoint
 
     return make_checkpoint(scratch / "tiny", dtype="float32")
 

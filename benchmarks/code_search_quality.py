@@ -6,7 +6,7 @@
 A question is the first paragraph of a function's documentation; its answer is that function without documentation,
 among those of all other questions. `kept` leaves the function's name where it is, `masked` writes `f` for it in the
 question and in the code. Of each set so many functions are drawn at random. `pocket` was trained on the functions of
-Python's standard library, but not on those of the packages held out by `training/sources/code_packages.py`. What the
+Python's standard library, but not on those of the packages held out by `quality/code_files.py`. What the
 training of all-MiniLM-L6-v2 held is for its authors to say; they name CodeSearchNet, which is Python and Go too.
 """
 
@@ -16,25 +16,19 @@ import argparse
 import random
 import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from from_tools import write_result
 from jina_embeddings import JinaEmbeddings
-from report import write_result
-
-sys.path.append(str(Path(__file__).parents[1] / "training"))
-sys.path.append(str(Path(__file__).parents[1] / "training" / "sources"))
-import code_comments
-import code_packages as listed
-from code_pairs import package_files, python_files, readable
-from code_python import functions
-from evaluation.baselines import Teacher, bm25
-from evaluation.code import mask
-from evaluation.packages import CACHE
-from evaluation.sets import Pairs
+from quality.baselines import Teacher, bm25
+from quality.code_files import GO, PYTHON, library_files, package_files
+from quality.go_functions import go_functions
+from quality.humaneval import mask
+from quality.python_functions import python_functions
+from quality.sets import Pairs
 
 NAME = re.compile(r"^(?:async )?(?:def|func(?: \([^)]*\))?) (\w+)", re.MULTILINE)
 SEED = 0
@@ -44,12 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--functions", type=int, default=1000, help="most functions of a set")
     arguments = parser.parse_args()
-    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="code"), Teacher(CACHE)
+    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="code"), Teacher()
     sets: dict[str, Any] = {}
     for name, found in (
-        ("python, standard library", python({}, library=True)),
-        ("python, packages held out", python(listed.HELD_OUT_PYTHON, library=False)),
-        ("go, packages held out", go(listed.HELD_OUT_GO)),
+        ("python, standard library", python(library_files())),
+        ("python, packages held out", python(package_files(PYTHON, r"\.py$"))),
+        ("go, packages held out", go(package_files(GO, r"\.go$"))),
     ):
         drawn = draw(found, arguments.functions)
         sets[name] = {"functions": len(drawn)}
@@ -60,22 +54,21 @@ def main() -> None:
             sets[name][names] = {
                 "pocket": measure(queries @ passages.T),
                 "all-MiniLM-L6-v2": measure(minilm.pairs(pairs)),
-                "bm25": measure(bm25(pairs)),
+                "bm25": measure(bm25(pairs.queries, pairs.documents)),
             }
             print(name, names, sets[name][names], file=sys.stderr)
-    packages = [*listed.HELD_OUT_PYTHON, *listed.HELD_OUT_GO]
+    packages = [*PYTHON, *GO]
     write_result("code_search_quality", {"held_out_packages": packages, "sets": sets})
 
 
-def python(packages: dict[str, str], *, library: bool) -> Iterator[tuple[str, str]]:
-    for _, _, text in readable(python_files(packages, CACHE, library)):
-        for function in functions(text, random.Random(SEED)):
-            yield function.query, function.code
+def python(files: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for text in files:
+        yield from python_functions(text)
 
 
-def go(packages: dict[str, str]) -> Iterator[tuple[str, str]]:
-    for _, _, text in readable(package_files(packages, CACHE, r"\.go$")):
-        yield from code_comments.functions(text, "go")
+def go(files: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for text in files:
+        yield from go_functions(text)
 
 
 def draw(found: Iterator[tuple[str, str]], count: int) -> list[tuple[str, str]]:

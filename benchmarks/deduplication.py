@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from from_tools import write_result
 from jina_embeddings.apps.matching import deduplicate, mine_paraphrases
 from jina_embeddings.similarity import normalize
-from report import write_result
 
 THRESHOLD = 0.9
 SHARE = 0.1

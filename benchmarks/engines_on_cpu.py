@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,10 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from report import write_result
+from from_tools import make_checkpoint, write_result
 from texts import docstrings
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
 OTHER = "sentence-transformers"
 
@@ -39,7 +36,6 @@ def main() -> None:
 
     from jina_embeddings import JinaEmbeddings
     from jina_embeddings.torch_companions import repair
-    from make_checkpoint import make_checkpoint
 
     repair()
     import torch

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from report import write_result
+from from_tools import write_result
 
 EMBED = "from jina_embeddings import JinaEmbeddings; JinaEmbeddings('pocket', engine={!r}).encode_text('a')"
 PROGRAMS = {"import torch": "import torch"} | {engine: EMBED.format(engine) for engine in ("torch", "transformers")}

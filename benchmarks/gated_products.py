@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear, silu
 
+from from_tools import write_result
 from jina_embeddings.plugin.products import gated_product
-from report import write_result
 
 # Rows of a pack, hidden size, MLP width, and whether there is a bias.
 SHAPES = {

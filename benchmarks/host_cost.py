@@ -9,7 +9,6 @@ time is told, which a busy machine doesn't change.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from from_tools import make_checkpoint, write_result
 from input_sets import make_pages, make_texts
-from report import write_result
 from systems import PREFIX
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
 if TYPE_CHECKING:
     from jina_embeddings.images import ImageConfig
@@ -109,7 +106,6 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from jina_embeddings import JinaEmbeddings
-    from make_checkpoint import make_checkpoint
 
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:

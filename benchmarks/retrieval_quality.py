@@ -25,16 +25,13 @@ from typing import Any
 
 import numpy as np
 
+from from_tools import write_result
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.documents.cutting import read_text
 from jina_embeddings.apps.documents.html import html_sections
 from jina_embeddings.apps.documents.sections import Section, cut
 from jina_embeddings.errors import InputError
-from report import write_result
-
-sys.path.append(str(Path(__file__).parents[1] / "training"))
-from evaluation.baselines import Teacher, words
-from evaluation.packages import CACHE
+from quality.baselines import Teacher, bm25
 
 SHARE = Path("/usr/share/doc")
 MANUALS = {
@@ -66,7 +63,7 @@ def main() -> None:
     parser.add_argument("--passage-size", type=int, default=1000, help="most characters of a passage")
     parser.add_argument("--manuals", default=",".join(MANUALS), help="comma-separated")
     arguments = parser.parse_args()
-    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="retrieval"), Teacher(CACHE)
+    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="retrieval"), Teacher()
 
     def pocket(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         queries = model.encode_text(list(questions), prompt_name="query")
@@ -123,16 +120,6 @@ def heading(title: str) -> str:
     'for Statements'
     """
     return NUMBER.sub("", title.rpartition(" > ")[2]).strip()
-
-
-def bm25(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
-    """Lucene's BM25, k1 1.5 and b 0.75; passages without any word of the question score 0."""
-    import bm25s
-
-    index = bm25s.BM25()
-    index.index([words(passage) for passage in passages], show_progress=False)
-    known = ([word for word in words(question) if word in index.vocab_dict] for question in questions)
-    return np.stack([index.get_scores(found) if found else np.zeros(len(passages)) for found in known])
 
 
 def measure(scores: np.ndarray, answers: Sequence[int]) -> dict[str, float]:

@@ -28,13 +28,12 @@ from typing import Any
 
 import numpy as np
 
+from from_tools import RESULTS, circumstances, lora_module, make_checkpoint, tensor_shapes
 from input_sets import LENGTHS, make_pages, make_texts
 from measure import COMPARED, least
-from report import RESULTS, circumstances
 from systems import OTHER_VECTORS, PREFIX, SYSTEMS
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tools"))
 
 # Inputs of each set: as many as the fastest system needs for ten seconds on two H100s, or three of pages.
 COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 400}
@@ -136,8 +135,6 @@ def prepared_folder(given: Path | None) -> Path:
 
 
 def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> None:
-    from make_checkpoint import make_checkpoint
-
     started = time.monotonic()
     device, dtype = ("cuda", "bfloat16") if gpu else (None, "float32")
     # Stock vLLM takes its adapters from the one with all of them.
@@ -170,8 +167,6 @@ def make_inputs(scratch: Path, size: str, counts: dict[str, int]) -> dict[str, A
 def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[str, Any]:
     """Tokens and floating-point operations of one input of each set; products with weights only."""
     from tokenizers import Tokenizer
-
-    from make_checkpoint import lora_module, tensor_shapes
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     shapes = tensor_shapes(size)

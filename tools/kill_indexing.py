@@ -31,6 +31,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Index, update
 from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
+from results import circumstances
 
 WRITE_DELAY_S = 0.03
 MAX_VECTOR_DIFFERENCE = 1e-5
@@ -217,14 +218,6 @@ def rows(address: Path) -> list[dict[str, Any]]:
 
     table = lancedb.connect(str(address)).open_table("passages").to_arrow()
     return sorted(table.to_pylist(), key=lambda row: (row["path"], row["position"]))
-
-
-def circumstances() -> dict[str, Any]:
-    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-    from report import circumstances
-
-    found: dict[str, Any] = circumstances()
-    return found
 
 
 if __name__ == "__main__":
