@@ -7,6 +7,7 @@ The texts of `throughput.py` and whole docstrings, by the tokenizer of `pocket`,
 
 from __future__ import annotations
 
+import argparse
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from texts import docstrings
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     file = Path(resolve("pocket")) / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(file))
     sets = make_texts(file, {"short": 16_384, "passages": 4096}, PREFIX) | {"docstrings": docstrings(8000)}
