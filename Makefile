@@ -6,7 +6,9 @@ READY := $(VENV)/ready
 DEMO := demo-output
 JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
-.PHONY: demo test test-quick test-browser lint benchmark clean
+SMOKE := build/smoke
+
+.PHONY: demo test test-quick test-browser lint smoke benchmark clean
 
 # The main jobs on this repository's own files, with the bundled model: vectors, search, code search, similar texts;
 # then both engines are compared.
@@ -35,6 +37,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The wheel as users get it: built, installed without extras where nothing else is, and used.
+smoke:
+	rm -rf dist $(SMOKE) && mkdir -p $(SMOKE)/empty
+	$(PYTHON) -m venv $(SMOKE)/venv
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(SMOKE)/venv/bin/pip install --quiet --constraint constraints.txt torch==2.13.0 dist/*.whl
+	cd $(SMOKE)/empty && ../venv/bin/python -I ../../../tools/smoke.py
+	rm -rf $(SMOKE)
+
 benchmark: $(READY)
 	$(BIN)/pip install --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python benchmarks/engines_on_cpu.py
@@ -46,4 +57,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) build dist
