@@ -17,9 +17,9 @@ from tokenizers import Tokenizer
 
 from from_tools import write_result
 from input_sets import make_texts
+from jina_embeddings.calls.run import part_size
 from jina_embeddings.checkpoint.resolve import resolve
-from jina_embeddings.packs import by_beginning, shared_beginning
-from jina_embeddings.parts import part_size
+from jina_embeddings.plugin.packs import by_beginning, shared_beginning
 from jina_embeddings.types import Prepared
 from systems import PREFIX
 from texts import docstrings

@@ -20,7 +20,7 @@ import numpy as np
 
 from from_tools import write_result
 from jina_embeddings.apps.matching import deduplicate, mine_paraphrases
-from jina_embeddings.similarity import normalize
+from jina_embeddings.vectors.similarity import normalize
 
 THRESHOLD = 0.9
 SHARE = 0.1

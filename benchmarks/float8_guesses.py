@@ -14,8 +14,8 @@ import torch
 from torch.nn.functional import silu
 
 from from_tools import write_result
-from jina_embeddings.plugin.fp8 import FLOAT8
-from jina_embeddings.plugin.fp8_guess_kernels import MARGIN, SAMPLES
+from jina_embeddings.plugin.kernels.fp8 import FLOAT8
+from jina_embeddings.plugin.kernels.fp8_guess_triton import MARGIN, SAMPLES
 
 ROWS, WIDTH, LARGEST = 1024, 11_008, 448
 APART = WIDTH // SAMPLES

@@ -23,8 +23,9 @@ from torch.nn.functional import linear, rms_norm
 
 from from_tools import write_result
 from gated_products import plain_activation, vllm_activation
-from jina_embeddings.plugin import checked_kernels, fp8, rotary
-from jina_embeddings.plugin.states import Fp8States, PlainStates, States
+from jina_embeddings.plugin.kernels import checked as checked_kernels
+from jina_embeddings.plugin.kernels import fp8, rotary
+from jina_embeddings.plugin.packed.residual import Fp8States, PlainStates, States
 
 DEVICE, DTYPE = torch.device("cuda", 0), torch.bfloat16
 TOKENS, HIDDEN, WIDTH = 16_384, 2048, 11_008

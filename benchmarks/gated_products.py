@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import linear, silu
 
 from from_tools import write_result
-from jina_embeddings.plugin.products import gated_product
+from jina_embeddings.plugin.kernels.products import gated_product
 
 # Rows of a pack, hidden size, MLP width, and whether there is a bias.
 SHAPES = {

@@ -23,7 +23,7 @@ from input_sets import make_pages, make_texts
 from systems import PREFIX
 
 if TYPE_CHECKING:
-    from jina_embeddings.images import ImageConfig
+    from jina_embeddings.inputs.patches import ImageConfig
     from jina_embeddings.types import Prepared
 
 HIDDEN_SIZE, PACK_TOKENS = 2048, 16_384
@@ -37,8 +37,8 @@ class Front:
     calls_at_once = 3
 
     def __init__(self, image_config: ImageConfig):
-        from jina_embeddings.engine.loop import LoopThread
-        from jina_embeddings.engine.vllm_packed import PackedPath
+        from jina_embeddings.engine.vllm.loop import LoopThread
+        from jina_embeddings.engine.vllm.packed import PackedPath
 
         self._loop = LoopThread("front")
         self._results: dict[int, bytes] = {}
@@ -53,7 +53,7 @@ class Front:
         )
 
     async def _answer(self, method: str, args: tuple[Any, ...]) -> list[Any]:
-        from jina_embeddings.packs import Pack
+        from jina_embeddings.plugin.packs import Pack
 
         if method == "jina_forget_pack":
             return [None]
@@ -82,7 +82,7 @@ class Front:
 
 def page_costs(model: Any, pages: list[Any]) -> dict[str, float]:
     """Milliseconds of processor time a page: all of a call; of that, preparing; and its journey to the worker."""
-    from jina_embeddings.packs import Pack, make_pack
+    from jina_embeddings.plugin.packs import Pack, make_pack
 
     processor = model._calls._processor
     model.encode_image(pages[:4])

@@ -28,7 +28,7 @@ from jina_embeddings.apps.index.fingerprint import Fingerprint
 from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
-from jina_embeddings.similarity import normalize
+from jina_embeddings.vectors.similarity import normalize
 
 DIMENSIONS = (384, 128)
 LANGUAGES = ("en", "de", "fr", "ja")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from jina_embeddings.plugin.packed import PackedWorker
+from jina_embeddings.plugin.packed.worker import PackedWorker
 
 EXTENSION = "measured_worker.MeasuredWorker"
 

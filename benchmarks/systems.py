@@ -56,7 +56,7 @@ class Ours:
 
     def __init__(self, folder: Path, gpu: bool, **options: Any):
         from jina_embeddings import JinaEmbeddings
-        from jina_embeddings.engine import vllm_arguments
+        from jina_embeddings.engine.vllm import arguments as vllm_arguments
 
         if gpu:
             options = {"gpu_memory_utilization": 0.3, "max_model_len": 4096, **options}
@@ -122,7 +122,7 @@ class OursCompiled(Ours):
     rows = (("packed, vision tower compiled", "pages", "packed"),)
 
     def __init__(self, folder: Path, gpu: bool):
-        from jina_embeddings.engine import vllm
+        from jina_embeddings.engine.vllm import engine as vllm
 
         if not gpu:
             raise RuntimeError("nothing is compiled on a CPU")

@@ -22,7 +22,8 @@ import torch
 from inputs import picture
 from jina_embeddings import TASKS, JinaEmbeddings, Partial
 from jina_embeddings import embedder as module
-from jina_embeddings import engine as engines
+from jina_embeddings.calls.job import Job
+from jina_embeddings.engine import choice as engines
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.errors import (
     CheckpointError,
@@ -42,12 +43,12 @@ from jina_embeddings.errors import (
     UnknownPromptError,
     UnknownTaskError,
 )
-from jina_embeddings.job import Job
-from jina_embeddings.processor import Processor
-from jina_embeddings.quantization import EMBEDDING_TYPES
+from jina_embeddings.inputs.processor import Processor
+from jina_embeddings.vectors.quantization import EMBEDDING_TYPES
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
+
     from jina_embeddings.types import FloatArray, Prepared
 
 TEXTS = ["one text", "another one", "and a third, longer than the others"]
@@ -814,7 +815,7 @@ class DiesAfter(FakeEngine):
 def test_an_engine_that_dies_names_the_inputs_not_done_and_leaves_the_vectors_of_the_others(
     fake_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch, on_error: Any, num_done: int, multivector: bool
 ) -> None:
-    monkeypatch.setattr("jina_embeddings.parts._TEXTS", 7)
+    monkeypatch.setattr("jina_embeddings.calls.run._TEXTS", 7)
     texts = [f"text {number % 45}" for number in range(50)]
     expected = fake_model.encode_text(texts, return_multivector=multivector)
     if on_error == "skip":

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .embedder import JinaEmbeddings
     from .errors import JinaEmbeddingsError
-    from .pooling import register_pooling
     from .types import TASKS, ModelInfo, Partial, Skipped, Task
+    from .vectors.pooling import register_pooling
 
 __version__ = "0.1.0"
 
@@ -22,7 +22,7 @@ _HOMES = {
     "Skipped": "types",
     "TASKS": "types",
     "Task": "types",
-    "register_pooling": "pooling",
+    "register_pooling": "vectors.pooling",
 }
 
 __all__ = [

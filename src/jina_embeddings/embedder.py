@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
-from . import similarity as scores
-from .calls import Calls, EncodeOptions, ImageOptions, Input, TextOptions
+from .calls.job import Job, OnError, check_on_error
+from .calls.prepare import Calls, EncodeOptions, ImageOptions, Input, TextOptions
+from .calls.run import part_size, run_in_parts
+from .calls.streaming import astream_in_order, stream_in_order
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
-from .engine import Engine, choose_engine, load_engine
+from .engine.base import Engine
+from .engine.choice import choose_engine, load_engine
 from .errors import EngineDeadError, InputError, OptionError, TaskUnavailableError
-from .images import ImageSource
-from .job import Job, OnError, check_on_error
+from .inputs.processor import Processor
+from .inputs.prompts import PREFIXES, resolve_task
+from .inputs.sources import ImageSource
 from .logs import configure
 from .options import Options, make_options
-from .parts import part_size, run_in_parts
-from .pooling import resolve_pooling
-from .processor import Processor
-from .prompts import PREFIXES, resolve_task
-from .similarity_maps import SimilarityMap, make_map
-from .streaming import astream_in_order, stream_in_order
 from .types import EmbeddingType, ModelInfo, Partial, Skipped, Task
+from .vectors import similarity as scores
+from .vectors.maps import SimilarityMap, make_map
+from .vectors.pooling import resolve_pooling
 
 if TYPE_CHECKING:
     from .types import FloatArray

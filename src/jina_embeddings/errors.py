@@ -31,7 +31,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -198,3 +199,12 @@ class DependencyError(JinaEmbeddingsError, ImportError):
 
 class CautionWarning(UserWarning):
     """A checkpoint's own word on a kind of input that it is weak at; see `ModelInfo.cautions`."""
+
+
+def suggest(word: object, known: Iterable[str]) -> str:
+    """`; did you mean ...?` or the list of what is known, for the end of an error message."""
+    names = list(known)
+    close = difflib.get_close_matches(str(word), names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f": choose one of {', '.join(map(repr, names))}"

@@ -11,11 +11,11 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .errors import OptionError
-from .prompts import suggest
+from .errors import OptionError, suggest
 
 logger = logging.getLogger(__name__)
 
+ENGINES = ("auto", "vllm", "torch", "transformers", "fake")
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 Path = Literal["auto", "packed", "scheduled"]
 PATHS = ("auto", "packed", "scheduled")

@@ -11,7 +11,7 @@ from .bitext import bitext
 from .browse import browse
 from .code import code
 from .dedup import dedup
-from .doctor import doctor
+from .doctor.command import doctor
 from .embed import embed
 from .index import index
 from .paraphrases import paraphrases

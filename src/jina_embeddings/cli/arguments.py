@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, get_args, get_type_hints
 
-from ..errors import OptionError
-from ..options import Options
-from ..prompts import suggest
+from ..errors import OptionError, suggest
+from ..options import ENGINES, Options
 
-ENGINES = ("auto", "vllm", "torch", "transformers", "fake")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -63,3 +61,24 @@ def _truth(text: str) -> bool:
 
 def _names(types: list[Any]) -> str:
     return "true or false" if bool in types else "a whole number" if int in types else "a number"
+
+
+def pairs(assignments: Sequence[str] | None, option: str) -> dict[str, str]:
+    """Raises OptionError for one without a value, and for a name given twice."""
+    found: dict[str, str] = {}
+    for name, values in grouped(assignments, option).items():
+        if len(values) > 1:
+            raise OptionError(f"{option} {name} is given twice")
+        found[name] = values[0]
+    return found
+
+
+def grouped(assignments: Sequence[str] | None, option: str) -> dict[str, list[str]]:
+    """Values by name, in order. Raises OptionError for one without a value."""
+    found: dict[str, list[str]] = {}
+    for assignment in assignments or ():
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise OptionError(f"{option} {assignment!r} has no value: write NAME=VALUE")
+        found.setdefault(name, []).append(value)
+    return found

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .matching_options import MaxLength, Task, TextField, TruncateDim
-from .model_choice import BatchSize, ModelChoice, takes_model
+from .matching import MaxLength, Task, TextField, TruncateDim, leave_if_failed, print_found, require_some
+from .model import BatchSize, ModelChoice, takes_model
+from .terminal import Progress
 
 
 @takes_model
@@ -34,16 +35,16 @@ def bitext(
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
     """
     from ..apps.matching import mine_bitext
-    from ..pipeline import Reader
-    from .matching_run import embed_inputs
-    from .pairs_print import print_found
+    from ..apps.matching.load import embed_inputs
+    from ..pipeline.readers import Reader
 
     options = {"task": task, "truncate_dim": truncate_dim, "max_length": max_length, "batch_size": batch_size}
     reader = Reader(text_field)
-    with choice.loaded(task) as loaded:
-        left = embed_inputs(loaded, [source], reader, **options)
-        right = embed_inputs(loaded, [target], reader, **options)
+    with choice.loaded(task) as loaded, Progress(iter([None])) as progress:
+        left, right = (
+            embed_inputs(loaded, [path], reader, advance=progress.advance, **options) for path in (source, target)
+        )
+    require_some(left, right)
     found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin)
     print_found(found, left, right, json)
-    left.failures += right.failures
-    left.leave_if_failed()
+    leave_if_failed([*left.failures, *right.failures])

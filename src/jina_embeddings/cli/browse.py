@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .console import say
-from .model_choice import ModelChoice, takes_model_of_index
+from .model import ModelChoice, takes_model_of_index
+from .terminal import say
 
 
 @takes_model_of_index
@@ -23,9 +23,9 @@ def browse(
     For a picture or a page, it shows where each word of the question was found. Ctrl-C ends it. Exit status: 0
     ended; 2 an error.
     """
-    from ..apps.browse import HOST, serve
     from ..apps.index import Index
     from ..apps.index.store import Store
+    from ..apps.retrieval.page import HOST, serve
 
     Store.open(index)
     with choice.for_index(index).loaded() as loaded:

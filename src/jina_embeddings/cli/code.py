@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import SOME_FAILED
-from .model_choice import BatchSize, ModelChoice, takes_model_of_index
+from .model import BatchSize, ModelChoice, takes_model_of_index
+from .terminal import SOME_FAILED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..apps.code.place import Place
+    from ..apps.index import Hit
+
 
 code = typer.Typer(help="Search in the source code of a repository.", no_args_is_help=True)
 
@@ -52,9 +62,8 @@ def index_code(
     not be, which are listed; 130 interrupted: what was embedded is kept, and the same command goes on.
     """
     from ..apps.code import CodeSearch, Repository
-    from .code_place import own_index
-    from .index_report import report
-    from .progress import Progress
+    from ..apps.code.place import own_index
+    from .terminal import Progress, report
 
     source = Repository(repository)
     address = index or own_index(source.root)
@@ -96,9 +105,8 @@ def search_code(
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
     from ..apps.code import CodeSearch
+    from ..apps.code.place import find_index
     from ..apps.index.store import Store
-    from .code_place import find_index
-    from .code_print import show
 
     place = find_index(index)
     Store.open(place.address)
@@ -127,9 +135,8 @@ def similar_code(
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
     from ..apps.code import CodeSearch
+    from ..apps.code.place import find_index, parse_place
     from ..apps.index.store import Store
-    from .code_place import find_index, parse_place
-    from .code_print import show
 
     file, line = parse_place(where)
     place = find_index(index, near=file)
@@ -140,3 +147,63 @@ def similar_code(
     show(hits, place, lines=lines, as_json=as_json)
     if not hits:
         raise typer.Exit(_NOTHING_FOUND)
+
+
+def show(hits: Sequence[Hit], place: Place, *, lines: int, as_json: bool) -> None:
+    """Best first, on standard output. lines: of each piece that are shown."""
+    if as_json:
+        for hit in hits:
+            print(json.dumps(_record(hit, place), ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for hit in hits:
+        passage = hit.passage
+        head = Text.assemble(
+            (f"{place.shown(passage.path)}:{passage.line}", "bold cyan"),
+            "  ",
+            (passage.title or "", "bold"),
+            "  ",
+            (f"{hit.score:.3f}", "dim"),
+        )
+        console.print(head)
+        if lines:
+            _print_code(console, hit, lines)
+            console.print()
+
+
+def _print_code(console: Console, hit: Hit, lines: int) -> None:
+    from rich.syntax import Syntax
+
+    passage = hit.passage
+    shown = passage.text.rstrip("\n").split("\n")[:lines]
+    language = passage.metadata.get("language", "text")
+    syntax = Syntax(
+        "\n".join(shown),
+        language,
+        line_numbers=True,
+        start_line=passage.line,
+        background_color="default",
+        word_wrap=False,
+    )
+    if console.is_terminal:
+        console.print(syntax, soft_wrap=False)
+        return
+    width = len(str(passage.line + len(shown)))
+    for number, line in enumerate(shown, passage.line):
+        console.print(f"  {number:{width}} {line}", markup=False)
+
+
+def _record(hit: Hit, place: Place) -> dict[str, object]:
+    passage = hit.passage
+    return {
+        "file": place.shown(passage.path).replace(os.sep, "/"),
+        "line": passage.line,
+        "end_line": passage.end_line,
+        "symbol": passage.title,
+        "language": passage.metadata.get("language"),
+        "score": round(hit.score, 6),
+        "text": passage.text,
+    }

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .console import SOME_FAILED
-from .model_choice import BatchSize, ModelChoice, takes_model
+from .model import BatchSize, ModelChoice, takes_model
+from .terminal import SOME_FAILED
 
 _INPUT, _OUTPUT = "Input", "Output"
 

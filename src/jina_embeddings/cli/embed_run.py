@@ -13,13 +13,14 @@ from typing import Any
 from .. import __version__
 from ..embedder import JinaEmbeddings
 from ..errors import DimensionError, EmptyInputError, OptionError
-from ..pipeline import Embedded, Failure, Item, LeftOut, Reader, Row, embed_rows
+from ..inputs.prompts import resolve_task
+from ..pipeline.embed import Embedded, embed_rows
+from ..pipeline.readers import Reader
+from ..pipeline.rows import Failure, Item, LeftOut, Row
 from ..pipeline.writers import check_output, open_writer, output_files
-from ..prompts import resolve_task
-from ..quantization import check_embedding_type
-from .console import say
-from .model_choice import ModelChoice
-from .progress import Progress
+from ..vectors.quantization import check_embedding_type
+from .model import ModelChoice
+from .terminal import Progress, say
 
 DEFAULT_PROMPT = "passage"
 _CHUNK_SIZES = {"vllm": 256}
@@ -145,12 +146,9 @@ class _Tally:
         elif isinstance(item, LeftOut):
             self.num_left_out += 1
         elif isinstance(item, Failure):
-            message = str(item.error)
-            # An image's error starts with its path already.
-            message = message if message.startswith(repr(item.id)) else f"{item.id}: {message}"
             if self.strict:
-                raise type(item.error)(message) from item.error
-            self.failures.append(message)
+                raise type(item.error)(str(item)) from item.error
+            self.failures.append(str(item))
 
     def summary(self, took_s: float, output: Path) -> str:
         rate = self.num_rows / max(took_s, 1e-9)

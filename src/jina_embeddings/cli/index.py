@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .console import SOME_FAILED
-from .model_choice import BatchSize, ModelChoice, takes_model_of_index
+from .model import BatchSize, ModelChoice, takes_model_of_index
+from .terminal import SOME_FAILED
 
 _INDEX = "Index"
 
@@ -57,9 +57,8 @@ def index(
     """
     from ..apps.documents import CutOptions
     from ..apps.retrieval import index_files
-    from .filters import pairs
-    from .index_report import report
-    from .progress import Progress
+    from .arguments import pairs
+    from .terminal import Progress, report
 
     cut = CutOptions(passage_size, pdf, pairs(metadata, "--metadata"))  # type: ignore[arg-type]
     with (

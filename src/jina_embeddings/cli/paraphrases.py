@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .matching_options import ImageField, MaxLength, Task, TextField, TruncateDim
-from .model_choice import BatchSize, ModelChoice, takes_model
+from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, leave_if_failed, print_found, require_some
+from .model import BatchSize, ModelChoice, takes_model
+from .terminal import Progress
 
 
 @takes_model
@@ -31,18 +32,20 @@ def paraphrases(
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
     """
     from ..apps.matching import mine_paraphrases
-    from ..pipeline import Reader
-    from .matching_run import load_inputs
-    from .pairs_print import print_found
+    from ..apps.matching.load import load_inputs
+    from ..pipeline.readers import Reader
 
-    inputs = load_inputs(
-        partial(choice.loaded, task),
-        paths,
-        Reader(text_field, image_field),
-        task,
-        truncate_dim=truncate_dim,
-        max_length=max_length,
-        batch_size=batch_size,
-    )
+    with Progress(iter([None])) as progress:
+        inputs = load_inputs(
+            partial(choice.loaded, task),
+            paths,
+            Reader(text_field, image_field),
+            task,
+            advance=progress.advance,
+            truncate_dim=truncate_dim,
+            max_length=max_length,
+            batch_size=batch_size,
+        )
+    require_some(inputs)
     print_found(mine_paraphrases(inputs.vectors, limit=limit, min_score=min_score), inputs, inputs, json)
-    inputs.leave_if_failed()
+    leave_if_failed(inputs.failures)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .model_choice import ModelChoice, takes_model_of_index
+from .model import ModelChoice, takes_model_of_index
 
 if TYPE_CHECKING:
     from ..apps.index import Hit
@@ -64,7 +64,7 @@ def search(
     from ..apps.index.store import Store
     from ..apps.retrieval import context as make_context
     from ..errors import OptionError
-    from .filters import grouped
+    from .arguments import grouped
 
     if (question is None) == (image is None):
         raise OptionError("give either a question or --image, and one of them only")

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from ..packs import by_beginning
 from ..types import Prepared
 
 Kind: TypeAlias = "tuple[str, bool, str]"
@@ -28,23 +27,6 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
                 batch = []
             batch.append(index)
         yield batch
-
-
-def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of `inputs` in packs of one task and one kind of result, in the order of `by_beginning`.
-
-    A pack has at most `max_tokens` tokens, or one input.
-    """
-    for _, indices in by_kind(inputs, by_beginning):
-        pack: list[int] = []
-        num_tokens = 0
-        for index in indices:
-            if pack and num_tokens + inputs[index].num_tokens > max_tokens:
-                yield pack
-                pack, num_tokens = [], 0
-            pack.append(index)
-            num_tokens += inputs[index].num_tokens
-        yield pack
 
 
 def by_kind(inputs: Sequence[Prepared], order: Callable[[Prepared], Any]) -> Iterator[tuple[Kind, list[int]]]:

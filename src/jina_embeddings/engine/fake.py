@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import EngineClosedError
-from ..images import ImageConfig
-from ..processor import IMAGE_PAD, VISION_END, VISION_START, Processor, with_pixels
-from ..similarity import normalize
+from ..inputs.patches import ImageConfig
+from ..inputs.processor import IMAGE_PAD, VISION_END, VISION_START, Processor, with_pixels
 from ..types import TASKS, ModelInfo, Prepared
+from ..vectors.similarity import normalize
 
 if TYPE_CHECKING:
     from ..types import FloatArray

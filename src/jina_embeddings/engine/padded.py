@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from ..checkpoint import Checkpoint
-from ..errors import EngineClosedError, EngineUnavailableError, OptionError, OutOfMemoryError
-from ..images import patchify
+from ..errors import EngineClosedError, EngineUnavailableError, OptionError, OutOfMemoryError, suggest
+from ..inputs.patches import patchify
+from ..inputs.positions import positions
+from ..inputs.processor import read_image_config
 from ..options import Options
-from ..pooling import pool
-from ..processor import positions, read_image_config
-from ..prompts import suggest
 from ..types import Prepared, Task
+from ..vectors.pooling import pool
 from .batching import plan_batches
 from .lora import ActiveTask, attach_adapters
 from .memory import require_memory

@@ -92,7 +92,7 @@ def _is_text(head: bytes) -> bool:
 def _is_image(path: str) -> bool:
     from PIL import Image
 
-    from ..image_decoding import FORMATS
+    from ..inputs.decoding import FORMATS
 
     Image.init()
     try:

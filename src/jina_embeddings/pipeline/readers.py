@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError, InputError, JinaEmbeddingsError
-from ..images import num_pdf_pages
+from ..inputs.pdf import num_pdf_pages
 from .files import STDIN, NothingInsideError, find_files, kind_of
 from .rows import Failure, Item, LeftOut, Row, printable
 

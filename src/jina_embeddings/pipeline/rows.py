@@ -26,6 +26,11 @@ class Failure:
     id: str
     error: Exception
 
+    def __str__(self) -> str:
+        message = str(self.error)
+        # An image's error starts with its path already.
+        return message if message.startswith(repr(self.id)) else f"{self.id}: {message}"
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:

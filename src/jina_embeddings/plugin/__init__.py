@@ -20,3 +20,12 @@ def register() -> None:
 
 def _is_ours(registered: object) -> bool:
     return getattr(registered, "module_name", "") == _MODEL.partition(":")[0]
+
+
+SETTINGS = "jina_embeddings"
+"""Key of the engine's own settings in vLLM's `additional_config`: {"task": ..., "adapters": ..., "bulk_weights": ...}.
+
+task: whose adapter is merged where LoRA is off; retrieval if nothing is said.
+adapters: this package's engine sends an adapter with each request.
+bulk_weights: how packs get theirs, see `packed.banks.WeightBanks`.
+"""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch.nn.functional import pad
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..checkpoint.adapters import merged
 from ..checkpoint.tensors import PROJECTOR, canonical
-from ..prompts import resolve_task
+from ..inputs.prompts import resolve_task
 from ..types import Task
-from .norms import fused_norms
+from . import SETTINGS
+from .kernels.norms import fused_norms
 from .pooler import EmbeddingPooler
-from .settings import SETTINGS
-from .vision_tower import even_width, widened
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -88,3 +89,26 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
         compiled = self._vllm_config.compilation_config.compile_mm_encoder
         with fused_norms(self.visual.device, compiled=compiled):
             return super().embed_multimodal(**inputs)
+
+
+# Rows of half a tile of a GPU's matrix product, and a multiple of the 16 bytes that its loads take.
+_MULTIPLE = 64
+_WIDE = re.compile(r"model\.visual\.blocks\.\d+\.mlp\.(gate_proj|up_proj|down_proj)\.(weight|bias)")
+
+
+def even_width(width: int) -> int:
+    """The width that an MLP of so many values gets: v4's 3,420 are no multiple of eight, which slows every kernel."""
+    return -(-width // _MULTIPLE) * _MULTIPLE
+
+
+def widened(name: str, tensor: torch.Tensor, width: int) -> torch.Tensor:
+    """A tensor of the checkpoint, by its newer name, as the tower with that MLP width has it: zeros are added.
+
+    What is added between gate and down is silu(0) * 0, which the down projection multiplies with zeros.
+    """
+    match = _WIDE.fullmatch(name)
+    if match is None or match.groups() == ("down_proj", "bias"):
+        return tensor
+    if match[1] == "down_proj":
+        return pad(tensor, (0, width - tensor.shape[1]))
+    return pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, width - tensor.shape[0]))

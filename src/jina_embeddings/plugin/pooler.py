@@ -16,8 +16,8 @@ import torch
 from torch.nn.functional import linear, normalize
 from vllm.model_executor.layers.pooler import Pooler, PoolingParamsUpdate
 
-from ..pooling import pool
 from ..types import Prepared, Span
+from ..vectors.pooling import pool
 
 if TYPE_CHECKING:
     from vllm.pooling_params import PoolingParams

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ...errors import InputError, OptionError
-from ...prompts import suggest
+from ...errors import InputError, OptionError, suggest
 from ..index import Hit, Index, Summary
 from .chunks import Chunk, cut
 from .languages import LANGUAGES, language_of

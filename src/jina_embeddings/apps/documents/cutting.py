@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from ...errors import EmptyInputError, InputError, JinaEmbeddingsError
-from ...pdf import num_pdf_pages, pdf_texts
-from ...pipeline import Failure, Reader, Row
-from ...pipeline.readers import MAX_TEXT_BYTES
+from ...inputs.pdf import num_pdf_pages, pdf_texts
+from ...pipeline.readers import MAX_TEXT_BYTES, Reader
+from ...pipeline.rows import Failure, Row
 from ..index import Passage
 from ..index.passage import digest_of
 from .html import html_sections

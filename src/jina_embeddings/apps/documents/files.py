@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from ...errors import DependencyError, InputError, JinaEmbeddingsError
-from ...pipeline import Failure, LeftOut
 from ...pipeline.files import STDIN, NothingInsideError, find_files, kind_of
 from ...pipeline.readers import MAX_TEXT_BYTES
-from ...pipeline.rows import printable
+from ...pipeline.rows import Failure, LeftOut, printable
 from ..index import Document
 from ..index.update import Item
 from .cutting import CUTTER, format_of, passages_of, too_long

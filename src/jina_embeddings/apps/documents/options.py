@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...errors import OptionError
-from ...prompts import suggest
+from ...errors import OptionError, suggest
 
 PDF_PARTS = ("both", "text", "pages")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...errors import OptionError
-from ...prompts import suggest
+from ...errors import OptionError, suggest
 from .passage import KINDS
 
 Filters = Mapping[str, "str | Sequence[str]"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import IndexMismatchError
-from ...similarity import similarity
+from ...vectors.similarity import similarity
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import OptionError
-from ...prompts import resolve_task
-from ...similarity import normalize
+from ...inputs.prompts import resolve_task
+from ...vectors.similarity import normalize
 from .filters import Filters, to_sql
 from .fingerprint import Fingerprint
 from .lock import written_by_us
@@ -19,7 +19,7 @@ from .update import Item, Summary, Update
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
-    from ...images import ImageSource
+    from ...inputs.sources import ImageSource
     from ...types import FloatArray, Partial
 
 CANDIDATES = 50

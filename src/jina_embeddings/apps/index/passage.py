@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-from ...pipeline import Failure
+from ...pipeline.rows import Failure
 
 Kind = Literal["text", "image", "page", "code"]
 KINDS: tuple[Kind, ...] = ("text", "image", "page", "code")

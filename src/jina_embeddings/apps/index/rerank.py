@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...similarity import maxsim
+from ...vectors.similarity import maxsim
 from .passage import Hit, Passage
 
 if TYPE_CHECKING:

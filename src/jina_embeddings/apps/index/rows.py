@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...errors import InputError
-from ...similarity import normalize
+from ...vectors.similarity import normalize
 from .fingerprint import Fingerprint
 from .passage import Passage, digest_of
 

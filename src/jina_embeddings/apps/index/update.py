@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import InputError, JinaEmbeddingsError
-from ...pipeline import Failure, LeftOut
+from ...pipeline.rows import Failure, LeftOut
 from ...types import Skipped
 from .passage import Document, Passage
 from .rows import Placed

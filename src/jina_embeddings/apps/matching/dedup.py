@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import OptionError
-from ...similarity import normalize
-from .neighbours import (
-    PROBES,
-    approximate_index,
-    blocks,
-    check_vectors,
-    is_small,
-    load_faiss,
-    nearest,
-)
+from ...vectors.similarity import normalize
+from .neighbours import PROBES, approximate_index, blocks, check_vectors, is_small, load_faiss, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError, JinaEmbeddingsError
-from ...pipeline import Failure, Item, Reader, Row
 from ...pipeline.files import STDIN, kind_of
-from ...pipeline.rows import printable
+from ...pipeline.readers import Reader
+from ...pipeline.rows import Failure, Item, Row, printable
 
 if TYPE_CHECKING:
     from ...types import FloatArray

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError, OptionError
-from ...prompts import resolve_task
-from ...similarity import similarity
+from ...inputs.prompts import resolve_task
+from ...vectors.similarity import similarity
 from .bitext import NEIGHBOURS, mine_bitext
 from .dedup import THRESHOLD, Duplicates, deduplicate, deduplicate_to_rate
 from .pairs import Pair
 from .paraphrases import mine_paraphrases
 
 if TYPE_CHECKING:
-    from ...calls import Input
+    from ...calls.prepare import Input
     from ...embedder import JinaEmbeddings
     from ...types import FloatArray
 

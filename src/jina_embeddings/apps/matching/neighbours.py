@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DependencyError, DimensionError, OptionError
-from ...similarity import normalize
+from ...vectors.similarity import normalize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,8 @@
+"""Retrieval: an index of files, and the context for a language model."""
+
+from __future__ import annotations
+
+from .context import CountTokens, context
+from .indexing import KIND, index_files
+
+__all__ = ["KIND", "CountTokens", "context", "index_files"]

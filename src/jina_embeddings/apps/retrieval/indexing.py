@@ -1,0 +1,45 @@
+"""An index of files: made, or brought in step with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..documents import CutOptions, Files
+from ..index import Index, Summary
+
+if TYPE_CHECKING:
+    from ...embedder import JinaEmbeddings
+
+
+KIND = "files"
+
+
+def index_files(
+    paths: Sequence[str | os.PathLike[str]],
+    into: str | os.PathLike[str],
+    model: JinaEmbeddings,
+    *,
+    task: str | None = None,
+    dimension: int | None = None,
+    options: CutOptions | None = None,
+    advance: Callable[[], None] | None = None,
+    **encode: Any,
+) -> tuple[Index, Summary]:
+    """Makes an index of files and folders, or brings one in step with them.
+
+    Args:
+        paths: text, Markdown, HTML, PDFs, pictures, .jsonl and .csv; folders stand for all files below them.
+            What the index has from below these paths, and is no longer there, is removed.
+        into: a folder, or an address such as `s3://bucket/path`.
+        task, dimension: of a new index; see `Index.open`.
+        options: how files are cut.
+        advance: called after each passage.
+        encode: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
+
+    Raises: as `Index.open` and `Index.update`. What can't be read is in the summary's `failures` instead.
+    """
+    files = Files([os.fspath(path) for path in paths], options, leave_out=[os.fspath(into)])
+    index = Index.open(into, model, create=True, task=task, dimension=dimension, kind=KIND)
+    return index, index.update(files.documents(), gone=files.gone, advance=advance, **encode)

@@ -1,0 +1,150 @@
+"""One call between preparing and answering: which inputs run, and where their vectors go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..errors import EmptyInputError, EngineDeadError, InputError, JinaEmbeddingsError, NonFiniteError, OptionError
+from ..types import Partial, Prepared, Skipped
+from ..vectors.quantization import check_embedding_type, quantize
+from ..vectors.similarity import normalize, truncate
+
+if TYPE_CHECKING:
+    from ..types import FloatArray
+
+OnError = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a call asked for.
+
+    single: one input was given by itself, so one vector is returned by itself.
+    dim: numbers in a whole vector, for a result without rows.
+    """
+
+    multivector: bool = False
+    truncate_dim: int | None = None
+    normalize: bool = True
+    embedding_type: str = "float"
+    return_numpy: bool = True
+    on_error: OnError = "raise"
+    single: bool = False
+    dim: int = 0
+
+    def check(self) -> None:
+        check_embedding_type(self.embedding_type)
+        check_on_error(self.on_error)
+        if not self.return_numpy and self.embedding_type == "base64":
+            raise OptionError("base64 strings can't be tensors: leave return_numpy out")
+
+
+def check_on_error(on_error: object) -> None:
+    """Raises OptionError for anything but `raise` and `skip`."""
+    if on_error not in ("raise", "skip"):
+        raise OptionError(f"on_error is 'raise' or 'skip', not {on_error!r}")
+
+
+class Job:
+    """The prepared inputs of one call, equal ones once.
+
+    items: for each input of the call, what was prepared or the error that it caused.
+    batch: what an engine has to run.
+    first: index in the call of the first input, where a large call is made in parts.
+
+    Raises:
+        EmptyInputError: no inputs.
+        InputError: the first bad input, if the call did not ask to skip them.
+    """
+
+    def __init__(self, items: Sequence[Prepared | InputError], output: Output, pooling: str, first: int = 0):
+        if not items:
+            raise EmptyInputError("the list of inputs is empty: give at least one")
+        self.output = output
+        self.batch: list[Prepared] = []
+        self._kept: list[int] = []
+        self._place: list[int] = []
+        self._skipped: list[Skipped] = []
+        seen: dict[Any, int] = {}
+        for index, item in enumerate(items, start=first):
+            if isinstance(item, InputError):
+                self._skip(index, item, len(items))
+                continue
+            digest = item.image.digest if item.image else None
+            key = (item.token_ids.tobytes(), item.task, digest, item.spans)
+            if key not in seen:
+                seen[key] = len(self.batch)
+                self.batch.append(replace(item, multivector=output.multivector, pooling=pooling))
+            self._kept.append(index)
+            self._place.append(seen[key])
+
+    def _skip(self, index: int, error: JinaEmbeddingsError, num_items: int) -> None:
+        if self.output.on_error == "raise":
+            raise error if num_items == 1 else type(error)(f"input {index}: {error}") from error
+        self._skipped.append(Skipped(index, error))
+
+    def finish(self, outputs: Sequence[FloatArray]) -> Any:
+        """The call's result from an engine's: checked, truncated, normalised, quantised, in order.
+
+        Raises:
+            NonFiniteError: an engine returned NaN or infinity, and the call did not ask to skip.
+        """
+        good = [bool(np.isfinite(output).all()) for output in outputs]
+        for index in self._drop(good):
+            error = NonFiniteError(
+                "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
+            )
+            self._skip(index, error, len(good))
+        vectors = [outputs[place] for place in self._place]
+        result = self._multivectors(vectors) if self.output.multivector else self._dense(vectors)
+        if self.output.on_error == "skip":
+            return Partial(result, self._kept, sorted(self._skipped, key=lambda skipped: skipped.index))
+        return result
+
+    def rescue(self, error: EngineDeadError) -> EngineDeadError:
+        """The engine's error as the call's: inputs by their index in the call, and vectors of those that were done."""
+        outputs: Sequence[Any] = error.done or [None] * len(self.batch)
+        not_done = self._drop([output is not None for output in outputs])
+        self.output = replace(self.output, on_error="skip")
+        nothing = np.empty(0, dtype=np.float32)
+        return EngineDeadError(error.reason, not_done, self.finish([nothing if o is None else o for o in outputs]))
+
+    def _drop(self, good: Sequence[bool]) -> list[int]:
+        """Leaves out the inputs whose output isn't good; returns their indices."""
+        pairs = list(zip(self._kept, self._place, strict=True))
+        self._kept = [index for index, place in pairs if good[place]]
+        self._place = [place for _, place in pairs if good[place]]
+        return [index for index, place in pairs if not good[place]]
+
+    def _dense(self, vectors: list[FloatArray]) -> Any:
+        output = self.output
+        whole = np.concatenate(vectors) if vectors else np.zeros((0, output.dim), dtype=np.float32)
+        stacked = truncate(whole, output.truncate_dim)
+        if output.normalize:
+            stacked = normalize(stacked)
+        if output.single and output.on_error == "raise":
+            stacked = stacked[0]
+        return self._as_asked(np.ascontiguousarray(stacked))
+
+    def _multivectors(self, vectors: list[FloatArray]) -> Any:
+        seen: set[int] = set()
+        results = []
+        for place, vector in zip(self._place, vectors, strict=True):
+            # Equal inputs were computed once, and whoever changes one result must not change another.
+            results.append(self._as_asked(vector.copy() if place in seen else vector))
+            seen.add(place)
+        return results[0] if self.output.single and self.output.on_error == "raise" else results
+
+    def _as_asked(self, vectors: FloatArray) -> Any:
+        quantized = quantize(vectors, self.output.embedding_type)
+        if self.output.return_numpy:
+            return quantized
+        import torch
+
+        tensor = torch.from_numpy(quantized)
+        # A list of tensors, as the published model returns it.
+        return list(tensor) if tensor.ndim == 2 and not self.output.multivector else tensor

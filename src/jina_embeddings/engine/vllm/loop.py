@@ -1,0 +1,78 @@
+"""An event loop on a thread of its own, so that threads and asyncio tasks of the caller share what runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from ...errors import EngineClosedError
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs coroutines that any thread hands in, until it is stopped."""
+
+    def __init__(self, name: str):
+        self.stopping = False
+        self._running: set[Future[Any]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Blocks until the work is done.
+
+        Raises:
+            EngineClosedError: the thread was stopped before or meanwhile.
+        """
+        try:
+            return self._submit(work).result()
+        except CancelledError as error:
+            raise EngineClosedError("the engine was closed during the call") from error
+
+    async def arun(self, work: Coroutine[Any, Any, T]) -> T:
+        """The same without blocking the caller's event loop."""
+        try:
+            return await asyncio.wrap_future(self._submit(work))
+        except asyncio.CancelledError:
+            # Either the caller was cancelled, or the work was because the thread is to stop: only that is an error.
+            if self.stopping:
+                raise EngineClosedError("the engine was closed during the call") from None
+            raise
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if self.stopping:
+            work.close()
+            raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
+
+    def cancel(self) -> None:
+        """Takes no more work, and cancels what is under way."""
+        self.stopping = True
+        for work in list(self._running):
+            work.cancel()
+
+    def stop(self) -> None:
+        """Ends the thread, with every task that was left on its loop: one that ends under them complains at exit."""
+        self.cancel()
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(timeout=10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=30)
+        if not self._loop.is_running():
+            self._loop.close()
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

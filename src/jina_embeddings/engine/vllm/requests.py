@@ -1,0 +1,44 @@
+"""A `Prepared` as vLLM takes it: rendered already, so that vLLM neither tokenises nor touches the image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from vllm import PoolingParams
+from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems, PlaceholderRange
+
+from ...inputs.patches import ImageConfig, patchify, resized
+from ...plugin.pooler import request_fields
+from ...types import Prepared, PreparedImage
+
+
+class InputMaker:
+    """Makes vLLM's engine inputs; the patches are those that every engine gets."""
+
+    def __init__(self, image_config: ImageConfig):
+        self._image_config = image_config
+
+    def make(self, prepared: Prepared) -> tuple[dict[str, Any], PoolingParams]:
+        """(engine input, pooling parameters) of one request."""
+        params = PoolingParams(task="embed", use_activation=False, extra_kwargs=request_fields(prepared))
+        ids = prepared.token_ids.tolist()
+        if prepared.image is None:
+            return {"type": "token", "prompt_token_ids": ids}, params
+        image = prepared.image
+        return {
+            "type": "multimodal",
+            "prompt_token_ids": ids,
+            "mm_kwargs": self._image_items(image),
+            "mm_hashes": {"image": [image.digest]},
+            "mm_placeholders": {"image": [PlaceholderRange(offset=image.offset, length=image.num_tokens)]},
+        }, params
+
+    def _image_items(self, image: PreparedImage) -> MultiModalKwargsItems:
+        patches = torch.from_numpy(patchify(resized(image.pixels, image.grid, self._image_config), self._image_config))
+        fields = {
+            "pixel_values": MultiModalFieldConfig.flat_from_sizes("image", torch.tensor([len(patches)])),
+            "image_grid_thw": MultiModalFieldConfig.batched("image"),
+        }
+        inputs = {"pixel_values": patches, "image_grid_thw": torch.tensor([image.grid])}
+        return MultiModalKwargsItems.from_hf_inputs(inputs, fields)

@@ -1,0 +1,113 @@
+"""Whether the model fits, asked before vLLM starts: its own answer comes from another process, without numbers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from ...checkpoint import Checkpoint
+from ...errors import EngineError, JinaEmbeddingsError, OutOfMemoryError
+from ...options import Options
+from ..memory import GIB, require_memory
+
+# What vLLM takes of a GPU unless it is told otherwise, and what it uses beside weights and cache.
+DEFAULT_UTILIZATION = 0.92
+_WORKSPACE = 1 * GIB
+_ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Bytes of one device: its share of the weights, and a KV cache for the longest prompt."""
+
+    weights: int
+    kv_cache: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv_cache + _WORKSPACE
+
+
+def demand(checkpoint: Checkpoint, options: Options, max_model_len: int) -> Demand:
+    """What each of the devices that share the model has to hold."""
+    item = 1 if options.quantization == "fp8" else _ITEM_BYTES[options.dtype]
+    num_values = checkpoint.weights.num_values
+    if checkpoint.adapters is not None and options.merge_adapter is None:
+        num_values += checkpoint.adapters.num_values
+    devices = options.tensor_parallel_size * options.pipeline_parallel_size
+    config = checkpoint.config
+    per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * max(item, 2)
+    return Demand(num_values * item // devices, per_token * max_model_len // devices)
+
+
+def check_memory(needed: Demand, total: int, free: int, utilization: float | None, max_model_len: int) -> None:
+    """Raises OutOfMemoryError, with the numbers, if vLLM would not start on a device of `total` bytes.
+
+    utilization: the share of the device that vLLM takes; its default if None.
+    """
+    share = DEFAULT_UTILIZATION if utilization is None else utilization
+    taken = share * total
+    if taken > free:
+        fitting = int(100 * free / total) / 100
+        advice = f"set gpu_memory_utilization={fitting}" if fitting * total >= needed.total else "free the device"
+        raise OutOfMemoryError(
+            f"vLLM takes {share:.2f} of the device's {total / GIB:.1f} GiB, which is {taken / GIB:.1f}, and "
+            f"{free / GIB:.1f} are free: {advice}"
+        )
+    if needed.total > taken:
+        raise OutOfMemoryError(
+            f"the model needs {needed.total / GIB:.1f} GiB ({needed.weights / GIB:.1f} for weights, "
+            f"{needed.kv_cache / GIB:.1f} to read {max_model_len} tokens), and gpu_memory_utilization={share:.2f} "
+            f"gives it {taken / GIB:.1f} of {total / GIB:.1f}: raise gpu_memory_utilization, lower max_model_len, "
+            f"or use quantization='fp8' or tensor_parallel_size"
+        )
+
+
+def require_host_memory(checkpoint: Checkpoint, options: Options, max_model_len: int) -> None:
+    """The same for vLLM on a CPU, whose own default there is float32."""
+    dtype = "float32" if options.dtype == "auto" else options.dtype
+    needed = demand(checkpoint, replace(options, dtype=dtype), max_model_len)
+    require_memory(needed.total, "cpu", "lower max_model_len, or use dtype='bfloat16'")
+
+
+def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: int) -> None:
+    """`check_memory` for the GPUs that vLLM would use; asked of the driver, so that no CUDA context is made."""
+    from vllm.third_party import pynvml
+
+    needed = demand(checkpoint, options, max_model_len)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = visible.split(",") if visible else [str(number) for number in range(options.tensor_parallel_size)]
+    pynvml.nvmlInit()
+    try:
+        for number in numbers[: options.tensor_parallel_size * options.pipeline_parallel_size]:
+            if not number.strip().isdigit():
+                # A device named by its UUID, or a part of one: vLLM's own message has to do.
+                continue
+            memory = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(int(number)))
+            check_memory(needed, int(memory.total), int(memory.free), options.gpu_memory_utilization, max_model_len)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+_MEMORY_SIGNS = (
+    "out of memory",
+    "free memory on device",
+    "no available memory for the cache blocks",
+    "larger than the available kv cache memory",
+    "larger than the maximum number of tokens",
+    "gpu memory utilization",
+)
+
+
+def explain_start(error: Exception, checkpoint: Checkpoint, options: Options) -> Exception:
+    """An error of our tree for one that came while vLLM started; ours pass through."""
+    if isinstance(error, JinaEmbeddingsError):
+        return error
+    text = str(error)
+    if any(sign in text.lower() for sign in _MEMORY_SIGNS):
+        return OutOfMemoryError(
+            f"vLLM needs memory for {checkpoint.weights.num_bytes / GIB:.1f} GiB of weights and for prompts of "
+            f"{options.max_model_len or checkpoint.config.max_length} tokens, and did not get it: "
+            f"lower max_model_len or max_num_batched_tokens, change gpu_memory_utilization, or free the device ({text})"
+        )
+    return EngineError(f"vLLM did not start: {text} (JINA_EMBEDDINGS_LOG=debug shows its own log)")

@@ -1,0 +1,182 @@
+"""From encoded bytes, an array or any PIL image to a PIL image of mode RGB: upright, on white, 8 bits.
+
+`name` is everywhere the description of the source that an error message starts with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+MAX_ASPECT_RATIO = 200
+
+# Pillow reads more, among them EPS, for which it would start Ghostscript on the input.
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+_EXIF_ORIENTATION = 0x0112
+_MAX_NAME = 120
+
+
+class UnknownFormatError(ImageError):
+    """Bytes that are in none of FORMATS, damaged or not. Callers of the package see an ImageError."""
+
+
+def describe_source(source: object) -> str:
+    """A short name of a source for messages: no contents, and no password from a URL."""
+    if isinstance(source, np.ndarray):
+        return f"array {source.dtype} {source.shape}"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"<{len(source)} bytes>"
+    if isinstance(source, os.PathLike):
+        source = os.fsdecode(source)
+    if not isinstance(source, str):
+        return f"<{type(source).__name__}>"
+    if source[:5].lower() == "data:":
+        return f"<data URL {source[5:45].partition(',')[0]} of {len(source)} characters>"
+    shown = re.sub(r"(?<=://)[^/?#]*@", "", source)
+    if len(shown) <= _MAX_NAME:
+        return repr(shown)
+    return f"{shown[: _MAX_NAME // 2]!r}... ({len(shown)} characters)"
+
+
+def check_image_size(width: int, height: int, name: str) -> None:
+    """Raises ImageError unless there are pixels, no more than Pillow's limit, and no extreme ratio."""
+    from PIL import Image
+
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: {width} x {height} pixels, nothing to see")
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        raise ImageError(f"{name}: {width} x {height} pixels, over {MAX_ASPECT_RATIO} times as long as wide")
+    # Pillow warns at its limit and raises at twice that.
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ImageError(
+            f"{name}: {width} x {height} = {width * height} pixels, at most {2 * Image.MAX_IMAGE_PIXELS} are"
+            " read: make it smaller"
+        )
+
+
+def decode_image(file: IO[bytes], name: str) -> Image.Image:
+    """The first frame of an encoded image, RGB. Raises ImageError for an unknown, damaged or huge file."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.init()
+    try:
+        image = Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
+    except UnidentifiedImageError:
+        raise UnknownFormatError(f"{name}: not an image that can be read ({', '.join(FORMATS)})") from None
+    except Exception as error:  # a damaged header makes Pillow's plugins raise nearly anything
+        raise ImageError(f"{name}: {_reason(error)}") from error
+    return rgb_image(image, name)
+
+
+def rgb_image(image: Image.Image, name: str) -> Image.Image:
+    """A PIL image of any mode as upright RGB; itself where it is that already. Never modifies it."""
+    check_image_size(*image.size, name)
+    try:
+        image.load()
+        rgb = _upright(_on_white(image, name), image)
+    except ImageError:
+        raise
+    except Exception as error:  # damaged data makes Pillow's decoders raise nearly anything
+        raise ImageError(f"{name}: can't be decoded: {_reason(error)}") from error
+    if rgb is not image:
+        rgb.info = {}  # its orientation and transparency would be applied again to the result
+    return rgb
+
+
+def array_image(array: NDArray[Any], name: str) -> Image.Image:
+    """An array as RGB: shapes and types as in `load_image`. Raises ImageError for any other."""
+    from PIL import Image
+
+    shape = array.shape
+    channels = (1, 3, 4)
+    if array.ndim == 3 and shape[2] not in channels and shape[0] in channels:
+        array = array.transpose(1, 2, 0)
+    elif array.ndim != 2 and not (array.ndim == 3 and shape[2] in channels):
+        raise ImageError(f"{name}: expected shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)")
+    check_image_size(array.shape[1], array.shape[0], name)
+
+    if array.dtype == np.uint16:
+        array = _to_8_bits(array, 65535)
+    elif np.issubdtype(array.dtype, np.floating):
+        low, high = array.min(), array.max()
+        if not (low >= 0 and high <= 1):
+            raise ImageError(f"{name}: values from {low} to {high}, floats must be from 0 to 1")
+        array = _to_8_bits(array, 1)
+    elif array.dtype != np.uint8:
+        raise ImageError(f"{name}: expected uint8, uint16 or floats from 0 to 1")
+    if array.shape[2:] == (1,):
+        array = array[:, :, 0]
+    return rgb_image(Image.fromarray(array), name)
+
+
+def _on_white(image: Image.Image, name: str) -> Image.Image:
+    """Any mode to RGB, transparent parts over white."""
+    from PIL import Image
+
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _grey_image(image, name)
+    if image.has_transparency_data:
+        # La, premultiplied, has no direct way to RGBA.
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(rgba, mask=rgba)
+        return canvas
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _grey_image(image: Image.Image, name: str) -> Image.Image:
+    """16-bit, 32-bit and float grey. What white is, I and F don't say: the smallest of 1 (F), 255 and 65535
+    that no value exceeds, because Pillow itself puts all of these ranges there."""
+    from PIL import Image
+
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 65535):
+        raise ImageError(f"{name}: grey values from {low} to {high}, expected 0 to 65535")
+    white = 65535
+    if not image.mode.startswith("I;16"):
+        white = 1 if image.mode == "F" and high <= 1 else 255 if high <= 255 else 65535
+    grey = _to_8_bits(values, white)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[values == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _to_8_bits(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
+    scaled: NDArray[np.float32] = np.multiply(values, 255 / white, dtype=np.float32)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
+    """Undoes the EXIF orientation of `original`, which must be loaded: loading a TIFF undoes its own."""
+    from PIL import Image
+
+    try:
+        orientation = original.getexif().get(_EXIF_ORIENTATION)
+    except Exception:  # the pixels are good: damaged EXIF says nothing about them, as in other viewers
+        return rgb
+    method = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }.get(orientation or 1)
+    return rgb if method is None else rgb.transpose(method)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,287 @@
+"""Inputs become `Prepared`, once, for a whole batch and for every engine."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..checkpoint import Checkpoint
+from ..checkpoint.config import read_json
+from ..errors import (
+    CheckpointInvalidError,
+    CheckpointNotFoundError,
+    EmptyInputError,
+    ImageError,
+    InputError,
+    TextTooLongError,
+)
+from ..types import Prepared, PreparedImage, Span, Task
+from .patches import ImageConfig, grid, resize_image, resized_size
+from .prompts import IMAGE_TEMPLATE, PREFIXES
+from .sources import ImageSource, load_image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+    from tokenizers import Tokenizer
+
+    Tokens = NDArray[np.int32]
+
+
+# Area of an image that is resized later, as a multiple of what it becomes: all its pixels travel between processes,
+# and many more than are needed would take longer than resizing them here.
+_MOST_TIMES = 4
+
+VISION_START, IMAGE_PAD, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
+
+
+class Processor:
+    """Tokenizer, prompts and image preprocessing of one checkpoint. Thread-safe.
+
+    Args:
+        tokenizer: a `tokenizers.Tokenizer`, or what has its `encode_batch_fast` and `token_to_id`.
+        max_length: longest prompt in tokens.
+        resize_later: images that are not far too large are left to be resized by the engine, on its device.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, image_config: ImageConfig, max_length: int, *, resize_later: bool = False):
+        self.tokenizer = tokenizer
+        self.image_config = image_config
+        self.max_length = max_length
+        self._resize_later = resize_later
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        max_length: int,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        resize_later: bool = False,
+    ) -> Processor:
+        """Reads tokenizer.json and preprocessor_config.json; given bounds replace the checkpoint's."""
+        config = with_pixels(read_image_config(checkpoint), min_pixels, max_pixels)
+        tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+        return cls(tokenizer, config, max_length, resize_later=resize_later)
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text in one call of the tokenizer; no special tokens are added."""
+        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def texts(
+        self,
+        texts: Sequence[object],
+        task: Task,
+        prompt_name: str,
+        *,
+        max_length: int | None = None,
+        truncate: bool = True,
+    ) -> list[Prepared | InputError]:
+        """One `Prepared` for each text, or the error that this text caused.
+
+        Args:
+            max_length: tokens, prompt included; at most the processor's own, which is the default.
+            truncate: cut longer texts at the end; otherwise they are errors.
+        """
+        limit = self._limit(max_length)
+        prefix = PREFIXES[prompt_name]
+        errors = [_text_error(text) for text in texts]
+        good = [
+            prefix + text for text, error in zip(texts, errors, strict=True) if isinstance(text, str) and error is None
+        ]
+        tokens = iter(self.tokenize(good))
+        results: list[Prepared | InputError] = []
+        for error in errors:
+            if error is not None:
+                results.append(error)
+                continue
+            ids = next(tokens)
+            if len(ids) > limit and not truncate:
+                results.append(TextTooLongError(_too_long(len(ids), limit)))
+                continue
+            ids = ids[:limit]
+            results.append(Prepared(token_ids=ids, task=task, spans=((0, len(ids)),)))
+        return results
+
+    def chunks(
+        self, chunks: Sequence[object], task: Task, prompt_name: str, *, max_length: int | None = None
+    ) -> Prepared:
+        """Consecutive chunks of one document as one input with a span for each: late chunking.
+
+        The prompt is the prefix's tokens, then each chunk's; a span holds its own chunk's tokens only,
+        while every token has seen all before it (Günther et al. 2024, Late Chunking).
+
+        Raises:
+            EmptyInputError: a chunk without a character.
+            TextTooLongError: all chunks together have more than `max_length` tokens.
+        """
+        limit = self._limit(max_length)
+        for index, chunk in enumerate(chunks):
+            error = _text_error(chunk)
+            if error is not None:
+                raise type(error)(f"chunk {index}: {error}")
+        parts = self.tokenize([PREFIXES[prompt_name], *("" + chunk for chunk in chunks if isinstance(chunk, str))])
+        stops = np.cumsum([len(part) for part in parts]).tolist()
+        if stops[-1] > limit:
+            raise TextTooLongError(
+                f"{len(chunks)} chunks have {stops[-1]} tokens together, {limit} fit: late chunking needs them in one "
+                f"prompt, so embed the document in several calls"
+            )
+        spans: tuple[Span, ...] = tuple(itertools.pairwise(stops))
+        return Prepared(token_ids=np.concatenate(parts), task=task, spans=spans)
+
+    def images(
+        self, sources: Sequence[ImageSource], task: Task, *, max_pixels: int | None = None
+    ) -> list[Prepared | InputError]:
+        """One `Prepared` for each image, or the error that this image caused."""
+        config = with_pixels(self.image_config, None, max_pixels)
+
+        def prepare(source: ImageSource) -> Prepared | InputError:
+            try:
+                return self._image(source, task, config)
+            except InputError as error:
+                return error
+
+        # Decoding and resizing leave Python's lock, so threads use all cores.
+        if len(sources) < 2:
+            return [prepare(source) for source in sources]
+        return list(image_threads().map(prepare, sources))
+
+    @cached_property
+    def _image_prompt(self) -> tuple[Tokens, Tokens, int, int]:
+        # Before the pad, after it, the pad itself, and where the vision-start token stands.
+        (ids,) = self.tokenize([IMAGE_TEMPLATE])
+        pad = int(self.tokenizer.token_to_id(IMAGE_PAD) or 0)
+        at = int(np.flatnonzero(ids == pad)[0])
+        start = int(np.flatnonzero(ids == self.tokenizer.token_to_id(VISION_START))[0])
+        return ids[:at], ids[at + 1 :], pad, start
+
+    def _image(self, source: ImageSource, task: Task, config: ImageConfig) -> Prepared:
+        image = load_image(source)
+        pixels, shape = self._pixels(image, config)
+        num_tokens = shape[0] * shape[1] * shape[2] // config.merge_size**2
+        before, after, pad, start = self._image_prompt
+        ids = np.concatenate([before, np.full(num_tokens, pad, dtype=np.int32), after])
+        if len(ids) > self.max_length:
+            room = self.max_length - len(ids) + num_tokens
+            advice = f"lower max_pixels to {room * config.factor**2} or " if room > 0 else ""
+            raise ImageError(f"the image needs {len(ids)} tokens, {self.max_length} fit: {advice}raise max_model_len")
+        digest = hashlib.blake2b(pixels.data, digest_size=16, key=repr(shape).encode()).hexdigest()
+        prepared = PreparedImage(pixels, shape, len(before), num_tokens, digest)
+        # The vision-end token is the first one after the pads.
+        stop = len(before) + num_tokens + 1
+        return Prepared(token_ids=ids, task=task, spans=((start, stop),), image=prepared)
+
+    def _pixels(self, image: Image.Image, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
+        """The pixels, and the grid of patches that they are or will be resized to."""
+        bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+        if self._resize_later:
+            height, width = resized_size(image.height, image.width, **bounds)
+            if image.height * image.width <= _MOST_TIMES * height * width:
+                return np.array(image), (1, height // config.patch_size, width // config.patch_size)
+        pixels = resize_image(image, **bounds)
+        return pixels, grid(pixels, config)
+
+    def _limit(self, max_length: int | None) -> int:
+        if max_length is None:
+            return self.max_length
+        if not isinstance(max_length, (int, np.integer)) or isinstance(max_length, bool) or max_length < 1:
+            raise InputError(f"max_length must be a whole number of tokens above 0, not {max_length!r}")
+        return min(int(max_length), self.max_length)
+
+
+def read_image_config(checkpoint: Checkpoint) -> ImageConfig:
+    """How the checkpoint wants images, from its preprocessor_config.json."""
+    return ImageConfig.from_preprocessor_config(read_json(checkpoint.folder / "preprocessor_config.json"))
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a tokenizer.json; it neither truncates nor pads."""
+    from tokenizers import Tokenizer
+
+    if not path.is_file():
+        raise CheckpointNotFoundError(f"{path} is missing: the checkpoint is not whole")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises nothing more precise
+        raise CheckpointInvalidError(f"{path} is not a tokenizer: {error}") from error
+    for token in (VISION_START, IMAGE_PAD, VISION_END):
+        if tokenizer.token_to_id(token) is None:
+            raise CheckpointInvalidError(f"{path} has no token {token!r}")
+    # Cutting is done by the processor: settings in the tokenizer would be state that all calls share.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _text_error(text: object) -> InputError | None:
+    if not isinstance(text, str):
+        return InputError(f"a text must be a str, not {type(text).__name__}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return InputError(f"a text is not valid Unicode at character {error.start}: {error.reason}")
+    if not text.strip():
+        return EmptyInputError("a text is empty: leave it out, or call with on_error='skip'")
+    return None
+
+
+def _too_long(num_tokens: int, limit: int) -> str:
+    return f"a text has {num_tokens} tokens, {limit} fit: shorten it, raise max_length, or allow truncate=True"
+
+
+def with_pixels(config: ImageConfig, min_pixels: int | None, max_pixels: int | None) -> ImageConfig:
+    """The configuration with other bounds; `min_pixels` gives way to a smaller `max_pixels`.
+
+    Raises:
+        InputError: a bound that is no whole number of pixels, or that no image could keep.
+    """
+    for name, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise InputError(f"{name} must be a whole number of pixels, not {value!r}")
+    changes: dict[str, Any] = {}
+    if max_pixels is not None:
+        if max_pixels < config.factor**2:
+            raise InputError(f"max_pixels={max_pixels} is below one token of {config.factor}x{config.factor} pixels")
+        changes = {"max_pixels": max_pixels, "min_pixels": min(config.min_pixels, max_pixels)}
+    if min_pixels is not None:
+        changes["min_pixels"] = min_pixels
+    return replace(config, **changes)
+
+
+# Cores left to the engine where there are many: a thread that launches kernels and has to wait for a core keeps the
+# device waiting.
+_SPARED, _MANY = 2, 4
+
+
+@cache
+def image_threads() -> ThreadPoolExecutor:
+    """As many as there are cores to use. Shared, so that calls under way together don't crowd each other out."""
+    return ThreadPoolExecutor(num_threads(_num_cores()), "jina-embeddings-images")
+
+
+def num_threads(num_cores: int) -> int:
+    return num_cores - _SPARED if num_cores > _MANY else num_cores
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has the pool, and none of its threads.
+    os.register_at_fork(after_in_child=image_threads.cache_clear)

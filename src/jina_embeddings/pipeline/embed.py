@@ -1,0 +1,52 @@
+"""Bulk work: rows are read, embedded and written as a stream, with a bounded number of them in memory.
+
+readers -> embed_rows -> writers
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..types import Skipped
+from .rows import Failure, Item, LeftOut, Row
+
+if TYPE_CHECKING:
+    from ..embedder import JinaEmbeddings
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A row and its vector, or vectors."""
+
+    row: Row
+    embedding: Any
+
+
+def embed_rows(
+    model: JinaEmbeddings, items: Iterable[Item], *, chunk_size: int = 256, **options: Any
+) -> Iterator[Embedded | Failure | LeftOut]:
+    """One result for each item, in order; a row that the model can't take becomes a `Failure`.
+
+    Args:
+        chunk_size: rows that the model is given together; at most two such chunks are in memory.
+        options: those of `JinaEmbeddings.stream`, without `on_error`.
+    """
+    # What was read and not answered yet. The stream reads in the thread that asks it for results: no lock.
+    waiting: deque[Item] = deque()
+
+    def inputs() -> Iterator[dict[str, Any]]:
+        for item in items:
+            waiting.append(item)
+            if isinstance(item, Row):
+                yield item.input
+
+    for result in model.stream(inputs(), chunk_size=chunk_size, on_error="skip", **options):
+        while not isinstance(item := waiting.popleft(), Row):
+            yield item
+        yield Failure(item.id, result.error) if isinstance(result, Skipped) else Embedded(item, result)
+    for item in waiting:
+        assert not isinstance(item, Row)
+        yield item

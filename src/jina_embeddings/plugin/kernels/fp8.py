@@ -1,0 +1,179 @@
+"""Products with weights that vLLM has quantised to float8 (e4m3), and what quantises their inputs, a scale a token.
+
+vLLM holds such a weight as (in, out), a transposed view, and its scale as one number or one for each output.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.functional import rms_norm, silu
+
+from .checked import checked, multiplies_halves, random_rows, relative_error
+
+FLOAT8 = torch.float8_e4m3fn
+_LARGEST = 448.0
+# vLLM's, so that a row of zeros has a scale.
+_SMALLEST_SCALE = 1 / (_LARGEST * 512)
+# Half of what the last of float8's digits is worth, of the value.
+_HALF_STEP = 2**-4
+# vLLM's product and ours take widths that 16 divides.
+_ALIGNED = 16
+
+
+class Quantized(NamedTuple):
+    """A tensor as the products of its values and its scales.
+
+    values: float8, contiguous (tokens, width).
+    scales: float32 (tokens, 1).
+    """
+
+    values: torch.Tensor
+    scales: torch.Tensor
+
+
+def runs_on(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the device has what the kernels need; dtype: of what goes in and out."""
+    return device.type == "cuda" and multiplies_halves(device, dtype)
+
+
+def has_fp8_weight(layer: Any) -> bool:
+    """Whether the layer's product is that of its input, quantised as it comes, with one float8 matrix of its own."""
+    weight, scale = getattr(layer, "weight", None), getattr(layer, "weight_scale", None)
+    if weight is None or weight.dtype != FLOAT8 or scale is None or getattr(layer, "tp_size", 1) != 1:
+        return False
+    # Where vLLM has padded the weight, the shapes differ.
+    inputs, outputs = layer.input_size_per_partition, layer.output_size_per_partition
+    return bool(
+        tuple(weight.shape) == (inputs, outputs)
+        and weight.stride() == (1, inputs)
+        and inputs % _ALIGNED == outputs % _ALIGNED == 0
+        and scale.numel() in (1, outputs)
+        and getattr(layer, "input_scale", None) is None
+    )
+
+
+def quantized(x: torch.Tensor) -> Quantized:
+    """Values of at most 448, and the scale of each row, (tokens, width) of whatever type there is."""
+    if x.is_cuda:
+        quantize = _quantize_kernel(x.device, x.dtype, x.shape[1])
+        if quantize is None:
+            from vllm import _custom_ops as ops
+
+            return Quantized(*ops.scaled_fp8_quant(x, scale=None, use_per_token_if_dynamic=True))
+        result = _empty_for(x)
+        quantize(x, *result)
+        return result
+    return _plainly_quantized(x)
+
+
+def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | None) -> Quantized:
+    """The norm of residual + update, quantised; the sum, rounded once, is the residual from now on.
+
+    norm: vLLM's RMSNorm.
+    residual, update: (tokens, width).
+    """
+    kernel = _norm_kernel(residual.device, residual.dtype, residual.shape[1]) if residual.is_cuda else None
+    if kernel is None:
+        if update is not None:
+            residual.add_(update)
+        return quantized(norm(residual))
+    result = _empty_for(residual)
+    kernel(residual, update, norm.weight, norm.variance_epsilon, *result)
+    return result
+
+
+def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
+    """x W^T, of the type given, and the bias where the layer has one."""
+    if x.values.is_cuda:
+        from vllm import _custom_ops as ops
+
+        scales = {"scale_a": x.scales, "scale_b": layer.weight_scale}
+        result: torch.Tensor = ops.cutlass_scaled_mm(x.values, layer.weight, out_dtype=dtype, bias=layer.bias, **scales)
+        return result
+    whole: torch.Tensor = _dequantized(x) @ (layer.weight.to(x.scales.dtype) * layer.weight_scale.view(1, -1))
+    whole = whole if layer.bias is None else whole + layer.bias
+    return whole.to(dtype)
+
+
+def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype) -> Quantized:
+    """silu(x G^T) * (x U^T), where the layer's weight is G above U, quantised; dtype: of what lies between.
+
+    activation: vLLM's own, for where nothing does it all.
+    """
+    device, scale = x.values.device, layer.weight_scale
+    kernel = None
+    if x.values.is_cuda and layer.bias is None:
+        kernel = _gated_kernel(device, scale.numel() > 1)
+    if kernel is None:
+        return quantized(activation(product(layer, x, dtype)))
+    # The weight is taken anew each time: banks put another in its place.
+    return Quantized(*kernel(*x, layer.weight.t(), scale, _multiprocessors(device)))
+
+
+def _empty_for(x: torch.Tensor) -> Quantized:
+    return Quantized(torch.empty_like(x, dtype=FLOAT8), torch.empty(len(x), 1, device=x.device, dtype=torch.float32))
+
+
+def _plainly_quantized(x: torch.Tensor) -> Quantized:
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
+    scales = (exact.abs().amax(dim=-1, keepdim=True) / _LARGEST).clamp(min=_SMALLEST_SCALE)
+    return Quantized((exact / scales).clamp(-_LARGEST, _LARGEST).to(FLOAT8), scales)
+
+
+def _dequantized(x: Quantized) -> torch.Tensor:
+    return x.values.to(x.scales.dtype) * x.scales
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+@cache
+def _quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
+    def errors(quantize: Any) -> list[float]:
+        x = random_rows(device, dtype, 5, width)
+        x[0], x[1, 0] = 0, 1000
+        found = _empty_for(x)
+        quantize(x, *found)
+        return [relative_error(_dequantized(found), _dequantized(_plainly_quantized(x)))]
+
+    return checked("fp8_triton", "quantize", errors)
+
+
+@cache
+def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
+    def errors(norm_quantize: Any) -> list[float]:
+        residual = random_rows(device, dtype, 5, width)
+        update = residual.flip(0)
+        weight, epsilon, total = residual[0] + 1, 1e-6, residual + update
+        found = []
+        for expected, added in ((residual.clone(), None), (total, update)):
+            result = _empty_for(residual)
+            norm_quantize(residual, added, weight, epsilon, *result)
+            normed = rms_norm(expected.float(), (width,), weight.float(), epsilon)
+            found.append(relative_error(_dequantized(result), _dequantized(_plainly_quantized(normed))))
+            found.append(relative_error(residual, expected))
+        return found
+
+    return checked("fp8_triton", "norm_quantize", errors)
+
+
+@cache
+def _gated_kernel(device: torch.device, per_channel: bool) -> Any:
+    def errors(gated: Any) -> list[float]:
+        # Neither a whole number of tiles, and rows an odd one.
+        x = _plainly_quantized(random_rows(device, torch.bfloat16, 201, 320))
+        weight, scale = _plainly_quantized(random_rows(device, torch.bfloat16, 2 * 208, 320))
+        if not per_channel:
+            scale = scale[:1].clone()
+        # One value is far above the others of its row.
+        weight.view(2, 208, 320)[:, 5] = (_LARGEST * x.values[3].float().sign()).to(FLOAT8)
+        gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
+        found = Quantized(*gated(*x, weight, scale, _multiprocessors(device)))
+        return [relative_error(_dequantized(found), silu(gate) * up) - _HALF_STEP]
+
+    return checked("fp8_gated", "gated", errors)

@@ -1,0 +1,62 @@
+"""Products with the weights that vLLM has loaded, in as few kernels as there are."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch.nn.functional import linear, silu
+
+from .checked import checked, multiplies_halves, random_rows, relative_error
+
+# Values that a load of the gated kernel takes: rows of other widths aren't aligned.
+_ALIGNED = 8
+
+
+def has_plain_weight(layer: Any) -> bool:
+    """Whether the layer's product is that of its input with one matrix: neither quantised nor split over GPUs."""
+    from vllm.model_executor.layers.linear import UnquantizedLinearMethod
+
+    return isinstance(layer.quant_method, UnquantizedLinearMethod) and getattr(layer, "tp_size", 1) == 1
+
+
+def product(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    """x W^T, and the bias where the layer has one."""
+    result: torch.Tensor = layer.quant_method.apply(layer, x, layer.bias)
+    return result
+
+
+def add_product(total: torch.Tensor, layer: Any, x: torch.Tensor) -> None:
+    """Adds x W^T to `total` in place, rounding once; for layers without a bias."""
+    if total.is_cuda:
+        torch.addmm(total, x, layer.weight.t(), out=total)
+    else:
+        total.add_(product(layer, x))
+
+
+def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:
+    """silu(x G^T) * (x U^T), where the layer's weight is G above U, and its bias is likewise.
+
+    activation: vLLM's own, for where nothing does both at a time.
+    """
+    weight, bias = layer.weight, layer.bias
+    aligned = weight.shape[0] % (2 * _ALIGNED) == 0
+    gated = _gated_kernel(x.device, x.dtype, bias is not None) if x.is_cuda and aligned else None
+    result: torch.Tensor = activation(product(layer, x)) if gated is None else gated(x, weight, bias)
+    return result
+
+
+@cache
+def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> Any:
+    """One for product and SiLU together, if it gives what it should."""
+    if not multiplies_halves(device, dtype):
+        return None
+
+    def errors(gated: Any) -> list[float]:
+        x, weight = random_rows(device, dtype, 256, 256), random_rows(device, dtype, 512, 256) / 16
+        bias = random_rows(device, dtype, 1, 512)[0] if with_bias else None
+        gate, up = linear(x.float(), weight.float(), None if bias is None else bias.float()).chunk(2, dim=-1)
+        return [relative_error(gated(x, weight, bias), silu(gate) * up)]
+
+    return checked("products_quack", "gated", errors)

@@ -1,0 +1,96 @@
+"""Images of a pack: pixels to patches on the device, through vLLM's vision tower, and kept by content."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...inputs.patches import ImageConfig
+from ..packs import PackedImage
+from .resize import resize_bicubic
+from .tower import Tower
+from .transfer import SideCopies, to_device
+
+# Features of the vision tower that are kept for the next task that asks for the same picture.
+_CACHE_BYTES = 256 * 1024**2
+
+
+class VisionCache:
+    """Features of images by content: a second task, or a multi-vector call, skips the tower."""
+
+    def __init__(self, model: Any, config: Any, device: torch.device):
+        self._model = model
+        self._device = device
+        self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._num_bytes = 0
+        self._copies = SideCopies(device)
+        self._tower = Tower(model, config)
+        self.merge_size: int = model.visual.spatial_merge_size
+
+    def warm_up(self) -> None:
+        """Runs a picture of four tokens, which isn't kept."""
+        side = 2 * self.merge_size
+        weight = self._model.visual.patch_embed.proj.weight
+        self._tower(weight.new_zeros(side * side, weight[0].numel()), [(1, side, side)])
+
+    def features(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
+        """(num_tokens, hidden) of each image; those not at hand go through the tower together."""
+        missing = {image.digest: image for image in images if image.digest not in self._features}
+        found = {image.digest: self._features[image.digest] for image in images if image.digest not in missing}
+        if missing:
+            some = list(missing.values())
+            computed = self._tower(self._patches(some), [image.grid for image in some])
+            found.update(zip(missing, computed, strict=True))
+        for image in images:
+            self._keep(image.digest, found[image.digest])
+        return [found[image.digest] for image in images]
+
+    def _patches(self, images: Sequence[PackedImage]) -> torch.Tensor:
+        """Patches of all the images, one after the other, in the tower's own type."""
+        pixels = self._copies.to_device([image.pixels for image in images])
+        dtype, parts, first = self._model.visual.dtype, [], 0
+        # Neighbours of one size are cut together: a few launches instead of a few for each.
+        for (shape, grid), group in groupby(images, key=lambda image: (image.pixels.shape, image.grid)):
+            same = list(group)
+            stop = first + len(same) * int(np.prod(shape))
+            batch = pixels[first:stop].view(len(same), *shape)
+            config = same[0].config
+            height, width = (config.patch_size * count for count in grid[1:])
+            if (height, width) != shape[:2]:
+                batch = torch.stack([resize_bicubic(one, height, width) for one in batch])
+            parts.append(patchify_on(batch, config, dtype))
+            first = stop
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _keep(self, digest: str, features: torch.Tensor) -> None:
+        if digest not in self._features:
+            # A copy: the tower returned a part of one large tensor, which would otherwise stay whole.
+            self._features[digest] = features.clone()
+            self._num_bytes += features.nbytes
+        self._features.move_to_end(digest)
+        while self._num_bytes > _CACHE_BYTES:
+            self._num_bytes -= self._features.popitem(last=False)[1].nbytes
+
+
+def patchify_on(pixels: torch.Tensor, config: ImageConfig, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """`images.patchify` on the device of the pixels: the same float32 numbers in the same places, then of `dtype`.
+
+    pixels: uint8 (num_images, height, width, 3), both sides multiples of `config.factor`.
+    """
+    patch, merge = config.patch_size, config.merge_size
+    count, height, width, _ = pixels.shape
+    by_token = pixels.view(count, height // patch // merge, merge, patch, width // patch // merge, merge, patch, 3)
+    # Images, rows of tokens, tokens, rows and columns of patches in a token; then channels, rows, columns.
+    ordered = by_token.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(-1, 3, 1, patch * patch)
+    # By tensors: a division by a plain number becomes a product on a GPU, which rounds otherwise.
+    scale, mean, std = to_device(np.array([(255, 255, 255), config.mean, config.std], np.float32), pixels.device)
+    values = (ordered / scale[:, None, None] - mean[:, None, None]) / std[:, None, None]
+    # A still image fills every frame of a patch; rounded before that, since it is half the numbers.
+    every = values.to(dtype).expand(-1, 3, config.temporal_patch_size, -1)
+    patches: torch.Tensor = every.reshape(-1, config.patch_dim)
+    return patches

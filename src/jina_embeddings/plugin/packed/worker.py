@@ -1,0 +1,168 @@
+"""Packed prefill inside vLLM's worker: a pack of prompts in, one array of vectors out.
+
+An embedding is one prefill. It needs no KV cache, no scheduler and no object for each request, so bulk work goes
+around all three: the worker runs vLLM's own loaded model once over a pack, pools, and sends one array back.
+`PackedWorker` is mixed into vLLM's worker class through `worker_extension_cls`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from vllm.forward_context import set_forward_context
+from vllm.lora.request import LoRARequest
+
+from ...inputs.positions import image_positions
+from ...vectors.pooling import pool
+from .. import SETTINGS
+from ..kernels.norms import fused_norms
+from ..packs import Pack, starts_of
+from .attention import PackMetadata, install, kept_tokens, places_in_prompts
+from .decoder import PackDecoder
+from .images import VisionCache
+from .lora import PackLora
+from .transfer import Arrival, to_device
+
+logger = logging.getLogger(__name__)
+
+# Tokens of the first run, which is thrown away.
+_WARM_UP = 16
+# Of torch, in a worker on a GPU. More wait for work in loops that keep cores busy.
+_THREADS = 4
+
+
+class PackedWorker:
+    """The methods that the engine calls on every worker by name."""
+
+    def jina_warm_up(self) -> None:
+        """Compiles what packs need, so that the first one doesn't wait for that."""
+        self._jina_runner().warm_up()
+
+    def jina_choose_weights(self, adapter: tuple[str, int, str]) -> tuple[bool, str]:
+        """Whether packs of this adapter run on merged weights, and why; called before its first pack."""
+        choice = self._jina_runner().lora.choose(LoRARequest(*adapter))
+        return choice.merged, choice.reason
+
+    def jina_run_pack(
+        self, ticket: int | None, pack: list[Any] | None, adapter: tuple[str, int, str] | None, fetch: int | None
+    ) -> bytes | None:
+        """Starts a pack, and returns the vectors of an earlier one.
+
+        ticket, pack: what to start, as `Pack.to_wire` made it; None starts nothing.
+        adapter: name, number and folder of the task's LoRA; None where the weights have it merged.
+        fetch: ticket whose result is returned; it is waited for, while the pack just started runs.
+        """
+        runner = self._jina_runner()
+        if ticket is not None and pack is not None:
+            runner.start(ticket, Pack.from_wire(pack), adapter)
+        return None if fetch is None else runner.fetch(fetch)
+
+    def jina_pack_is_done(self, ticket: int) -> bool:
+        """Whether fetching the result would return at once; also where there is none, so that fetching says so."""
+        result = self._jina_runner().results.get(ticket)
+        return result is None or result.is_here()
+
+    def jina_forget_pack(self, ticket: int) -> None:
+        """Drops a result that nobody will fetch."""
+        self._jina_runner().results.pop(ticket, None)
+
+    def _jina_runner(self) -> PackRunner:
+        runner: PackRunner | None = self.__dict__.get("_jina_pack_runner")
+        if runner is None:
+            runner = PackRunner(self.model_runner)  # type: ignore[attr-defined]
+            self.__dict__["_jina_pack_runner"] = runner
+        return runner
+
+
+class PackRunner:
+    """Runs packs on the model that vLLM has loaded, one after another."""
+
+    def __init__(self, model_runner: Any):
+        self.results: dict[int, Arrival] = {}
+        self._model = model_runner.get_model()
+        self._config = model_runner.vllm_config
+        self._device = model_runner.device
+        if self._device.type == "cuda":
+            torch.set_num_threads(min(_THREADS, torch.get_num_threads()))
+        self._layers = install(self._config.compilation_config.static_forward_context)
+        self._decoder = PackDecoder.of(self._model)
+        logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
+        settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
+        self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
+        self._vision = VisionCache(self._model, self._config, self._device)
+        # One column more than a step has tokens, as in vLLM's own buffer: a compiled graph has its strides in it.
+        width = self._config.scheduler_config.max_num_batched_tokens + 1
+        self._positions = torch.zeros((3, width), dtype=torch.int64, device=self._device)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Runs a few tokens and the smallest picture; vLLM's own model has been warmed up by vLLM."""
+        self._vision.warm_up()
+        if self._decoder is not None:
+            positions = self._positions[:, :_WARM_UP]
+            embeds = self._model.embed_input_ids(positions[0])
+            metadata = PackMetadata.of_prompts(np.array([len(embeds)], np.int32), np.zeros(1, np.int32), self._device)
+            with fused_norms(self._device):
+                self._decoder(embeds, positions, metadata)
+
+    @torch.inference_mode()
+    def start(self, ticket: int, pack: Pack, adapter: tuple[str, int, str] | None) -> None:
+        """Launches everything a pack needs; on a GPU nothing here waits for it."""
+        request = LoRARequest(*adapter) if adapter is not None else None
+        with self.lora.applied(request, pack.num_tokens) as weights_are_whole:
+            hidden = self._hidden_states(pack, weights_are_whole)
+        if pack.multivector:
+            weight, bias = self._model.pooler.projectors[pack.task]
+            projected = torch.nn.functional.linear(hidden.float(), weight, bias)
+            vectors = torch.nn.functional.normalize(projected, dim=-1)
+        else:
+            vectors = pool(hidden, [(a, b) for a, b in pack.spans.tolist()], pack.pooling)
+        self.results[ticket] = Arrival.of(vectors.half() if pack.half else vectors)
+
+    def fetch(self, ticket: int) -> bytes | None:
+        """The bytes of a result's vectors, row after row; None from all workers but the first of a group."""
+        vectors = self.results.pop(ticket).wait()
+        if self._config.parallel_config.tensor_parallel_size > 1 and _rank() != 0:
+            return None
+        return vectors.numpy().tobytes()
+
+    def _hidden_states(self, pack: Pack, weights_are_whole: bool) -> torch.Tensor:
+        """Last hidden states after the final norm, (tokens of whole prompts, hidden)."""
+        ids = to_device(pack.token_ids, self._device)
+        embeds = self._model.embed_input_ids(ids)
+        for image, features in zip(pack.images, self._vision.features(pack.images), strict=True):
+            embeds[image.start : image.start + image.num_tokens] = features
+        positions = self._positions[:, : pack.num_tokens]
+        positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self._device))
+        metadata = PackMetadata.of_prompts(pack.lengths, pack.shared, self._device)
+        if self._decoder is not None and weights_are_whole:
+            with fused_norms(self._device):
+                return metadata.whole(self._decoder(embeds, positions, metadata))
+        # No slot mapping: vLLM's own update of the KV cache then does nothing.
+        with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):
+            hidden: torch.Tensor = self._model(input_ids=None, positions=positions, inputs_embeds=embeds)
+        return metadata.whole(hidden)
+
+
+def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """M-RoPE positions (3, num_tokens) of the tokens that run: each prompt counts from 0."""
+    kept = kept_tokens(pack.lengths, pack.shared)
+    positions = np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, axis=0)
+    rows = pack.lengths - pack.shared
+    starts = starts_of(rows)
+    for image in pack.images:
+        prompt = int(np.searchsorted(starts, image.start, side="right")) - 1
+        start, length = int(starts[prompt]), int(rows[prompt])
+        positions[:, start : start + length] = image_positions(
+            length, image.start - start, image.num_tokens, image.grid, merge_size
+        )
+    return positions
+
+
+def _rank() -> int:
+    from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
+
+    return int(get_tensor_model_parallel_rank())

@@ -1,0 +1,422 @@
+"""The engines without vLLM around its forward: batches, memory, devices, threads, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import json
+import logging
+import re
+import shutil
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from inputs import SCRIPTS, long_text, picture
+from jina_embeddings import TASKS, JinaEmbeddings
+from jina_embeddings.checkpoint import open_checkpoint
+from jina_embeddings.engine import memory
+from jina_embeddings.engine import padded as module
+from jina_embeddings.engine import torch as torch_engine
+from jina_embeddings.engine.memory import GIB, free_bytes, require_memory
+from jina_embeddings.engine.padded import Model, PaddedEngine
+from jina_embeddings.engine.torch import TorchEngine
+from jina_embeddings.errors import (
+    EngineClosedError,
+    EngineUnavailableError,
+    OptionError,
+    OutOfMemoryError,
+    TaskUnavailableError,
+)
+from jina_embeddings.inputs.processor import Processor
+from jina_embeddings.options import Options
+
+if TYPE_CHECKING:
+    from conftest import CheckpointMaker
+
+    from jina_embeddings.types import FloatArray, Prepared, Task
+
+CLOSE = 1e-4
+"""Largest difference of a number in a normalised vector between two ways to batch; float32 on the CPU."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def engine_of(model: JinaEmbeddings) -> PaddedEngine:
+    assert isinstance(model._engine, PaddedEngine)
+    return model._engine
+
+
+@pytest.fixture(scope="module")
+def processor(checkpoint: CheckpointMaker) -> Processor:
+    return Processor.from_checkpoint(open_checkpoint(checkpoint(dtype="float32")), max_length=2000)
+
+
+def assert_close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, atol=CLOSE)
+
+
+# One call with everything in it
+
+
+def prepare(processor: Processor, multivector: bool, task: Task) -> list[Prepared]:
+    texts = processor.texts([SCRIPTS["latin"], "a", long_text(60)], task, "passage")
+    chunks = processor.chunks([SCRIPTS["greek"], "b", SCRIPTS["thai"]], task, "passage")
+    images = processor.images([picture(90, 60), picture(28, 28)], task)
+    items: list[Any] = [*texts, chunks, *images]
+    return [replace(item, multivector=multivector, pooling=how) for item in items for how in ("mean", "last")]
+
+
+def test_one_run_may_hold_every_task_kind_and_pooling(torch_model: JinaEmbeddings, processor: Processor) -> None:
+    engine = engine_of(torch_model)
+    batch = [item for task in TASKS for multivector in (False, True) for item in prepare(processor, multivector, task)]
+    together = engine.run(batch)
+    assert len(together) == len(batch)
+    for index in range(0, len(batch), 5):
+        item, output = batch[index], together[index]
+        assert output.dtype == np.float32
+        expected_shape = (item.num_tokens, 32) if item.multivector else (len(item.spans), 128)
+        assert output.shape == expected_shape
+        assert_close(output, engine.run([item])[0])
+
+
+def test_nothing_runs_where_nothing_is_given(torch_model: JinaEmbeddings) -> None:
+    assert engine_of(torch_model).run([]) == []
+
+
+# Batches
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Lengths of the inputs of each forward."""
+    seen: list[list[int]] = []
+    original = PaddedEngine._run_batch
+
+    def record(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
+        seen.append([item.num_tokens for item in batch])
+        return original(self, model, batch)
+
+    monkeypatch.setattr(PaddedEngine, "_run_batch", record)
+    return seen
+
+
+def test_forwards_stay_within_their_bounds(checkpoint: CheckpointMaker, batches: list[list[int]]) -> None:
+    texts = [long_text(number) for number in (1, 2, 3, 30, 31, 60, 5, 8)]
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="torch", max_batch_tokens=200) as model:
+        model.encode_text(texts)
+        assert all(len(lengths) * max(lengths) <= 200 or len(lengths) == 1 for lengths in batches)
+        assert sum(map(len, batches)) == len(texts)
+        batches.clear()
+        model.encode_text(texts, batch_size=2)
+        assert max(map(len, batches)) == 2
+        batches.clear()
+        model.encode_text(texts, batch_size=1)
+        assert [len(lengths) for lengths in batches] == [1] * len(texts)
+
+
+def test_a_text_over_the_models_length_is_cut(checkpoint: CheckpointMaker, batches: list[list[int]]) -> None:
+    text = long_text(100)
+    folder = checkpoint(dtype="float32")
+    with JinaEmbeddings(folder, engine="torch", max_model_len=40) as short:
+        assert engine_of(short).max_length == 40
+        vector = short.encode_text(text)
+        assert short.encode_text(text, return_multivector=True).shape == (40, 32)
+        assert short.encode_text(text, return_multivector=True, max_length=1000).shape == (40, 32)
+    assert batches == [[40]] * 3
+    with JinaEmbeddings(folder, engine="torch") as model:
+        assert_close(vector, model.encode_text(text, max_length=40))
+        assert len(model.encode_text(text, return_multivector=True)) > 100
+
+
+def test_a_length_that_the_model_has_no_positions_for_is_refused(checkpoint: CheckpointMaker) -> None:
+    with pytest.raises(OptionError, match=r"max_model_len.*128000"):
+        JinaEmbeddings(checkpoint(), engine="torch", max_model_len=128_001)
+
+
+# Memory
+
+
+def limit_memory(monkeypatch: pytest.MonkeyPatch, most_inputs: int) -> list[int]:
+    """Forwards of more inputs than that fail as on a full device; returns the sizes that were tried."""
+    tried: list[int] = []
+    original = PaddedEngine._run_batch
+
+    def run(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
+        tried.append(len(batch))
+        if len(batch) > most_inputs:
+            raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+        return original(self, model, batch)
+
+    monkeypatch.setattr(PaddedEngine, "_run_batch", run)
+    return tried
+
+
+@pytest.mark.parametrize("most_inputs", [1, 2, 3, 12])
+@pytest.mark.parametrize("multivector", [False, True])
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(
+    torch_model: JinaEmbeddings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    most_inputs: int,
+    multivector: bool,
+) -> None:
+    texts = list(SCRIPTS.values())
+    expected = torch_model.encode_text(texts, return_multivector=multivector)
+    tried = limit_memory(monkeypatch, most_inputs)
+    with caplog.at_level(logging.WARNING, "jina_embeddings"):
+        found = torch_model.encode_text(texts, return_multivector=multivector)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other)
+    assert tried[0] == len(texts) == 12
+    assert sum(size for size in tried if size <= most_inputs) == len(texts)
+    halved = [size for size in tried if size > most_inputs]
+    assert len(caplog.records) == len(halved)
+    assert all("max_batch_tokens" in record.getMessage() for record in caplog.records)
+
+
+def test_one_input_that_does_not_fit_is_an_error_with_its_length(
+    torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_tokens = len(torch_model.encode_text("some text", return_multivector=True))
+    limit_memory(monkeypatch, 0)
+    with pytest.raises(OutOfMemoryError, match=rf"input of {num_tokens} tokens.*lower max_model_len.*3 GiB") as error:
+        torch_model.encode_text(["some text", "a"])
+    assert isinstance(error.value.__cause__, torch.OutOfMemoryError)
+    monkeypatch.undo()
+    assert torch_model.encode_text("and it goes on").shape == (128,)
+
+
+def test_another_failure_is_not_taken_for_a_lack_of_memory(
+    torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
+        calls.append(len(batch))
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(PaddedEngine, "_run_batch", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        torch_model.encode_text(["a", "b"])
+    assert calls == [2]
+
+
+def test_too_little_memory_is_an_error_with_both_numbers_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 3 * GIB)
+    require_memory(3 * GIB, "cuda:1", "buy more")
+    with pytest.raises(OutOfMemoryError, match=r"needs 7\.5 GiB on cuda:1, 3\.0 are free: buy more"):
+        require_memory(15 * GIB // 2, "cuda:1", "buy more")
+
+
+def test_memory_that_can_not_be_known_is_taken_to_be_enough() -> None:
+    assert free_bytes("mps") is None
+    require_memory(10**18, "mps", "")
+    found = free_bytes("cpu")
+    assert found is not None
+    assert 0 < found < 10**15
+
+
+def test_a_model_that_does_not_fit_is_not_loaded(checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(torch_engine, "load_model", lambda *_: pytest.fail("was loaded"))
+    with pytest.raises(OutOfMemoryError, match=r"GiB on cpu, 0\.0 are free: .*torch\.float32"):
+        JinaEmbeddings(checkpoint(), engine="torch")
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["config says the dtype", "config is silent"])
+@pytest.mark.parametrize(
+    ("stored", "wanted", "item_size"),
+    [("float32", "float32", 4), ("float32", "bfloat16", 2), ("bfloat16", "float32", 4), ("bfloat16", "float16", 2)],
+)
+def test_memory_is_asked_for_in_the_dtype_that_is_loaded(
+    checkpoint: CheckpointMaker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: str,
+    wanted: str,
+    item_size: int,
+    said: bool,
+) -> None:
+    folder = checkpoint(dtype=stored)
+    if not said:
+        folder = Path(shutil.copytree(folder, tmp_path / "silent"))
+        text = re.sub(r'\s*"torch_dtype": "\w+",?', "", (folder / "config.json").read_text())
+        (folder / "config.json").write_text(re.sub(r",(\s*})", r"\1", text))
+        assert "dtype" not in json.dumps(json.loads((folder / "config.json").read_text()))
+    asked: list[int] = []
+
+    def note(needed: int, device: str, remedy: str) -> None:
+        asked.append(needed)
+        raise OutOfMemoryError(remedy)
+
+    monkeypatch.setattr(module, "require_memory", note)
+    opened = open_checkpoint(folder)
+    assert opened.adapters is not None
+    entries = [*opened.weights.entries.values(), *itertools.chain(*opened.adapters.pairs.values())]
+    num_numbers = sum(int(np.prod(entry.shape)) for entry in entries)
+    with pytest.raises(OutOfMemoryError):
+        TorchEngine(opened, Options(dtype=wanted))  # type: ignore[arg-type]
+    assert asked == [num_numbers * item_size]
+
+
+# Devices and dtypes
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "xpu"])
+def test_a_device_that_is_not_there_is_an_error_of_ours(checkpoint: CheckpointMaker, device: str) -> None:
+    with pytest.raises((OptionError, EngineUnavailableError), match=device):
+        JinaEmbeddings(checkpoint(), engine="torch", device=device)
+
+
+@pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_the_best_device_is_chosen(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert module._best_device() == best
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "dtype"),
+    [
+        ("auto", "cpu", torch.float32),
+        ("auto", "cuda", torch.bfloat16),
+        ("auto", "mps", torch.float32),
+        ("bfloat16", "cpu", torch.bfloat16),
+        ("float16", "cuda", torch.float16),
+        ("float32", "cuda", torch.float32),
+    ],
+)
+def test_the_dtype_is_the_one_asked_for_or_that_of_the_device(name: str, device: str, dtype: torch.dtype) -> None:
+    assert module._dtype(name, torch.device(device)) == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_are_held_in_the_dtype_and_vectors_come_in_float32(checkpoint: CheckpointMaker, dtype: str) -> None:
+    with JinaEmbeddings(checkpoint(), engine="torch", dtype=dtype, device="cpu") as model:
+        parameters = list(engine_of(model)._model.parameters())
+        assert {str(parameter.dtype) for parameter in parameters} == {f"torch.{dtype}"}
+        assert not any(parameter.requires_grad for parameter in parameters)
+        assert model.encode_text("a").dtype == np.float32
+        assert model.encode_text("a", return_multivector=True).dtype == np.float32
+        assert model.encode_image(picture(28, 28)).dtype == np.float32
+
+
+# Tasks
+
+
+def test_threads_with_different_tasks_get_their_own_vectors(torch_model: JinaEmbeddings) -> None:
+    texts = [SCRIPTS["latin"], SCRIPTS["han"], long_text(30)]
+    calls: list[dict[str, Any]] = [
+        {"task": task, "return_multivector": multivector, "batch_size": 1}
+        for task in TASKS
+        for multivector in (False, True)
+    ]
+    expected = [torch_model.encode_text(texts, **options) for options in calls]
+    assert all(np.abs(one - other).max() > 0.01 for one, other in itertools.combinations(expected[::2], 2))
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda options: torch_model.encode_text(texts, **options), calls * 4))
+    for found, wanted in zip(results, expected * 4, strict=True):
+        for one, other in zip(found, wanted, strict=True):
+            assert_close(one, other)
+
+
+def test_asyncio_tasks_share_the_engine(torch_model: JinaEmbeddings) -> None:
+    async def main() -> list[Any]:
+        calls = [torch_model.aencode_text(SCRIPTS["latin"], task=task) for task in TASKS * 3]
+        return list(await asyncio.gather(*calls))
+
+    expected = [torch_model.encode_text(SCRIPTS["latin"], task=task) for task in TASKS] * 3
+    assert_close(asyncio.run(main()), expected)
+
+
+@pytest.mark.parametrize("merged", TASKS)
+def test_a_merged_adapter_answers_for_its_own_task_only(checkpoint: CheckpointMaker, merged: str) -> None:
+    with JinaEmbeddings(checkpoint(dtype="float32"), engine="torch", merge_adapter=merged) as model:
+        assert model.info.tasks == (merged,)
+        assert model.task == merged
+        assert model.encode_text("a").shape == (128,)
+        for other in set(TASKS) - {merged}:
+            with pytest.raises(TaskUnavailableError, match=f"{merged}, not '{other}'"):
+                model.encode_text("a", task=other)
+            with pytest.raises(TaskUnavailableError, match=f"{merged}, not '{other}'"):
+                model.encode_image(picture(28, 28), task=other)
+
+
+def test_a_task_that_the_checkpoint_lacks_can_not_be_merged(checkpoint: CheckpointMaker) -> None:
+    with pytest.raises(TaskUnavailableError, match="retrieval, code, not 'text-matching'"):
+        JinaEmbeddings(checkpoint(tasks=("retrieval", "code")), engine="torch", merge_adapter="text-matching")
+
+
+def test_adapters_of_some_tasks_go_to_the_right_calls(checkpoint: CheckpointMaker, torch_model: JinaEmbeddings) -> None:
+    """With one task fewer the others have other places among the resident adapters."""
+    folder = checkpoint(dtype="float32", tasks=("text-matching", "code"))
+    with JinaEmbeddings(folder, engine="torch") as model:
+        assert model.task == "text-matching"
+        for task in ("text-matching", "code"):
+            assert_close(model.encode_text("a text", task=task), torch_model.encode_text("a text", task=task))
+        with pytest.raises(TaskUnavailableError, match="retrieval"):
+            model.encode_text("a text", task="retrieval")
+
+
+# The end
+
+
+def test_closing_frees_the_model(checkpoint: CheckpointMaker) -> None:
+    model = JinaEmbeddings(checkpoint(), engine="torch")
+    model.encode_text("a")
+    weights = weakref.ref(next(engine_of(model)._model.parameters()))
+    model.close()
+    model.close()
+    gc.collect()
+    assert weights() is None
+    for call in (lambda: model.encode_text("a"), lambda: asyncio.run(model.aencode_text("a"))):
+        with pytest.raises(EngineClosedError, match="make a new JinaEmbeddings"):
+            call()
+
+
+def test_a_call_in_progress_fails_when_the_engine_is_closed(
+    checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = JinaEmbeddings(checkpoint(), engine="torch")
+    num_forwards, running = 0, threading.Event()
+    original = PaddedEngine._run_batch
+
+    def count(self: PaddedEngine, loaded: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
+        nonlocal num_forwards
+        num_forwards += 1
+        running.set()
+        return original(self, loaded, batch)
+
+    monkeypatch.setattr(PaddedEngine, "_run_batch", count)
+    texts = [f"text {number}" for number in range(400)]
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(model.encode_text, texts, batch_size=1)
+        assert running.wait(10)
+        model.close()
+        with pytest.raises(EngineClosedError):
+            call.result(10)
+    assert num_forwards < len(texts)
+
+
+def test_garbage_is_collected_again_after_loading(checkpoint: CheckpointMaker) -> None:
+    import gc
+
+    assert gc.isenabled()
+    with JinaEmbeddings(checkpoint(), engine="torch"):
+        assert gc.isenabled()

@@ -1,0 +1,121 @@
+"""Which inputs share a pack, when several calls wait."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jina_embeddings.engine.vllm.queue import Call, PackQueue
+from jina_embeddings.inputs.patches import ImageConfig
+from jina_embeddings.plugin.packs import by_beginning, make_pack
+from jina_embeddings.types import Prepared, Task
+
+BUDGET = 20
+NUMBERS = itertools.count(1)
+
+
+def call_of(sizes: list[int], task: Task = "retrieval", *, alike: bool = False) -> Call:
+    """Prompts that have nothing in common, or everything."""
+    ids = [np.full(size, 0 if alike else next(NUMBERS), dtype=np.int32) for size in sizes]
+    batch = [Prepared(row, task, ((0, len(row)),)) for row in ids]
+    done: Any = asyncio.Future(loop=asyncio.new_event_loop())
+    return Call([None] * len(sizes), batch, len(sizes), done)
+
+
+def queue_of(*calls: Call) -> PackQueue:
+    queue = PackQueue(BUDGET)
+    for call in calls:
+        queue.add(call, range(len(call.batch)))
+    return queue
+
+
+def sizes_of(queue: PackQueue) -> list[int]:
+    return [call.batch[index].num_tokens for call, index in queue.take()]
+
+
+@given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), max_size=5), st.booleans())
+def test_every_input_is_taken_once_within_the_budget(calls: list[list[int]], alike: bool) -> None:
+    made = [call_of(sizes, "code" if number % 2 else "retrieval", alike=alike) for number, sizes in enumerate(calls)]
+    queue = queue_of(*made)
+    taken: Counter[tuple[int, int]] = Counter()
+    while picks := queue.take():
+        inputs = [call.batch[index] for call, index in picks]
+        sizes = [prepared.num_tokens for prepared in inputs]
+        assert make_pack(inputs, ImageConfig(), half=False).num_tokens <= BUDGET
+        assert sum(sizes) <= BUDGET * (1.5 if alike else 1)
+        assert inputs == sorted(inputs, key=by_beginning)
+        assert len({call.batch[index].task for call, index in picks}) == 1
+        taken.update((made.index(call), index) for call, index in picks)
+    assert not queue
+    assert taken == Counter((number, index) for number, sizes in enumerate(calls) for index in range(len(sizes)))
+
+
+def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:
+    queue = queue_of(call_of([8, 8, 8]), call_of([8, 8, 8, 4]))
+    # By themselves: [8, 8], [8], [8, 8], [8, 4].
+    assert [sizes_of(queue) for _ in range(4)] == [[8, 8], [8, 8], [8, 8, 4], []]
+
+
+def test_what_prompts_begin_with_counts_once_but_not_without_end() -> None:
+    # 8 tokens, and one more for each; then the budget and a half of whole prompts.
+    assert sizes_of(queue_of(call_of([8, 8, 8], alike=True))) == [8, 8, 8]
+    assert sizes_of(queue_of(call_of([8, 8, 8, 8], alike=True))) == [8, 8, 8]
+    assert sizes_of(queue_of(call_of([16, 2, 2, 2, 2], alike=True))) == [16, 2, 2, 2]
+
+
+@given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), min_size=1, max_size=4), st.randoms())
+def test_packs_of_several_calls_keep_within_the_budget_where_prompts_begin_alike(
+    calls: list[list[int]], random: Any
+) -> None:
+    made = []
+    for sizes in calls:
+        call = call_of(sizes)
+        call.batch = [
+            replace(prepared, token_ids=np.array([random.randrange(2) for _ in prepared.token_ids], np.int32))
+            for prepared in call.batch
+        ]
+        made.append(call)
+    queue = queue_of(*made)
+    while picks := queue.take():
+        inputs = [call.batch[index] for call, index in picks]
+        assert make_pack(inputs, ImageConfig(), half=False).num_tokens <= BUDGET
+
+
+def test_a_small_call_does_not_wait_for_a_large_one() -> None:
+    large, small = call_of([10] * 10), call_of([3])
+    queue = queue_of(large)
+    queue.take()
+    queue.add(small, [0])
+    assert small in [call for call, _ in queue.take()]
+
+
+def test_full_packs_go_first_and_the_others_are_not_forgotten() -> None:
+    few, many = call_of([5], "code"), call_of([10] * 40)
+    queue = queue_of(few, many)
+    order = [call is few for _ in range(6) for call, _ in queue.take()[:1]]
+    assert order == [False, False, False, False, True, False]
+
+
+def test_a_large_call_is_not_passed_for_ever_by_small_ones() -> None:
+    large = call_of([15] * 10)
+    queue = queue_of(large)
+    order = []
+    for _ in range(12):
+        queue.add(call_of([10, 10]), [0, 1])
+        order.append(large in [call for call, _ in queue.take()])
+    assert order == [False, False, False, False, True] * 2 + [False, False]
+
+
+def test_a_dropped_call_leaves_nothing() -> None:
+    first, second = call_of([5, 5]), call_of([4])
+    queue = queue_of(first, second)
+    queue.drop(first)
+    assert sizes_of(queue) == [4]
+    assert not queue

@@ -1,0 +1,215 @@
+"""The engine's side of packed prefill, against a worker that is a table of tickets."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jina_embeddings.engine.vllm.packed import PackedPath
+from jina_embeddings.errors import EngineError
+from jina_embeddings.inputs.patches import ImageConfig
+from jina_embeddings.plugin.packed.attention import sources
+from jina_embeddings.plugin.packs import Pack
+from jina_embeddings.types import Prepared
+
+
+class Worker:
+    """Answers with the first token of each prompt; fails or waits for ever at the pack of that number."""
+
+    def __init__(self, fail_at: int | None = None, wait_at: int | None = None, silent: bool = False):
+        self.results: dict[int, bytes] = {}
+        self.num_started = 0
+        self.waiting = asyncio.Event()
+        self._fail_at, self._wait_at, self._silent = fail_at, wait_at, silent
+
+    async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+        if method == "jina_forget_pack":
+            self.results.pop(args[0], None)
+            return [None]
+        if method == "jina_pack_is_done":
+            return [True, True]
+        ticket, wire, _, fetch = args
+        if wire is not None:
+            self.num_started += 1
+            if self.num_started == self._fail_at:
+                raise RuntimeError("the worker failed")
+            pack = Pack.from_wire(wire)
+            firsts = pack.token_ids[sources(pack.lengths, pack.shared)][pack.spans[:, 0]].astype(np.float32)
+            self.results[ticket] = np.repeat(firsts[:, None], 4, axis=1).tobytes()
+            if self.num_started == self._wait_at:
+                self.waiting.set()
+                await asyncio.sleep(60)
+        data = None if fetch is None else self.results.pop(fetch)
+        return [None, None if self._silent else data]
+
+
+def path_of(worker: Worker) -> PackedPath:
+    sizes: dict[str, Any] = {"max_tokens": 20, "hidden_size": 4, "multivector_dim": None, "half": True}
+    return PackedPath(worker.rpc, {}, ImageConfig(), **sizes)
+
+
+async def run(worker: Worker, count: int) -> list[Any]:
+    batch = inputs(count)
+    results: list[Any] = [None] * count
+    await path_of(worker).fill(results, batch, range(count))
+    return results
+
+
+def inputs(count: int) -> list[Prepared]:
+    """Prompts of 1 to 9 tokens, each with its number as the first token."""
+    ids = [np.full(1 + number % 9, number, dtype=np.int32) for number in range(count)]
+    return [Prepared(token_ids=row, task="code", spans=((0, len(row)),)) for row in ids]
+
+
+def test_vectors_come_back_in_the_order_of_the_inputs() -> None:
+    async def main() -> None:
+        worker = Worker()
+        results = await run(worker, 50)
+        assert [float(vectors[0, 0]) for vectors in results] == list(range(50))
+        assert worker.num_started > 5
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_a_pack_that_fails_leaves_no_result_behind(at: int) -> None:
+    async def main() -> None:
+        worker = Worker(fail_at=at)
+        with pytest.raises(RuntimeError, match="the worker failed"):
+            await run(worker, 50)
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_a_cancelled_call_leaves_no_result_behind(at: int) -> None:
+    """The pack whose start was being waited for has a result in the worker too."""
+
+    async def main() -> None:
+        worker = Worker(wait_at=at)
+        call = asyncio.ensure_future(run(worker, 50))
+        await worker.waiting.wait()
+        assert worker.results != {}
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+def test_a_pack_without_an_answer_is_an_error_and_never_a_gap() -> None:
+    async def main() -> None:
+        with pytest.raises(EngineError, match="no worker sent"):
+            await run(Worker(silent=True), 50)
+
+    asyncio.run(main())
+
+
+def test_calls_that_are_under_way_together_share_packs() -> None:
+    async def main() -> None:
+        worker = Worker()
+        path = path_of(worker)
+        batches = [inputs(4), inputs(7), inputs(3)]
+        results: list[list[Any]] = [[None] * len(batch) for batch in batches]
+        await asyncio.gather(
+            *(path.fill(places, batch, range(len(batch))) for places, batch in zip(results, batches, strict=True))
+        )
+        for places in results:
+            assert [float(vectors[0, 0]) for vectors in places] == list(range(len(places)))
+        # 10, 28 and 6 tokens: by themselves they would take 4 packs of 20.
+        assert worker.num_started == 3
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+def test_a_pack_that_fails_stops_only_the_calls_in_it() -> None:
+    async def main() -> None:
+        worker = Worker(fail_at=1)
+        path = path_of(worker)
+        first: list[Any] = [None] * 6
+        second: list[Any] = [None] * 6
+        ends = await asyncio.gather(
+            path.fill(first, inputs(6), range(6)),
+            path.fill(second, [replace(one, task="retrieval") for one in inputs(6)], range(6)),
+            return_exceptions=True,
+        )
+        assert isinstance(ends[0], RuntimeError)
+        assert ends[1] is None
+        assert [float(vectors[0, 0]) for vectors in second] == list(range(6))
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+def test_vectors_that_are_lost_fail_no_more_than_the_pack_beside_them() -> None:
+    """The pack that was to start with the fetch can't be told from it; those after both are served."""
+
+    class Forgetful(Worker):
+        async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+            if method == "jina_run_pack" and args[3] == 0:
+                self.results.pop(0, None)
+                await super().rpc(method, (*args[:3], None))
+                raise RuntimeError("lost")
+            return await super().rpc(method, args)
+
+    async def main() -> None:
+        worker = Forgetful()
+        path = path_of(worker)
+
+        async def call(number: int) -> list[Any]:
+            ids = np.full(20, number, dtype=np.int32)  # as many as a pack takes
+            results: list[Any] = [None]
+            batch = [Prepared(token_ids=ids, task="code", spans=((0, 20),))]
+            await path.fill(results, batch, [0])
+            return results
+
+        outcomes = await asyncio.gather(*map(call, range(6)), return_exceptions=True)
+        assert [isinstance(outcome, RuntimeError) for outcome in outcomes] == [True, True] + [False] * 4
+        assert [float(outcome[0][0, 0]) for outcome in outcomes[2:]] == [2, 3, 4, 5]
+        assert worker.results == {}
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_call_leaves_the_others_their_results() -> None:
+    async def main() -> None:
+        path = path_of(Worker())
+        kept: list[Any] = [None] * 30
+        gone = asyncio.ensure_future(path.fill([None] * 30, inputs(30), range(30)))
+        stays = asyncio.ensure_future(path.fill(kept, inputs(30), range(30)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+        assert [float(vectors[0, 0]) for vectors in kept] == list(range(30))
+
+    asyncio.run(main())
+
+
+def test_what_arrives_while_a_pack_runs_is_started_before_that_is_fetched() -> None:
+    class Slow(Worker):
+        """Its packs are done when the next has been started."""
+
+        async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+            if method == "jina_pack_is_done":
+                return [self.num_started > 1]
+            return await super().rpc(method, args)
+
+    async def main() -> None:
+        path = path_of(Slow())
+        first: list[Any] = [None] * 2
+        second: list[Any] = [None] * 2
+        earlier = asyncio.ensure_future(path.fill(first, inputs(2), range(2)))
+        await asyncio.sleep(0.01)
+        assert not earlier.done()
+        await path.fill(second, inputs(2), range(2))
+        await earlier
+
+    asyncio.run(main())

@@ -1,0 +1,43 @@
+"""What the vLLM engine asks of vLLM before it is ready, with a stand-in for vLLM."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jina_embeddings.checkpoint import open_checkpoint
+from jina_embeddings.engine.vllm import engine as vllm
+from jina_embeddings.options import make_options
+
+if TYPE_CHECKING:
+    from conftest import CheckpointMaker
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [
+        ({}, ["jina_warm_up"]),
+        ({"path": "packed"}, ["jina_warm_up"]),
+        ({"path": "scheduled"}, []),
+        ({"pipeline_parallel_size": 2}, []),
+    ],
+)
+def test_packs_are_warmed_up_where_there_may_be_any(
+    checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], calls: list[str]
+) -> None:
+    asked: list[str] = []
+
+    async def collective_rpc(method: str) -> None:
+        asked.append(method)
+
+    async def add_lora(adapter: object) -> None: ...
+
+    llm = SimpleNamespace(collective_rpc=collective_rpc, add_lora=add_lora)
+    monkeypatch.setattr("vllm.v1.engine.async_llm.AsyncLLM.from_engine_args", lambda arguments: llm)
+    engine = vllm.VllmEngine.__new__(vllm.VllmEngine)
+    engine.max_length, engine._adapters = 512, {}
+    asyncio.run(engine._start(open_checkpoint(checkpoint()), make_options(options, "vllm")))
+    assert asked == calls

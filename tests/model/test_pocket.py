@@ -1,0 +1,54 @@
+"""The bundled model: there without a network, small, and with some sense of meaning."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.errors import CautionWarning
+from passages import PASSAGES, QUERIES
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    with JinaEmbeddings("pocket", engine="torch") as model:
+        yield model
+
+
+def test_finds_the_passage_that_answers(pocket):
+    queries = pocket.encode_text(QUERIES, prompt_name="query")
+    passages = pocket.encode_text(PASSAGES, prompt_name="passage")
+    assert (pocket.similarity(queries, passages).argmax(1) == range(4)).all()
+
+
+def test_has_the_whole_multi_task_layout(pocket):
+    assert pocket.info.tasks == ("retrieval", "text-matching", "code")
+    assert pocket.info.matryoshka_dims == (64, 128, 256, 384)
+    assert pocket.encode_text("two words", return_multivector=True).shape[1] == 128
+
+
+def test_says_what_its_pictures_are_worth(pocket):
+    with pytest.warns(CautionWarning, match="pocket: its vision tower reads printed text"):
+        pocket.encode_image(Image.new("RGB", (56, 56)))
+
+
+def test_says_so_on_the_command_line_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (56, 56)).save(name)
+    command = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
+    arguments = ["embed", "a.png", "b.png", "-o", "v.npy", "--model", "pocket", "--engine", "torch"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr.count("warning: pocket: its vision tower reads printed text") == 1
+
+
+def test_fits_into_a_small_wheel():
+    import jina_embeddings
+
+    folder = Path(jina_embeddings.__file__).parent / "models" / "pocket"
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 58_000_000

@@ -1,0 +1,237 @@
+"""Products with float8 weights, without vLLM or a GPU."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch.nn.functional import linear, rms_norm, silu
+
+from jina_embeddings.plugin.kernels import fp8
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CPU = torch.device("cpu")
+
+
+def test_rows_have_scales_of_their_own_and_one_of_zeros_the_smallest() -> None:
+    x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0], [300.0, 1e-3, 896.0]])
+    values, scales = fp8.quantized(x)
+    assert torch.allclose(scales, torch.tensor([[2 / 448], [1 / (448 * 512)], [2.0]]))
+    assert values.float().tolist() == [[224, -448, 112], [0, 0, 0], [144, 0, 448]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "capability", "runs"),
+    [
+        ("cuda", torch.bfloat16, (9, 0), True),
+        ("cuda", torch.float16, (10, 0), True),
+        ("cuda", torch.bfloat16, (8, 9), False),
+        ("cuda", torch.float32, (9, 0), False),
+        ("cpu", torch.bfloat16, (9, 0), False),
+    ],
+)
+def test_it_runs_on_gpus_that_have_what_its_kernels_need(
+    monkeypatch: pytest.MonkeyPatch, kind: str, dtype: torch.dtype, capability: tuple[int, int], runs: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert fp8.runs_on(torch.device(kind), dtype) is runs
+
+
+def quantize(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:
+    scales.copy_((x.float().abs().amax(dim=-1, keepdim=True) / 448).clamp(min=1 / (448 * 512)))
+    values.copy_((x / scales).to(fp8.FLOAT8))
+
+
+def norm_quantize(
+    residual: torch.Tensor, update: torch.Tensor | None, weight: torch.Tensor, epsilon: float, *room: torch.Tensor
+) -> None:
+    if update is not None:
+        residual.add_(update)
+    quantize(rms_norm(residual.float(), (residual.shape[1],), weight.float(), epsilon), *room)
+
+
+def gated(
+    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    gate, up = linear(x.float() * scales, weight.float() * scale).chunk(2, dim=-1)
+    return fp8._plainly_quantized(silu(gate) * up)
+
+
+CHOICES: dict[str, Callable[[], Any]] = {
+    "quantize": lambda: fp8._quantize_kernel(CPU, torch.bfloat16, 64),
+    "norm_quantize": lambda: fp8._norm_kernel(CPU, torch.bfloat16, 64),
+    "gated": lambda: fp8._gated_kernel(CPU, False),
+    "gated by channel": lambda: fp8._gated_kernel(CPU, True),
+}
+MODULES = "fp8_triton", "fp8_gated"
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], Any]]:
+    """Puts functions in the kernels' place, and gives what is used then."""
+
+    def choose(name: str, **functions: Any) -> Any:
+        for module in MODULES:
+            monkeypatch.setitem(sys.modules, f"jina_embeddings.plugin.kernels.{module}", SimpleNamespace(**functions))
+        monkeypatch.setattr(fp8, "_multiprocessors", lambda device: 1)
+        return CHOICES[name]()
+
+    caches = fp8._quantize_kernel, fp8._norm_kernel, fp8._gated_kernel
+    for each in caches:
+        each.cache_clear()
+    yield choose
+    for each in caches:
+        each.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("quantize", quantize),
+        ("norm_quantize", norm_quantize),
+        ("gated", gated),
+        ("gated by channel", gated),
+    ],
+)
+def test_a_kernel_is_used_if_its_results_are_right(
+    kernel: Callable[..., Any], name: str, function: Callable[..., None]
+) -> None:
+    assert kernel(name, **{function.__name__: function}) is function
+
+
+def one_scale(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:
+    scales.fill_(float(x.abs().max()) / 448)
+    values.copy_((x / scales).to(fp8.FLOAT8))
+
+
+def without_sum(residual: torch.Tensor, update: torch.Tensor | None, *rest: Any) -> None:
+    norm_quantize(residual if update is None else residual + update, None, *rest)
+
+
+def without_update(residual: torch.Tensor, update: torch.Tensor | None, *rest: Any) -> None:
+    norm_quantize(residual, None, *rest)
+
+
+def exchanged(x: Any, scales: Any, weight: torch.Tensor, *rest: Any) -> Any:
+    half = len(weight) // 2
+    return gated(x, scales, weight.view(torch.uint8).roll(half, 0).view(fp8.FLOAT8), *rest)
+
+
+def without_the_last_columns(*arguments: Any) -> Any:
+    values, scales = gated(*arguments)
+    values[:, 192:] = torch.zeros(1).to(fp8.FLOAT8)
+    return values, scales
+
+
+def by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *rest: Any) -> Any:
+    return gated(x, scales, weight, scale[:1], *rest)
+
+
+def clipped(*arguments: Any) -> Any:
+    """As by a guess alone."""
+    inside = fp8._dequantized(fp8.Quantized(*gated(*arguments)))
+    scales = inside.square().mean(dim=1, keepdim=True).sqrt() * 4 / 448
+    return (inside / scales).clamp(-448, 448).to(fp8.FLOAT8), scales
+
+
+def failing(*arguments: Any) -> None:
+    raise RuntimeError("out of resources")
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "reason"),
+    [
+        ("quantize", one_scale, "its results are wrong"),
+        ("norm_quantize", without_sum, "its results are wrong"),
+        ("norm_quantize", without_update, "its results are wrong"),
+        ("gated", exchanged, "its results are wrong"),
+        ("gated", clipped, "its results are wrong"),
+        ("gated", without_the_last_columns, "its results are wrong"),
+        ("gated by channel", by_first_channel, "its results are wrong"),
+        ("gated", failing, "RuntimeError: out of resources"),
+    ],
+)
+def test_a_kernel_that_fails_or_is_wrong_is_not_used_and_the_log_says_so(
+    kernel: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    function: Callable[..., None],
+    reason: str,
+) -> None:
+    assert kernel(name, **{name.partition(" ")[0]: function}) is None
+    assert reason in caplog.text
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_without_triton_no_kernel_is_used(kernel: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.fp8_triton", None)
+    assert CHOICES["quantize"]() is None
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_value(
+    monkeypatch: pytest.MonkeyPatch, per_channel: bool
+) -> None:
+    """Each in plain torch: what one has to do for the next."""
+
+    def guess_scales(x: Any, x_scales: Any, weight: Any, weight_scale: Any, *room: torch.Tensor) -> None:
+        scales, gate_scales, up_scales, lost = room
+        scales.fill_(0.25)
+        gate_scales.copy_(x_scales if weight_scale.numel() > 1 else x_scales * weight_scale)
+        up_scales.copy_(gate_scales / scales)
+        lost.zero_()
+
+    def multiply(
+        x: Any, weight: Any, weight_scale: Any, gate_scales: Any, up_scales: Any, values: Any, excess: torch.Tensor
+    ) -> None:
+        sums = x.float() @ weight.float().t() * (1 if weight_scale is None else weight_scale.view(1, -1))
+        gate, up = sums.chunk(2, dim=-1)
+        exact = silu(gate * gate_scales) * (up * up_scales)
+        values.copy_(exact.clamp(-448, 448).to(fp8.FLOAT8))
+        excess.zero_()
+        excess[:, -1] = (exact.abs().amax(dim=1) - 448).clamp(min=0)
+
+    def redo_lost(
+        x: Any, x_scales: Any, weight: Any, scale: Any, excess: Any, programs: int, values: Any, scales: Any, lost: Any
+    ) -> None:
+        again = excess.sum(dim=1) > 0
+        assert 0 < int(again.sum()) < len(x)
+        assert int(lost) == 0
+        assert programs == 7
+        values[again], scales[again] = (part[again] for part in gated(x, x_scales, weight, scale, programs))
+
+    kernels = SimpleNamespace(guess_scales=guess_scales, redo_lost=redo_lost)
+    quack = SimpleNamespace(excess_shape=lambda tokens, width: (tokens, width // 8), gated=multiply)
+    monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.fp8_guess_triton", kernels)
+    monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.fp8_quack", quack)
+    # Anew, and not to be kept: it has these kernels.
+    fp8_gated = importlib.import_module("jina_embeddings.plugin.kernels.fp8_gated")
+    sys.modules.pop(fp8_gated.__name__)
+    torch.manual_seed(0)
+    x, weight = fp8.quantized(torch.randn(20, 32)), fp8.quantized(torch.randn(96, 32))
+    scale = weight.scales if per_channel else weight.scales[:1].clone()
+    found = fp8.Quantized(*fp8_gated.gated(*x, weight.values, scale, 7))
+    gate, up = linear(fp8._dequantized(x), weight.values.float() * scale).chunk(2, dim=-1)
+    inside = silu(gate) * up
+    assert bool((found.scales == 0.25).any())
+    assert float(((fp8._dequantized(found) - inside).norm(dim=1) / inside.norm(dim=1)).max()) < 2**-4
+
+
+def test_what_a_product_adds_to_the_states_is_added_once() -> None:
+    from jina_embeddings.plugin.packed.residual import Fp8States
+
+    x = torch.randn(3, 16, dtype=torch.float64)
+    layer = SimpleNamespace(weight=torch.eye(16).to(fp8.FLOAT8), weight_scale=torch.ones(1), bias=None)
+    states = Fp8States(torch.zeros(3, 16, dtype=torch.float64))
+    states.add(layer, x)
+    read = [fp8._dequantized(states.normed(lambda x: x)) for _ in range(2)]
+    rounded = fp8._dequantized(fp8.quantized(x))
+    assert torch.allclose(read[0], rounded)
+    assert torch.allclose(read[1], rounded)
+    assert torch.allclose(states.last(lambda x: x), rounded)

@@ -1,0 +1,112 @@
+"""The kernels of fp8 on a GPU, in Triton's interpreter, beside plain torch in float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch.nn.functional import linear, rms_norm, silu
+
+from interpreted import interpreted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("triton")
+
+FLOAT8 = torch.float8_e4m3fn
+# Of 3 bits after the first, rounded.
+HALF_STEP = 2**-4
+
+
+def poisoned(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.full(shape, torch.nan).to(dtype)
+
+
+def rows(count: int, width: int) -> torch.Tensor:
+    """Of different sizes; the second is zero, and the last has one value that is far from the others."""
+    torch.manual_seed(count + width)
+    x = torch.randn(count, width) * torch.logspace(-3, 2, count)[:, None]
+    x[1], x[-1, 0] = 0, 5000
+    return x
+
+
+def assert_quantized(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:
+    expected = (x.abs().amax(dim=-1, keepdim=True) / 448).clamp(min=1 / (448 * 512))
+    assert torch.allclose(scales, expected, rtol=1e-5, atol=0)
+    # Below 2 ** -6 float8 has steps of 2 ** -9.
+    found, ideal = values.float(), x / expected
+    assert bool(((found - ideal).abs() <= ideal.abs().clamp(min=2**-6) * HALF_STEP * 1.001).all())
+
+
+@pytest.mark.parametrize("width", [64, 80])
+def test_rows_are_quantised_each_with_its_own_scale(tmp_path: Path, width: int) -> None:
+    x = rows(5, width)
+    found = interpreted(
+        tmp_path, "fp8_triton", "quantize", x, poisoned(5, width, dtype=FLOAT8), poisoned(5, 1, dtype=torch.float32)
+    )
+    assert_quantized(x, *found[1:3])
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_a_norm_is_quantised_of_a_residual_that_keeps_the_sum(tmp_path: Path, added: bool) -> None:
+    residual, weight = rows(5, 80), torch.rand(80) + 0.5
+    update = rows(5, 80).flip(0) if added else None
+    total = residual + update if update is not None else residual.clone()
+    room = poisoned(5, 80, dtype=FLOAT8), poisoned(5, 1, dtype=torch.float32)
+    found = interpreted(tmp_path, "fp8_triton", "norm_quantize", residual, update, weight, 1e-6, *room)
+    assert torch.equal(found[0], total)
+    assert_quantized(rms_norm(total, (80,), weight, 1e-6), *found[4:6])
+
+
+def operands(tokens: int, width: int, depth: int, per_channel: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """An input, a weight of gate and up, and their scales; and silu(gate) * up of them."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(tokens, depth).to(FLOAT8), torch.randn(2 * width, depth).to(FLOAT8)
+    scales = torch.rand(tokens, 1) / 8
+    weight_scale = torch.rand(2 * width, 1) if per_channel else torch.rand(1)
+    gate, up = linear(x.float() * scales, weight.float() * weight_scale).chunk(2, dim=-1)
+    return [x, scales, weight, weight_scale], silu(gate) * up
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_scales_are_guessed_from_64_columns_evenly_spread(tmp_path: Path, per_channel: bool) -> None:
+    """Two tiles, the second not whole, and a sum of two steps."""
+    given, inside = operands(tokens=140, width=300, depth=160, per_channel=per_channel)
+    _, x_scales, _, weight_scale = given
+    room = [poisoned(140, 1, dtype=torch.float32) for _ in range(3)]
+    lost = torch.full((1,), 7, dtype=torch.int32)
+    found = interpreted(tmp_path, "fp8_guess_triton", "guess_scales", *given, *room, lost)
+    scales, gate_scales, up_scales = found[4:7]
+    expected = inside[:, ::4][:, :64].abs().sqrt().mean(dim=1, keepdim=True).square() * 4096 / 448
+    assert torch.allclose(scales, expected, rtol=1e-4)
+    factors = x_scales if per_channel else x_scales * weight_scale
+    assert torch.allclose(gate_scales, factors)
+    assert torch.allclose(up_scales, factors / expected, rtol=1e-4)
+    assert int(found[7]) == 0
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("programs", [1, 3])
+def test_tokens_that_lost_a_value_are_done_again_by_their_largest_and_others_left(
+    tmp_path: Path, per_channel: bool, programs: int
+) -> None:
+    """As many as are two tiles, of columns that aren't a whole number of them, and a sum of two steps."""
+    given, inside = operands(tokens=90, width=144, depth=160, per_channel=per_channel)
+    excess = torch.zeros(90, 3)
+    excess[3:83, 1] = torch.rand(80) + 1e-3
+    values, scales = torch.ones(90, 144).to(FLOAT8), torch.full((90, 1), 5.0)
+    lost = torch.zeros(1, dtype=torch.int32)
+    found = interpreted(tmp_path, "fp8_guess_triton", "redo_lost", *given, excess, programs, values, scales, lost)
+    values, scales, lost = found[6:9]
+    assert int(lost) == 80
+    again = inside[3:83]
+    expected = (again.abs().amax(dim=1, keepdim=True) / 448).clamp(min=1 / (448 * 512))
+    # What lies between is in bfloat16.
+    assert torch.allclose(scales[3:83], expected, rtol=2**-7)
+    error = (values[3:83].float() * scales[3:83] - again).abs()
+    assert bool((error <= again.abs().maximum(scales[3:83] * 2**-6) * HALF_STEP * 1.2).all())
+    kept = torch.cat([torch.arange(3), torch.arange(83, 90)])
+    assert bool((values[kept].float() == 1).all())
+    assert bool((scales[kept] == 5).all())

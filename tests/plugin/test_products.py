@@ -1,0 +1,102 @@
+"""Products of the packed path, without vLLM or a GPU."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch.nn.functional import linear, silu
+
+from jina_embeddings.plugin.kernels.products import _gated_kernel, add_product, gated_product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def layer(rows: int, columns: int, *, bias: bool = False) -> SimpleNamespace:
+    generator = torch.Generator().manual_seed(rows)
+    weight = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    method = SimpleNamespace(apply=lambda layer, x, bias: linear(x, layer.weight, bias))
+    return SimpleNamespace(quant_method=method, weight=weight, bias=weight[:, 0] if bias else None)
+
+
+def swiglu(both: torch.Tensor) -> torch.Tensor:
+    gate, up = both.chunk(2, dim=-1)
+    return silu(gate) * up
+
+
+def test_a_product_is_added_in_place() -> None:
+    x, total = torch.ones(3, 4, dtype=torch.float64), torch.ones(3, 5, dtype=torch.float64)
+    projection = layer(5, 4)
+    expected = 1 + x @ projection.weight.T
+    add_product(total, projection, x)
+    assert torch.allclose(total, expected)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_without_a_kernel_for_both_the_activation_follows_the_product(bias: bool) -> None:
+    x, projection = torch.ones(3, 4, dtype=torch.float64), layer(32, 4, bias=bias)
+    expected = swiglu(linear(x, projection.weight, projection.bias))
+    assert torch.allclose(gated_product(projection, swiglu, x), expected)
+
+
+@pytest.fixture
+def gated_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, tuple[int, int]], Any]]:
+    """Puts a function in QuACK's place, on a device of the given capability, and gives what products use then."""
+
+    def choose(function: Any, capability: tuple[int, int] = (9, 0), bias: bool = False) -> Any:
+        monkeypatch.setitem(sys.modules, "quack", SimpleNamespace())
+        monkeypatch.setitem(sys.modules, "quack.gemm_interface", SimpleNamespace(gemm_gated=function))
+        monkeypatch.delitem(sys.modules, "jina_embeddings.plugin.kernels.products_quack", raising=False)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        return _gated_kernel(torch.device("cpu"), torch.bfloat16, bias)
+
+    _gated_kernel.cache_clear()
+    yield choose
+    _gated_kernel.cache_clear()
+
+
+def quack(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, **options: Any
+) -> tuple[None, torch.Tensor]:
+    assert options["concat_layout"] == (("B",) if bias is None else ("B", "bias"))
+    return None, swiglu(linear(x, weight.T, bias))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_quack_is_used_if_its_results_are_right(gated_kernel: Callable[..., Any], bias: bool) -> None:
+    gated, projection, x = (
+        gated_kernel(quack, bias=bias),
+        layer(32, 4, bias=bias),
+        torch.ones(3, 4, dtype=torch.float64),
+    )
+    expected = swiglu(linear(x, projection.weight, projection.bias))
+    assert torch.allclose(gated(x, projection.weight, projection.bias), expected)
+
+
+def test_quack_is_not_used_on_older_devices(gated_kernel: Callable[..., Any]) -> None:
+    assert gated_kernel(quack, (8, 0)) is None
+
+
+def test_quack_is_not_used_where_its_results_are_wrong(
+    gated_kernel: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def without_bias(x: torch.Tensor, weight: torch.Tensor, **options: Any) -> tuple[None, torch.Tensor]:
+        return None, swiglu(x @ weight)
+
+    def exchanged(x: torch.Tensor, weight: torch.Tensor, **options: Any) -> tuple[None, torch.Tensor]:
+        return None, swiglu((x @ weight).roll(weight.shape[1] // 2, -1))
+
+    assert gated_kernel(without_bias, bias=True) is None
+    assert gated_kernel(exchanged) is None
+    assert "its results are wrong" in caplog.text
+
+
+def test_quack_is_not_used_where_it_fails(gated_kernel: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    def older(x: torch.Tensor, weight: torch.Tensor) -> None: ...
+
+    assert gated_kernel(older) is None
+    assert "products_quack.gated: TypeError" in caplog.text

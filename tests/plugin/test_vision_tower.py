@@ -1,0 +1,57 @@
+"""The vision tower's wider MLP, without an engine; what the engine makes of it is held to the reference elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import linear, silu
+
+from jina_embeddings.plugin.kernels.norms import fused_norms
+from jina_embeddings.plugin.model import even_width, widened
+
+BLOCK = "model.visual.blocks.3.mlp."
+
+
+def test_widths_are_rounded_up_to_half_a_tile() -> None:
+    assert [even_width(width) for width in (96, 128, 3420)] == [128, 128, 3456]
+
+
+def test_a_wider_mlp_gives_the_same_numbers() -> None:
+    torch.manual_seed(0)
+    weights = {f"{name}_proj.weight": torch.randn(96, 64, dtype=torch.float64) for name in ("gate", "up")}
+    weights |= {f"{name}_proj.bias": torch.randn(96, dtype=torch.float64) for name in ("gate", "up")}
+    weights["down_proj.weight"] = torch.randn(64, 96, dtype=torch.float64)
+    weights["down_proj.bias"] = torch.randn(64, dtype=torch.float64)
+    wide = {name: widened(BLOCK + name, tensor, 128) for name, tensor in weights.items()}
+    assert [len(wide[name]) for name in ("gate_proj.weight", "up_proj.bias", "down_proj.bias")] == [128, 128, 64]
+    x = torch.randn(5, 64, dtype=torch.float64)
+    assert torch.allclose(mlp(wide, x), mlp(weights, x), rtol=0, atol=1e-12)
+
+
+def mlp(w: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    gate = silu(linear(x, w["gate_proj.weight"], w["gate_proj.bias"]))
+    return linear(gate * linear(x, w["up_proj.weight"], w["up_proj.bias"]), w["down_proj.weight"], w["down_proj.bias"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.language_model.layers.3.mlp.gate_proj.weight", "model.visual.blocks.3.attn.proj.weight"],
+)
+def test_everything_else_stays_as_it_is(name: str) -> None:
+    tensor = torch.zeros(96, 96)
+    assert widened(name, tensor, 128) is tensor
+
+
+@pytest.mark.parametrize(("device", "compiled", "kernels"), [("cuda", False, 2), ("cuda", True, 0), ("cpu", False, 0)])
+def test_norms_are_fused_on_a_gpu_where_nothing_else_fuses_them(
+    device: str, compiled: bool, kernels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ir = pytest.importorskip("vllm.ir")
+    operations = (ir.ops.rms_norm, ir.ops.fused_add_rms_norm)
+    chosen: list[list[str]] = []
+    before = [operation.get_priority() for operation in operations]
+    for operation in operations:
+        monkeypatch.setattr(operation, "_filter_priority_impls", lambda names: chosen.append(names) or [])
+    with fused_norms(torch.device(device), compiled=compiled):
+        assert chosen == [["vllm_c", "native"]] * kernels
+    assert [operation.get_priority() for operation in operations] == before

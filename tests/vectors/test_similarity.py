@@ -1,0 +1,141 @@
+"""Cosine and MaxSim against loops over float64."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.errors import DimensionError
+from jina_embeddings.vectors import similarity
+from jina_embeddings.vectors.similarity import maxsim, normalize, truncate
+
+
+def rows(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
+
+
+def unit(*shape: int) -> np.ndarray:
+    values = rows(*shape)
+    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+
+def test_the_examples_in_the_docstrings_are_true() -> None:
+    results = doctest.testmod(similarity)
+    assert results.attempted > 0
+    assert results.failed == 0
+
+
+def test_similarity_is_the_cosine_of_every_pair() -> None:
+    a, b = rows(3, 7), rows(5, 7) * 100
+    expected = [
+        [float(x @ y) / float(np.linalg.norm(x) * np.linalg.norm(y)) for y in b.astype(np.float64)]
+        for x in a.astype(np.float64)
+    ]
+    scores = similarity.similarity(a, b)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "shape"),
+    [((3, 7), (5, 7), (3, 5)), ((7,), (5, 7), (5,)), ((3, 7), (7,), (3,)), ((7,), (7,), ()), ((0, 7), (5, 7), (0, 5))],
+)
+def test_a_vector_by_itself_drops_its_axis(a: tuple[int, ...], b: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    scores = similarity.similarity(rows(*a), rows(*b))
+    assert isinstance(scores, np.ndarray)
+    assert scores.shape == shape
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, np.float64])
+def test_other_types_are_compared_in_float32(dtype: type) -> None:
+    a = (unit(4, 16) * 100).astype(dtype)
+    scores = similarity.similarity(a, a)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(np.diag(scores), 1, atol=1e-6)
+
+
+def test_vectors_of_different_sizes_are_refused_with_both_numbers() -> None:
+    with pytest.raises(DimensionError, match=r"128.*256"):
+        similarity.similarity(rows(2, 128), rows(2, 256))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e-10, 1.0, 1e10, 1e25])
+def test_normalised_vectors_have_length_one_at_every_scale(scale: float) -> None:
+    vectors = unit(3, 64)
+    with np.errstate(all="raise", under="ignore"):
+        np.testing.assert_allclose(normalize(vectors * np.float32(scale)), vectors, rtol=1e-4)
+
+
+def test_a_zero_vector_stays_zero() -> None:
+    with np.errstate(all="raise"):
+        assert normalize(np.array([[0, 0], [3, 4]])).tolist() == [[0, 0], pytest.approx([0.6, 0.8])]
+        assert similarity.similarity(np.zeros(3), np.ones(3)) == 0
+
+
+def test_normalising_leaves_the_input_as_it_is() -> None:
+    vectors = rows(2, 5)
+    before = vectors.copy()
+    normalize(vectors)
+    assert np.array_equal(vectors, before)
+
+
+def test_truncation_takes_the_first_numbers_of_each_vector() -> None:
+    vectors = rows(2, 3, 8)
+    assert np.array_equal(truncate(vectors, 5), vectors[:, :, :5])
+    assert truncate(vectors, None) is vectors
+
+
+def naive_maxsim(query: np.ndarray, document: np.ndarray) -> float:
+    return sum(max(float(np.dot(q, d)) for d in document.astype(float)) for q in query.astype(float))
+
+
+@pytest.mark.parametrize("lengths", [[1], [5], [1, 1, 1], [3, 9, 1, 4], [2] * 40])
+def test_maxsim_is_the_sum_over_query_tokens_of_the_best_document_token(lengths: list[int]) -> None:
+    query = unit(4, 16)
+    documents = [unit(length, 16) + index for index, length in enumerate(lengths)]
+    scores = maxsim(query, documents)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, [naive_maxsim(query, document) for document in documents], rtol=1e-5)
+
+
+def test_maxsim_of_nothing_and_of_one_document() -> None:
+    query, document = unit(4, 16), unit(6, 16)
+    assert maxsim(query, []).shape == (0,)
+    alone = maxsim(query, document)
+    assert alone.shape == ()
+    np.testing.assert_allclose(alone, naive_maxsim(query, document), rtol=1e-5)
+    assert maxsim(query, (document, document)).shape == (2,)
+    assert maxsim(query, np.stack([document, document])).shape == (2,)
+
+
+def test_negative_scores_are_not_lifted_to_zero() -> None:
+    query = np.array([[1.0, 0.0]], dtype=np.float32)
+    assert maxsim(query, [-query, np.concatenate([-query, -query])]).tolist() == [-1, -1]
+
+
+def test_maxsim_of_integers_does_not_overflow() -> None:
+    query = np.full((2, 64), 100, dtype=np.int8)
+    assert maxsim(query, [query]).tolist() == [2 * 64 * 100 * 100]
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([unit(3, 16), unit(3, 8)], r"8.*16"),
+        ([unit(3, 8)], r"8.*16"),
+        ([unit(3, 16), unit(3, 16)[:0]], "document 1"),
+        (unit(3, 16)[:0], "document 0"),
+    ],
+)
+def test_documents_that_can_not_be_scored_are_named(documents: list[np.ndarray], message: str) -> None:
+    with pytest.raises(DimensionError, match=message):
+        maxsim(unit(4, 16), documents)
+
+
+def test_the_class_offers_both() -> None:
+    a, b = unit(3, 16), unit(5, 16)
+    assert np.array_equal(JinaEmbeddings.similarity(a, b), similarity.similarity(a, b))
+    assert np.array_equal(JinaEmbeddings.maxsim(a, [b, a]), maxsim(a, [b, a]))

@@ -1,0 +1,66 @@
+"""Writes the parts of the documents that the source says itself.
+
+    python tools/generate_docs.py            # write them
+    python tools/generate_docs.py --check    # status 1, and their names, if any is out of date
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "jina_embeddings"
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def summary(path: Path) -> str:
+    """The first sentence of a module's docstring."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    paragraph = " ".join(docstring.split("\n\n")[0].split())
+    return paragraph.split(". ")[0].removesuffix(".").removesuffix(":")
+
+
+def tree() -> str:
+    """Every folder and file of the package with its own first sentence."""
+    return "\n".join(["```text", "src/jina_embeddings/", *_lines(SOURCE, "  "), "```"])
+
+
+def _lines(folder: Path, indent: str) -> Iterator[str]:
+    files = sorted(path for path in folder.glob("*.py") if path.name not in ("__init__.py", "__main__.py"))
+    folders = sorted(path.parent for path in folder.glob("*/__init__.py"))
+    for path in [*files, *folders]:
+        name = path.name if path.is_file() else f"{path.name}/"
+        words = summary(path if path.is_file() else path / "__init__.py")
+        yield f"{indent}{name:{max(26 - len(indent), len(name) + 1)}} {words}"
+        if path.is_dir():
+            yield from _lines(path, indent + "  ")
+
+
+PARTS: dict[str, Callable[[], str]] = {"tree": tree}
+
+
+def generated(text: str) -> str:
+    """The document with its generated parts as the source has them now."""
+    return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
+
+
+def main() -> int:
+    stale = []
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        if (current := generated(text)) != text:
+            stale.append(path.relative_to(ROOT).as_posix())
+            if "--check" not in sys.argv:
+                path.write_text(current, encoding="utf-8")
+    print("\n".join(stale) or "all current")
+    return int(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
