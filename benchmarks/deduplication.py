@@ -61,7 +61,8 @@ def make_vectors(path: Path, num_vectors: int, dim: int) -> np.ndarray:
     """Writes them; the rows that are copies."""
     rng = np.random.default_rng(0)
     topics = normalize(rng.standard_normal((TOPICS, dim), dtype=np.float32))
-    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(num_vectors, dim))
+    open_memmap: Any = np.lib.format.open_memmap
+    file = open_memmap(path, mode="w+", dtype=np.float32, shape=(num_vectors, dim))
     copies = []
     for start in range(0, num_vectors, BLOCK):
         count = min(BLOCK, num_vectors - start)

@@ -118,7 +118,7 @@ def layer(seconds: float) -> dict[str, Any]:
 
     expected = run(PlainStates, 2).float()
     found = {"bfloat16": {"microseconds": microseconds(lambda: run(PlainStates, 1), seconds)}}
-    without = dict.fromkeys(("_quantize_kernel", "_norm_kernel", "_gated_kernel"), lambda *_: None)
+    without: dict[str, Any] = dict.fromkeys(("_quantize_kernel", "_norm_kernel", "_gated_kernel"), lambda *_: None)
     for name, kernels in (("ours", nullcontext()), ("vllm", patch.multiple(fp8, **without))):
         with kernels:
             error = float((run(Fp8States, 2).float() - expected).norm() / expected.norm())
@@ -177,7 +177,8 @@ def normal(*shape: int) -> torch.Tensor:
 
 def microseconds(way: Callable[[], Any], seconds: float) -> float:
     """A call, by the device's clock."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    event: Any = torch.cuda.Event
+    start, end = (event(enable_timing=True) for _ in range(2))
     for _ in range(2):
         began, count = time.perf_counter(), 0
         start.record()
@@ -186,7 +187,7 @@ def microseconds(way: Callable[[], Any], seconds: float) -> float:
             count += 1
         end.record()
         end.synchronize()
-    return round(start.elapsed_time(end) * 1000 / count, 1)
+    return round(float(start.elapsed_time(end)) * 1000 / count, 1)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ def main() -> None:
 
 def compare(rows: int, hidden: int, width: int, bias: bool, gpu: bool, seconds: float) -> dict[str, Any]:
     """Microseconds, and 10^12 operations of the products a second, of each way; and its error beside float64."""
-    options = {"device": "cuda", "dtype": torch.bfloat16} if gpu else {"device": "cpu", "dtype": torch.float32}
+    options: dict[str, Any] = (
+        {"device": "cuda", "dtype": torch.bfloat16} if gpu else {"device": "cpu", "dtype": torch.float32}
+    )
     x, weight = torch.randn(rows, hidden, **options), torch.randn(2 * width, hidden, **options) * hidden**-0.5
     layer = SimpleNamespace(
         weight=weight,

@@ -115,7 +115,8 @@ def main() -> None:
         with JinaEmbeddings(folder, engine="transformers") as model:
             config = model._calls._processor.image_config
             model._engine.close()
-            model._engine = Front(config)
+            front: Any = Front(config)
+            model._engine = front
             for name, texts in sets.items():
                 model.encode_text(texts[: len(texts) // 10], prompt_name="passage")
                 before = time.process_time()

@@ -15,7 +15,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def searched(kind: str, dim: int, num_vectors: int, num_queries: int) -> dict[st
         }
 
 
-def quantiles(times: dict[str, Sequence[float]], share: float) -> dict[str, float]:
+def quantiles(times: Mapping[str, Sequence[float]], share: float) -> dict[str, float]:
     return {name: round(1e3 * float(np.quantile(took, share)), 2) for name, took in times.items()}
 
 

@@ -47,7 +47,7 @@ class PlainTransformers:
                 [texts[index] for index in batch], padding=True, add_special_tokens=False, return_tensors="pt"
             ).to(self.device)
             parts.append(self._embed(inputs, inputs["attention_mask"]))
-        vectors = np.empty_like(whole := np.concatenate(parts))
+        vectors: np.ndarray = np.empty_like(whole := np.concatenate(parts))
         vectors[order] = whole
         return vectors
 

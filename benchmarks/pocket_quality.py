@@ -112,7 +112,7 @@ def study(product: Product, sets: Sequence[Pairs], words: Sequence[Words]) -> di
         members = families[family]
         return round(sum(recall_at(product.scores(pairs, **how)) for pairs in members) / len(members), 4)
 
-    adapters = {family: {task: mean(family, task=task) for task in TASKS} for family in families}
+    adapters: dict[str, Figures] = {family: {task: mean(family, task=task) for task in TASKS} for family in families}
     for pairs in words:
         likeness = {task: spearman(product.likeness(pairs, task), pairs.scores) for task in TASKS}
         adapters[pairs.name] = {task: round(figure, 4) for task, figure in likeness.items()}

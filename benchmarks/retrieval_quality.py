@@ -67,7 +67,7 @@ def main() -> None:
 
     def pocket(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         queries = model.encode_text(list(questions), prompt_name="query")
-        return queries @ model.encode_text(list(passages), prompt_name="passage").T
+        return np.asarray(queries @ model.encode_text(list(passages), prompt_name="passage").T)
 
     def mini(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         return minilm.encode(questions) @ minilm.encode(passages).T

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from jina_embeddings import TASKS
 from measured_worker import EXTENSION
 
 PREFIX = "Passage: "
-TASKS = ("retrieval", "text-matching", "code")
 IMAGE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
 
 Row = tuple[str, str, str]
@@ -56,11 +57,11 @@ class Ours:
 
     def __init__(self, folder: Path, gpu: bool, **options: Any):
         from jina_embeddings import JinaEmbeddings
-        from jina_embeddings.engine.vllm import arguments as vllm_arguments
 
         if gpu:
             options = {"gpu_memory_utilization": 0.3, "max_model_len": 4096, **options}
-        vllm_arguments.WORKER_EXTENSION = EXTENSION
+        arguments: Any = import_module("jina_embeddings.engine.vllm.arguments")
+        arguments.WORKER_EXTENSION = EXTENSION
         self._model = JinaEmbeddings(folder, engine="vllm", **options)
         self._engine: Any = self._model._engine
         self._engines: list[Any] = getattr(self._engine, "engines", [self._engine])
@@ -96,7 +97,7 @@ class Ours:
         return [answer for engine in self._engines for answer in engine._loop.run(engine._llm.collective_rpc(method))]
 
     def peak_bytes(self) -> int:
-        return max(self.on_workers("peak_memory"))
+        return int(max(self.on_workers("peak_memory")))
 
     def notes(self) -> dict[str, Any]:
         return {"weights": self._engines[0]._packed.choices}
@@ -122,14 +123,13 @@ class OursCompiled(Ours):
     rows = (("packed, vision tower compiled", "pages", "packed"),)
 
     def __init__(self, folder: Path, gpu: bool):
-        from jina_embeddings.engine.vllm import engine as vllm
-
         if not gpu:
             raise RuntimeError("nothing is compiled on a CPU")
+        vllm: Any = import_module("jina_embeddings.engine.vllm.engine")
         plain = vllm.engine_arguments
 
         def compiled(*given: Any) -> dict[str, Any]:
-            return plain(*given) | {"compilation_config": {"compile_mm_encoder": True}}
+            return dict(plain(*given)) | {"compilation_config": {"compile_mm_encoder": True}}
 
         vllm.engine_arguments = compiled
         super().__init__(folder, gpu)
@@ -226,10 +226,10 @@ class Stock:
         if how != "all":
             return np.stack([output.outputs.data.float().numpy() for output in outputs])
         vectors = np.stack([output.outputs.data.float().mean(dim=0).numpy() for output in outputs])
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
     def peak_bytes(self) -> int:
-        return max(self._llm.collective_rpc("peak_memory"))
+        return int(max(self._llm.collective_rpc("peak_memory")))
 
     def notes(self) -> dict[str, Any]:
         return {}

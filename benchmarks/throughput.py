@@ -142,7 +142,7 @@ def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> N
         whole = scratch / f"{kind}.{size}"
         if not whole.exists():
             shutil.rmtree(scratch / kind, ignore_errors=True)
-            layout = {"layout": "merged"} if kind == "merged" else {}
+            layout: dict[str, Any] = {"layout": "merged"} if kind == "merged" else {}
             make_checkpoint(scratch / kind, size=size, dtype=dtype, device=device, **layout)
             whole.touch()
     if gpu:

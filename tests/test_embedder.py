@@ -213,7 +213,7 @@ def test_order_is_kept_whatever_the_lengths_and_kinds(fake_model: JinaEmbeddings
 
 def test_equal_inputs_are_computed_once_and_returned_in_place(fake_model: JinaEmbeddings) -> None:
     image = IMAGES[0]
-    inputs = ["a", "b", "a", image, {"text": "b"}, np.asarray(image), "c", "a"]
+    inputs: list[Any] = ["a", "b", "a", image, {"text": "b"}, np.asarray(image), "c", "a"]
     vectors = fake_model.encode(inputs)
     assert fake_engine(fake_model).num_inputs == 4
     assert vectors.shape == (8, DIM)
@@ -567,7 +567,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
 def test_what_fails_while_loading_leaves_no_engine_running(
     checkpoint: CheckpointMaker, tmp_path: Path, started: list[FakeEngine], spoil: str
 ) -> None:
-    folder, options = checkpoint(), {}
+    folder = checkpoint()
+    options: dict[str, Any] = {}
     if spoil.endswith(".json"):
         folder = Path(shutil.copytree(folder, tmp_path / "damaged"))
         (folder / spoil).write_text("{")
@@ -782,9 +783,9 @@ def test_what_an_engine_raises_passes_through() -> None:
     model = model_on(Dead())
     for on_error in ("raise", "skip"):
         with pytest.raises(EngineDeadError):
-            model.encode_text(["a"], on_error=on_error)  # type: ignore[arg-type]
+            model.encode_text(["a"], on_error=on_error)
         with pytest.raises(EngineDeadError):
-            asyncio.run(model.aencode_text(["a"], on_error=on_error))  # type: ignore[arg-type]
+            asyncio.run(model.aencode_text(["a"], on_error=on_error))
 
 
 class DiesAfter(FakeEngine):
@@ -852,7 +853,8 @@ def test_the_class_says_what_it_runs(fake_model: JinaEmbeddings) -> None:
 def test_an_argument_with_a_slip_is_answered_with_the_one_meant(
     fake_model: JinaEmbeddings, name: str, meant: str
 ) -> None:
+    wrong: dict[str, Any] = {name: "query"}
     with pytest.raises(OptionError, match=f"unknown argument '{name}'; did you mean '{meant}'"):
-        fake_model.encode(["a"], **{name: "query"})
+        fake_model.encode(["a"], **wrong)
     with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
-        asyncio.run(fake_model.aencode_text(["a"], **{name: "query"}))
+        asyncio.run(fake_model.aencode_text(["a"], **wrong))

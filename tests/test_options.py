@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from typing import Any
 
 import pytest
 
@@ -53,8 +54,9 @@ def test_options_can_not_be_changed_afterwards() -> None:
     ],
 )
 def test_a_name_with_a_slip_is_answered_with_the_one_meant(name: str, meant: str) -> None:
+    wrong: dict[str, Any] = {name: 1}
     with pytest.raises(OptionError, match=f"'{name}'; did you mean '{meant}'"):
-        JinaEmbeddings(engine="fake", **{name: 1})
+        JinaEmbeddings(engine="fake", **wrong)
 
 
 def test_a_name_like_no_other_is_answered_with_the_list() -> None:

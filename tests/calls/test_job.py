@@ -89,7 +89,7 @@ def test_the_batch_says_what_was_asked_for(multivector: bool) -> None:
 def test_no_inputs_are_an_error() -> None:
     for on_error in ("raise", "skip"):
         with pytest.raises(EmptyInputError, match="at least one"):
-            Job([], Output(on_error=on_error), "mean")  # type: ignore[arg-type]
+            Job([], Output(on_error=on_error), "mean")
 
 
 # Bad inputs
@@ -97,7 +97,7 @@ def test_no_inputs_are_an_error() -> None:
 
 @pytest.mark.parametrize("error", [EmptyInputError("why"), ImageError("why"), TextTooLongError("why")], ids=repr)
 def test_the_first_bad_input_is_raised_with_its_index(error: InputError) -> None:
-    items = [prepared(1), prepared(2), error, EmptyInputError("another")]
+    items: list[Prepared | InputError] = [prepared(1), prepared(2), error, EmptyInputError("another")]
     with pytest.raises(type(error), match="input 2: why") as raised:
         Job(items, Output(), "mean")
     assert raised.value.__cause__ is error
@@ -148,7 +148,8 @@ def test_where_all_are_skipped_a_list_stays_a_list(options: dict[str, Any]) -> N
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("multivector", [False, True])
 def test_a_number_that_is_none_is_an_error_and_no_vector(bad: float, multivector: bool) -> None:
-    items = [prepared(1, 2), prepared(3, 4), EmptyInputError("why"), prepared(5, 6), prepared(3, 4)]
+    empty = EmptyInputError("why")
+    items: list[Prepared | InputError] = [prepared(1, 2), prepared(3, 4), empty, prepared(5, 6), prepared(3, 4)]
     good = [item for item in items if not isinstance(item, InputError)]
 
     job = Job(good, Output(multivector=multivector), "mean")

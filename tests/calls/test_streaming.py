@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def stream_threads() -> list[threading.Thread]:
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:
-    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+    return asyncio.all_tasks() - {asyncio.current_task()}
 
 
 async def take(results: AsyncIterator[Any], taken: list[Any]) -> None:
@@ -272,7 +272,7 @@ def test_closing_stops_reading_and_leaves_no_threads() -> None:
     source = Counter()
     results = stream_in_order(source, Encoder(time_s=0.01), 8)
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert stream_threads() == []
     num_read = source.num_read
     time.sleep(0.05)
@@ -552,13 +552,13 @@ def test_an_async_stream_leaves_the_event_loop_free() -> None:
             time.sleep(0.2)
             return super().run(batch, batch_size=batch_size)
 
-        def arun(
+        async def arun(
             self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-        ) -> Awaitable[list[FloatArray]]:
-            return asyncio.to_thread(self.run, batch, batch_size=batch_size)
+        ) -> list[FloatArray]:
+            return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
 
     model = JinaEmbeddings(engine="fake")
-    model._engine = Slow()  # type: ignore[assignment]
+    model._engine = Slow()
 
     async def main() -> float:
         pauses = []

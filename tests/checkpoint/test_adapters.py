@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 
 from adapter_splitting import NUM_ROUNDS, adapters_of, split_in_rounds
 from jina_embeddings import TASKS
-from jina_embeddings.checkpoint import adapters as module
 from jina_embeddings.checkpoint.adapters import AdapterSet, default_cache, merge, split_adapter
 from jina_embeddings.errors import CheckpointError
 
@@ -210,7 +209,7 @@ def test_a_folder_that_was_not_finished_is_not_taken_for_whole(
         else:
             patch.setattr(Path, {"configuration": "write_text", "rename": "rename"}[step], stop)
         if not cleaned:
-            patch.setattr(module.shutil, "rmtree", lambda *_, **__: None)
+            patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(Killed):
             split_adapter(adapters, "code", tmp_path)
     left_over = list(tmp_path.iterdir())

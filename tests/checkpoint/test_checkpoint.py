@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils._paths import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from jina_embeddings import TASKS, JinaEmbeddings
@@ -202,7 +202,7 @@ def test_base_weights_without_their_adapters_are_refused(folder: Path) -> None:
     shutil.rmtree(folder / "adapters")
     for task in (None, "retrieval"):
         with pytest.raises(CheckpointInvalidError, match="without its adapters"):
-            open_checkpoint(folder, task=task)  # type: ignore[arg-type]
+            open_checkpoint(folder, task=task)
 
 
 # Damaged weights
@@ -769,7 +769,7 @@ def test_offline_an_unknown_id_is_not_found(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     for options in ({}, {"local_files_only": True}, {"revision": "v1"}):
         with pytest.raises(CheckpointNotFoundError, match="nobody/nothing"):
-            open_checkpoint("nobody/nothing", cache_dir=tmp_path, **options)  # type: ignore[arg-type]
+            open_checkpoint("nobody/nothing", cache_dir=tmp_path, **options)
 
 
 def fill_cache(cache: Path, folder: Path, name: str, commit: str) -> None:

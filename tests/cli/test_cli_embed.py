@@ -476,7 +476,7 @@ def test_the_stream_reads_no_further_than_two_chunks_ahead(fake_model: JinaEmbed
 
 def test_results_come_in_the_order_of_the_items_whatever_becomes_of_them(fake_model: JinaEmbeddings) -> None:
     error = ValueError("unreadable")
-    items = [
+    items: list[Row | Failure | LeftOut] = [
         Failure("0", error),
         Row("1", "text", {"text": "good"}),
         LeftOut("2"),

@@ -170,7 +170,12 @@ def test_the_readmes_embed_command_writes_a_row_for_each_input(environment: dict
     Image.new("RGB", (60, 40), "teal").save(tmp_path / "photos" / "teal.png")
     (tmp_path / "rows.jsonl").write_text('{"text": "a row"}\n{"id": "mine", "text": "another"}\n')
     path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    run = {"cwd": tmp_path, "env": environment | {"PATH": path}, "capture_output": True, "timeout": RUN_TIMEOUT_S}
+    run: dict[str, Any] = {
+        "cwd": tmp_path,
+        "env": environment | {"PATH": path},
+        "capture_output": True,
+        "timeout": RUN_TIMEOUT_S,
+    }
     subprocess.run(line, shell=True, check=True, **run)
     table = pyarrow.parquet.read_table(tmp_path / "vectors.parquet")
     ids = ["notes/one.md", "notes/two.md", "photos/teal.png", "rows.jsonl:1", "mine"]
@@ -207,7 +212,7 @@ def failures(environment: dict[str, str], tmp_path_factory: pytest.TempPathFacto
     )
     report = folder / REPORT
     assert report.exists(), result.stderr[-4000:]
-    return json.loads(report.read_text(encoding="utf-8"))
+    return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

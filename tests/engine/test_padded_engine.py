@@ -11,7 +11,7 @@ import re
 import shutil
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +60,11 @@ def _one_thread() -> Iterator[None]:
 def engine_of(model: JinaEmbeddings) -> PaddedEngine:
     assert isinstance(model._engine, PaddedEngine)
     return model._engine
+
+
+def weights_of(model: JinaEmbeddings) -> Iterator[torch.Tensor]:
+    weights: Any = engine_of(model)._model
+    return iter(weights.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +314,7 @@ def test_the_dtype_is_the_one_asked_for_or_that_of_the_device(name: str, device:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_weights_are_held_in_the_dtype_and_vectors_come_in_float32(checkpoint: CheckpointMaker, dtype: str) -> None:
     with JinaEmbeddings(checkpoint(), engine="torch", dtype=dtype, device="cpu") as model:
-        parameters = list(engine_of(model)._model.parameters())
+        parameters = list(weights_of(model))
         assert {str(parameter.dtype) for parameter in parameters} == {f"torch.{dtype}"}
         assert not any(parameter.requires_grad for parameter in parameters)
         assert model.encode_text("a").dtype == np.float32
@@ -380,12 +385,16 @@ def test_adapters_of_some_tasks_go_to_the_right_calls(checkpoint: CheckpointMake
 def test_closing_frees_the_model(checkpoint: CheckpointMaker) -> None:
     model = JinaEmbeddings(checkpoint(), engine="torch")
     model.encode_text("a")
-    weights = weakref.ref(next(engine_of(model)._model.parameters()))
+    weights = weakref.ref(next(weights_of(model)))
     model.close()
     model.close()
     gc.collect()
     assert weights() is None
-    for call in (lambda: model.encode_text("a"), lambda: asyncio.run(model.aencode_text("a"))):
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: model.encode_text("a"),
+        lambda: asyncio.run(model.aencode_text("a")),
+    )
+    for call in calls:
         with pytest.raises(EngineClosedError, match="make a new JinaEmbeddings"):
             call()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -72,7 +72,7 @@ LAYOUTS = [
 
 @pytest.mark.parametrize("arguments", LAYOUTS, ids=lambda arguments: "-".join(map(str, arguments.values())))
 def test_every_layout_gives_the_vectors_of_the_reference(
-    checkpoint: CheckpointMaker, engine: str, arguments: dict
+    checkpoint: CheckpointMaker, engine: str, arguments: dict[str, Any]
 ) -> None:
     folder = checkpoint(**arguments, **({"task": "code"} if arguments["layout"] == "merged" else {}))
     reference = Reference(folder, "code")

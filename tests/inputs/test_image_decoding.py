@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_cmyk_jpeg_becomes_rgb() -> None:
         ("La", (0, 128), (127, 127, 127)),
     ],
 )
-def test_each_mode_becomes_rgb_on_white(mode: str, colour: object, expected: tuple[int, ...]) -> None:
+def test_each_mode_becomes_rgb_on_white(mode: str, colour: Any, expected: tuple[int, ...]) -> None:
     image = Image.new(mode, (2, 2), colour)
     assert pixel(load_image(image)) == expected
     assert image.mode == mode
@@ -181,9 +182,7 @@ def test_palette_with_an_alpha_channel_or_an_rgba_palette() -> None:
         ("I;16", [257 * 7, 257 * 8], 257 * 8, (7, 7, 7)),
     ],
 )
-def test_a_png_colour_key_is_transparent(
-    mode: str, values: list[object], key: object, expected: tuple[int, ...]
-) -> None:
+def test_a_png_colour_key_is_transparent(mode: str, values: list[Any], key: object, expected: tuple[int, ...]) -> None:
     image = Image.new(mode, (2, 1))
     for x, value in enumerate(values):
         image.putpixel((x, 0), value)

@@ -23,7 +23,8 @@ def qwen2_vl() -> ModuleType:
     repair()
     from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl
 
-    return image_processing_pil_qwen2_vl
+    module: ModuleType = image_processing_pil_qwen2_vl
+    return module
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -55,8 +56,8 @@ def test_patches_and_grid_are_those_of_transformers(qwen2_vl: ModuleType, height
 
 def test_sizes_are_those_of_transformers(qwen2_vl: ModuleType) -> None:
     random = np.random.default_rng(0)
-    sides = np.exp(random.uniform(0, np.log(6000), (3000, 2))).astype(int) + 1
-    sides = [(h, w) for h, w in sides.tolist() if max(h, w) <= 200 * min(h, w)]
+    drawn = np.exp(random.uniform(0, np.log(6000), (3000, 2))).astype(int) + 1
+    sides = [(h, w) for h, w in drawn.tolist() if max(h, w) <= 200 * min(h, w)]
     limits = [(28, 3136, 602112), (28, 3136, 50_000), (32, 65_536, 100_000)]
     for height, width in sides:
         for factor, low, high in limits:

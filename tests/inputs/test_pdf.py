@@ -53,7 +53,8 @@ def blank_pdf(media_box: bytes, trailer: bytes = b"") -> bytes:
 
 def colour_at_centre(image: Image.Image) -> np.ndarray:
     assert image.mode == "RGB"
-    return np.asarray(image)[image.height // 2, image.width // 2].astype(int)
+    colour: np.ndarray = np.asarray(image)[image.height // 2, image.width // 2]
+    return colour.astype(int)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ ROPE = {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [4, 6, 6]
     [{"rope_parameters": ROPE, "rope_theta": None, "rope_scaling": None}, {"rms_norm_eps": 0.1}],
     ids=["positions in one place, as in newer files", "another epsilon"],
 )
-def test_numbers_of_config_json_are_followed(copy: Path, changes: dict[str, object]) -> None:
+def test_numbers_of_config_json_are_followed(copy: Path, changes: dict[str, Any]) -> None:
     rewrite(copy, **changes)
     found = []
     for engine in ("torch", "transformers"):
@@ -106,7 +106,7 @@ def test_numbers_of_config_json_are_followed(copy: Path, changes: dict[str, obje
         ({"use_sliding_window": True}, "use_sliding_window"),
     ],
 )
-def test_what_is_not_written_here_is_for_another_engine(copy: Path, changes: dict[str, object], what: str) -> None:
+def test_what_is_not_written_here_is_for_another_engine(copy: Path, changes: dict[str, Any], what: str) -> None:
     rewrite(copy, **changes)
     with pytest.raises(EngineUnavailableError, match=f"no {what}: choose engine='transformers'"):
         JinaEmbeddings(copy, engine="torch")
@@ -122,7 +122,7 @@ def test_what_is_not_written_here_is_for_another_engine(copy: Path, changes: dic
         ({"rope_theta": "10000"}, "'rope_theta' must be a number above 0"),
     ],
 )
-def test_numbers_that_can_not_be_are_refused_by_name(copy: Path, changes: dict[str, object], message: str) -> None:
+def test_numbers_that_can_not_be_are_refused_by_name(copy: Path, changes: dict[str, Any], message: str) -> None:
     rewrite(copy, **changes)
     with pytest.raises(CheckpointInvalidError, match=message):
         JinaEmbeddings(copy, engine="torch")

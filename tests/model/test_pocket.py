@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,29 +16,29 @@ from passages import PASSAGES, QUERIES
 
 
 @pytest.fixture(scope="module")
-def pocket():
+def pocket() -> Iterator[JinaEmbeddings]:
     with JinaEmbeddings("pocket", engine="torch") as model:
         yield model
 
 
-def test_finds_the_passage_that_answers(pocket):
+def test_finds_the_passage_that_answers(pocket: JinaEmbeddings) -> None:
     queries = pocket.encode_text(QUERIES, prompt_name="query")
     passages = pocket.encode_text(PASSAGES, prompt_name="passage")
     assert (pocket.similarity(queries, passages).argmax(1) == range(4)).all()
 
 
-def test_has_the_whole_multi_task_layout(pocket):
+def test_has_the_whole_multi_task_layout(pocket: JinaEmbeddings) -> None:
     assert pocket.info.tasks == ("retrieval", "text-matching", "code")
     assert pocket.info.matryoshka_dims == (64, 128, 256, 384)
     assert pocket.encode_text("two words", return_multivector=True).shape[1] == 128
 
 
-def test_says_what_its_pictures_are_worth(pocket):
+def test_says_what_its_pictures_are_worth(pocket: JinaEmbeddings) -> None:
     with pytest.warns(CautionWarning, match="pocket: its vision tower reads printed text"):
         pocket.encode_image(Image.new("RGB", (56, 56)))
 
 
-def test_says_so_on_the_command_line_once(tmp_path, monkeypatch):
+def test_says_so_on_the_command_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.png", "b.png"):
         Image.new("RGB", (56, 56)).save(name)
@@ -47,7 +48,7 @@ def test_says_so_on_the_command_line_once(tmp_path, monkeypatch):
     assert done.stderr.count("warning: pocket: its vision tower reads printed text") == 1
 
 
-def test_fits_into_a_small_wheel():
+def test_fits_into_a_small_wheel() -> None:
     import jina_embeddings
 
     folder = Path(jina_embeddings.__file__).parent / "models" / "pocket"

@@ -58,7 +58,7 @@ def test_parquet_columns_and_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
-def test_parquet_keeps_small_integers(tmp_path: Path, dtype: type) -> None:
+def test_parquet_keeps_small_integers(tmp_path: Path, dtype: Any) -> None:
     values = DENSE.astype(np.int8).astype(dtype)
     path = write(tmp_path / "v.parquet", values)
     assert pq.read_schema(path).field("embedding").type == pa.list_(pa.from_numpy_dtype(dtype), 16)
@@ -100,7 +100,7 @@ def test_parquet_writes_rows_before_the_last_has_come(tmp_path: Path, monkeypatc
 
 
 def test_json_lines_give_every_float_back_exactly(tmp_path: Path) -> None:
-    hard = np.float32([1e-45, 3.4e38, -0.0, 1 / 3, 16777217, 1.1754944e-38, 1, -2.5e-8])
+    hard = np.array([1e-45, 3.4e38, -0.0, 1 / 3, 16777217, 1.1754944e-38, 1, -2.5e-8], dtype=np.float32)
     rows = json_rows(write(tmp_path / "v.jsonl", [*DENSE, hard]))
     assert [row["id"] for row in rows][:2] == ["row 0 ü\n", "row 1 ü\n"]
     for row, given in zip(rows, [*DENSE, hard], strict=True):
@@ -118,7 +118,7 @@ def test_json_lines_of_other_forms(tmp_path: Path, embeddings: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int8, np.uint8])
-def test_npy_is_one_array_with_its_rows_beside_it(tmp_path: Path, dtype: type) -> None:
+def test_npy_is_one_array_with_its_rows_beside_it(tmp_path: Path, dtype: Any) -> None:
     values = (DENSE * 20).astype(np.int8).astype(dtype)
     path = write(tmp_path / "v.npy", values)
     found = np.load(path)
@@ -165,9 +165,12 @@ def test_a_file_that_is_there_is_replaced(tmp_path: Path, suffix: str) -> None:
 def test_the_file_asked_for_appears_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     replace = os.replace
-    monkeypatch.setattr(
-        os, "replace", lambda source, target: (order.append(Path(target).name), replace(source, target))
-    )
+
+    def noted(source: Path, target: Path) -> None:
+        order.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", noted)
     write(tmp_path / "v.npy", DENSE)
     assert order[-1] == "v.npy"
     assert len(order) == 3

@@ -40,7 +40,7 @@ def decoder_of(model: SimpleNamespace) -> PackDecoder | None:
 def prompts() -> tuple[torch.Tensor, ...]:
     """Each begins as the one before, as far as they share."""
     torch.manual_seed(1)
-    made = torch.randn(int(LENGTHS.sum()), HIDDEN, dtype=torch.float64).split(LENGTHS.tolist())
+    made = torch.split(torch.randn(int(LENGTHS.sum()), HIDDEN, dtype=torch.float64), LENGTHS.tolist())
     for before, prompt, count in zip(made, made[1:], SHARED[1:].tolist(), strict=False):
         prompt[:count] = before[:count]
     return made

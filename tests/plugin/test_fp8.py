@@ -73,7 +73,7 @@ MODULES = "fp8_triton", "fp8_gated"
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Any], Any]]:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Puts functions in the kernels' place, and gives what is used then."""
 
     def choose(name: str, **functions: Any) -> Any:

@@ -51,7 +51,11 @@ def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], list[str]]
         calls = []
 
         def noted(name: str, function: Any) -> Any:
-            return lambda *arguments: (calls.append(name), function(*arguments))
+            def call(*arguments: Any) -> None:
+                calls.append(name)
+                function(*arguments)
+
+            return call
 
         kernels = None if function is None else SimpleNamespace(turn=noted("kernel", function))
         monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.rotary_triton", kernels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import linear, silu
@@ -50,8 +52,13 @@ def test_norms_are_fused_on_a_gpu_where_nothing_else_fuses_them(
     operations = (ir.ops.rms_norm, ir.ops.fused_add_rms_norm)
     chosen: list[list[str]] = []
     before = [operation.get_priority() for operation in operations]
+
+    def choose(names: Any) -> list[Any]:
+        chosen.append(names)
+        return []
+
     for operation in operations:
-        monkeypatch.setattr(operation, "_filter_priority_impls", lambda names: chosen.append(names) or [])
+        monkeypatch.setattr(operation, "_filter_priority_impls", choose)
     with fused_norms(torch.device(device), compiled=compiled):
         assert chosen == [["vllm_c", "native"]] * kernels
     assert [operation.get_priority() for operation in operations] == before

@@ -18,7 +18,7 @@ FLOAT8 = torch.float8_e4m3fn
 def fake_layer(rows: int, columns: int, *, bias: bool = False, **more: Any) -> SimpleNamespace:
     from vllm.model_executor.layers.linear import UnquantizedLinearMethod
 
-    class Method(UnquantizedLinearMethod):
+    class Method(UnquantizedLinearMethod):  # type: ignore[misc]
         def __init__(self) -> None: ...
 
         def apply(self, layer: Any, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -100,8 +100,8 @@ def linear_layers(model: SimpleNamespace) -> list[SimpleNamespace]:
 def weight_of(layer: SimpleNamespace) -> torch.Tensor:
     """(out, in), dequantised."""
     if layer.weight.dtype != FLOAT8:
-        return layer.weight
-    return layer.weight.t().double() * layer.weight_scale
+        return torch.as_tensor(layer.weight)
+    return torch.as_tensor(layer.weight.t().double() * layer.weight_scale)
 
 
 def rounded_to_fp8(x: torch.Tensor) -> torch.Tensor:
@@ -118,7 +118,7 @@ def prompt_alone(
     for block in inner.layers:
         qkv, mlp = block.self_attn.qkv_proj.base_layer, block.mlp
         heads = linear(read(block.input_layernorm(x)), weight_of(qkv), qkv.bias).view(len(x), -1, SIZE).transpose(0, 1)
-        query, key, value = heads.split([HEADS, GROUPS, GROUPS])
+        query, key, value = torch.split(heads, [HEADS, GROUPS, GROUPS])
         cos, sin = block.self_attn.rotary_emb.cos_sin_cache[: len(x)].chunk(2, dim=-1)
         query, key = (
             torch.cat([h[..., :4] * cos - h[..., 4:] * sin, h[..., 4:] * cos + h[..., :4] * sin], dim=-1)
@@ -129,4 +129,4 @@ def prompt_alone(
         x = x + linear(read(attended), weight_of(block.self_attn.o_proj))
         gated = swiglu(linear(read(block.post_attention_layernorm(x)), weight_of(mlp.gate_up_proj)))
         x = x + linear(read(gated), weight_of(mlp.down_proj))
-    return inner.norm(x)
+    return torch.as_tensor(inner.norm(x))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def cosines(a: Any, b: Any) -> np.ndarray:
     """Cosine of each row of `a` with the same row of `b`."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+    return np.asarray((a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)))
 
 
 def check_texts(model: JinaEmbeddings, reference: Reference, prompt_name: str) -> None:

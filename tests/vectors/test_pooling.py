@@ -101,7 +101,12 @@ def test_a_function_of_ones_own_is_called_for_each_span(hidden: torch.Tensor, ow
 
 def test_a_function_gets_float32_and_gives_float32(hidden: torch.Tensor, own_module: ModuleType) -> None:
     seen: list[torch.dtype] = []
-    own_module.median = lambda rows: seen.append(rows.dtype) or rows[0]  # type: ignore[attr-defined]
+
+    def median(rows: torch.Tensor) -> torch.Tensor:
+        seen.append(rows.dtype)
+        return rows[0]
+
+    own_module.median = median  # type: ignore[attr-defined]
     pool(hidden, [(0, 2)], resolve_pooling("functions_of_a_user:median"))
     assert seen == [torch.float32]
     assert pool(hidden, [(0, 2)], resolve_pooling("functions_of_a_user:double")).dtype == torch.float32

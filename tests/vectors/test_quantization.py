@@ -17,7 +17,7 @@ LEAST_INT8_COSINE = 0.999
 
 def unit(*shape: int, seed: int = 0) -> np.ndarray:
     values = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))
 
 
 def test_the_examples_in_the_docstrings_are_true() -> None:

@@ -1,7 +1,6 @@
 """The prompt of each task and role, and the spellings that users of the hosted API know.
 
-The prefixes are what the model was trained with (`Code: ` is not: it is offered because the
-project's brief shows it, and never a default).
+The prefixes are what the model was trained with, except `Code: `, which is offered and never a default.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = ("mean", "max", "first", "last")
 
-# The names that vLLM and the brief use for the same thing.
+# The names that vLLM uses for the same thing.
 _ALIASES = {"MEAN": "mean", "MAX": "max", "CLS": "first", "LAST": "last"}
 _registered: dict[str, str] = {}
 

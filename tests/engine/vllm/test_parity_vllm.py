@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -69,12 +69,12 @@ def test_tasks_and_kinds_mixed_at_the_same_time_stay_apart(
     vllm_model: JinaEmbeddings, torch_model: JinaEmbeddings
 ) -> None:
     """Threads send all tasks, dense and multi-vector, texts and pictures, so that steps hold a mixture."""
-    calls = [
+    calls: list[dict[str, Any]] = [
         {"task": task, "return_multivector": multivector, "prompt_name": "passage"}
         for task in TASKS
         for multivector in (False, True)
     ] * 2
-    inputs = [TEXTS["latin"], TEXTS["middling"], picture(150, 90), TEXTS["one letter"]]
+    inputs: list[Any] = [TEXTS["latin"], TEXTS["middling"], picture(150, 90), TEXTS["one letter"]]
     with ThreadPoolExecutor(len(calls)) as threads:
         results = list(threads.map(lambda options: vllm_model.encode(inputs, **options), calls))
     for options, result in zip(calls, results, strict=True):

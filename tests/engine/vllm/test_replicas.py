@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jina_embeddings import TASKS
 from jina_embeddings.engine.vllm import arguments as vllm_arguments
 from jina_embeddings.engine.vllm.replicas import Replicas, start_on_devices
 from jina_embeddings.errors import (
@@ -140,10 +141,9 @@ class Waiting(Engine):
 
 def test_an_engine_has_enough_of_every_task_to_fill_packs_and_no_more(joined: Callable[..., Replicas]) -> None:
     engines = [Waiting(), Waiting()]
-    tasks = ("retrieval", "text-matching", "code")
-    check(joined(*engines).run([replace(one, task=tasks[number % 3]) for number, one in enumerate(inputs(900))]))
+    check(joined(*engines).run([replace(one, task=TASKS[number % 3]) for number, one in enumerate(inputs(900))]))
     for engine in engines:
-        assert sorted(engine.most) == sorted(tasks)
+        assert sorted(engine.most) == sorted(TASKS)
         assert all(8 * PACK_TOKENS < most < 10 * PACK_TOKENS for most in engine.most.values())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def merged_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 
 def test_merged_packs_and_the_scheduler_take_turns(merged_model: JinaEmbeddings, checkpoint: CheckpointMaker) -> None:
     engine = merged_model._engine
-    inputs = [*TEXTS.values(), *pictures().values()]
+    inputs: list[Any] = [*TEXTS.values(), *pictures().values()]
     with JinaEmbeddings(checkpoint(dtype="float32", lora_alpha=16), engine="torch") as reference:
         for task in (*TASKS, *TASKS[::-1]):
             expected = reference.encode(inputs, task=task, prompt_name="passage")

@@ -171,7 +171,7 @@ def test_vectors_that_are_lost_fail_no_more_than_the_pack_beside_them() -> None:
             await path.fill(results, batch, [0])
             return results
 
-        outcomes = await asyncio.gather(*map(call, range(6)), return_exceptions=True)
+        outcomes: list[Any] = await asyncio.gather(*map(call, range(6)), return_exceptions=True)
         assert [isinstance(outcome, RuntimeError) for outcome in outcomes] == [True, True] + [False] * 4
         assert [float(outcome[0][0, 0]) for outcome in outcomes[2:]] == [2, 3, 4, 5]
         assert worker.results == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -26,7 +26,12 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
     """Small packs, so that there are many; images are resized by the workers."""
-    options = {"data_parallel_size": 2, "max_num_batched_tokens": 512, "path": "packed", "image_resize": "device"}
+    options: dict[str, Any] = {
+        "data_parallel_size": 2,
+        "max_num_batched_tokens": 512,
+        "path": "packed",
+        "image_resize": "device",
+    }
     with JinaEmbeddings(checkpoint(dtype="float32"), engine="vllm", **options) as model:
         yield model
 
@@ -44,7 +49,7 @@ def test_vectors_are_those_of_one_engine(
 
 
 def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, torch_model: JinaEmbeddings) -> None:
-    good = [*pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(200))]
+    good: list[Any] = [*pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(200))]
     bad = {
         0: b"no image",
         3: "word " * 40_000,
@@ -55,7 +60,7 @@ def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, torch_mo
     kinds = (ImageError, TextTooLongError, ImageError, InputError, ImageError)
     inputs = list(good)
     for index, value in bad.items():
-        inputs.insert(index, value)  # type: ignore[arg-type]
+        inputs.insert(index, value)
     result = two_engines.encode(inputs, on_error="skip", truncate=False)
     assert [skipped.index for skipped in result.skipped] == list(bad)
     for skipped, kind in zip(result.skipped, kinds, strict=True):

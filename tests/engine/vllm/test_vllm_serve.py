@@ -77,7 +77,7 @@ def _post(address: str, body: dict[str, Any]) -> dict[str, Any]:
     data = json.dumps({"model": "jina", "encoding_format": "float", **body}).encode()
     request = urllib.request.Request(address + "/v1/embeddings", data, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)
+        return dict(json.load(response))
 
 
 def test_texts_with_their_prompt_get_the_retrieval_vectors(post: Post, torch_model: JinaEmbeddings) -> None:
