@@ -12,7 +12,9 @@ def register() -> None:
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
     from .config import EmbeddingConfig
+    from .parent import watch_parent
 
+    watch_parent()
     MODELS_CONFIG_MAP[ARCHITECTURE] = EmbeddingConfig
     if ARCHITECTURE not in ModelRegistry.models or not _is_ours(ModelRegistry.models[ARCHITECTURE]):
         ModelRegistry.register_model(ARCHITECTURE, _MODEL)

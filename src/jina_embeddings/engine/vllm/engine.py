@@ -19,6 +19,7 @@ from ...errors import EngineDeadError, EngineError, JinaEmbeddingsError, OutOfMe
 from ...inputs.processor import read_image_config
 from ...logs import configure
 from ...options import Options
+from ...plugin.parent import forks_are_watched
 from ...types import Prepared, Task
 from .arguments import engine_arguments, on_cpu, require_plugin
 from .loop import LoopThread
@@ -94,7 +95,8 @@ class VllmEngine:
             for number, task in enumerate(checkpoint.adapters.tasks, start=1):
                 folder = split_adapter(checkpoint.adapters, task)
                 self._adapters[task] = LoRARequest(task, number, str(folder))
-        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        with forks_are_watched():
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         for adapter in self._adapters.values():
             # Before the first request rather than with it: a broken adapter shows now.
             await llm.add_lora(adapter)

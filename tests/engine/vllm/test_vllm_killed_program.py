@@ -1,0 +1,54 @@
+"""A program with vLLM engines is ended by a signal: none of their processes is left, nor their shared memory."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import CheckpointMaker
+
+pytestmark = pytest.mark.engine
+
+PATIENCE_S = 60
+PROGRAM = """
+import sys, time
+from jina_embeddings import JinaEmbeddings
+
+if __name__ == "__main__":
+    model = JinaEmbeddings(sys.argv[1], engine="vllm", data_parallel_size=int(sys.argv[2]), max_model_len=512)
+    print(len(model.encode_text(["one", "two"])), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("sent", "num_engines"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
+def test_engines_end_with_their_program(
+    checkpoint: CheckpointMaker, tmp_path: Path, sent: signal.Signals, num_engines: int
+) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    before = _shared_memory()
+    command = [sys.executable, str(script), str(checkpoint(dtype="float32")), str(num_engines)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "2\n"
+        children = psutil.Process(program.pid).children(recursive=True)
+        assert sum("EngineCore" in " ".join(child.cmdline()) for child in children) >= num_engines
+        program.send_signal(sent)
+        left = psutil.wait_procs(children, timeout=PATIENCE_S)[1]
+        for process in left:
+            process.kill()
+    assert left == []
+    assert _shared_memory() <= before
+
+
+def _shared_memory() -> set[str]:
+    folder = Path("/dev/shm")
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
