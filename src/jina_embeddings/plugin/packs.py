@@ -16,8 +16,11 @@ from ..vectors.similarity import normalize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Of a prompt, by which it is sorted.
+# Tokens of a prompt by which it is sorted.
 _SORTED_TOKENS = 512
+# Tokens of whole prompts up to which a small pack runs what they begin with for each: to find it again in every layer
+# would cost more than it spares.
+SHARES_FROM = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,19 @@ def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
     return PackedImage(start, num_tokens, tuple(grid), digest, pixels, config)
 
 
-def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool) -> Pack:
-    """One pack of these inputs, in their order."""
+def make_pack(
+    inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool, small: bool = False
+) -> Pack:
+    """One pack of these inputs, in their order.
+
+    small: what prompts begin with is run for each of them if the pack has no more than `SHARES_FROM` tokens.
+    """
     first = inputs[0]
     lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
-    before = itertools.chain([None], inputs)
-    shared = np.array([shared_beginning(*pair) for pair in zip(before, inputs, strict=False)], dtype=np.int32)
+    shared = np.zeros_like(lengths)
+    if not small or lengths.sum() > SHARES_FROM:
+        before = itertools.chain([None], inputs)
+        shared[:] = [shared_beginning(*pair) for pair in zip(before, inputs, strict=False)]
     starts, rows = starts_of(lengths), starts_of(lengths - shared)
     counts = [0 if first.multivector else len(prepared.spans) for prepared in inputs]
     spans = np.array([span for prepared in inputs for span in prepared.spans], dtype=np.int32).reshape(-1, 2)

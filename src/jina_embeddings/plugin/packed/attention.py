@@ -27,8 +27,9 @@ class PackMetadata:
 
     cu_rows, cu_seqlens: int32 (num_prompts + 1,) on the device, their boundaries in the one and the other.
     max_rows, max_seqlen: tokens of the longest.
-    source: int64 on the device, for every token of whole prompts the one that runs for it; None if each runs itself.
-    alike: on a CPU, the prompts of each length: int64 (prompts, length), which tokens run for theirs.
+    source: integers on the device, for every token of whole prompts the one that runs for it; None if each runs itself.
+    alike: on a CPU, the prompts of each length: int64 (prompts, length), which tokens run for theirs; None if they are
+        to be found by the boundaries.
     """
 
     cu_rows: torch.Tensor
@@ -36,25 +37,20 @@ class PackMetadata:
     max_rows: int
     max_seqlen: int
     source: torch.Tensor | None
-    alike: tuple[torch.Tensor, ...]
+    alike: tuple[torch.Tensor, ...] | None
 
     @classmethod
     def of_prompts(cls, lengths: NDArray[np.int32], shared: NDArray[np.int32], device: torch.device) -> PackMetadata:
         """lengths: int32 (num_prompts,) of whole prompts; shared: of these, those that the prompt before has too."""
-        rows, bounds = lengths - shared, _bounds(lengths)
+        rows, bounds = lengths - shared, bounds_of(lengths)
         source = sources(lengths, shared)
-        alike = []
-        if device.type == "cpu":
-            for length in np.unique(lengths):
-                firsts = bounds[:-1][lengths == length]
-                alike.append(torch.from_numpy(source[firsts[:, None] + np.arange(length)]))
         return cls(
-            to_device(_bounds(rows), device),
+            to_device(bounds_of(rows), device),
             to_device(bounds, device),
             int(rows.max()),
             int(lengths.max()),
             to_device(source, device) if shared.any() else None,
-            tuple(alike),
+            _alike(bounds, source) if device.type == "cpu" else None,
         )
 
     def whole(self, rows: torch.Tensor) -> torch.Tensor:
@@ -83,7 +79,20 @@ def places_in_prompts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.arange(int(lengths.sum())) - np.repeat(starts_of(lengths), lengths)
 
 
-def _bounds(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
+def _alike(bounds: NDArray[np.int32], source: NDArray[Any] | None) -> tuple[torch.Tensor, ...]:
+    """`PackMetadata.alike` of prompts with those boundaries; empty ones have no rows.
+
+    source: for every token of whole prompts the one that runs for it; None if each runs itself.
+    """
+    lengths, alike = np.diff(bounds), []
+    for length in np.unique(lengths[lengths > 0]):
+        places = bounds[:-1][lengths == length][:, None] + np.arange(length)
+        alike.append(torch.from_numpy(places if source is None else source[places].astype(np.int64)))
+    return tuple(alike)
+
+
+def bounds_of(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Where each of several rows begins that lie end to end, and where the last ends."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
 
 
@@ -172,7 +181,10 @@ def _on_cpu(
     scale: float, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
 ) -> torch.Tensor:
     """Prompts of equal length are one batched call; what several begin with comes out the same for each."""
-    for places in pack.alike:
+    alike = pack.alike
+    if alike is None:
+        alike = _alike(pack.cu_seqlens.numpy(), None if pack.source is None else pack.source.numpy())
+    for places in alike:
         q, k, v = (tensor[places].transpose(1, 2) for tensor in (query, key, value))
         attended = torch.nn.functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=scale, enable_gqa=True

@@ -8,6 +8,8 @@ around all three: the worker runs vLLM's own loaded model once over a pack, pool
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from ..kernels.norms import fused_norms
 from ..packs import Pack, starts_of
 from .attention import PackMetadata, install, kept_tokens, places_in_prompts
 from .decoder import PackDecoder
+from .graphs import CudaRecorder, PackGraphs, Shape, shapes_up_to
 from .images import VisionCache
 from .lora import PackLora
 from .transfer import Arrival, to_device
@@ -30,8 +33,10 @@ logger = logging.getLogger(__name__)
 
 # Tokens of the first run, which is thrown away.
 _WARM_UP = 16
-# Of torch, in a worker on a GPU. More wait for work in loops that keep cores busy.
+# Threads of torch in a worker on a GPU. Waiting for work, more of them would keep cores busy.
 _THREADS = 4
+# Bytes of the device that graphs leave free, for what large packs need between their steps.
+_GRAPH_RESERVE = 2 * 1024**3
 
 
 class PackedWorker:
@@ -40,6 +45,14 @@ class PackedWorker:
     def jina_warm_up(self) -> None:
         """Compiles what packs need, so that the first one doesn't wait for that."""
         self._jina_runner().warm_up()
+
+    def jina_record_graphs(self, adapters: list[tuple[str, int, str]], max_tokens: int) -> dict[str, Any]:
+        """Records the graphs of small packs for each adapter, or for the weights as they are where there is none.
+
+        max_tokens: of the largest; 0 for none.
+        Returns `PackRunner.record_graphs`' report.
+        """
+        return self._jina_runner().record_graphs(adapters, max_tokens)
 
     def jina_choose_weights(self, adapter: tuple[str, int, str]) -> tuple[bool, str]:
         """Whether packs of this adapter run on merged weights, and why; called before its first pack."""
@@ -59,6 +72,10 @@ class PackedWorker:
         if ticket is not None and pack is not None:
             runner.start(ticket, Pack.from_wire(pack), adapter)
         return None if fetch is None else runner.fetch(fetch)
+
+    def jina_answer_pack(self, pack: list[Any], adapter: tuple[str, int, str] | None) -> bytes | None:
+        """The vectors of a small pack, which is run and waited for; nothing of it stays here."""
+        return self._jina_runner().answer(Pack.from_wire(pack), adapter)
 
     def jina_pack_is_done(self, ticket: int) -> bool:
         """Whether fetching the result would return at once; also where there is none, so that fetching says so."""
@@ -96,6 +113,7 @@ class PackRunner:
         # One column more than a step has tokens, as in vLLM's own buffer: a compiled graph has its strides in it.
         width = self._config.scheduler_config.max_num_batched_tokens + 1
         self._positions = torch.zeros((3, width), dtype=torch.int64, device=self._device)
+        self._graphs: PackGraphs | None = None
 
     @torch.inference_mode()
     def warm_up(self) -> None:
@@ -108,23 +126,100 @@ class PackRunner:
             with fused_norms(self._device):
                 self._decoder(embeds, positions, metadata)
 
+    def record_graphs(self, adapters: Sequence[tuple[str, int, str]], max_tokens: int) -> dict[str, Any]:
+        """Graphs of the packs that have whole weights, as many as memory allows.
+
+        Returns a report of plain values: `tokens` of the largest graph by adapter's number (0 for the weights as they
+        are), `reasons` why there is none, `count`, `seconds`, and `bytes` and `peak_bytes` of device memory.
+        """
+        report: dict[str, Any] = {"tokens": {}, "reasons": {}, "count": 0, "seconds": 0.0, "bytes": 0, "peak_bytes": 0}
+        requests = {adapter[1]: LoRARequest(*adapter) for adapter in adapters} or {0: None}
+        if not max_tokens:
+            why = "graph_tokens=0, or enforce_eager"
+        elif self._device.type != "cuda":
+            why = f"there are none on the device {self._device.type}"
+        elif self._decoder is None:
+            why = "the weights are neither plain matrices nor float8 ones of one device"
+        else:
+            why = ""
+        if why:
+            report["reasons"] = dict.fromkeys(requests, why)
+            return report
+        before, start = torch.cuda.memory_reserved(self._device), time.perf_counter()
+        for number, request in requests.items():
+            if request is not None and not (choice := self.lora.choose(request)).merged:
+                report["reasons"][number] = f"its weights are not merged: {choice.reason}"
+                continue
+            try:
+                report["tokens"][number] = self._record(number, request, max_tokens)
+            except Exception as error:
+                # Packs run without; what was recorded before the error holds.
+                logger.warning("no graphs of packs: %s: %s", type(error).__name__, error)
+                report["reasons"][number] = f"{type(error).__name__}: {error}"
+        report["count"] = 0 if self._graphs is None else self._graphs.num_graphs
+        report["seconds"] = time.perf_counter() - start
+        report["bytes"] = torch.cuda.memory_reserved(self._device) - before
+        report["peak_bytes"] = torch.cuda.max_memory_reserved(self._device)
+        return report
+
     @torch.inference_mode()
+    def _record(self, number: int, request: LoRARequest | None, max_tokens: int) -> int:
+        assert self._decoder is not None
+        if self._graphs is None:
+            weight = self._model.language_model.model.norm.weight
+            self._graphs = PackGraphs(
+                self._decoder,
+                self._model.embed_input_ids,
+                hidden_size=len(weight),
+                dtype=weight.dtype,
+                device=self._device,
+                shapes=shapes_up_to(max_tokens),
+                record=CudaRecorder(),
+            )
+        with self.lora.applied(request, max_tokens), fused_norms(self._device):
+            return self._graphs.record(number, self._has_room)
+
+    def _has_room(self, shape: Shape) -> bool:
+        free, _ = torch.cuda.mem_get_info(self._device)
+        return free > _GRAPH_RESERVE
+
     def start(self, ticket: int, pack: Pack, adapter: tuple[str, int, str] | None) -> None:
         """Launches everything a pack needs; on a GPU nothing here waits for it."""
-        request = LoRARequest(*adapter) if adapter is not None else None
-        with self.lora.applied(request, pack.num_tokens) as weights_are_whole:
-            hidden = self._hidden_states(pack, weights_are_whole)
+        self.results[ticket] = self._launch(pack, adapter)
+
+    def answer(self, pack: Pack, adapter: tuple[str, int, str] | None) -> bytes | None:
+        """The bytes of the pack's vectors, as `fetch` has them."""
+        return self._to_bytes(self._launch(pack, adapter))
+
+    @torch.inference_mode()
+    def _launch(self, pack: Pack, adapter: tuple[str, int, str] | None) -> Arrival:
+        hidden = self._replayed(pack, 0 if adapter is None else adapter[1])
+        if hidden is None:
+            request = LoRARequest(*adapter) if adapter is not None else None
+            with self.lora.applied(request, pack.num_tokens) as weights_are_whole:
+                hidden = self._hidden_states(pack, weights_are_whole)
+        # Behind the graph, whose memory `hidden` is, and before the next one on the same stream: any pooling will do.
         if pack.multivector:
             weight, bias = self._model.pooler.projectors[pack.task]
             projected = torch.nn.functional.linear(hidden.float(), weight, bias)
             vectors = torch.nn.functional.normalize(projected, dim=-1)
         else:
             vectors = pool(hidden, [(a, b) for a, b in pack.spans.tolist()], pack.pooling)
-        self.results[ticket] = Arrival.of(vectors.half() if pack.half else vectors)
+        return Arrival.of(vectors.half() if pack.half else vectors)
+
+    def _replayed(self, pack: Pack, number: int) -> torch.Tensor | None:
+        """Hidden states by a graph of that adapter's weights; None if there is none for the pack."""
+        if self._graphs is None or not self._graphs.has(number, pack):
+            return None
+        positions = pack_positions(pack, self._vision.merge_size)
+        return self._graphs.hidden_states(number, pack, positions, self._vision.features(pack.images))
 
     def fetch(self, ticket: int) -> bytes | None:
         """The bytes of a result's vectors, row after row; None from all workers but the first of a group."""
-        vectors = self.results.pop(ticket).wait()
+        return self._to_bytes(self.results.pop(ticket))
+
+    def _to_bytes(self, arrival: Arrival) -> bytes | None:
+        vectors = arrival.wait()
         if self._config.parallel_config.tensor_parallel_size > 1 and _rank() != 0:
             return None
         return vectors.numpy().tobytes()

@@ -1,0 +1,237 @@
+"""Small packs as CUDA graphs: recorded once for a few sizes and each task's weights, then replayed in one launch.
+
+A pack of a few hundred tokens takes the device a few milliseconds, and the host ten times as long to launch kernel by
+kernel. A graph reads and writes the same memory at each replay, so a pack is copied into buffers of the next larger
+size: rows without a token are rows of no prompt, and prompts that are missing are empty ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..packs import SHARES_FROM, Pack
+from .attention import PackMetadata, bounds_of, sources
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Run = Callable[[torch.Tensor, torch.Tensor, PackMetadata], torch.Tensor]
+"""Hidden states (tokens, hidden) from embeddings, which are overwritten, positions (3, tokens), and a pack's layout."""
+
+Record = Callable[[Callable[[], torch.Tensor]], "tuple[Callable[[], None], torch.Tensor]"]
+"""Runs something, and gives what runs it again together with the tensor that then has the new result."""
+
+# Tokens of each graph. Steps are small where most of the work is: what a pack leaves empty is computed all the same.
+_SIZES = (32, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096)
+# Tokens between sizes above those.
+_STEP = 1024
+# FlashAttention sorts up to 992 prompts by length in one kernel; for more it takes a slower way.
+_MOST_PROMPTS = 768
+# Fewest tokens a prompt has on average if a pack of a size is to hold as many as fill it.
+_TOKENS_EACH = 4
+# Tokens of whole prompts, by those that run: what several prompts begin with runs once.
+_WHOLE = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The room that a graph has.
+
+    tokens: that run; prompts; whole: tokens of whole prompts, more than `tokens` only where beginnings are shared.
+    """
+
+    tokens: int
+    prompts: int
+    whole: int
+
+    @classmethod
+    def of(cls, tokens: int) -> Shape:
+        prompts = min(max(8, tokens // _TOKENS_EACH), _MOST_PROMPTS)
+        return cls(tokens, prompts, int(_WHOLE * tokens) if tokens > SHARES_FROM else tokens)
+
+    @property
+    def shares(self) -> bool:
+        return self.whole > self.tokens
+
+    @property
+    def num_integers(self) -> int:
+        """Ids and three positions of every token, two boundaries for every prompt, and where whole prompts' rows are."""
+        return 4 * self.tokens + 2 * (self.prompts + 1) + (self.whole if self.shares else 0)
+
+    def holds(self, pack: Pack) -> bool:
+        return (
+            pack.num_tokens <= self.tokens
+            and len(pack.lengths) <= self.prompts
+            and int(pack.lengths.sum()) <= self.whole
+            and (self.shares or not pack.shared.any())
+        )
+
+    def laid_out(self, pack: Pack, positions: NDArray[np.int64]) -> NDArray[np.int32]:
+        """A pack as the integers that the graph reads, (num_integers,); positions: (3, num_tokens) of the pack."""
+        integers = np.zeros(self.num_integers, dtype=np.int32)
+        ids, places, cu_rows, cu_seqlens, source = self.parts(integers)
+        ids[: pack.num_tokens] = pack.token_ids
+        places.reshape(3, self.tokens)[:, : pack.num_tokens] = positions
+        for bounds, lengths in ((cu_rows, pack.lengths - pack.shared), (cu_seqlens, pack.lengths)):
+            known = bounds_of(lengths)
+            bounds[: len(known)] = known
+            # Empty prompts, at the end of the last.
+            bounds[len(known) :] = known[-1]
+        if self.shares:
+            found = sources(pack.lengths, pack.shared)
+            source[: len(found)] = found
+        return integers
+
+    def parts(self, integers: Any) -> Sequence[Any]:
+        """Views: ids, positions, boundaries of the rows that run and of whole prompts, and their rows."""
+        sizes = (self.tokens, 3 * self.tokens, self.prompts + 1, self.prompts + 1)
+        stops = np.cumsum(sizes).tolist()
+        starts = [0, *stops]
+        views = [integers[start:stop] for start, stop in zip(starts, stops, strict=False)]
+        return [*views, integers[stops[-1] : self.num_integers]]
+
+
+def shapes_up_to(tokens: int) -> list[Shape]:
+    """The rooms of the graphs for packs of at most so many tokens, smallest first; none for 0."""
+    if not tokens:
+        return []
+    sizes = [*_SIZES, *range(_SIZES[-1] + _STEP, tokens, _STEP)]
+    return [Shape.of(size) for size in sorted({size for size in sizes if size < tokens} | {tokens})]
+
+
+class PackGraphs:
+    """Graphs by weights and size.
+
+    run: the language model.
+    embed: embeddings (tokens, hidden) of ids, int32 (tokens,).
+    dtype: of embeddings.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        embed: Callable[[torch.Tensor], torch.Tensor],
+        *,
+        hidden_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        shapes: Sequence[Shape],
+        record: Record,
+    ):
+        self._run = run
+        self._embed = embed
+        self._record = record
+        self._shapes = list(shapes)
+        self._graphs: dict[tuple[Hashable, Shape], tuple[Callable[[], None], torch.Tensor]] = {}
+        # All graphs read these; work on one stream, they never run at a time.
+        integers, tokens = (max(size) for size in zip(*((s.num_integers, s.tokens) for s in shapes), strict=True))
+        self.integers = torch.zeros(integers, dtype=torch.int32, device=device)
+        self.embeds = torch.zeros(tokens, hidden_size, dtype=dtype, device=device)
+
+    def record(self, weights: Hashable, has_room: Callable[[Shape], bool] = lambda shape: True) -> int:
+        """Records graphs of the weights that the model has now, largest first; returns the largest one's tokens.
+
+        weights: by which `hidden_states` finds them.
+        has_room: asked before each; sizes for which there is none are left out.
+        """
+        largest = 0
+        # The largest first: what they need between their steps then does for all others.
+        for shape in reversed(self._shapes):
+            if has_room(shape):
+                full = np.array([shape.tokens], np.int32)
+                self._fill(shape, _blank(full))
+                self._graphs[weights, shape] = self._record(lambda shape=shape: self._forward(shape))  # type: ignore[misc]
+                largest = max(largest, shape.tokens)
+        return largest
+
+    @property
+    def num_graphs(self) -> int:
+        return len(self._graphs)
+
+    def has(self, weights: Hashable, pack: Pack) -> bool:
+        """Whether a graph holds the pack."""
+        return self._shape_for(weights, pack) is not None
+
+    def _shape_for(self, weights: Hashable, pack: Pack) -> Shape | None:
+        return next((s for s in self._shapes if s.holds(pack) and (weights, s) in self._graphs), None)
+
+    def hidden_states(
+        self,
+        weights: Hashable,
+        pack: Pack,
+        positions: NDArray[np.int64],
+        features: Sequence[torch.Tensor] = (),
+    ) -> torch.Tensor | None:
+        """Last hidden states of whole prompts, (tokens of whole prompts, hidden); None where no graph holds the pack.
+
+        Valid until the next call: the memory is the graph's.
+        positions: (3, num_tokens) of the tokens that run.
+        features: (num_tokens, hidden) of each image of the pack.
+        """
+        shape = self._shape_for(weights, pack)
+        if shape is None:
+            return None
+        self._fill(shape, pack, positions)
+        for image, rows in zip(pack.images, features, strict=True):
+            self.embeds[image.start : image.start + image.num_tokens] = rows
+        replay, hidden = self._graphs[weights, shape]
+        replay()
+        if not pack.shared.any():
+            return hidden[: pack.num_tokens]
+        source = shape.parts(self.integers)[-1]
+        return hidden.index_select(0, source[: int(pack.lengths.sum())])
+
+    def _fill(self, shape: Shape, pack: Pack, positions: NDArray[np.int64] | None = None) -> None:
+        """Every row of the shape gets an embedding, that of id 0 where the pack has no token: none is left from before."""
+        if positions is None:
+            positions = np.repeat(np.arange(pack.num_tokens)[None], 3, axis=0)
+        host = torch.from_numpy(shape.laid_out(pack, positions))
+        if self.integers.is_cuda:
+            # From memory that isn't pinned the copy would wait for the pack before.
+            host = host.pin_memory()
+        self.integers[: shape.num_integers].copy_(host, non_blocking=True)
+        self.embeds[: shape.tokens] = self._embed(self.integers[: shape.tokens])
+
+    def _forward(self, shape: Shape) -> torch.Tensor:
+        _, places, cu_rows, cu_seqlens, source = shape.parts(self.integers)
+        layout = PackMetadata(
+            cu_rows, cu_seqlens, shape.tokens, shape.whole, source if shape.shares else None, alike=None
+        )
+        return self._run(self.embeds[: shape.tokens], places.view(3, shape.tokens), layout)
+
+
+def _blank(lengths: NDArray[np.int32]) -> Pack:
+    """Prompts of those lengths, of id 0."""
+    return Pack(
+        token_ids=np.zeros(int(lengths.sum()), np.int32),
+        lengths=lengths,
+        shared=np.zeros_like(lengths),
+        spans=np.zeros((0, 2), np.int32),
+        task="",
+        multivector=False,
+        pooling="mean",
+        half=False,
+        images=(),
+    )
+
+
+class CudaRecorder:
+    """`Record` by CUDA graphs that share the memory between their steps."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        # Kernels are compiled and chosen by a first run, which a recording doesn't allow.
+        run()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads of the worker may use the device meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            hidden = run()
+        return graph.replay, hidden

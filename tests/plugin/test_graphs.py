@@ -1,0 +1,166 @@
+"""Small packs in the buffers of graphs, in float64, beside each prompt alone; recordings are run again on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from fake_decoder import HIDDEN, fake_model, prompt_alone
+from jina_embeddings.inputs.patches import ImageConfig
+from jina_embeddings.plugin.packed.attention import kept_tokens, places_in_prompts
+from jina_embeddings.plugin.packs import Pack, PackedImage, make_pack
+from jina_embeddings.types import Prepared
+from replays import run_again
+
+pytest.importorskip("vllm")
+
+from jina_embeddings.plugin.packed import graphs as module
+from jina_embeddings.plugin.packed.graphs import PackGraphs, Shape, shapes_up_to
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VOCABULARY = 50
+# As the real ones, smaller: the last two share beginnings.
+SHAPES = [Shape(4, 2, 4), Shape(8, 8, 8), Shape(12, 3, 15), Shape(20, 10, 25)]
+
+
+class Model:
+    """The small decoder with its graphs; what every prompt alone gives."""
+
+    def __init__(self, shapes: Sequence[Shape] = SHAPES):
+        from jina_embeddings.plugin.packed.decoder import PackDecoder
+
+        self.fake = fake_model()
+        decoder = PackDecoder.of(self.fake)
+        assert decoder is not None
+        torch.manual_seed(2)
+        self.table = torch.randn(VOCABULARY, HIDDEN, dtype=torch.float64)
+        self.graphs = PackGraphs(
+            decoder,
+            lambda ids: torch.nn.functional.embedding(ids, self.table),
+            hidden_size=HIDDEN,
+            dtype=torch.float64,
+            device=torch.device("cpu"),
+            shapes=shapes,
+            record=run_again,
+        )
+
+    def alone(self, prompts: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
+        return torch.cat([prompt_alone(self.fake, self.table[torch.from_numpy(ids).long()]) for ids in prompts])
+
+    def spoil(self) -> None:
+        """What a pack leaves in the buffers may be anything."""
+        self.graphs.embeds.fill_(torch.nan)
+        self.graphs.integers.fill_(VOCABULARY - 1)
+
+    def run(self, pack: Pack, **more: Any) -> torch.Tensor | None:
+        kept = kept_tokens(pack.lengths, pack.shared)
+        return self.graphs.hidden_states("code", pack, np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, 0), **more)
+
+
+def prompts_of(lengths: Sequence[int]) -> list[np.ndarray[Any, Any]]:
+    """Neighbours begin alike."""
+    rng = np.random.default_rng(sum(lengths))
+    made = [rng.integers(0, VOCABULARY, length).astype(np.int32) for length in lengths]
+    for before, ids in zip(made, made[1:], strict=False):
+        count = min(len(before), len(ids) - 1, 2)
+        ids[:count] = before[:count]
+    return made
+
+
+def pack_of(prompts: Sequence[np.ndarray[Any, Any]], *, share: bool) -> Pack:
+    batch = [Prepared(ids, "code", ((0, len(ids)),)) for ids in prompts]
+    return make_pack(batch, ImageConfig(), half=False, small=not share)
+
+
+def fills(shape: Shape) -> list[list[int]]:
+    """Packs that fill a shape by its tokens or by its prompts, and packs that leave some or nearly all of it."""
+    some = [shape.tokens // 3, shape.tokens - shape.tokens // 3]
+    return [[shape.tokens], [shape.tokens - 1], some, [2] * (min(shape.prompts, shape.tokens // 2)), [3, 1], [1]]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape.tokens))
+@pytest.mark.parametrize("share", [False, True])
+def test_every_size_gives_what_prompts_have_alone_at_every_fill(shape: Shape, share: bool) -> None:
+    model = Model([shape])
+    assert model.graphs.record("code") == shape.tokens
+    for lengths in fills(shape):
+        prompts = prompts_of(lengths)
+        pack = pack_of(prompts, share=share and shape.shares)
+        model.spoil()
+        states = model.run(pack)
+        assert states is not None
+        torch.testing.assert_close(states, model.alone(prompts), atol=1e-10, rtol=0)
+
+
+def test_packs_follow_each_other_in_the_same_buffers() -> None:
+    model = Model()
+    model.graphs.record("code")
+    for lengths in ([20], [1], [4, 4, 4, 4], [3], [8], [2, 2, 2, 2, 2, 2]):
+        prompts = prompts_of(lengths)
+        states = model.run(pack_of(prompts, share=sum(lengths) > 8))
+        assert states is not None
+        torch.testing.assert_close(states, model.alone(prompts), atol=1e-10, rtol=0)
+
+
+def test_rows_of_images_take_the_place_of_their_tokens() -> None:
+    model = Model()
+    model.graphs.record("code")
+    (ids,) = prompts_of([7])
+    image = PackedImage(2, 3, (1, 2, 6), "digest", np.zeros((2, 6, 3), np.uint8), ImageConfig())
+    pack = replace(pack_of([ids], share=False), images=(image,))
+    rows = torch.randn(3, HIDDEN, dtype=torch.float64)
+    embeds = model.table[torch.from_numpy(ids).long()]
+    embeds[2:5] = rows
+    model.spoil()
+    states = model.run(pack, features=[rows])
+    assert states is not None
+    torch.testing.assert_close(states, prompt_alone(model.fake, embeds), atol=1e-10, rtol=0)
+
+
+def test_what_no_graph_holds_is_left_to_others() -> None:
+    model = Model()
+    model.graphs.record("code")
+    assert model.run(pack_of(prompts_of([21]), share=False)) is None
+    assert model.run(pack_of(prompts_of([1] * 11), share=False)) is None
+    assert model.graphs.hidden_states("retrieval", pack_of(prompts_of([3]), share=False), np.zeros((3, 3), int)) is None
+
+
+def test_a_pack_of_many_short_prompts_goes_into_a_larger_graph() -> None:
+    model = Model([Shape(4, 2, 4), Shape(20, 10, 25)])
+    model.graphs.record("code")
+    prompts = prompts_of([1, 1, 1])
+    states = model.run(pack_of(prompts, share=False))
+    assert states is not None
+    torch.testing.assert_close(states, model.alone(prompts), atol=1e-10, rtol=0)
+
+
+def test_sizes_without_room_are_left_out_and_the_next_larger_one_runs() -> None:
+    model = Model()
+    assert model.graphs.record("code", lambda shape: shape.tokens not in (4, 20)) == 12
+    assert model.graphs.num_graphs == 2
+    assert model.run(pack_of(prompts_of([3]), share=False)) is not None
+    assert model.run(pack_of(prompts_of([13]), share=False)) is None
+
+
+@pytest.mark.parametrize("largest", [1, 32, 100, 512, 4096, 6000, 16_384])
+def test_sizes_end_at_the_one_that_is_asked_for(largest: int) -> None:
+    sizes = [shape.tokens for shape in shapes_up_to(largest)]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == largest
+    # Less than half of a graph is ever empty, but for the smallest ones.
+    assert all(after <= 2 * before for before, after in zip(sizes, sizes[1:], strict=False))
+
+
+def test_no_size_is_no_graph() -> None:
+    assert shapes_up_to(0) == []
+
+
+def test_beginnings_are_shared_from_the_size_on_that_packs_are_made_by() -> None:
+    assert {shape.tokens > module.SHARES_FROM for shape in shapes_up_to(4096) if shape.shares} == {True}
+    assert all(shape.shares for shape in shapes_up_to(4096) if shape.tokens > module.SHARES_FROM)
