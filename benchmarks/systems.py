@@ -100,7 +100,7 @@ class Ours:
         return int(max(self.on_workers("peak_memory")))
 
     def notes(self) -> dict[str, Any]:
-        return {"weights": self._engines[0]._packed.choices}
+        return {"weights": self._engines[0]._sender.choices}
 
     def close(self) -> None:
         self._model.close()

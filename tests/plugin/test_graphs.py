@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,12 @@ import torch
 from fake_decoder import HIDDEN, fake_model, prompt_alone
 from jina_embeddings.inputs.patches import ImageConfig
 from jina_embeddings.plugin.packed.attention import kept_tokens, places_in_prompts
-from jina_embeddings.plugin.packs import Pack, PackedImage, make_pack
+from jina_embeddings.plugin.packs import SHARES_FROM, Pack, PackedImage, make_pack
 from jina_embeddings.types import Prepared
 from replays import run_again
 
 pytest.importorskip("vllm")
 
-from jina_embeddings.plugin.packed import graphs as module
 from jina_embeddings.plugin.packed.graphs import PackGraphs, Shape, shapes_up_to
 
 if TYPE_CHECKING:
@@ -60,14 +60,16 @@ class Model:
 
     def run(self, pack: Pack, **more: Any) -> torch.Tensor | None:
         kept = kept_tokens(pack.lengths, pack.shared)
-        return self.graphs.hidden_states("code", pack, np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, 0), **more)
+        return self.graphs.hidden_states(
+            "code", pack, np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, 0), **more
+        )
 
 
 def prompts_of(lengths: Sequence[int]) -> list[np.ndarray[Any, Any]]:
     """Neighbours begin alike."""
     rng = np.random.default_rng(sum(lengths))
     made = [rng.integers(0, VOCABULARY, length).astype(np.int32) for length in lengths]
-    for before, ids in zip(made, made[1:], strict=False):
+    for before, ids in itertools.pairwise(made):
         count = min(len(before), len(ids) - 1, 2)
         ids[:count] = before[:count]
     return made
@@ -154,7 +156,7 @@ def test_sizes_end_at_the_one_that_is_asked_for(largest: int) -> None:
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == largest
     # Less than half of a graph is ever empty, but for the smallest ones.
-    assert all(after <= 2 * before for before, after in zip(sizes, sizes[1:], strict=False))
+    assert all(after <= 2 * before for before, after in itertools.pairwise(sizes))
 
 
 def test_no_size_is_no_graph() -> None:
@@ -162,5 +164,5 @@ def test_no_size_is_no_graph() -> None:
 
 
 def test_beginnings_are_shared_from_the_size_on_that_packs_are_made_by() -> None:
-    assert {shape.tokens > module.SHARES_FROM for shape in shapes_up_to(4096) if shape.shares} == {True}
-    assert all(shape.shares for shape in shapes_up_to(4096) if shape.tokens > module.SHARES_FROM)
+    assert {shape.tokens > SHARES_FROM for shape in shapes_up_to(4096) if shape.shares} == {True}
+    assert all(shape.shares for shape in shapes_up_to(4096) if shape.tokens > SHARES_FROM)

@@ -112,9 +112,7 @@ def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
     return PackedImage(start, num_tokens, tuple(grid), digest, pixels, config)
 
 
-def make_pack(
-    inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool, small: bool = False
-) -> Pack:
+def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool, small: bool = False) -> Pack:
     """One pack of these inputs, in their order.
 
     small: what prompts begin with is run for each of them if the pack has no more than `SHARES_FROM` tokens.

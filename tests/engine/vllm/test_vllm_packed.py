@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jina_embeddings.engine.vllm.packed import PackedPath
+from jina_embeddings.engine.vllm.sender import PackSender
 from jina_embeddings.errors import EngineError
 from jina_embeddings.inputs.patches import ImageConfig
 from jina_embeddings.plugin.packed.attention import sources
@@ -48,8 +49,7 @@ class Worker:
 
 
 def path_of(worker: Worker) -> PackedPath:
-    sizes: dict[str, Any] = {"max_tokens": 20, "hidden_size": 4, "multivector_dim": None, "half": True}
-    return PackedPath(worker.rpc, {}, ImageConfig(), **sizes)
+    return PackedPath(PackSender(worker.rpc, {}, ImageConfig(), hidden_size=4, multivector_dim=None, half=True), 20)
 
 
 async def run(worker: Worker, count: int) -> list[Any]:

@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("options", "calls"),
     [
-        ({}, ["jina_warm_up"]),
-        ({"path": "packed"}, ["jina_warm_up"]),
+        ({}, ["jina_warm_up", 4096]),
+        ({"path": "packed", "graph_tokens": 512}, ["jina_warm_up", 512]),
+        ({"enforce_eager": True}, ["jina_warm_up", 0]),
         ({"path": "scheduled"}, []),
         ({"pipeline_parallel_size": 2}, []),
     ],
 )
 def test_packs_are_warmed_up_where_there_may_be_any(
-    checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], calls: list[str]
+    checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], calls: list[Any]
 ) -> None:
-    asked: list[str] = []
+    """Asked for the largest of graphs by its tokens."""
+    asked: list[Any] = []
 
-    async def collective_rpc(method: str) -> None:
-        asked.append(method)
+    async def collective_rpc(method: str, args: tuple[Any, ...] = ()) -> list[Any]:
+        asked.append(args[1] if method == "jina_record_graphs" else method)
+        return [{"reasons": {}, "count": 0}]
 
     async def add_lora(adapter: object) -> None: ...
 

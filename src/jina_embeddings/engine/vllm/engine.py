@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...checkpoint import Checkpoint
 from ...checkpoint.adapters import split_adapter
-from ...errors import EngineDeadError, EngineError, JinaEmbeddingsError, OutOfMemoryError
+from ...errors import EngineClosedError, EngineDeadError, EngineError, JinaEmbeddingsError, OutOfMemoryError
 from ...inputs.processor import read_image_config
 from ...logs import configure
 from ...options import Options
@@ -24,8 +24,12 @@ from ...types import Prepared, Task
 from .arguments import engine_arguments, on_cpu, require_plugin
 from .loop import LoopThread
 from .packed import PackedPath
+from .queue import Call
+from .replies import SmallCalls
 from .requests import InputMaker
-from .start import explain_start, require_gpu_memory, require_host_memory
+from .sender import PackSender
+from .small import SmallPacks
+from .start import explain_start, log_graphs, require_gpu_memory, require_host_memory
 
 if TYPE_CHECKING:
     from ...types import FloatArray
@@ -36,11 +40,13 @@ logger = logging.getLogger(__name__)
 _MAX_IN_FLIGHT = 2048
 # vLLM kills processes that take longer, and their shared memory is then left behind.
 _SHUTDOWN_S = 30
-# How often a call looks whether the engine's process still lives: vLLM itself leaves some calls waiting for ever.
+# How often the engine is asked whether its process still lives: vLLM itself leaves some calls waiting for ever.
 _WATCH_S = 0.25
-# Inputs from which on a call is packed. Smaller ones go to the scheduler, where they share steps with other callers'
-# instead of waiting for each other; on a CPU its steps cost so much more that sharing them gains nothing.
+# Inputs that wait from which on they are packed where packs have no graphs: launching a pack takes the host longer than
+# a step of the scheduler. On a CPU the scheduler's steps cost so much more that sharing them gains nothing.
 _PACK_FROM, _PACK_FROM_ON_CPU = 16, 1
+# Tokens of a call that counts as small where packs have no graphs.
+_SMALL_TOKENS = 4096
 
 
 class VllmEngine:
@@ -66,19 +72,22 @@ class VllmEngine:
         self._inputs = InputMaker(image_config)
         self.path = possible_path(options)
         self._pack_from = _PACK_FROM_ON_CPU if on_cpu() else _PACK_FROM
-        self._packed: Any = PackedPath(
+        self.pack_tokens: int = self._llm.vllm_config.scheduler_config.max_num_batched_tokens
+        # Tokens of a small call, which goes with others as one pack.
+        self.small_tokens: int = min(options.graph_tokens or _SMALL_TOKENS, self.pack_tokens)
+        self._sender: Any = PackSender(
             self._llm.collective_rpc,
-            {
-                task: (adapter.lora_name, adapter.lora_int_id, adapter.lora_path)
-                for task, adapter in self._adapters.items()
-            },
+            {task: _names(adapter) for task, adapter in self._adapters.items()},
             image_config,
-            max_tokens=self._llm.vllm_config.scheduler_config.max_num_batched_tokens,
             hidden_size=checkpoint.config.hidden_size,
             multivector_dim=checkpoint.config.multivector_dim,
             half=options.multivector_dtype == "float16",
         )
-        self.pack_tokens: int = self._packed.max_tokens
+        self._packed: Any = PackedPath(self._sender, self.pack_tokens)
+        self._small = SmallPacks(self._sender, self.small_tokens, before_each=self._packed.spare)
+        self._calls = SmallCalls(self._loop, self._accept, self._small.drop)
+        self._requests: set[asyncio.Future[None]] = set()
+        self._died = self._loop.run(self._watch())
         # vLLM's processes must not outlive a program that forgets to close.
         atexit.register(self.close)
 
@@ -100,29 +109,107 @@ class VllmEngine:
         for adapter in self._adapters.values():
             # Before the first request rather than with it: a broken adapter shows now.
             await llm.add_lora(adapter)
+        self.graphs: dict[str, Any] = {}
         if possible_path(options) != "scheduled":
             await llm.collective_rpc("jina_warm_up")
+            names = [_names(adapter) for adapter in self._adapters.values()]
+            tokens = 0 if options.enforce_eager else options.graph_tokens
+            self.graphs, *_ = await llm.collective_rpc("jina_record_graphs", args=(names, tokens))
+            log_graphs(self.graphs, {number: name for name, number, _ in names})
         return llm
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
-        return self._loop.run(self._run(batch, call_size))
+        if not self._is_small(batch, call_size):
+            return self._loop.run(self._run(batch, call_size))
+        try:
+            return self._calls.run(batch)
+        except Exception as error:
+            raise self._explained(error, [None] * len(batch)) from error
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
-        return await self._loop.arun(self._run(batch, call_size))
+        if not self._is_small(batch, call_size):
+            return await self._loop.arun(self._run(batch, call_size))
+        try:
+            return await self._calls.arun(batch)
+        except Exception as error:
+            raise self._explained(error, [None] * len(batch)) from error
+
+    def _is_small(self, batch: Sequence[Prepared], call_size: int | None) -> bool:
+        """Whether the batch is a whole call that goes with others in one pack."""
+        if self.path == "scheduled" or not batch or (call_size or len(batch)) > len(batch):
+            return False
+        num_tokens = sum(prepared.num_tokens for prepared in batch)
+        return num_tokens <= self.small_tokens
 
     def close(self) -> None:
         if self._loop.stopping:
             return
         self._loop.cancel()
         atexit.unregister(self.close)
+        self._loop.run_last(lambda: self._small.fail_all(EngineClosedError("the engine was closed during the call")))
         self._llm.shutdown(timeout=_SHUTDOWN_S)
-        # vLLM's destructor must not run as late as the interpreter's end.
-        self._llm = self._packed = None
+        # vLLM's destructor must not run as late as the interpreter's end; a call that comes too late may still look.
+        self._llm = self._packed = self._sender = None
         self._loop.stop()
+
+    async def _watch(self) -> asyncio.Future[None]:
+        """A future that is done when the engine has died; small calls fail then, larger ones wait for it too."""
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        llm, died = self._llm, asyncio.get_running_loop().create_future()
+
+        async def watch() -> None:
+            while not llm.errored:
+                await asyncio.sleep(_WATCH_S)
+            died.set_result(None)
+            self._small.fail_all(VllmDeadError())
+
+        self._watcher = asyncio.ensure_future(watch())
+        return died
+
+    def _accept(self, call: Call) -> None:
+        """A small call, in the engine's loop: into a pack, or to the scheduler where that is quicker."""
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        if self._loop.stopping:
+            call.fail(EngineClosedError("the engine was closed during the call"))
+        elif self._died.done():
+            call.fail(VllmDeadError())
+        elif self.path == "packed" or self.graphs.get("tokens") or self._many_wait(call):
+            self._small.add(call)
+        else:
+            request = asyncio.ensure_future(self._schedule(call))
+            self._requests.add(request)
+            request.add_done_callback(self._requests.discard)
+
+    def _many_wait(self, call: Call) -> bool:
+        return bool(self._small.num_waiting + len(self._requests) + len(call.batch) >= self._pack_from)
+
+    async def _schedule(self, call: Call) -> None:
+        try:
+            call.results[:] = await self._run(call.batch, 0)
+        except BaseException as error:
+            call.fail(error if isinstance(error, Exception) else EngineClosedError(str(error)))
+        else:
+            call.succeed()
+
+    def _explained(self, error: Exception, results: list[Any]) -> Exception:
+        """An error of our tree for one that came while the engine worked; results: None for inputs not done."""
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        if isinstance(error, JinaEmbeddingsError):
+            return error
+        if isinstance(error, VllmDeadError):
+            not_done = [index for index, result in enumerate(results) if result is None]
+            reason = "vLLM's engine process has ended; its log says why. Make a new JinaEmbeddings"
+            return EngineDeadError(reason, not_done, results)
+        if "out of memory" in str(error).lower():
+            return OutOfMemoryError(f"a step didn't fit in memory: lower max_num_batched_tokens ({error})")
+        return EngineError(f"vLLM refused the work: {error}")
 
     async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
         """The results of a batch; an engine that dies meanwhile is an error with those that came."""
@@ -131,26 +218,14 @@ class VllmEngine:
         # Kept: `close` lets go of it while this may still be cleaning up.
         llm = self._llm
         results: list[Any] = [None] * len(batch)
-        work = asyncio.ensure_future(self._fill(results, batch, call_size or len(batch)))
+        work = asyncio.ensure_future(self._fill(results, batch, len(batch) if call_size is None else call_size))
         try:
-            while not (await asyncio.wait({work}, timeout=_WATCH_S))[0]:
-                if llm.errored:
-                    raise VllmDeadError
+            await asyncio.wait({work, self._died}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise VllmDeadError
             work.result()
-        except JinaEmbeddingsError:
-            raise
-        except VllmDeadError as error:
-            raise EngineDeadError(
-                "vLLM's engine process has ended; its log says why. Make a new JinaEmbeddings",
-                [index for index, result in enumerate(results) if result is None],
-                results,
-            ) from error
         except Exception as error:
-            if "out of memory" in str(error).lower():
-                raise OutOfMemoryError(
-                    f"a step didn't fit in memory: lower max_num_batched_tokens ({error})"
-                ) from error
-            raise EngineError(f"vLLM refused the work: {error}") from error
+            raise self._explained(error, results) from error
         finally:
             work.cancel()
             # For what it has to clean up; a dead engine may keep it waiting for ever.
@@ -192,6 +267,11 @@ class VllmEngine:
                 vectors: FloatArray = output.outputs.data.numpy()
                 return vectors[None] if vectors.ndim == 1 else vectors
         raise EngineError("vLLM ended a request without an answer")
+
+
+def _names(adapter: Any) -> tuple[str, int, str]:
+    """vLLM's request of a LoRA as it travels to workers."""
+    return adapter.lora_name, adapter.lora_int_id, adapter.lora_path
 
 
 def possible_path(options: Options) -> str:

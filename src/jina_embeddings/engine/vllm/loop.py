@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -12,6 +13,30 @@ from typing import Any, TypeVar
 from ...errors import EngineClosedError
 
 T = TypeVar("T")
+
+_CLOSED = "the engine is closed: make a new JinaEmbeddings"
+
+
+class Mailbox:
+    """Hands an event loop what other threads want done there; however much it is, the loop is woken once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._posted: deque[Callable[[], None]] = deque()
+        self._is_woken = False
+
+    def post(self, act: Callable[[], None]) -> None:
+        """Raises RuntimeError where the loop is closed."""
+        self._posted.append(act)
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._act)
+
+    def _act(self) -> None:
+        # Before it looks: what is posted while it does wakes it again.
+        self._is_woken = False
+        while self._posted:
+            self._posted.popleft()()
 
 
 class LoopThread:
@@ -21,6 +46,7 @@ class LoopThread:
         self.stopping = False
         self._running: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
+        self._mailbox = Mailbox(self._loop)
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
@@ -45,10 +71,27 @@ class LoopThread:
                 raise EngineClosedError("the engine was closed during the call") from None
             raise
 
+    def post(self, act: Callable[[], None]) -> None:
+        """Has something done in the thread, which must not wait.
+
+        Raises:
+            EngineClosedError: the thread was stopped before.
+        """
+        if self.stopping:
+            raise EngineClosedError(_CLOSED)
+        try:
+            self._mailbox.post(act)
+        except RuntimeError as error:
+            raise EngineClosedError(_CLOSED) from error
+
+    def run_last(self, act: Callable[[], None]) -> None:
+        """The same after `cancel`, before `stop`."""
+        self._mailbox.post(act)
+
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if self.stopping:
             work.close()
-            raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
+            raise EngineClosedError(_CLOSED)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         self._running.add(future)
         future.add_done_callback(self._running.discard)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ...plugin.packs import by_beginning, shared_beginning
 from ...types import Prepared
@@ -19,6 +18,14 @@ _MOST_WHOLE = 1.5
 _PATIENCE = 4
 
 
+class Reply(Protocol):
+    """Where a call waits: a future of asyncio, of a thread, or of another event loop."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
 @dataclass(eq=False)
 class Call:
     """One call's inputs, and the places for their results; `done` is set when the last is there, or fails."""
@@ -26,12 +33,16 @@ class Call:
     results: list[Any]
     batch: Sequence[Prepared]
     num_left: int
-    done: asyncio.Future[None]
+    done: Reply
 
     def place(self, index: int, result: Any) -> None:
         self.results[index] = result
         self.num_left -= 1
-        if not self.num_left and not self.done.done():
+        if not self.num_left:
+            self.succeed()
+
+    def succeed(self) -> None:
+        if not self.done.done():
             self.done.set_result(None)
 
     def fail(self, error: BaseException) -> None:
@@ -76,7 +87,8 @@ class _Filling:
         """Counts the input, which comes after another one of its share, if it fits."""
         rows = self._rows + prepared.num_tokens - shared_beginning(before, prepared)
         whole = self._whole + prepared.num_tokens
-        if rows > self._max_tokens or whole > _MOST_WHOLE * self._max_tokens:
+        # The first is always taken, though the budget may be small for a while.
+        if self._whole and (rows > self._max_tokens or whole > _MOST_WHOLE * self._max_tokens):
             return False
         self._rows, self._whole = rows, whole
         return True
@@ -107,6 +119,10 @@ class PackQueue:
             share = _Share(next(self._numbers), call, deque(chosen[place] for place in places), num_tokens)
             self._lines[kind].shares.append(share)
 
+    def __len__(self) -> int:
+        """Inputs that wait."""
+        return sum(len(share.indices) for line in self._lines.values() for share in line.shares)
+
     def drop(self, call: Call) -> None:
         """Forgets what still waits of the call."""
         for kind, line in list(self._lines.items()):
@@ -114,8 +130,10 @@ class PackQueue:
             if not line.shares:
                 del self._lines[kind]
 
-    def take(self) -> list[Pick]:
+    def take(self, max_tokens: int | None = None) -> list[Pick]:
         """The next pack as (call, index), in the order of `by_beginning`; empty if nothing waits.
+
+        max_tokens: of this pack, if fewer; an input that has more goes alone.
 
         Full packs go before others, which wait for at most a few. Of one kind, what fits in one pack goes before
         larger shares, which wait for at most a few packs: a small call doesn't wait for a large one, and the end of a
@@ -128,7 +146,7 @@ class PackQueue:
             other.passed += other is not line
         line.passed = 0
         picks: list[Pick] = []
-        filling = _Filling(self._max_tokens)
+        filling = _Filling(max_tokens or self._max_tokens)
         for share in sorted(line.shares, key=self._turn):
             batch, last = share.call.batch, None
             while share.indices and filling.takes(batch[share.indices[0]], last):

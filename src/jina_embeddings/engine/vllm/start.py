@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...checkpoint import Checkpoint
 from ...errors import EngineError, JinaEmbeddingsError, OutOfMemoryError
 from ...options import Options
 from ..memory import GIB, require_memory
+
+logger = logging.getLogger(__name__)
 
 # What vLLM takes of a GPU unless it is told otherwise, and what it uses beside weights and cache.
 DEFAULT_UTILIZATION = 0.92
@@ -87,6 +91,21 @@ def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: 
             check_memory(needed, int(memory.total), int(memory.free), options.gpu_memory_utilization, max_model_len)
     finally:
         pynvml.nvmlShutdown()
+
+
+def log_graphs(report: dict[str, Any], names: dict[int, str]) -> None:
+    """report: of `PackRunner.record_graphs`; names: of adapters, by their numbers."""
+    for number, why in report["reasons"].items():
+        logger.info("small packs%s run without CUDA graphs: %s", f" of {names[number]}" if number in names else "", why)
+    if report["count"]:
+        logger.info(
+            "%d CUDA graphs of packs of up to %d tokens recorded in %.1f s and %.2f GB; the device's peak is %.1f GB",
+            report["count"],
+            max(report["tokens"].values()),
+            report["seconds"],
+            report["bytes"] / 1e9,
+            report["peak_bytes"] / 1e9,
+        )
 
 
 _MEMORY_SIGNS = (

@@ -60,7 +60,7 @@ class Shape:
 
     @property
     def num_integers(self) -> int:
-        """Ids and three positions of every token, two boundaries for every prompt, and where whole prompts' rows are."""
+        """Of ids, of three positions a token, of both kinds of boundaries, and of the rows of whole prompts."""
         return 4 * self.tokens + 2 * (self.prompts + 1) + (self.whole if self.shares else 0)
 
     def holds(self, pack: Pack) -> bool:
@@ -187,7 +187,7 @@ class PackGraphs:
         return hidden.index_select(0, source[: int(pack.lengths.sum())])
 
     def _fill(self, shape: Shape, pack: Pack, positions: NDArray[np.int64] | None = None) -> None:
-        """Every row of the shape gets an embedding, that of id 0 where the pack has no token: none is left from before."""
+        """Every row of the shape gets an embedding, that of id 0 where the pack has no token."""
         if positions is None:
             positions = np.repeat(np.arange(pack.num_tokens)[None], 3, axis=0)
         host = torch.from_numpy(shape.laid_out(pack, positions))

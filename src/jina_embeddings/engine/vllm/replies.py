@@ -1,0 +1,98 @@
+"""Small calls of any thread or event loop: handed to the engine's loop, and answered, in one hop each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...types import Prepared
+from .loop import LoopThread, Mailbox
+from .queue import Call
+
+if TYPE_CHECKING:
+    from ...types import FloatArray
+
+
+class SmallCalls:
+    """Waits for small calls, without a thread or a task for any of them.
+
+    loop: of the engine.
+    accept, drop: take a call, and say that nobody waits for it any more; both run in that loop.
+    """
+
+    def __init__(self, loop: LoopThread, accept: Callable[[Call], None], drop: Callable[[Call], None]):
+        self._loop = loop
+        self._accept = accept
+        self._drop = drop
+        # What is done for the callers of an event loop at a time wakes it once.
+        self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
+
+    def run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+        future: Future[None] = Future()
+        call = Call([None] * len(batch), batch, len(batch), future)
+        self._loop.post(partial(self._accept, call))
+        try:
+            future.result()
+        except BaseException:
+            self._forget(call)
+            raise
+        return call.results
+
+    async def arun(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailboxes.get(loop) or self._new_mailbox(loop)
+        future = loop.create_future()
+        call = Call([None] * len(batch), batch, len(batch), _Reply(mailbox, future))
+        self._loop.post(partial(self._accept, call))
+        try:
+            await future
+        except BaseException:
+            self._forget(call)
+            raise
+        return call.results
+
+    def _new_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
+        mailbox = Mailbox(loop)
+        # Programs may run one loop after another.
+        self._mailboxes = {known: box for known, box in self._mailboxes.items() if not known.is_closed()}
+        self._mailboxes[loop] = mailbox
+        return mailbox
+
+    def _forget(self, call: Call) -> None:
+        if not call.done.done():
+            with suppress(Exception):
+                self._loop.post(partial(self._drop, call))
+
+
+class _Reply:
+    """A future of a caller's event loop, set from the engine's."""
+
+    def __init__(self, mailbox: Mailbox, future: asyncio.Future[None]):
+        self._mailbox = mailbox
+        self._future = future
+        self._is_done = False
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, result: None, /) -> None:
+        self._settle(lambda: self._future.set_result(None))
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._settle(lambda: self._future.set_exception(error))
+
+    def _settle(self, settle: Callable[[], Any]) -> None:
+        self._is_done = True
+
+        def act() -> None:
+            # A caller who was cancelled has gone.
+            if not self._future.done():
+                settle()
+
+        # A caller whose loop is closed has gone too.
+        with suppress(RuntimeError):
+            self._mailbox.post(act)

@@ -1,0 +1,79 @@
+"""What is sent to the workers for a pack, and what comes back to its calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ...errors import EngineError
+from ...inputs.patches import ImageConfig
+from ...plugin.packs import make_pack, split_vectors
+from ...types import Prepared, Task
+from .queue import Pick
+
+logger = logging.getLogger(__name__)
+
+Rpc = Callable[..., Awaitable[Any]]
+Adapter = tuple[str, int, str]
+"""Name, number and folder of a task's LoRA."""
+
+
+class PackSender:
+    """Packs in the words of one engine's workers.
+
+    rpc: `collective_rpc` of vLLM's engine.
+    adapters: of each task; empty where the weights have one merged.
+    half: multi-vectors travel as float16.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        adapters: dict[Task, Adapter],
+        image_config: ImageConfig,
+        *,
+        hidden_size: int,
+        multivector_dim: int | None,
+        half: bool,
+    ):
+        self.rpc = rpc
+        self._adapters = adapters
+        self._image_config = image_config
+        self._hidden_size = hidden_size
+        self._multivector_dim = multivector_dim or 0
+        self._half = half
+        # What each task's packs run on, and why; filled when its first pack comes.
+        self.choices: dict[Task, str] = {}
+
+    async def message(self, picks: Sequence[Pick], *, small: bool = False) -> tuple[list[Any], Adapter | None]:
+        """A pack of these inputs as it travels, and its task's adapter; small: see `make_pack`."""
+        inputs = inputs_of(picks)
+        half = self._half and inputs[0].multivector
+        wire = make_pack(inputs, self._image_config, half=half, small=small).to_wire()
+        return wire, await self._adapter(inputs[0].task)
+
+    def place(self, picks: Sequence[Pick], answers: Sequence[bytes | None]) -> None:
+        """Puts the vectors of one pack where they belong; one of the workers has sent them."""
+        data = next((answer for answer in answers if answer is not None), None)
+        if data is None:
+            raise EngineError("no worker sent the vectors of a pack")
+        inputs = inputs_of(picks)
+        multivector = inputs[0].multivector
+        width = self._multivector_dim if multivector else self._hidden_size
+        vectors = split_vectors(data, inputs, width, half=self._half and multivector)
+        for (call, index), vector in zip(picks, vectors, strict=True):
+            call.place(index, vector)
+
+    async def _adapter(self, task: Task) -> Adapter | None:
+        """The task's adapter; before its first pack the workers choose the weights that it runs on."""
+        adapter = self._adapters.get(task)
+        if adapter is not None and task not in self.choices:
+            ((merged, reason), *_) = await self.rpc("jina_choose_weights", args=(adapter,))
+            self.choices[task] = f"{'merged weights' if merged else 'LoRA'}: {reason}"
+            logger.info("packs of %s run on %s", task, self.choices[task])
+        return adapter
+
+
+def inputs_of(picks: Sequence[Pick]) -> list[Prepared]:
+    return [call.batch[index] for call, index in picks]
