@@ -39,18 +39,12 @@ class Front:
     def __init__(self, image_config: ImageConfig):
         from jina_embeddings.engine.vllm.loop import LoopThread
         from jina_embeddings.engine.vllm.packed import PackedPath
+        from jina_embeddings.engine.vllm.sender import PackSender
 
         self._loop = LoopThread("front")
         self._results: dict[int, bytes] = {}
-        self._path = PackedPath(
-            self._answer,
-            {},
-            image_config,
-            max_tokens=PACK_TOKENS,
-            hidden_size=HIDDEN_SIZE,
-            multivector_dim=128,
-            half=True,
-        )
+        sizes: dict[str, Any] = {"hidden_size": HIDDEN_SIZE, "multivector_dim": 128, "half": True}
+        self._path = PackedPath(PackSender(self._answer, {}, image_config, **sizes), PACK_TOKENS)
 
     async def _answer(self, method: str, args: tuple[Any, ...]) -> list[Any]:
         from jina_embeddings.plugin.packs import Pack
@@ -65,10 +59,14 @@ class Front:
             self._results[ticket] = np.ones((num_vectors, HIDDEN_SIZE), dtype=np.float32).tobytes()
         return [None if fetch is None else self._results.pop(fetch)]
 
-    def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[Any]:
         return self._loop.run(self._run(batch))
 
-    async def arun(self, batch: Sequence[Prepared], *, batch_size: int | None = None) -> list[Any]:
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[Any]:
         return await self._loop.arun(self._run(batch))
 
     async def _run(self, batch: Sequence[Prepared]) -> list[Any]:
