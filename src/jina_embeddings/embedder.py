@@ -23,7 +23,7 @@ from .engine.choice import choose_engine, load_engine
 from .errors import EngineDeadError, InputError, OptionError, TaskUnavailableError
 from .inputs.processor import Processor
 from .inputs.prompts import PREFIXES, resolve_task
-from .inputs.sources import ImageSource
+from .inputs.sources import ImageSource, SourcePolicy
 from .logs import configure
 from .options import Options, make_options
 from .types import EmbeddingType, ModelInfo, Partial, Skipped, Task
@@ -90,7 +90,14 @@ class JinaEmbeddings:
             )
         # Everything that can be refused is, before an engine starts.
         resize_later = name == "vllm" and self.options.image_resize == "device"
-        processor = self._processor(checkpoint, resize_later=resize_later)
+        processor = self._processor(checkpoint, resize_later=resize_later).reading(
+            SourcePolicy(
+                paths=self.options.image_paths,
+                urls=self.options.image_urls,
+                private_addresses=self.options.image_private_addresses,
+            ),
+            as_stored=self.options.image_reading == "stored",
+        )
         self._calls = Calls(
             processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
         )

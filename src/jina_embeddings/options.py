@@ -30,6 +30,11 @@ class Options:
     dtype: of weights and activations; `auto` is bfloat16 on CUDA, float32 elsewhere.
     max_model_len: longest prompt in tokens; texts are cut there.
     min_pixels, max_pixels: bounds of an image after resizing; default: the checkpoint's.
+    image_reading: `shown`, as viewers show an image: on white where it is transparent, turned by its EXIF orientation;
+        or `stored`, as the published model's own code reads it: both are left out.
+    image_paths, image_urls, image_private_addresses: whether what names an image may be a path or file URL, an http(s)
+        URL, and a URL whose host is in a private network. Turn off what inputs of others may not reach; pixels, bytes,
+        data URLs and base64 are always taken.
     merge_adapter: load one task with its adapter merged into the weights; other tasks are refused.
 
     torch and transformers:
@@ -63,6 +68,10 @@ class Options:
     max_model_len: int | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
+    image_reading: Literal["shown", "stored"] = "shown"
+    image_paths: bool = True
+    image_urls: bool = True
+    image_private_addresses: bool = True
     merge_adapter: str | None = None
     trust_remote_code: bool = False
     device: str | None = None
@@ -146,12 +155,20 @@ _COUNTS = (
     "pipeline_parallel_size",
     "data_parallel_size",
 )
-_SWITCHES = ("normalize", "trust_remote_code", "enforce_eager")
+_SWITCHES = (
+    "normalize",
+    "trust_remote_code",
+    "enforce_eager",
+    "image_paths",
+    "image_urls",
+    "image_private_addresses",
+)
 _CHOICES = {
     "dtype": DTYPES,
     "path": PATHS,
     "bulk_weights": ("auto", "merged", "lora"),
     "image_resize": ("host", "device"),
+    "image_reading": ("shown", "stored"),
     "multivector_dtype": ("float16", "float32"),
 }
 

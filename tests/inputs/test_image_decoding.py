@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 import subprocess
 import sys
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest
 from PIL import Image
 
 from jina_embeddings.errors import ImageError
+from jina_embeddings.inputs.budget import PIXELS, PixelBudget
 from jina_embeddings.inputs.decoding import describe_source
 from jina_embeddings.inputs.sources import load_image
 
@@ -262,6 +267,8 @@ GREY = RGB[:, :, 0]
         (GREY[:, :, None], np.dstack([GREY] * 3)),
         (GREY[None], np.dstack([GREY] * 3)),
         (RGB.astype(np.uint16) * 257, RGB),
+        ((RGB.astype(np.uint16) * 257).astype(">u2"), RGB),
+        ((RGB / 255).astype(">f4"), RGB),
         (GREY.astype(np.uint16) * 257, np.dstack([GREY] * 3)),
         (RGB / 255, RGB),
         ((RGB / 255).astype(np.float32), RGB),
@@ -309,6 +316,81 @@ def test_a_decompression_bomb_is_an_error_with_the_numbers(tmp_path: Path) -> No
     path.write_bytes(png_without_pixels(20_000, 20_000))
     with pytest.raises(ImageError, match=r"bomb.png.*400000000.*178956970"):
         load_image(path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_a_small_file_of_a_huge_image_takes_no_memory(mode: str, tmp_path: Path) -> None:
+    """Of a size that Pillow itself would decode with a warning."""
+    path = tmp_path / "bomb.png"
+    Image.new(mode, (13_000, 10)).resize((10_100, 10)).save(path)
+    data = bytearray(path.read_bytes())
+    # The header says more rows than there are.
+    data[20:24] = struct.pack(">I", 10_100)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match=r"10100 x 10100 = 102010000 pixels, at most 100000000"):
+        load_image(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
+
+
+def test_images_that_are_decoded_together_share_one_budget() -> None:
+    """Those of all threads, until each is resized; one above the budget runs alone."""
+    budget = PixelBudget(100)
+    held: list[int] = []
+    most: list[int] = []
+    lock = threading.Lock()
+
+    def hold(num_pixels: int) -> None:
+        with budget.room() as room:
+            room.take(num_pixels)
+            with lock:
+                held.append(min(num_pixels, 100))
+                most.append(sum(held))
+            time.sleep(0.005)
+            with lock:
+                held.remove(min(num_pixels, 100))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(hold, [60, 30, 10, 100, 250, 1, 40] * 10))
+    assert max(most) <= 100
+    assert max(most) > 60
+
+
+def test_room_is_given_back_after_an_image_that_can_not_be_decoded() -> None:
+    for _ in range(3):
+        with pytest.raises(ImageError):
+            load_image(png_without_pixels(9_000, 9_000))
+    with PIXELS.room() as room:
+        room.take(PIXELS.total)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparency_of_a_high_image_is_laid_on_white_everywhere(mode: str) -> None:
+    """It is done band by band."""
+    rgba = np.random.default_rng(2).integers(0, 256, (1000, 7, 4), dtype=np.uint8)
+    image = Image.fromarray(rgba).convert(mode)
+    whole = Image.new("RGB", image.size, "white")
+    whole.paste(image.convert("RGBA"), mask=image.convert("RGBA"))
+    assert np.array_equal(np.asarray(load_image(image)), np.asarray(whole))
+
+
+def test_as_stored_drops_transparency_and_leaves_the_orientation() -> None:
+    """As the published model's own code does: `Image.open(...).convert("RGB")`."""
+    rgba = np.random.default_rng(3).integers(0, 256, (6, 4, 4), dtype=np.uint8)
+    data = encoded(Image.fromarray(rgba), "PNG")
+    assert np.array_equal(np.asarray(load_image(data, as_stored=True)), rgba[:, :, :3])
+    assert not np.array_equal(np.asarray(load_image(data)), rgba[:, :, :3])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = io.BytesIO()
+    Image.fromarray(rgba[:, :, :3]).save(turned, "PNG", exif=exif)
+    assert np.array_equal(np.asarray(load_image(turned.getvalue(), as_stored=True)), rgba[:, :, :3])
+    assert load_image(turned.getvalue()).size == (6, 4)
+    palette = Image.fromarray(rgba[:, :, :3]).quantize(8)
+    stored = encoded(palette, "GIF", transparency=3)
+    expected = Image.open(io.BytesIO(stored)).convert("RGB")
+    assert np.array_equal(np.asarray(load_image(stored, as_stored=True)), np.asarray(expected))
 
 
 def test_decoded_images_have_the_same_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,7 +19,9 @@ import pytest
 from PIL import Image
 
 from jina_embeddings.errors import ImageError
-from jina_embeddings.inputs.sources import fetch, load_image
+from jina_embeddings.inputs import fetching
+from jina_embeddings.inputs.fetching import fetch
+from jina_embeddings.inputs.sources import CONTENTS_ONLY, SourcePolicy, load_image
 
 COLOUR = (12, 34, 56)
 
@@ -183,6 +186,15 @@ class _Handler(BaseHTTPRequestHandler):
     def get_redirect_to_file(self) -> None:
         self.answer(b"", 302, Location="file:///etc/hostname")
 
+    def get_redirect_to_port(self) -> None:
+        self.answer(b"", 302, Location="http://127.0.0.1:99999/x.png")
+
+    def get_redirect_to_idna(self) -> None:
+        self.answer(b"", 302, Location="http://" + "x" * 70 + ".example/x.png")
+
+    def get_redirect_to_private(self) -> None:
+        self.answer(b"", 302, Location="http://10.0.0.1/x.png")
+
     def get_broken(self) -> None:
         self.answer(b"", 503)
 
@@ -296,7 +308,171 @@ def test_a_host_that_refuses_is_an_error() -> None:
         load_image(url)
 
 
-@pytest.mark.parametrize("url", ["http://", "http://[::1/x.png", "http://a\nb/x.png"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://",
+        "http://[::1/x.png",
+        "http://a\nb/x.png",
+        "http://127.0.0.1:99999/x.png",
+        "http://127.0.0.1:-1/x.png",
+        "http://xn--a.example/x.png",
+        "http://\u2488.example/x.png",
+        f"http://{'x' * 70}.example/x.png",
+        "http://a..b/x.png",
+        "http://\ud800/x.png",
+        "file://[/x.png",
+        "data:image/png;base64,\ud800",
+    ],
+)
 def test_a_malformed_url_is_an_error(url: str) -> None:
     with pytest.raises(ImageError):
         load_image(url)
+
+
+@pytest.mark.parametrize("path", ["/redirect-to-port", "/redirect-to-idna"])
+def test_a_redirect_to_nowhere_is_an_error(server: str, path: str) -> None:
+    with pytest.raises(ImageError, match=path):
+        load_image(server + path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", "socks5://user:secret@127.0.0.1:1"),
+        ("ALL_PROXY", "socks://127.0.0.1:8080/"),
+        ("HTTP_PROXY", "nonsense://127.0.0.1"),
+        ("HTTP_PROXY", "http://user:secret@127.0.0.1:99999"),
+        ("NO_PROXY", "[::1"),
+        ("SSL_CERT_FILE", __file__),
+        ("SSL_CERT_FILE", "/no/such/file.pem"),
+    ],
+)
+def test_what_the_environment_says_wrong_is_an_error_of_the_image(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    fetching._ssl_context.cache_clear()
+    try:
+        with pytest.raises(ImageError, match=r"http://localhost:1/x\.png") as caught:
+            load_image("http://localhost:1/x.png")
+        assert "secret" not in str(caught.value)
+    finally:
+        fetching._ssl_context.cache_clear()
+
+
+def test_many_fetches_share_one_thread(server: str) -> None:
+    def of_fetches() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if "fetch" in thread.name]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(is_right(image) for image in pool.map(load_image, [server + "/ok.png"] * 20))
+    assert of_fetches() == ["jina-embeddings-fetch"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_fetches_on_its_own(server: str) -> None:
+    assert is_right(load_image(server + "/ok.png"))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if is_right(load_image(server + "/ok.png")) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# What a source may reach
+
+
+def test_contents_are_read_under_every_policy() -> None:
+    for source in (
+        PNG,
+        BASE64,
+        BASE64.rstrip("="),
+        f"data:image/png;base64,{BASE64}",
+        Image.new("RGB", (16, 8), COLOUR),
+    ):
+        assert is_right(load_image(source, CONTENTS_ONLY))
+
+
+def test_paths_can_be_excluded(png: Path, tmp_path: Path) -> None:
+    policy = SourcePolicy(paths=False)
+    missing = tmp_path / "missing.png"
+    for path in (png, missing):
+        for source in (path, str(path), path.as_uri(), f"{path}#page=1"):
+            with pytest.raises(ImageError, match="by the policy") as caught:
+                load_image(source, policy)
+            # Whether there is a file isn't told.
+            assert "no such file" not in str(caught.value)
+
+
+def test_urls_can_be_excluded(server: str) -> None:
+    with pytest.raises(ImageError, match="URLs are not read here, by the policy"):
+        load_image(server + "/ok.png", SourcePolicy(urls=False))
+    assert is_right(load_image(server + "/ok.png", SourcePolicy(paths=False)))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "168.63.129.16",
+        "100.64.0.1",
+        "224.0.0.1",
+        "[::1]",
+        "[::]",
+        "[fe80::1]",
+        "[fec0::1]",
+        "[fd00::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:7f00:1::]",
+    ],
+)
+def test_private_addresses_can_be_excluded(address: str) -> None:
+    with pytest.raises(ImageError, match="only public addresses"):
+        load_image(f"http://{address}:1/x.png", SourcePolicy(private_addresses=False))
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_public_addresses_are_known_as_such(address: str) -> None:
+    assert fetching.is_public(address)
+
+
+def test_a_redirect_to_a_private_address_is_not_followed(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "is_public", lambda address: address == "127.0.0.1")
+    policy = SourcePolicy(private_addresses=False)
+    # The name is looked up once, and what answered for it is what is asked, with the name in its header.
+    assert is_right(load_image(server + "/redirect", policy))
+    with pytest.raises(ImageError, match=r"10\.0\.0\.1.*only public addresses"):
+        load_image(server + "/redirect-to-private", policy)
+
+
+def test_an_open_file_is_read_as_bytes(png: Path) -> None:
+    with png.open("rb") as file:
+        assert is_right(load_image(file))
+    assert is_right(load_image(io.BytesIO(PNG)))
+    with png.open(encoding="latin-1") as text, pytest.raises(ImageError, match="binary mode"):
+        load_image(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_or_a_device_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero"), Path("/dev/stdin")):
+        with pytest.raises(ImageError, match="not a file"):
+            load_image(path)
+
+
+def test_base64_needs_no_padding() -> None:
+    for size in range(3):
+        data = PNG + bytes(size)
+        assert is_right(load_image(base64.b64encode(data).decode().rstrip("=")))

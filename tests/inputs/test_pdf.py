@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jina_embeddings.errors import DependencyError, ImageError, InputError
-from jina_embeddings.inputs.pdf import num_pdf_pages, pdf_pages
+from jina_embeddings.inputs.pdf import PDF_PIXELS, num_pdf_pages, pdf_pages
 from jina_embeddings.inputs.sources import load_image
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
@@ -183,9 +183,26 @@ def test_an_encrypted_pdf_is_an_error() -> None:
     assert load_image(blank_pdf(b"0 0 72 72")).size == (150, 150)
 
 
-def test_a_page_of_billions_of_pixels_is_not_rendered() -> None:
+@pytest.mark.parametrize("box", [b"0 0 14400 14400", b"0 0 14400 7200"])
+def test_a_page_of_the_largest_size_is_rendered_with_fewer_pixels(box: bytes) -> None:
+    image = load_image(blank_pdf(box))
+    _, _, width, height = map(int, box.split())
+    assert image.width / image.height == pytest.approx(width / height, rel=0.001)
+    assert 0.99 * PDF_PIXELS < image.width * image.height < 1.01 * PDF_PIXELS
     with pytest.raises(ImageError, match=r"page 1 at 150 dpi: .* pixels"):
-        load_image(blank_pdf(b"0 0 14400 14400"))
+        next(pdf_pages(blank_pdf(b"0 0 14400 14400")))
+
+
+def test_a_page_of_a_usual_size_is_rendered_at_150_dpi() -> None:
+    """A2 still is."""
+    assert load_image(blank_pdf(b"0 0 1191 1684")).size == (2482, 3509)
+
+
+def test_a_pdf_without_pages_says_so() -> None:
+    data = written_pdf(b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [] /Count 0 >>")
+    for read in (load_image, num_pdf_pages, lambda data: list(pdf_pages(data))):
+        with pytest.raises(ImageError, match="a PDF without pages"):
+            read(data)
 
 
 def test_a_damaged_page_is_an_error() -> None:

@@ -24,6 +24,7 @@ from jina_embeddings.inputs.patches import patchify, resized
 from jina_embeddings.inputs.positions import positions
 from jina_embeddings.inputs.processor import Processor, load_tokenizer, read_image_config
 from jina_embeddings.inputs.prompts import IMAGE_TEMPLATE, PREFIXES
+from jina_embeddings.inputs.sources import SourcePolicy
 from jina_embeddings.types import Prepared
 
 if TYPE_CHECKING:
@@ -291,6 +292,34 @@ def test_an_image_that_is_resized_later_becomes_the_same(processor: Processor, w
         (height, width) if width * height <= 4 * 602_112 else now.image.pixels.shape[:2]
     )
     assert np.array_equal(resized(then.image.pixels, then.image.grid, later.image_config), now.image.pixels)
+
+
+def test_images_of_other_shapes_are_other_images_before_they_are_resized(processor: Processor) -> None:
+    """Their bytes are the same, and so is the grid that both are resized to."""
+    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
+    stripes = np.arange(3000, dtype=np.uint8).repeat(3)
+    pictures = [stripes.reshape(shape) for shape in ((60, 50, 3), (50, 60, 3))]
+    first, second = (one_image(later, pixels).image for pixels in pictures)
+    assert first is not None
+    assert second is not None
+    assert first.grid == second.grid
+    assert first.digest != second.digest
+    again = one_image(later, pictures[0]).image
+    assert again is not None
+    assert again.digest == first.digest
+
+
+def test_images_are_read_by_the_rules_of_the_processor(processor: Processor, tmp_path: Path) -> None:
+    path = tmp_path / "seen.png"
+    Image.new("RGBA", (56, 56), (255, 0, 0, 0)).save(path)
+    stored = processor.reading(SourcePolicy(paths=False), as_stored=True)
+    shown, red = one_image(processor, path).image, one_image(stored, path.read_bytes()).image
+    assert shown is not None
+    assert red is not None
+    assert shown.pixels.min() == 255
+    assert red.pixels[0, 0].tolist() == [255, 0, 0]
+    (refused,) = stored.images([path], "retrieval")
+    assert isinstance(refused, ImageError)
 
 
 @pytest.mark.parametrize("max_pixels", [TOKEN_PIXELS, 4 * TOKEN_PIXELS, 100_000])

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ImageError
+from .budget import MAX_DECODED_PIXELS, PIXELS, Room
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,8 @@ FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM"
 
 _EXIF_ORIENTATION = 0x0112
 _MAX_NAME = 120
+# Rows of an image that are laid on white together, so that little of it is in memory a third time.
+_BAND = 256
 
 
 class UnknownFormatError(ImageError):
@@ -48,8 +51,11 @@ def describe_source(source: object) -> str:
     return f"{shown[: _MAX_NAME // 2]!r}... ({len(shown)} characters)"
 
 
-def check_image_size(width: int, height: int, name: str) -> None:
-    """Raises ImageError unless there are pixels, no more than Pillow's limit, and no extreme ratio."""
+def check_image_size(width: int, height: int, name: str, most: int | None = None) -> None:
+    """Raises ImageError unless there are pixels, no more than Pillow's limit, and no extreme ratio.
+
+    most: a limit of the caller's own, where that is lower.
+    """
     from PIL import Image
 
     if width < 1 or height < 1:
@@ -57,15 +63,19 @@ def check_image_size(width: int, height: int, name: str) -> None:
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise ImageError(f"{name}: {width} x {height} pixels, over {MAX_ASPECT_RATIO} times as long as wide")
     # Pillow warns at its limit and raises at twice that.
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+    limits = [most, None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS]
+    limit = min((limit for limit in limits if limit is not None), default=None)
+    if limit is not None and width * height > limit:
         raise ImageError(
-            f"{name}: {width} x {height} = {width * height} pixels, at most {2 * Image.MAX_IMAGE_PIXELS} are"
-            " read: make it smaller"
+            f"{name}: {width} x {height} = {width * height} pixels, at most {limit} are read: make it smaller"
         )
 
 
-def decode_image(file: IO[bytes], name: str) -> Image.Image:
-    """The first frame of an encoded image, RGB. Raises ImageError for an unknown, damaged or huge file."""
+def decode_image(file: IO[bytes], name: str, room: Room | None = None, *, as_stored: bool = False) -> Image.Image:
+    """The first frame of an encoded image, RGB. Raises ImageError for an unknown, damaged or huge file.
+
+    room, as_stored: as in `rgb_image`. The size is known, and checked, before anything is decoded.
+    """
     from PIL import Image, UnidentifiedImageError
 
     Image.init()
@@ -75,15 +85,24 @@ def decode_image(file: IO[bytes], name: str) -> Image.Image:
         raise UnknownFormatError(f"{name}: not an image that can be read ({', '.join(FORMATS)})") from None
     except Exception as error:  # a damaged header makes Pillow's plugins raise nearly anything
         raise ImageError(f"{name}: {_reason(error)}") from error
-    return rgb_image(image, name)
+    check_image_size(*image.size, name, MAX_DECODED_PIXELS)
+    return rgb_image(image, name, room, as_stored=as_stored)
 
 
-def rgb_image(image: Image.Image, name: str) -> Image.Image:
-    """A PIL image of any mode as upright RGB; itself where it is that already. Never modifies it."""
+def rgb_image(image: Image.Image, name: str, room: Room | None = None, *, as_stored: bool = False) -> Image.Image:
+    """A PIL image of any mode as upright RGB; itself where it is that already. Never modifies it.
+
+    room: for the pixels, taken before they are decoded and left taken; without one it is given back at the end.
+    as_stored: transparency is dropped rather than laid on white, and the EXIF orientation is left undone.
+    """
     check_image_size(*image.size, name)
+    if room is None:
+        with PIXELS.room() as own:
+            return rgb_image(image, name, own, as_stored=as_stored)
+    room.take(image.width * image.height)
     try:
         image.load()
-        rgb = _upright(_on_white(image, name), image)
+        rgb = _opaque(image, name) if as_stored else _upright(_on_white(image, name), image)
     except ImageError:
         raise
     except Exception as error:  # damaged data makes Pillow's decoders raise nearly anything
@@ -93,8 +112,11 @@ def rgb_image(image: Image.Image, name: str) -> Image.Image:
     return rgb
 
 
-def array_image(array: NDArray[Any], name: str) -> Image.Image:
-    """An array as RGB: shapes and types as in `load_image`. Raises ImageError for any other."""
+def array_image(array: NDArray[Any], name: str, room: Room | None = None, *, as_stored: bool = False) -> Image.Image:
+    """An array as RGB: shapes and types as in `load_image`. Raises ImageError for any other.
+
+    room, as_stored: as in `rgb_image`.
+    """
     from PIL import Image
 
     shape = array.shape
@@ -105,7 +127,7 @@ def array_image(array: NDArray[Any], name: str) -> Image.Image:
         raise ImageError(f"{name}: expected shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)")
     check_image_size(array.shape[1], array.shape[0], name)
 
-    if array.dtype == np.uint16:
+    if array.dtype.newbyteorder("=") == np.uint16:
         array = _to_8_bits(array, 65535)
     elif np.issubdtype(array.dtype, np.floating):
         low, high = array.min(), array.max()
@@ -116,21 +138,32 @@ def array_image(array: NDArray[Any], name: str) -> Image.Image:
         raise ImageError(f"{name}: expected uint8, uint16 or floats from 0 to 1")
     if array.shape[2:] == (1,):
         array = array[:, :, 0]
-    return rgb_image(Image.fromarray(array), name)
+    return rgb_image(Image.fromarray(array), name, room, as_stored=as_stored)
 
 
 def _on_white(image: Image.Image, name: str) -> Image.Image:
     """Any mode to RGB, transparent parts over white."""
     from PIL import Image
 
+    if image.mode == "F" or image.mode.startswith("I") or not image.has_transparency_data:
+        return _opaque(image, name)
+    canvas = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, _BAND):
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
+        # La, premultiplied, has no direct way to RGBA.
+        rgba = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
+        canvas.paste(rgba, (0, top), mask=rgba)
+    return canvas
+
+
+def _opaque(image: Image.Image, name: str) -> Image.Image:
+    """Any mode to RGB, with the colours that transparent parts have."""
     if image.mode == "F" or image.mode.startswith("I"):
         return _grey_image(image, name)
-    if image.has_transparency_data:
-        # La, premultiplied, has no direct way to RGBA.
-        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        canvas = Image.new("RGB", image.size, "white")
-        canvas.paste(rgba, mask=rgba)
-        return canvas
+    if image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode == "RGBa":
+        image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from ..errors import CheckpointInvalidError, ImageError, InputError
 from .decoding import check_image_size, describe_source
+from .fetching import fetch
 from .pdf import num_pdf_pages, pdf_pages
-from .sources import ImageSource, fetch, load_image
+from .sources import ImageSource, load_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,9 +26,11 @@ from ..errors import (
     TextTooLongError,
 )
 from ..types import Prepared, PreparedImage, Span, Task
+from .budget import PIXELS
 from .patches import ImageConfig, grid, resize_image, resized_size
+from .pdf import PDF_PIXELS
 from .prompts import IMAGE_TEMPLATE, PREFIXES
-from .sources import ImageSource, load_image
+from .sources import ANY_SOURCE, ImageSource, SourcePolicy, load_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +56,17 @@ class Processor:
         resize_later: images that are not far too large are left to be resized by the engine, on its device.
     """
 
-    def __init__(self, tokenizer: Tokenizer, image_config: ImageConfig, max_length: int, *, resize_later: bool = False):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        image_config: ImageConfig,
+        max_length: int,
+        *,
+        resize_later: bool = False,
+    ):
         self.tokenizer = tokenizer
+        self._policy = ANY_SOURCE
+        self._as_stored = False
         self.image_config = image_config
         self.max_length = max_length
         self._resize_later = resize_later
@@ -73,6 +85,12 @@ class Processor:
         config = with_pixels(read_image_config(checkpoint), min_pixels, max_pixels)
         tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
         return cls(tokenizer, config, max_length, resize_later=resize_later)
+
+    def reading(self, policy: SourcePolicy, *, as_stored: bool = False) -> Processor:
+        """The same with other rules for images: see `load_image`."""
+        other = copy(self)
+        other._policy, other._as_stored = policy, as_stored
+        return other
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text in one call of the tokenizer; no special tokens are added."""
@@ -168,8 +186,7 @@ class Processor:
         return ids[:at], ids[at + 1 :], pad, start
 
     def _image(self, source: ImageSource, task: Task, config: ImageConfig) -> Prepared:
-        image = load_image(source)
-        pixels, shape = self._pixels(image, config)
+        pixels, shape = self._pixels_of(source, config)
         num_tokens = shape[0] * shape[1] * shape[2] // config.merge_size**2
         before, after, pad, start = self._image_prompt
         ids = np.concatenate([before, np.full(num_tokens, pad, dtype=np.int32), after])
@@ -177,11 +194,18 @@ class Processor:
             room = self.max_length - len(ids) + num_tokens
             advice = f"lower max_pixels to {room * config.factor**2} or " if room > 0 else ""
             raise ImageError(f"the image needs {len(ids)} tokens, {self.max_length} fit: {advice}raise max_model_len")
-        digest = hashlib.blake2b(pixels.data, digest_size=16, key=repr(shape).encode()).hexdigest()
+        digest = _digest(pixels, shape, config)
         prepared = PreparedImage(pixels, shape, len(before), num_tokens, digest)
         # The vision-end token is the first one after the pads.
         stop = len(before) + num_tokens + 1
         return Prepared(token_ids=ids, task=task, spans=((start, stop),), image=prepared)
+
+    def _pixels_of(self, source: ImageSource, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
+        # A page at its usual size has enough pixels, unless the model is to see more.
+        pdf_pixels = max(PDF_PIXELS, config.max_pixels)
+        with PIXELS.room() as room:
+            image = load_image(source, self._policy, room, pdf_pixels=pdf_pixels, as_stored=self._as_stored)
+            return self._pixels(image, config)
 
     def _pixels(self, image: Image.Image, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
         """The pixels, and the grid of patches that they are or will be resized to."""
@@ -223,6 +247,16 @@ def load_tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _digest(pixels: NDArray[np.uint8], shape: tuple[int, int, int], config: ImageConfig) -> str:
+    """What an image is known by: its pixels, and the grid that they have or are resized to.
+
+    Pixels that aren't resized yet don't have the grid's shape, so theirs is part of it.
+    """
+    resized = pixels.shape[:2] == (shape[1] * config.patch_size, shape[2] * config.patch_size)
+    key = repr(shape if resized else (shape, pixels.shape))
+    return hashlib.blake2b(pixels.data, digest_size=16, key=key.encode()).hexdigest()
 
 
 def _text_error(text: object) -> InputError | None:

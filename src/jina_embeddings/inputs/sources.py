@@ -1,6 +1,7 @@
 """From whatever names or holds an image, a page of a PDF included, to a PIL image of mode RGB.
 
-A source that can't be used raises ImageError with its description, never with its contents.
+A source is opened by its kind, as far as a `SourcePolicy` allows. One that can't be used raises ImageError with its
+description, never with its contents.
 """
 
 from __future__ import annotations
@@ -10,34 +11,63 @@ import binascii
 import io
 import os
 import re
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+import stat
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
 
 from ..errors import ImageError
+from .budget import PIXELS, Room
 from .decoding import UnknownFormatError, array_image, decode_image, describe_source, rgb_image
-from .pdf import pdf_page
+from .fetching import fetch
+from .pdf import PDF_PIXELS, pdf_page
 
 if TYPE_CHECKING:
-    import ssl
-
     from numpy.typing import NDArray
     from PIL import Image
 
-ImageSource: TypeAlias = "Image.Image | NDArray[Any] | str | os.PathLike[str] | bytes"
-"""A PIL image, an array, a path, `path.pdf#page=3`, a URL, a data URL, base64, or an encoded file's bytes."""
-
-FETCH_TIMEOUT_S = 20.0
-MAX_FETCH_BYTES = 64 * 2**20
+ImageSource: TypeAlias = "Image.Image | NDArray[Any] | str | os.PathLike[str] | bytes | IO[bytes]"
+"""A PIL image, an array, a path, `path.pdf#page=3`, a URL, a data URL, base64, an encoded file's bytes, or a file open
+for reading bytes."""
 
 _PDF_HEAD = 1024
+_EXCLUDED = "{} are not read here, by the policy for image sources"
 _PAGE = re.compile(r"(.*)#page=(\d{1,9})", re.DOTALL)
 
 
-def load_image(source: ImageSource) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class SourcePolicy:
+    """What the name of an image may reach. Pixels and bytes themselves, data URLs and base64 are always taken.
+
+    paths: files of this machine, by path or file URL.
+    urls: http and https.
+    private_addresses: URLs whose host, or a redirect's, is in a loopback, private or link-local network.
+
+    The default is for inputs that are the program's own. Where they come from somebody else, whoever writes `"path"`
+    or `"http://10.0.0.1/"` would see what this machine can see: use `CONTENTS_ONLY`, or `SourcePolicy(paths=False,
+    private_addresses=False)`.
+    """
+
+    paths: bool = True
+    urls: bool = True
+    private_addresses: bool = True
+
+
+ANY_SOURCE = SourcePolicy()
+CONTENTS_ONLY = SourcePolicy(paths=False, urls=False, private_addresses=False)
+
+
+def load_image(
+    source: ImageSource,
+    policy: SourcePolicy = ANY_SOURCE,
+    room: Room | None = None,
+    *,
+    pdf_pixels: int = PDF_PIXELS,
+    as_stored: bool = False,
+) -> Image.Image:
     """Any source as a PIL image of mode RGB: upright (EXIF), transparency on white, the first frame.
 
     PIL image: never modified; returned itself where it is RGB and upright already.
@@ -45,156 +75,168 @@ def load_image(source: ImageSource) -> Image.Image:
         or floats from 0 to 1.
     str: a data URL, an http(s) URL, a path or file:// URL, `path.pdf#page=3` (pages count from 1), else
         base64 without a header.
-    bytes: an encoded image or a PDF.
+    bytes, or a file open for reading bytes, which is read from where it stands: an encoded image or a PDF.
 
-    A PDF without `#page=` must have one page; pages are rendered at 150 dpi. 16-bit grey is scaled to 8
-    bits, not clipped. Pillow's limit against decompression bombs, 178,956,970 pixels, is an error here.
+    A PDF without `#page=` must have one page; pages are rendered at 150 dpi, or at fewer where a page would have more
+    than `pdf_pixels`. 16-bit grey is scaled to 8 bits, not clipped. Images of more pixels than `MAX_DECODED_PIXELS`
+    or Pillow's limit against decompression bombs are errors, found before they are decoded.
 
-    Raises ImageError for a source that can't be found, fetched or decoded, that is empty, too large, or
-    over 200 times as long as wide; DependencyError for a PDF without pypdfium2.
+    policy: what a str or path object may reach.
+    room: for the image's pixels, taken before they are decoded and left taken; without one it is given back at the end.
+    as_stored: colours as they are stored, as the published model's own code reads them: transparency is dropped rather
+        than laid on white, and the EXIF orientation is left undone.
+
+    Raises ImageError for a source that can't be found, fetched or decoded, that the policy excludes, that is empty,
+    too large, or over 200 times as long as wide; DependencyError for a PDF without pypdfium2.
     """
-    from PIL import Image
-
-    name = describe_source(source)
-    if isinstance(source, Image.Image):
-        return rgb_image(source, name)
-    if isinstance(source, np.ndarray):
-        return array_image(source, name)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _from_bytes(bytes(source), None, name)
-    if isinstance(source, str):
-        return _from_text(source, name)
-    if isinstance(source, os.PathLike):
-        return _from_path(*_path_and_page(os.fsdecode(source)), name)
-    raise ImageError(f"{name}: expected a PIL image, an array, a path, a URL or bytes")
+    if room is None:
+        with PIXELS.room() as own:
+            return load_image(source, policy, own, pdf_pixels=pdf_pixels, as_stored=as_stored)
+    return _Opener(describe_source(source), policy, room, pdf_pixels, as_stored).open(source)
 
 
-def fetch(url: str, *, timeout_s: float = FETCH_TIMEOUT_S, max_bytes: int = MAX_FETCH_BYTES) -> bytes:
-    """The body of an http(s) URL, redirects followed.
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """One source to be opened. Fields: see `load_image`; name: its description."""
 
-    timeout_s: for everything together, from the look-up of the name to the last byte.
+    name: str
+    policy: SourcePolicy
+    room: Room
+    pdf_pixels: int
+    as_stored: bool
 
-    Raises ImageError, naming the URL, for a status other than 2xx, a body over `max_bytes`, a timeout, a
-    connection that fails, and a redirect to another scheme.
-    """
-    import asyncio
-    from concurrent.futures import ThreadPoolExecutor
+    def open(self, source: object) -> Image.Image:
+        """By the kind of the source."""
+        from PIL import Image
 
-    import httpx
+        if isinstance(source, Image.Image):
+            return rgb_image(source, self.name, self.room, as_stored=self.as_stored)
+        if isinstance(source, np.ndarray):
+            return array_image(source, self.name, self.room, as_stored=self.as_stored)
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return self._bytes(bytes(source), None)
+        if isinstance(source, str):
+            return self._text(source)
+        if isinstance(source, os.PathLike):
+            self._require(self.policy.paths, "paths")
+            return self._path(*_path_and_page(os.fsdecode(source)))
+        if hasattr(source, "read"):
+            return self._bytes(_read(source, self.name), None)
+        raise ImageError(f"{self.name}: expected a PIL image, an array, a path, a URL, bytes or an open file")
 
-    name = describe_source(url)
-    # httpx's own timeouts start anew with every read; only a cancelled task ends in time. It gets a thread
-    # of its own, because the caller's may be running an event loop already.
-    with ThreadPoolExecutor(1, thread_name_prefix="fetch") as thread:
+    def _text(self, text: str) -> Image.Image:
+        scheme = text[:8].lower()
+        if scheme.startswith("data:"):
+            return self._bytes(_data_of_url(text, self.name), None)
+        if scheme.startswith(("http://", "https://")):
+            self._require(self.policy.urls, "URLs")
+            url, page = _url_and_page(text)
+            return self._bytes(fetch(url, private_addresses=self.policy.private_addresses), page)
+        if scheme.startswith("file://"):
+            self._require(self.policy.paths, "paths")
+            url, page = _url_and_page(text)
+            return self._path(_path_of_url(url, self.name), page)
+        if self.policy.paths:
+            path, page = _path_and_page(text)
+            if os.path.exists(path):
+                return self._path(path, page)
+        if "://" in text[:16]:
+            raise ImageError(f"{self.name}: no such file, and of URLs only http, https, file and data are read")
+        return self._text_of_base64(text)
+
+    def _text_of_base64(self, text: str) -> Image.Image:
+        missing = ImageError(
+            f"{self.name}: no such file, nor an image in base64"
+            if self.policy.paths
+            else f"{self.name}: not an image in base64, and {_EXCLUDED.format('paths')}"
+        )
         try:
-            return thread.submit(lambda: asyncio.run(_download(url, name, timeout_s, max_bytes))).result()
-        except TimeoutError:
-            raise ImageError(f"{name}: not received within {timeout_s:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ImageError(f"{name}: {str(error) or type(error).__name__}") from error
+            data = _base64("".join(text.split()).encode("ascii"))
+        except ValueError:
+            raise missing from None
+        try:
+            return self._bytes(data, None)
+        except UnknownFormatError:
+            raise missing from None
+
+    def _path(self, path: str, page: int | None) -> Image.Image:
+        try:
+            mode = os.stat(path).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                # Opening a pipe waits for somebody to write to it, and a device never ends.
+                raise ImageError(f"{self.name}: a device, pipe or socket, not a file")
+            with open(path, "rb") as file:
+                if not path.lower().endswith(".pdf") and not _is_pdf(file.read(_PDF_HEAD)):
+                    _refuse_page(page, self.name)
+                    file.seek(0)
+                    return decode_image(file, self.name, self.room, as_stored=self.as_stored)
+        except ImageError:
+            raise
+        except FileNotFoundError:
+            raise ImageError(f"{self.name}: no such file") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"{self.name}: can't be read: {reason}") from error
+        return pdf_page(path, page, self.name, self.room, max_pixels=self.pdf_pixels)
+
+    def _bytes(self, data: bytes, page: int | None) -> Image.Image:
+        if _is_pdf(data[:_PDF_HEAD]):
+            return pdf_page(data, page, self.name, self.room, max_pixels=self.pdf_pixels)
+        _refuse_page(page, self.name)
+        return decode_image(io.BytesIO(data), self.name, self.room, as_stored=self.as_stored)
+
+    def _require(self, allowed: bool, what: str) -> None:
+        if not allowed:
+            raise ImageError(f"{self.name}: {_EXCLUDED.format(what)}")
 
 
-async def _download(url: str, name: str, timeout_s: float, max_bytes: int) -> bytes:
-    import asyncio
-
-    import httpx
-
-    # The body is taken as sent: a small compressed one could grow past any limit on its way here.
-    headers = {"accept-encoding": "identity", "user-agent": "jina-embeddings-vllm"}
-
-    async def body() -> bytes:
-        async with (
-            httpx.AsyncClient(verify=_ssl_context(), timeout=None, follow_redirects=True) as client,
-            client.stream("GET", url, headers=headers) as response,
-        ):
-            if not response.is_success:
-                status = f"{response.status_code} {response.reason_phrase}".strip()
-                raise ImageError(f"{name}: HTTP status {status}")
-            received = bytearray()
-            async for chunk in response.aiter_raw():
-                received += chunk
-                if len(received) > max_bytes:
-                    raise ImageError(f"{name}: over {max_bytes} bytes, the most that is fetched")
-            return bytes(received)
-
-    return await asyncio.wait_for(body(), timeout_s)
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    """Loading the certificates takes longer than many a download."""
-    import httpx
-
-    return httpx.create_ssl_context()
-
-
-def _from_text(text: str, name: str) -> Image.Image:
-    scheme = text[:8].lower()
-    if scheme.startswith("data:"):
-        return _from_bytes(_data_of_url(text, name), None, name)
-    if scheme.startswith(("http://", "https://")):
-        url, page = _path_and_page(text)
-        return _from_bytes(fetch(url), page, name)
-    if scheme.startswith("file://"):
-        url, page = _path_and_page(text)
-        return _from_path(url2pathname(urlsplit(url).path), page, name)
-    path, page = _path_and_page(text)
-    if os.path.exists(path):
-        return _from_path(path, page, name)
-    if "://" in text[:16]:
-        raise ImageError(f"{name}: no such file, and of URLs only http, https, file and data are read")
-    missing = ImageError(f"{name}: no such file, nor an image in base64")
+def _read(file: Any, name: str) -> bytes:
     try:
-        data = base64.b64decode("".join(text.split()), validate=True)
-    except ValueError:
-        raise missing from None
-    try:
-        return _from_bytes(data, None, name)
-    except UnknownFormatError:
-        raise missing from None
+        data: object = file.read()
+    except Exception as error:  # a file object may be anybody's
+        raise ImageError(f"{name}: can't be read: {error}") from error
+    if not isinstance(data, bytes):
+        raise ImageError(f"{name}: gives {type(data).__name__}, not bytes: open the file in binary mode")
+    return data
 
 
 def _path_and_page(text: str) -> tuple[str, int | None]:
     """Splits `#page=N` off, unless a file is called that."""
+    return (text, None) if os.path.exists(text) else _url_and_page(text)
+
+
+def _url_and_page(text: str) -> tuple[str, int | None]:
     match = _PAGE.fullmatch(text)
-    return (text, None) if match is None or os.path.exists(text) else (match[1], int(match[2]))
+    return (text, None) if match is None else (match[1], int(match[2]))
+
+
+def _path_of_url(url: str, name: str) -> str:
+    try:
+        return url2pathname(urlsplit(url).path)
+    except ValueError as error:
+        raise ImageError(f"{name}: not a URL: {error}") from None
 
 
 def _data_of_url(url: str, name: str) -> bytes:
     header, comma, payload = url.partition(",")
     if not comma:
         raise ImageError(f"{name}: no comma before the data")
-    data = unquote_to_bytes(payload)
+    try:
+        data = unquote_to_bytes(payload)
+    except UnicodeEncodeError as error:
+        raise ImageError(f"{name}: not valid Unicode at character {error.start}") from None
     if not header.lower().endswith(";base64"):
         return data
-    digits = b"".join(data.split()).rstrip(b"=")
     try:
-        return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
+        return _base64(b"".join(data.split()))
     except binascii.Error as error:
         raise ImageError(f"{name}: damaged base64: {error}") from None
 
 
-def _from_path(path: str, page: int | None, name: str) -> Image.Image:
-    try:
-        with open(path, "rb") as file:
-            if not path.lower().endswith(".pdf") and not _is_pdf(file.read(_PDF_HEAD)):
-                _refuse_page(page, name)
-                file.seek(0)
-                return decode_image(file, name)
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name}: can't be read: {getattr(error, 'strerror', None) or error}") from error
-    return pdf_page(path, page, name)
-
-
-def _from_bytes(data: bytes, page: int | None, name: str) -> Image.Image:
-    if _is_pdf(data[:_PDF_HEAD]):
-        return pdf_page(data, page, name)
-    _refuse_page(page, name)
-    return decode_image(io.BytesIO(data), name)
+def _base64(data: bytes) -> bytes:
+    """Padding may be missing, as many programs leave it out. Raises binascii.Error for what is no base64."""
+    digits = data.rstrip(b"=")
+    return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
 
 
 def _is_pdf(head: bytes) -> bool:
