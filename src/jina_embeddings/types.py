@@ -17,6 +17,9 @@ TASKS: tuple[Task, ...] = ("retrieval", "text-matching", "code")
 
 EmbeddingType = Literal["float", "int8", "binary", "ubinary", "base64"]
 
+MultivectorFormat = Literal["float16", "int8", "binary"]
+"""How an index stores the numbers of its multi-vectors."""
+
 Span = tuple[int, int]
 """Tokens `start <= i < stop` that are pooled to one vector."""
 

@@ -186,6 +186,9 @@ def test_the_retriever_gives_plain_types(index: Index) -> None:
     index.update([document("a", "red apple", "green pear", language="en")])
     (found,) = index.retriever(limit=1, filters={"language": "en"})("green pear")
     assert found == {
+        "id": index.search("green pear", limit=1)[0].id,
+        "line": 0,
+        "end_line": 0,
         "text": "green pear",
         "source": "a",
         "title": "A title",

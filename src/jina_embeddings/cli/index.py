@@ -35,6 +35,18 @@ def index(
     dimension: Annotated[
         int | None, typer.Option(min=1, help="Numbers of a vector, for a new index.", rich_help_panel=_INDEX)
     ] = None,
+    multivector: Annotated[
+        bool, typer.Option("--multivector", help="Keep multi-vectors too, for search --rerank.", rich_help_panel=_INDEX)
+    ] = False,
+    multivector_format: Annotated[
+        str, typer.Option(help="Of multi-vectors: float16, int8 or binary, for a new index.", rich_help_panel=_INDEX)
+    ] = "float16",
+    token_pooling: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Keep one vector for so many tokens of a multi-vector, for a new index.", rich_help_panel=_INDEX
+        ),
+    ] = None,
     passage_size: Annotated[
         int, typer.Option(min=50, help="Most characters of a passage.", rich_help_panel=_INDEX)
     ] = 1200,
@@ -72,6 +84,8 @@ def index(
             loaded,
             task=task,
             dimension=dimension,
+            multivector=multivector_format if multivector else None,  # type: ignore[arg-type]
+            token_pooling=token_pooling,
             options=cut,
             advance=progress.advance,
             batch_size=batch_size,

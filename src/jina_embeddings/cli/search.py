@@ -35,10 +35,27 @@ def search(
             rich_help_panel=_SEARCH,
         ),
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="dense (vectors), words (BM25), or hybrid (both, joined by their ranks); dense if left out.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
     rerank: Annotated[
         bool, typer.Option("--rerank", help="Rank the best by multi-vectors.", rich_help_panel=_SEARCH)
     ] = False,
     candidates: Annotated[int, typer.Option(min=1, help="How many --rerank ranks.", rich_help_panel=_SEARCH)] = 50,
+    first_stage: Annotated[
+        str,
+        typer.Option(
+            help="What finds candidates for --rerank: dense, or multivector (those that the index keeps).",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "dense",
+    min_score: Annotated[
+        float | None, typer.Option(help="Leave out results with a lower score.", rich_help_panel=_SEARCH)
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector.", rich_help_panel=_SEARCH)] = False,
     context: Annotated[
         int | None,
@@ -59,8 +76,7 @@ def search(
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
-    from ..apps.index import Index
-    from ..apps.index.filters import to_sql
+    from ..apps.index import Index, SearchOptions
     from ..apps.index.store import Store
     from ..apps.retrieval import context as make_context
     from ..errors import OptionError
@@ -73,7 +89,8 @@ def search(
     filters = grouped(where, "--filter")
     if context is not None:
         filters.setdefault("kind", ["text", "code"])
-    to_sql(filters)
+    # Before a model is loaded.
+    options = SearchOptions(mode=mode, first_stage=first_stage, filters=filters)  # type: ignore[arg-type]
     Store.open(index)
     with choice.for_index(index).loaded() as loaded:
         query: Any = question if image is None else image
@@ -81,7 +98,10 @@ def search(
             query,
             limit=limit if context is None else max(limit, _CONTEXT_LIMIT),
             filters=filters,
+            mode=options.mode,
             rerank=rerank,
+            first_stage=options.first_stage,
+            min_score=min_score,
             candidates=candidates,
             exact=exact,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .index import Index
 from .passage import Document, Hit, Passage
+from .search import SearchOptions
 from .update import Summary
 
-__all__ = ["Document", "Hit", "Index", "Passage", "Summary"]
+__all__ = ["Document", "Hit", "Index", "Passage", "SearchOptions", "Summary"]

@@ -30,6 +30,11 @@ def any_of(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(map(quoted, values))})"
 
 
+def path_is(path: str) -> str:
+    """The condition for a document's path, in which `*` stands for anything."""
+    return _condition("path", path)
+
+
 def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import IndexMismatchError
+from ...errors import IndexMismatchError, MultivectorUnavailableError, OptionError
 from ...vectors.similarity import similarity
+from .multivectors import check_format
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
     from ...types import FloatArray
 
-FORMAT = 1
-"""Of the table. A reader refuses another one."""
+FORMAT = 2
+"""Of the table. A reader refuses a later one; the first had no words to search and no multi-vectors."""
+
+_READABLE = (1, FORMAT)
 
 _PROBE = "The quick brown fox jumps over the lazy dog; 42 × 17 = 714."
 _PROBE_COSINE = 0.99
@@ -30,6 +33,8 @@ class Fingerprint:
     model, revision: for people. What decides is the probe: the vector of one fixed text, so that other weights
     under the same name are noticed, and a model that has only moved is not refused.
     kind: what the index is for (`files`, `code`): indexes of different kinds are cut differently.
+    multivector: the number format of the stored multi-vectors, None where there are none. multivector_dim: of one
+        token. token_pooling: how many tokens became one on average, 1 for all of them.
     """
 
     model: str
@@ -39,13 +44,39 @@ class Fingerprint:
     kind: str
     probe: list[float]
     format: int = FORMAT
+    multivector: str | None = None
+    multivector_dim: int | None = None
+    token_pooling: int = 1
 
     @classmethod
-    def of(cls, model: JinaEmbeddings, task: str, dimension: int | None, kind: str) -> Fingerprint:
-        """That of an index which `model` would make. Raises DimensionError, TaskUnavailableError."""
+    def of(
+        cls,
+        model: JinaEmbeddings,
+        task: str,
+        dimension: int | None,
+        kind: str,
+        *,
+        multivector: str | None = None,
+        token_pooling: int = 1,
+    ) -> Fingerprint:
+        """That of an index which `model` would make.
+
+        Raises DimensionError, TaskUnavailableError, MultivectorUnavailableError, OptionError for a wrong format.
+        """
+        _check_multivector(model, multivector, token_pooling)
         probe = _probe(model, task, dimension)
         info = model.info
-        return cls(info.name, info.revision, task, len(probe), kind, [round(float(x), 6) for x in probe])
+        return cls(
+            info.name,
+            info.revision,
+            task,
+            len(probe),
+            kind,
+            [round(float(x), 6) for x in probe],
+            multivector=multivector,
+            multivector_dim=info.multivector_dim if multivector else None,
+            token_pooling=token_pooling,
+        )
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -54,20 +85,30 @@ class Fingerprint:
     def from_json(cls, text: str | bytes, address: str) -> Fingerprint:
         """Raises IndexMismatchError for an index of another format."""
         fields: dict[str, Any] = json.loads(text)
-        if fields.get("format") != FORMAT:
+        if fields.get("format") not in _READABLE:
             raise IndexMismatchError(
                 f"{address} has format {fields.get('format')}, this version reads {FORMAT}: make the index again"
             )
         return cls(**fields)
 
     def check(
-        self, model: JinaEmbeddings, address: str, *, task: str | None, dimension: int | None, kind: str | None
+        self,
+        model: JinaEmbeddings,
+        address: str,
+        *,
+        task: str | None = None,
+        dimension: int | None = None,
+        kind: str | None = None,
+        multivector: str | None = None,
+        token_pooling: int | None = None,
     ) -> None:
-        """Raises IndexMismatchError where `model`, or an explicit task, dimension or kind, is another one."""
+        """Raises IndexMismatchError where `model`, or something else that is not None, is another one."""
         for name, wanted, made in (
             ("kind", kind, self.kind),
             ("task", task, self.task),
             ("dimension", dimension, self.dimension),
+            ("multivector", multivector, self.multivector),
+            ("token_pooling", token_pooling, self.token_pooling),
         ):
             if wanted is not None and wanted != made:
                 raise IndexMismatchError(
@@ -81,6 +122,16 @@ class Fingerprint:
         cosine = float(similarity(_probe(model, self.task, self.dimension), np.array(self.probe, dtype=np.float32)))
         if cosine < _PROBE_COSINE:
             raise IndexMismatchError(f"{mismatch}its vectors differ (cosine {cosine:.3f}). Load that one")
+
+
+def _check_multivector(model: JinaEmbeddings, multivector: str | None, token_pooling: int) -> None:
+    if token_pooling < 1 or (token_pooling > 1 and multivector is None):
+        raise OptionError(f"token_pooling={token_pooling}: it is 1 or more, and above 1 only with multivector")
+    if multivector is None:
+        return
+    check_format(multivector)
+    if model.info.multivector_dim is None:
+        raise MultivectorUnavailableError(f"{model.info.name} has no projector, so no multi-vectors can be stored")
 
 
 def _probe(model: JinaEmbeddings, task: str, dimension: int | None) -> FloatArray:

@@ -89,21 +89,27 @@ class Document:
 class Hit:
     """One result of a search.
 
-    score: what it is ranked by: the cosine, or MaxSim of the multi-vectors where the search asked for it.
-    cosine: of the dense vectors, in both cases.
+    score: what it is ranked by: the cosine (mode `dense`), BM25 (`words`), the sum of reciprocal ranks (`hybrid`), or
+        MaxSim of the multi-vectors where the search asked for it.
+    cosine: of the dense vectors, in all cases.
+    id: of the passage in the index: the same as long as it stands at the same place of the same document.
     """
 
     passage: Passage
     score: float
     cosine: float
+    id: str = ""
 
     def record(self) -> dict[str, Any]:
         """In plain types, for JSON and for other frameworks."""
         passage = self.passage
         return {
+            "id": self.id,
             "text": passage.text,
             "source": passage.source,
             "title": passage.title,
+            "line": passage.line,
+            "end_line": passage.end_line,
             "score": self.score,
             "metadata": {**passage.metadata, "path": passage.path, "kind": passage.kind},
         }

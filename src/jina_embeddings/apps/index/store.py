@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DependencyError, IndexNotFoundError
+from ...errors import DependencyError, IndexMismatchError, IndexNotFoundError
+from . import approximate, multivectors, words
+from .approximate import ANN_NUMBERS
 from .filters import any_of
 from .fingerprint import Fingerprint
-from .passage import Passage
-from .rows import FINGERPRINT_KEY, PASSAGE_COLUMNS, Placed, schema_of, to_passage, to_table
+from .multivectors import from_column
+from .passage import Hit, Passage
+from .rows import FINGERPRINT_KEY, HIT_COLUMNS, PASSAGE_COLUMNS, Placed, schema_of, to_hit, to_passage, to_table
 
 if TYPE_CHECKING:
     from ...types import FloatArray
 
 TABLE = "passages"
-ANN_NUMBERS = 5_000_000
-"""An index of more numbers (passages times dimension) gets an approximate index; reading these takes about 10 ms."""
-
-_NUM_PROBES = 50
-_COMPARED = 400
-"""Candidates of the approximate index whose own vectors are read, at least four for each result."""
 
 _KEEP_VERSIONS = timedelta(minutes=10)
 _IN_ONE_CONDITION = 500
@@ -49,7 +47,9 @@ class Store:
     @classmethod
     def create(cls, address: str, fingerprint: Fingerprint) -> Store:
         """An empty index."""
-        return cls(address, _connect(address).create_table(TABLE, schema=schema_of(fingerprint)))
+        store = cls(address, _connect(address).create_table(TABLE, schema=schema_of(fingerprint)))
+        store.index_words()
+        return store
 
     @classmethod
     def open(cls, address: str) -> Store:
@@ -63,9 +63,14 @@ class Store:
         return int(self._table.count_rows())
 
     @property
+    def has_words(self) -> bool:
+        """Whether words can be searched: not in an index of the first format."""
+        return words.COLUMN in self._table.schema.names
+
+    @property
     def is_approximate(self) -> bool:
         """Whether searches go through an approximate index."""
-        return any(index.columns == ["vector"] for index in self._table.list_indices())
+        return approximate.of_table(self._table) is not None
 
     def states(self) -> dict[str, str]:
         """Path and state of every document in the index; the state is empty where passages are missing."""
@@ -78,15 +83,17 @@ class Store:
             states[group["path"]] = group["state"] if whole else ""
         return states
 
-    def vectors(self, contents: Iterable[str]) -> dict[str, FloatArray]:
-        """The vectors there are for passages of these contents, wherever they stand."""
-        found: dict[str, FloatArray] = {}
+    def vectors(self, contents: Iterable[str]) -> dict[str, tuple[FloatArray, FloatArray | None]]:
+        """Vector and multi-vector, where there are any, of passages of these contents, wherever they stand."""
+        found: dict[str, tuple[FloatArray, FloatArray | None]] = {}
         if not len(self):
             return found
+        names = ["content", "vector", *([multivectors.COLUMN] if self.fingerprint.multivector else [])]
         for group in _groups(sorted(set(contents))):
-            rows = self._table.search().where(any_of("content", group)).select(["content", "vector"]).to_arrow()
-            vectors = _matrix(rows["vector"])
-            found.update(zip(rows["content"].to_pylist(), vectors, strict=True))
+            rows = self._table.search().where(any_of("content", group)).select(names).to_arrow()
+            vectors: list[Any] = [*_matrix(rows["vector"])]
+            tokens = from_column(rows[multivectors.COLUMN]) if self.fingerprint.multivector else [None] * len(vectors)
+            found.update(zip(rows["content"].to_pylist(), zip(vectors, tokens, strict=True), strict=True))
         return found
 
     def write(self, placed: Sequence[Placed], *, new: bool = False) -> None:
@@ -94,7 +101,7 @@ class Store:
 
         new: there are no such rows, which saves looking for them.
         """
-        rows = to_table(placed, self._table.schema)
+        rows = to_table(placed, self._table.schema, self.fingerprint)
         if new:
             self._table.add(rows)
             return
@@ -108,31 +115,124 @@ class Store:
         for group in _groups(sorted(paths)):
             self._table.delete(any_of("path", group))
 
+    def remove_where(self, condition: str) -> int:
+        """Removes passages for which a condition holds; returns how many."""
+        num_before = len(self)
+        self._table.delete(condition)
+        return num_before - len(self)
+
     def passages(self, where: str | None = None, limit: int | None = None) -> list[Passage]:
         """Passages in no particular order."""
         query = self._table.search().select(list(PASSAGE_COLUMNS))
         query = query if where is None else query.where(where)
         return [to_passage(row) for row in query.limit(limit).to_list()]
 
-    def search(
-        self, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False
-    ) -> list[tuple[Passage, float]]:
-        """The nearest passages and their cosines, best first; exact=True passes an approximate index by."""
+    def search(self, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False) -> list[Hit]:
+        """The nearest passages by cosine, best first; exact=True passes an approximate index by."""
         query = self._table.search(np.asarray(vector, dtype=np.float32), vector_column_name="vector")
-        query = query.distance_type("dot").select([*PASSAGE_COLUMNS, "_distance"]).limit(limit)
+        query = query.distance_type("dot").select([*HIT_COLUMNS, "_distance"]).limit(limit)
         if where is not None:
             query = query.where(where, prefilter=True)
-        query = query.bypass_vector_index() if exact else _approximate(query, limit)
+        if exact or (where is not None and self._few_match(where)):
+            query = query.bypass_vector_index()
+        else:
+            probes = approximate.num_probes(self.fingerprint.dimension)
+            query = query.nprobes(probes).refine_factor(approximate.refine_factor(limit))
         # LanceDB's distance of two normalised vectors is 1 - their dot product.
-        return [(to_passage(row), 1.0 - float(row["_distance"])) for row in query.to_list()]
+        return [to_hit(row, 1.0 - float(row["_distance"])) for row in query.to_list()]
+
+    def search_words(self, text: str, vector: FloatArray, limit: int, where: str | None = None) -> list[Hit]:
+        """The passages with the words of a text by BM25, best first; those that have none of them are left out.
+
+        vector: of the text, for the hits' cosines.
+        """
+        if not self.has_words:
+            raise IndexMismatchError(f"{self.address} was made before words could be searched: make the index again")
+        query = self._table.search(words.searchable(text), query_type="fts", fts_columns=words.COLUMN)
+        query = query.select([*HIT_COLUMNS, "vector", "_score"]).limit(limit)
+        if where is not None:
+            query = query.where(where, prefilter=True)
+        return [replace(hit, score=row["_score"]) for hit, row in _hits(query, vector)]
+
+    def search_multivectors(
+        self, tokens: FloatArray, vector: FloatArray, limit: int, where: str | None = None
+    ) -> list[Hit]:
+        """The best passages by MaxSim of the stored multi-vectors, found by LanceDB; tokens: (tokens, dim)."""
+        if self.fingerprint.multivector != "float16":
+            raise IndexMismatchError(
+                f"{self.address} keeps no multi-vectors in float16, which a first stage by them needs: make the index "
+                f"again with multivector='float16'"
+            )
+        query = self._table.search(np.asarray(tokens, dtype=np.float32), vector_column_name=multivectors.COLUMN)
+        query = query.distance_type("cosine").select([*HIT_COLUMNS, "vector", "_distance"]).limit(limit)
+        if where is not None:
+            query = query.where(where, prefilter=True)
+        # LanceDB's distance is the sum over the question's tokens of 1 - the best cosine.
+        return [replace(hit, score=len(tokens) - row["_distance"]) for hit, row in _hits(query, vector)]
+
+    def maxsim(self, tokens: FloatArray, ids: Sequence[str]) -> dict[str, float]:
+        """MaxSim of a question's tokens (tokens, dim) with the stored multi-vectors of passages, by their ids."""
+        scores: dict[str, float] = {}
+        for group in _groups(list(ids)):
+            query = self._table.search().where(any_of("id", group)).select(["id", multivectors.COLUMN])
+            rows = query.limit(len(group)).to_arrow()
+            scored = multivectors.score(tokens, rows[multivectors.COLUMN])
+            scores.update(zip(rows["id"].to_pylist(), map(float, scored), strict=True))
+        return scores
+
+    def index_words(self) -> None:
+        from lancedb.index import FTS
+
+        # ICU finds words where no spaces stand between them.
+        config = FTS(base_tokenizer="icu", language="English", stem=True, remove_stop_words=False)
+        self._table.create_index(words.COLUMN, config=config)
 
     def tidy(self, *, ann_numbers: int = ANN_NUMBERS) -> None:
         """Merges small files, drops old versions, and makes or extends the approximate index where it pays."""
         self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
-        if len(self) * self.fingerprint.dimension > ann_numbers and not self.is_approximate:
-            from lancedb.index import IvfRq
+        index = approximate.of_table(self._table)
+        if index is None and len(self) * self.fingerprint.dimension <= ann_numbers:
+            return
+        if index is None or index.is_outdated:
+            approximate.build(self._table)
 
-            self._table.create_index("vector", config=IvfRq(distance_type="dot"))
+    def describe(self) -> dict[str, Any]:
+        """What is in it and how it is searched, in plain types; see `Index.describe`."""
+        index = approximate.of_table(self._table)
+        num_rows, dimension = len(self), self.fingerprint.dimension
+        dense: dict[str, Any] = {"search": "exact"}
+        if index is not None:
+            dense = {
+                "search": "approximate",
+                "bits": index.num_bits,
+                "reads": "all" if approximate.reads_all(num_rows, dimension) else "the nearest partitions",
+                "unindexed": index.unindexed,
+                "index_size_bytes": index.size_bytes,
+            }
+        made_with = self.fingerprint
+        return {
+            "address": self.address,
+            "kind": made_with.kind,
+            "passages": num_rows,
+            "documents": len(self.states()),
+            "model": made_with.model,
+            "revision": made_with.revision,
+            "task": made_with.task,
+            "dimension": dimension,
+            "dense": dense,
+            "words": self.has_words,
+            "multivector": made_with.multivector,
+            "token_pooling": made_with.token_pooling,
+            "size_bytes": _folder_bytes(self.address),
+        }
+
+    def _few_match(self, where: str) -> bool:
+        """Whether a filter leaves so few passages that partitions which are passed over would lose them."""
+        dimension = self.fingerprint.dimension
+        num_rows = len(self)
+        if approximate.reads_all(num_rows, dimension):
+            return False
+        return int(self._table.count_rows(where)) * dimension <= ANN_NUMBERS
 
 
 def _connect(address: str) -> Any:
@@ -157,13 +257,26 @@ def _open(address: str) -> Any:
         raise
 
 
-def _approximate(query: Any, limit: int) -> Any:
-    return query.nprobes(_NUM_PROBES).refine_factor(max(4, _COMPARED // limit))
+def _hits(query: Any, vector: FloatArray) -> list[tuple[Hit, dict[str, Any]]]:
+    """Hits with their cosines to a vector, each beside its row."""
+    rows = query.to_arrow()
+    if not len(rows):
+        return []
+    cosines = _matrix(rows["vector"]) @ np.asarray(vector, dtype=np.float32)
+    plain = rows.drop_columns("vector").to_pylist()
+    return [(to_hit(row, float(cosine)), row) for row, cosine in zip(plain, cosines, strict=True)]
 
 
 def _matrix(column: Any) -> FloatArray:
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=np.float32).reshape(len(column), column.type.list_size)
+
+
+def _folder_bytes(address: str) -> int | None:
+    """None for an object store."""
+    if "://" in address:
+        return None
+    return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(address) for name in names)
 
 
 def _groups(values: list[str]) -> list[list[str]]:

@@ -6,11 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import tee
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import InputError, JinaEmbeddingsError
 from ...pipeline.rows import Failure, LeftOut
 from ...types import Skipped
+from ...vectors.token_pooling import pool_tokens
 from .passage import Document, Passage
 from .rows import Placed
 from .store import Store
@@ -23,6 +25,9 @@ Item: TypeAlias = "Document | Failure | LeftOut"
 WRITE_PASSAGES = 4096
 WRITE_SECONDS = 10.0
 """What has been embedded is written after so many passages or so long: a kill loses no more."""
+
+WRITE_TOKENS = 500_000
+"""So are multi-vectors of so many tokens: 256 MB in float32."""
 
 _LOOK_UP = 512
 _CHUNK_SIZES = {"vllm": 256}
@@ -58,28 +63,21 @@ class Update:
         self._seen: set[str] = set()
         self._emptied: set[str] = set()
         self._placed: list[Placed] = []
+        self._num_tokens = 0
         self._written_at = time.monotonic()
 
     def run(self, items: Iterable[Item], gone: Callable[[str], bool], **options: Any) -> Summary:
         """See `Index.update`."""
         # Planned and given to the model. The stream reads its inputs in the thread that asks for results: no lock.
         running: deque[_Planned] = deque()
-        results = self._model.stream(
-            self._inputs(items, running),
-            chunk_size=_CHUNK_SIZES.get(self._model.engine, _CHUNK_SIZE),
-            task=self._store.fingerprint.task,
-            prompt_name="passage",
-            truncate_dim=self._store.fingerprint.dimension,
-            on_error="skip",
-            **options,
-        )
-        for result in results:
+        for vector, multivector in self._embedded(self._inputs(items, running), options):
             planned = running.popleft()
-            if isinstance(result, Skipped):
-                self.summary.failures.append(Failure(planned.passage.source, result.error))
+            skipped = next((result for result in (vector, multivector) if isinstance(result, Skipped)), None)
+            if skipped is not None:
+                self.summary.failures.append(Failure(planned.passage.source, skipped.error))
             else:
                 self.summary.embedded += 1
-                self._place(planned, result)
+                self._place(planned, vector, multivector)
             self._advance()
         self._write()
         left = [path for path in self._states if path not in self._seen and gone(path)]
@@ -87,17 +85,40 @@ class Update:
         self.summary.removed = len(left)
         return self.summary
 
+    def _embedded(self, inputs: Iterator[dict[str, Any]], options: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+        """Vector and multi-vector of each input, a `Skipped` in the place of what there is not; None if not wanted."""
+        made_with = self._store.fingerprint
+        common: Any = {
+            "chunk_size": _CHUNK_SIZES.get(self._model.engine, _CHUNK_SIZE),
+            "task": made_with.task,
+            "prompt_name": "passage",
+            "on_error": "skip",
+            **options,
+        }
+        if made_with.multivector is None:
+            for vector in self._model.stream(inputs, truncate_dim=made_with.dimension, **common):
+                yield vector, None
+            return
+        for_dense, for_tokens = tee(inputs)
+        dense = self._model.stream(for_dense, truncate_dim=made_with.dimension, **common)
+        tokens = self._model.stream(for_tokens, return_multivector=True, **common)
+        for vector, multivector in zip(dense, tokens, strict=True):
+            pooled = multivector
+            if not isinstance(multivector, Skipped):
+                pooled = pool_tokens(multivector, made_with.token_pooling)
+            yield vector, pooled
+
     def _inputs(self, items: Iterable[Item], running: deque[_Planned]) -> Iterator[dict[str, Any]]:
         for group in _grouped(self._plan(items), _LOOK_UP):
             known = self._store.vectors(planned.passage.content for planned in group)
             for planned in group:
-                vector = known.get(planned.passage.content)
-                if vector is None:
+                vectors = known.get(planned.passage.content)
+                if vectors is None:
                     running.append(planned)
                     yield planned.passage.input
                 else:
                     self.summary.reused += 1
-                    self._place(planned, vector)
+                    self._place(planned, *vectors)
                     self._advance()
 
     def _plan(self, items: Iterable[Item]) -> Iterator[_Planned]:
@@ -136,9 +157,12 @@ class Update:
             else:
                 yield _Planned(passage, state, position, len(passages))
 
-    def _place(self, planned: _Planned, vector: Any) -> None:
-        self._placed.append(Placed(planned.passage, planned.state, planned.position, planned.of, vector))
-        if len(self._placed) >= WRITE_PASSAGES or time.monotonic() - self._written_at >= WRITE_SECONDS:
+    def _place(self, planned: _Planned, vector: Any, multivector: Any) -> None:
+        placed = Placed(planned.passage, planned.state, planned.position, planned.of, vector, multivector)
+        self._placed.append(placed)
+        self._num_tokens += 0 if multivector is None else len(multivector)
+        full = len(self._placed) >= WRITE_PASSAGES or self._num_tokens >= WRITE_TOKENS
+        if full or time.monotonic() - self._written_at >= WRITE_SECONDS:
             self._write()
 
     def _write(self) -> None:
@@ -146,7 +170,7 @@ class Update:
             paths = {placed.path for placed in self._placed}
             self._store.write(self._placed, new=paths.isdisjoint(self._states))
             self._emptied -= paths
-            self._placed = []
+            self._placed, self._num_tokens = [], 0
         self._written_at = time.monotonic()
 
 

@@ -11,6 +11,7 @@ from ..index import Index, Summary
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
+    from ...types import MultivectorFormat
 
 
 KIND = "files"
@@ -23,6 +24,8 @@ def index_files(
     *,
     task: str | None = None,
     dimension: int | None = None,
+    multivector: MultivectorFormat | None = None,
+    token_pooling: int | None = None,
     options: CutOptions | None = None,
     advance: Callable[[], None] | None = None,
     **encode: Any,
@@ -33,7 +36,7 @@ def index_files(
         paths: text, Markdown, HTML, PDFs, pictures, .jsonl and .csv; folders stand for all files below them.
             What the index has from below these paths, and is no longer there, is removed.
         into: a folder, or an address such as `s3://bucket/path`.
-        task, dimension: of a new index; see `Index.open`.
+        task, dimension, multivector, token_pooling: of a new index; see `Index.open`.
         options: how files are cut.
         advance: called after each passage.
         encode: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
@@ -41,5 +44,14 @@ def index_files(
     Raises: as `Index.open` and `Index.update`. What can't be read is in the summary's `failures` instead.
     """
     files = Files([os.fspath(path) for path in paths], options, leave_out=[os.fspath(into)])
-    index = Index.open(into, model, create=True, task=task, dimension=dimension, kind=KIND)
+    index = Index.open(
+        into,
+        model,
+        create=True,
+        task=task,
+        dimension=dimension,
+        kind=KIND,
+        multivector=multivector,
+        token_pooling=token_pooling,
+    )
     return index, index.update(files.documents(), gone=files.gone, advance=advance, **encode)

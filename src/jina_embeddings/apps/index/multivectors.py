@@ -1,0 +1,113 @@
+"""Multi-vectors as a column of the index: one list of token vectors a row, in one of three number formats.
+
+| format | bytes of a token of 128 numbers | MaxSim with |
+|---|---|---|
+| float16 | 256 | the vectors as they are, to three digits |
+| int8 | 128 | the vectors rounded, normalised again |
+| binary | 16 | the signs alone; the question keeps its numbers |
+
+Writing what was read gives the same bytes again, so vectors may be moved from row to row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from ...errors import OptionError, suggest
+from ...types import MultivectorFormat
+from ...vectors.quantization import quantize
+from ...vectors.similarity import normalize
+
+if TYPE_CHECKING:
+    from ...types import FloatArray
+
+FORMATS: tuple[str, ...] = get_args(MultivectorFormat)
+COLUMN = "multivector"
+
+_NUMBERS = {"float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
+_BLOCK_TOKENS = 4096
+"""Token vectors whose float32 copies stay in a processor's cache."""
+
+
+def check_format(name: str) -> None:
+    """Raises OptionError for a format that is not in the table above."""
+    if name not in FORMATS:
+        raise OptionError(f"unknown format {name!r} of multi-vectors{suggest(name, FORMATS)}")
+
+
+def bytes_per_token(number_format: str, dim: int) -> int:
+    return {"float16": 2 * dim, "int8": dim, "binary": dim // 8}[number_format]
+
+
+def column_type(number_format: str, dim: int) -> pa.DataType:
+    """list<fixed_size_list<number>>; `dim` of the vectors, of which 8 are one byte if binary."""
+    return pa.list_(pa.list_(_NUMBERS[number_format], dim // 8 if number_format == "binary" else dim))
+
+
+def to_column(multivectors: Sequence[FloatArray], number_format: str) -> pa.ListArray:
+    """Rows of an Arrow column from arrays (tokens, dim), rows normalised."""
+    tokens = np.concatenate(list(multivectors))
+    if number_format == "float16":
+        numbers: Any = tokens.astype(np.float16)
+    else:
+        numbers = quantize(tokens, "ubinary" if number_format == "binary" else "int8")
+    offsets = np.cumsum([0, *map(len, multivectors)], dtype=np.int32)
+    kind = column_type(number_format, tokens.shape[1])
+    values = pa.FixedSizeListArray.from_arrays(
+        pa.array(numbers.ravel(), _NUMBERS[number_format]), kind.value_type.list_size
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def from_column(column: Any) -> list[FloatArray]:
+    """Arrays float32 (tokens, dim) with normalised rows, one for each row of the column."""
+    numbers, offsets, number_format = _numbers(column)
+    rows = _decoded(numbers, number_format)
+    if number_format != "float16":
+        rows = normalize(rows)
+    return [rows[start:stop] for start, stop in pairwise(offsets)]
+
+
+def score(query: FloatArray, column: Any) -> FloatArray:
+    """MaxSim of a question with every row: float32 (rows,); 0 for a row without tokens.
+
+    query: (tokens, dim), rows normalised; never rounded, whatever the column's format.
+    """
+    numbers, offsets, number_format = _numbers(column)
+    scores = np.zeros(len(offsets) - 1, dtype=np.float32)
+    filled = np.flatnonzero(np.diff(offsets))
+    if not len(filled):
+        return scores
+    query = np.ascontiguousarray(query.T, dtype=np.float32)
+    products = np.empty((len(numbers), query.shape[1]), dtype=np.float32)
+    for start in range(0, len(numbers), _BLOCK_TOKENS):
+        stop = start + _BLOCK_TOKENS
+        block = _decoded(numbers[start:stop], number_format)
+        np.matmul(block, query, out=products[start:stop])
+        if number_format != "float16":
+            products[start:stop] /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-9)
+    scores[filled] = np.maximum.reduceat(products, offsets[:-1][filled], axis=0).sum(axis=1)
+    return scores
+
+
+def _numbers(column: Any) -> tuple[Any, Any, str]:
+    """The stored numbers (tokens, width), where each row begins and ends, and the format."""
+    rows = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    offsets = rows.offsets.to_numpy()
+    tokens = rows.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    width = rows.type.value_type.list_size
+    numbers = tokens.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    kind = rows.type.value_type.value_type
+    return numbers, offsets - offsets[0], next(name for name, number in _NUMBERS.items() if number == kind)
+
+
+def _decoded(numbers: Any, number_format: str) -> FloatArray:
+    """float32 (tokens, dim); of int8 and binary the length is not 1."""
+    if number_format == "binary":
+        return np.unpackbits(numbers, axis=1).astype(np.float32) * 2 - 1
+    return np.asarray(numbers, dtype=np.float32)
