@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from from_tools import write_result
 from input_sets import make_texts
-from jina_embeddings.calls.run import part_size
+from jina_embeddings.calls.run import PART_TEXTS
 from jina_embeddings.checkpoint.resolve import resolve
 from jina_embeddings.plugin.packs import by_beginning, shared_beginning
 from jina_embeddings.types import Prepared
@@ -37,7 +37,7 @@ def measured(tokenizer: Tokenizer, texts: list[str]) -> dict[str, Any]:
     """Tokens of a prompt in the mean, and shares of them that are its prefix, and that run for another prompt."""
     encoded = tokenizer.encode_batch([PREFIX + text for text in texts], add_special_tokens=False)
     prompts = [Prepared(np.array(one.ids, np.int32), "retrieval", ((0, len(one.ids)),)) for one in encoded]
-    size, total = part_size(texts), sum(prompt.num_tokens for prompt in prompts)
+    size, total = PART_TEXTS, sum(prompt.num_tokens for prompt in prompts)
     shared = 0
     for first in range(0, len(prompts), size):
         part = sorted(prompts[first : first + size], key=by_beginning)

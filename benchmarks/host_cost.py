@@ -82,7 +82,7 @@ def page_costs(model: Any, pages: list[Any]) -> dict[str, float]:
     """Milliseconds of processor time a page: all of a call; of that, preparing; and its journey to the worker."""
     from jina_embeddings.plugin.packs import Pack, make_pack
 
-    processor = model._calls._processor
+    processor = model._preparer._processor
     model.encode_image(pages[:4])
 
     def per_page(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -111,7 +111,7 @@ def main() -> None:
         counts = {"short": arguments.texts, "passages": arguments.texts // 10}
         sets = make_texts(folder / "tokenizer.json", counts, PREFIX)
         with JinaEmbeddings(folder, engine="transformers") as model:
-            config = model._calls._processor.image_config
+            config = model._preparer._processor.image_config
             model._engine.close()
             front: Any = Front(config)
             model._engine = front

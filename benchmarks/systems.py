@@ -70,7 +70,7 @@ class Ours:
         path, _, extra = how.partition("+")
         for engine in self._engines:
             engine.path = path
-        self._model._calls._processor._resize_later = extra == "device"
+        self._model._preparer._processor._resize_later = extra == "device"
         if extra == "tasks":
             return self._mixed_tasks(inputs)
         tokens = extra == "tokens"

@@ -58,9 +58,7 @@ DIM, TOKEN_DIM = 2048, 128
 
 def model_on(engine: FakeEngine) -> JinaEmbeddings:
     """The fake model with an engine that misbehaves in one way."""
-    model = JinaEmbeddings(engine="fake")
-    model._engine = engine
-    return model
+    return JinaEmbeddings(engine=engine)
 
 
 def fake_engine(model: JinaEmbeddings) -> FakeEngine:
@@ -333,8 +331,7 @@ def test_the_pooling_of_the_model_reaches_the_engine() -> None:
             seen.update(item.pooling for item in batch)
             return super().run(batch, batch_size=batch_size)
 
-    model = JinaEmbeddings(engine="fake", pooling_type="LAST")
-    model._engine = Recording()
+    model = JinaEmbeddings(engine=Recording(), pooling_type="LAST")
     model.encode(METHODS["mixed"][1])
     assert seen == {"last"}
 
@@ -415,7 +412,7 @@ class NotANumber(FakeEngine):
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
         outputs = super().run(batch, batch_size=batch_size)
-        poison = JinaEmbeddings(engine="fake")._calls._processor.tokenize(["poison"])[0][0]
+        poison = JinaEmbeddings(engine="fake")._preparer._processor.tokenize(["poison"])[0][0]
         for prepared, output in zip(batch, outputs, strict=True):
             if poison in prepared.token_ids:
                 output[-1, 5] = np.nan
@@ -713,7 +710,7 @@ def test_a_slow_call_does_not_block_the_event_loop(monkeypatch: pytest.MonkeyPat
             return original(*args, **options)
 
         monkeypatch.setattr(owner, name, later)
-    pause, took = asyncio.run(longest_pause_beside(getattr(model, method)(TEXTS)))
+    pause, took = asyncio.run(longest_pause_beside(getattr(model, method)(TEXTS * 8)))
     assert took >= 0.4
     assert pause < took / 2
 
@@ -816,7 +813,7 @@ class DiesAfter(FakeEngine):
 def test_an_engine_that_dies_names_the_inputs_not_done_and_leaves_the_vectors_of_the_others(
     fake_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch, on_error: Any, num_done: int, multivector: bool
 ) -> None:
-    monkeypatch.setattr("jina_embeddings.calls.run._TEXTS", 7)
+    monkeypatch.setattr("jina_embeddings.calls.run.PART_TEXTS", 7)
     texts = [f"text {number % 45}" for number in range(50)]
     expected = fake_model.encode_text(texts, return_multivector=multivector)
     if on_error == "skip":

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, closing
+import warnings
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import numpy as np
-
-from .calls.job import Job, OnError, check_on_error
-from .calls.prepare import Calls, EncodeOptions, ImageOptions, Input, TextOptions
-from .calls.run import part_size, run_in_parts
-from .calls.streaming import astream_in_order, stream_in_order
+from .calls.job import OnError
+from .calls.prepare import Preparer
+from .calls.request import EncodeOptions, ImageOptions, Input, Request, TextOptions
+from .calls.run import Result, arun, run
+from .calls.streaming import astream, check_stream, stream
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine.base import Engine
 from .engine.choice import choose_engine, load_engine
-from .errors import EngineDeadError, InputError, OptionError, TaskUnavailableError
+from .errors import CautionWarning, EngineError, OptionError, TaskUnavailableError
 from .inputs.processor import Processor
 from .inputs.prompts import PREFIXES, resolve_task
 from .inputs.sources import ImageSource, SourcePolicy
 from .logs import configure
 from .options import Options, make_options
-from .types import EmbeddingType, ModelInfo, Partial, Skipped, Task
+from .types import EmbeddingType, ModelInfo, Task
 from .vectors import similarity as scores
 from .vectors.maps import SimilarityMap, make_map
 from .vectors.pooling import resolve_pooling
@@ -44,7 +42,7 @@ class JinaEmbeddings:
     Args:
         model: a folder, a hub id, or the name of a bundled model.
         engine: `auto` (vLLM where a CUDA GPU and vLLM are there, else torch), `vllm`, `torch`,
-            `transformers`, or `fake` (deterministic vectors without a model, for tests).
+            `transformers`, or `fake` (deterministic vectors without a model, for tests); or an engine object.
         task: used by calls that name none; `retrieval` if left out. For a merged checkpoint, the task
             that it was merged for.
         revision, cache_dir, local_files_only: as in huggingface_hub.
@@ -62,7 +60,7 @@ class JinaEmbeddings:
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        engine: str = "auto",
+        engine: str | Engine = "auto",
         task: str | None = None,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
@@ -70,7 +68,7 @@ class JinaEmbeddings:
         **options: Any,
     ):
         configure()
-        name = choose_engine(engine)
+        name = choose_engine(engine) if isinstance(engine, str | None) else engine.name
         self.options: Options = make_options(options, name)
         pooling = resolve_pooling(self.options.pooling_type)
         default, prompt_name = resolve_task(task) if task is not None else (None, None)
@@ -98,10 +96,14 @@ class JinaEmbeddings:
             ),
             as_stored=self.options.image_reading == "stored",
         )
-        self._calls = Calls(
+        self._preparer = Preparer(
             processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
         )
-        self._engine: Engine = load_engine(name, checkpoint, self.options, processor.max_length)
+        if isinstance(engine, str):
+            engine = load_engine(name, checkpoint, self.options, processor.max_length)
+        self._engine: Engine = engine
+        self._pid = os.getpid()
+        self._warned_of_cut = False
 
     def _describe(self, checkpoint: Checkpoint | None) -> ModelInfo:
         """What is loaded: all tasks of the checkpoint, or the one that is merged."""
@@ -136,6 +138,11 @@ class JinaEmbeddings:
     def engine(self) -> str:
         """Name of the engine that runs: `vllm`, `torch`, `transformers` or `fake`."""
         return self._engine.name
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls can be answered: the engine was not closed, and has not died."""
+        return self._engine.alive
 
     def encode_text(
         self,
@@ -175,20 +182,20 @@ class JinaEmbeddings:
             or that array alone for a single str. With `on_error="skip"`: `Partial(embeddings, kept, skipped)`,
             whose embeddings always have the form for several texts.
         """
-        make = partial(
-            Calls.text,
-            task=task,
-            prompt_name=prompt_name,
-            max_length=max_length,
-            truncate=truncate,
-            late_chunking=late_chunking,
-            return_multivector=return_multivector,
-            return_numpy=return_numpy,
-            truncate_dim=truncate_dim,
-            embedding_type=embedding_type,
-            on_error=on_error,
-        )
-        return self._run(make, texts, batch_size, whole=late_chunking)
+        options: TextOptions = {
+            "task": task,
+            "prompt_name": prompt_name,
+            "max_length": max_length,
+            "batch_size": batch_size,
+            "truncate": truncate,
+            "late_chunking": late_chunking,
+            "return_multivector": return_multivector,
+            "return_numpy": return_numpy,
+            "truncate_dim": truncate_dim,
+            "embedding_type": embedding_type,
+            "on_error": on_error,
+        }
+        return self.embed(Request.texts(texts, options)).embeddings
 
     def encode_image(
         self,
@@ -212,17 +219,17 @@ class JinaEmbeddings:
 
         The other arguments and the result are those of `encode_text`.
         """
-        make = partial(
-            Calls.image,
-            task=task,
-            max_pixels=max_pixels,
-            return_multivector=return_multivector,
-            return_numpy=return_numpy,
-            truncate_dim=truncate_dim,
-            embedding_type=embedding_type,
-            on_error=on_error,
-        )
-        return self._run(make, images, batch_size)
+        options: ImageOptions = {
+            "task": task,
+            "max_pixels": max_pixels,
+            "batch_size": batch_size,
+            "return_multivector": return_multivector,
+            "return_numpy": return_numpy,
+            "truncate_dim": truncate_dim,
+            "embedding_type": embedding_type,
+            "on_error": on_error,
+        }
+        return self.embed(Request.images(images, options)).embeddings
 
     def encode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
         """Vectors of texts and images in one list, in order.
@@ -231,76 +238,59 @@ class JinaEmbeddings:
         `{"image": ...}` say it outright, which is how an image is given by URL. Arguments and result as
         in `encode_text` and `encode_image`.
         """
-        batch_size = options.pop("batch_size", None)
-        return self._run(partial(Calls.mixed, **options), inputs, batch_size)
+        return self.embed(Request.mixed(inputs, options)).embeddings
 
     async def aencode_text(self, texts: str | Sequence[str], **options: Unpack[TextOptions]) -> Any:
         """`encode_text` for asyncio; the event loop is not blocked."""
-        batch_size = options.pop("batch_size", None)
-        return await self._arun(partial(self._calls.text, texts, **options), batch_size)
+        return (await self.aembed(Request.texts(texts, options))).embeddings
 
     async def aencode_image(self, images: ImageSource | Sequence[ImageSource], **options: Unpack[ImageOptions]) -> Any:
         """`encode_image` for asyncio; the event loop is not blocked."""
-        batch_size = options.pop("batch_size", None)
-        return await self._arun(partial(self._calls.image, images, **options), batch_size)
+        return (await self.aembed(Request.images(images, options))).embeddings
 
     async def aencode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
         """`encode` for asyncio; the event loop is not blocked."""
-        batch_size = options.pop("batch_size", None)
-        return await self._arun(partial(self._calls.mixed, inputs, **options), batch_size)
+        return (await self.aembed(Request.mixed(inputs, options))).embeddings
+
+    def embed(self, request: Request) -> Result:
+        """What all of these do: the embeddings of a request, and what its inputs came to in tokens."""
+        self._require_own_process()
+        return self._reported(request, run(request, self._preparer, self._engine))
+
+    async def aembed(self, request: Request) -> Result:
+        """`embed` for asyncio; the event loop is not blocked."""
+        self._require_own_process()
+        return self._reported(request, await arun(request, self._preparer, self._engine))
 
     def stream(
-        self, inputs: Iterable[Input], *, chunk_size: int = 256, **options: Unpack[EncodeOptions]
+        self, inputs: Iterable[Input], *, chunk_size: int | None = None, **options: Unpack[EncodeOptions]
     ) -> Iterator[Any]:
         """One result for each input of an iterable that may never end, in order.
 
-        Inputs and options are those of `encode`. At most two chunks of `chunk_size` inputs are in memory:
-        one is prepared while the other runs. With `on_error="skip"` a bad input's result is its `Skipped`,
-        with its index in the chunk replaced by its index in the stream.
+        Inputs and options are those of `encode`. At most two chunks of `chunk_size` inputs are in memory, as many as
+        suit the engine if it is left out: one is prepared while the other runs. With `on_error="skip"` a bad input's
+        result is its `Skipped`, with its index in the chunk replaced by its index in the stream.
         """
-        _check_stream(inputs, chunk_size, options)
-        return self._stream(inputs, chunk_size, options)
-
-    def _stream(self, inputs: Iterable[Input], chunk_size: int, options: EncodeOptions) -> Iterator[Any]:
         on_error = options.pop("on_error", "raise")
+        chunk_size = self._chunk_size(chunk_size, options)
+        check_stream(inputs, chunk_size, on_error)
         options["on_error"] = "skip"
+        return stream(inputs, lambda chunk: self.encode(chunk, **options), chunk_size, on_error)
 
-        def encode(chunk: list[Any]) -> list[Any]:
-            return _one_each(self.encode(chunk, **options), len(chunk))
-
-        # Closed with this generator, though an error's traceback may keep it alive.
-        with closing(stream_in_order(inputs, encode, chunk_size)) as results:
-            index = 0
-            try:
-                for result in results:
-                    yield _at(index, result, on_error)
-                    index += 1
-            except EngineDeadError as error:
-                raise _in_stream(error, index) from error
-
-    async def astream(
-        self, inputs: AsyncIterable[Input], *, chunk_size: int = 256, **options: Unpack[EncodeOptions]
+    def astream(
+        self, inputs: AsyncIterable[Input], *, chunk_size: int | None = None, **options: Unpack[EncodeOptions]
     ) -> AsyncIterator[Any]:
         """`stream` over an async iterable; inputs that come slowly are not kept waiting for a full chunk."""
-        _check_stream(inputs, chunk_size, options)
         on_error = options.pop("on_error", "raise")
+        chunk_size = self._chunk_size(chunk_size, options)
+        check_stream(inputs, chunk_size, on_error)
+
         options["on_error"] = "skip"
-
-        async def encode(chunk: list[Any]) -> list[Any]:
-            return _one_each(await self.aencode(chunk, **options), len(chunk))
-
-        index = 0
-        async with aclosing(astream_in_order(inputs, encode, chunk_size)) as results:
-            try:
-                async for result in results:
-                    yield _at(index, result, on_error)
-                    index += 1
-            except EngineDeadError as error:
-                raise _in_stream(error, index) from error
+        return astream(inputs, lambda chunk: self.aencode(chunk, **options), chunk_size, on_error)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by the model's own tokenizer, without a prompt and without a limit."""
-        return self._calls.count_tokens(texts)
+        return self._preparer.count_tokens(texts)
 
     def similarity_map(self, query: str, image: ImageSource, *, task: str | None = None) -> SimilarityMap:
         """Where in an image each word of a query is found, by multi-vectors.
@@ -312,10 +302,11 @@ class JinaEmbeddings:
             ImageError: an image that can't be read.
             MultivectorUnavailableError: the model has no multi-vectors.
         """
-        (prepared,) = self._calls.image([image], task=task, return_multivector=True).batch
-        assert prepared.image is not None
         query_vectors = self.encode_text(query, task, prompt_name="query", return_multivector=True)
-        image_vectors = self.encode_image([image], task, return_multivector=True)[0]
+        job = self._preparer.prepare(Request.images([image], {"task": task, "return_multivector": True}))
+        (prepared,) = job.batch
+        assert prepared.image is not None
+        (image_vectors,) = job.finish(self._engine.run(job.batch))
 
         def count_tokens(queries: Sequence[str]) -> list[int]:
             prefix = PREFIXES["query"]
@@ -353,75 +344,23 @@ class JinaEmbeddings:
     ) -> None:
         await asyncio.to_thread(self.close)
 
-    def _run(self, make: Callable[..., Job], inputs: Any, batch_size: int | None, *, whole: bool = False) -> Any:
-        """Makes and runs the job of these inputs, `make(calls, inputs)`; in parts if there are many of them.
+    def _chunk_size(self, given: int | None, options: EncodeOptions) -> int:
+        return max(self._engine.chunk_size, options.get("batch_size") or 1) if given is None else given
 
-        whole: the inputs belong together.
-        """
-        batch_size = _checked(batch_size)
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise EngineError(
+                "a model can't be used in a forked process, which has none of its threads: make a JinaEmbeddings in "
+                "each process, or start processes with multiprocessing's 'spawn'"
+            )
 
-        def encode(first: int, part: Any, call_size: int | None = None) -> Any:
-            job = make(self._calls.starting_at(first), part)
-            try:
-                return job.finish(self._engine.run(job.batch, batch_size=batch_size, call_size=call_size))
-            except EngineDeadError as error:
-                raise job.rescue(error) from error
-
-        at_once = self._engine.calls_at_once
-        if at_once > 1 and isinstance(inputs, (list, tuple)) and not whole:
-            size = part_size(inputs)
-            if len(inputs) > size:
-                return run_in_parts(inputs, size, partial(encode, call_size=len(inputs)), at_once)
-        return encode(0, inputs)
-
-    async def _arun(self, make_job: Callable[[], Job], batch_size: int | None) -> Any:
-        job = await asyncio.to_thread(make_job)
-        try:
-            outputs = await self._engine.arun(job.batch, batch_size=_checked(batch_size))
-        except EngineDeadError as error:
-            raise job.rescue(error) from error
-        return await asyncio.to_thread(job.finish, outputs)
-
-
-def _checked(batch_size: int | None) -> int | None:
-    if batch_size is not None and not _is_count(batch_size):
-        raise OptionError(f"batch_size must be a whole number above 0, not {batch_size!r}")
-    return batch_size
-
-
-def _check_stream(inputs: object, chunk_size: int, options: EncodeOptions) -> None:
-    if isinstance(inputs, (str, bytes)):
-        raise InputError("a stream takes an iterable of inputs: put a single one into a list, or use encode")
-    if not _is_count(chunk_size):
-        raise OptionError(f"chunk_size must be a whole number above 0, not {chunk_size!r}")
-    check_on_error(options.get("on_error", "raise"))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) > 0
-
-
-def _one_each(result: Partial, num_inputs: int) -> list[Any]:
-    """Results aligned with the inputs: a `Skipped` in the place of each bad one."""
-    aligned: list[Any] = [None] * num_inputs
-    for index, embedding in zip(result.kept, result.embeddings, strict=True):
-        aligned[index] = embedding
-    for skipped in result.skipped:
-        aligned[skipped.index] = skipped
-    return aligned
-
-
-def _in_stream(error: EngineDeadError, start: int) -> EngineDeadError:
-    """The error of the chunk that begins there: results are given in order, so all of its inputs count as not done."""
-    num_inputs = len(error.not_done) + len(error.done.kept) + len(error.done.skipped)
-    return EngineDeadError(error.reason, range(start, start + num_inputs))
-
-
-def _at(index: int, result: Any, on_error: OnError) -> Any:
-    """A result of a stream; a bad input's is its `Skipped` or, if asked for, its error."""
-    if not isinstance(result, Skipped):
+    def _reported(self, request: Request, result: Result) -> Result:
+        """Warns once of texts that were cut though nobody asked for a length."""
+        if result.usage.num_cut and request.max_length is None and not self._warned_of_cut:
+            self._warned_of_cut = True
+            message = (
+                f"{result.usage.num_cut:,} of {len(request.inputs):,} texts were cut at {self._engine.max_length:,} "
+                "tokens: split long texts, or give max_length to say that it is meant (reported once)"
+            )
+            warnings.warn(message, CautionWarning, stacklevel=4)
         return result
-    if on_error == "skip":
-        return replace(result, index=index)
-    kind = type(result.error)
-    raise kind(f"input {index}: {result.error}") from result.error

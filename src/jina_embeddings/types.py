@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -51,6 +50,7 @@ class Prepared:
     spans: one dense vector is pooled from each; ignored for multi-vector.
     multivector: every token's projected vector instead of pooled ones.
     pooling: name of a registered pooling function.
+    cut: the text had more tokens than were allowed.
     """
 
     token_ids: NDArray[np.int32]
@@ -59,10 +59,31 @@ class Prepared:
     multivector: bool = False
     pooling: str = "mean"
     image: PreparedImage | None = None
+    cut: bool = False
 
     @property
     def num_tokens(self) -> int:
         return len(self.token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the good inputs of a call come to.
+
+    num_tokens: of all prompts, image tokens included. num_image_tokens: the image-pad tokens among them.
+    num_cut: texts that were cut at `max_length`.
+    """
+
+    num_tokens: int = 0
+    num_image_tokens: int = 0
+    num_cut: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.num_tokens + other.num_tokens,
+            self.num_image_tokens + other.num_image_tokens,
+            self.num_cut + other.num_cut,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +119,3 @@ class ModelInfo:
     tasks: tuple[Task, ...]
     max_length: int
     cautions: dict[str, str] = field(default_factory=dict, compare=False)
-
-
-Batch = Sequence[Prepared]

@@ -35,8 +35,10 @@ from PIL import Image
 
 import jina_embeddings
 from jina_embeddings import JinaEmbeddings, ModelInfo, Partial, Skipped, errors
-from jina_embeddings.calls.prepare import EncodeOptions, ImageOptions, TextOptions
+from jina_embeddings.calls.request import EncodeOptions, ImageOptions, TextOptions
 from jina_embeddings.cli import app
+from jina_embeddings.engine.padded import PaddedEngine
+from jina_embeddings.engine.vllm.engine import VllmEngine
 from jina_embeddings.errors import JinaEmbeddingsError
 from jina_embeddings.inputs.prompts import PREFIXES, resolve_task
 from jina_embeddings.options import ENGINES, ONLY_PADDED, ONLY_VLLM, Options
@@ -327,9 +329,11 @@ def test_arguments_of_the_encode_methods() -> None:
         rows = [row for row in table[1:] if row[column]]
         assert {code_of(row[0])[0]: ast.literal_eval(code_of(row[1])[0]) for row in rows} == signature
         assert set(typed[method].__annotations__) == set(signature), f"a{method} takes what {method} takes"
-    assert signature_of(JinaEmbeddings.stream)["chunk_size"] == 256
-    assert signature_of(JinaEmbeddings.astream)["chunk_size"] == 256
-    assert "`chunk_size`\n(256 if left out)" in section(REFERENCE, "Streams")
+    assert signature_of(JinaEmbeddings.stream)["chunk_size"] is None
+    assert signature_of(JinaEmbeddings.astream)["chunk_size"] is None
+    assert VllmEngine.chunk_size == 256
+    assert PaddedEngine.chunk_size == 64
+    assert "256 on vLLM and 64 elsewhere" in section(REFERENCE, "Streams")
 
 
 def test_methods_in_tables() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import EmptyInputError, EngineDeadError, InputError, JinaEmbeddingsError, NonFiniteError, OptionError
-from ..types import Partial, Prepared, Skipped
+from ..types import Partial, Prepared, Skipped, Usage
 from ..vectors.quantization import check_embedding_type, quantize
 from ..vectors.similarity import normalize, truncate
 
@@ -54,6 +54,7 @@ class Job:
 
     items: for each input of the call, what was prepared or the error that it caused.
     batch: what an engine has to run.
+    usage: what the call's inputs come to, equal ones each counted.
     first: index in the call of the first input, where a large call is made in parts.
 
     Raises:
@@ -66,25 +67,31 @@ class Job:
             raise EmptyInputError("the list of inputs is empty: give at least one")
         self.output = output
         self.batch: list[Prepared] = []
+        self._alone = first == 0 and len(items) == 1
         self._kept: list[int] = []
         self._place: list[int] = []
         self._skipped: list[Skipped] = []
         seen: dict[Any, int] = {}
+        num_tokens = num_image_tokens = num_cut = 0
         for index, item in enumerate(items, start=first):
             if isinstance(item, InputError):
-                self._skip(index, item, len(items))
+                self._skip(index, item)
                 continue
             digest = item.image.digest if item.image else None
             key = (item.token_ids.tobytes(), item.task, digest, item.spans)
             if key not in seen:
                 seen[key] = len(self.batch)
                 self.batch.append(replace(item, multivector=output.multivector, pooling=pooling))
+            num_tokens += item.num_tokens
+            num_image_tokens += item.image.num_tokens if item.image else 0
+            num_cut += item.cut
             self._kept.append(index)
             self._place.append(seen[key])
+        self.usage = Usage(num_tokens, num_image_tokens, num_cut)
 
-    def _skip(self, index: int, error: JinaEmbeddingsError, num_items: int) -> None:
+    def _skip(self, index: int, error: JinaEmbeddingsError) -> None:
         if self.output.on_error == "raise":
-            raise error if num_items == 1 else type(error)(f"input {index}: {error}") from error
+            raise error if self._alone else type(error)(f"input {index}: {error}") from error
         self._skipped.append(Skipped(index, error))
 
     def finish(self, outputs: Sequence[FloatArray]) -> Any:
@@ -98,7 +105,7 @@ class Job:
             error = NonFiniteError(
                 "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
             )
-            self._skip(index, error, len(good))
+            self._skip(index, error)
         vectors = [outputs[place] for place in self._place]
         result = self._multivectors(vectors) if self.output.multivector else self._dense(vectors)
         if self.output.on_error == "skip":

@@ -1,12 +1,11 @@
-"""From the arguments of a call to a `Job`: defaults, checks, preparing."""
+"""From a `Request` to a `Job`: defaults, checks, preparing."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import copy
-from typing import Any, TypeAlias, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,56 +16,17 @@ from ..errors import (
     MultivectorUnavailableError,
     OptionError,
     TaskUnavailableError,
-    suggest,
 )
 from ..inputs.processor import Processor
 from ..inputs.prompts import resolve_task
 from ..inputs.sources import ImageSource
-from ..types import EmbeddingType, ModelInfo, Prepared, Task
-from .job import Job, OnError, Output
-
-Input: TypeAlias = "str | ImageSource | Mapping[str, Any]"
-
-
-class _Common(TypedDict, total=False):
-    task: str | None
-    batch_size: int | None
-    return_multivector: bool
-    return_numpy: bool
-    truncate_dim: int | None
-    embedding_type: EmbeddingType
-    on_error: OnError
+from ..types import ModelInfo, Prepared, Task
+from .job import Job, Output
+from .request import Request, listed_texts
 
 
-class ImageOptions(_Common, total=False):
-    """Keyword arguments of `encode_image` and `aencode_image`."""
-
-    max_pixels: int | None
-
-
-class TextOptions(_Common, total=False):
-    """Keyword arguments of `encode_text` and `aencode_text`."""
-
-    prompt_name: str | None
-    max_length: int | None
-    truncate: bool
-    late_chunking: bool
-
-
-class EncodeOptions(_Common, total=False):
-    """Keyword arguments of `encode`, `aencode`, `stream` and `astream`."""
-
-    prompt_name: str | None
-    max_length: int | None
-    truncate: bool
-    max_pixels: int | None
-
-
-_ARGUMENTS = sorted({*TextOptions.__annotations__, *ImageOptions.__annotations__} | set(_Common.__annotations__))
-
-
-class Calls:
-    """What every call of one model has in common: its processor, its defaults, its limits."""
+class Preparer:
+    """What every call of one model has in common: its processor, its defaults, its limits. Thread-safe."""
 
     def __init__(
         self,
@@ -84,99 +44,67 @@ class Calls:
         self._prompt_name = prompt_name
         self._pooling = pooling
         self._normalize = normalize
-        self._first = 0
-
-    def starting_at(self, first: int) -> Calls:
-        """The same for a part of a call, whose first input has that index in the call."""
-        part = copy(self)
-        part._first = first
-        return part
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text as it is."""
-        return [len(tokens) for tokens in self._processor.tokenize(_listed(texts, "texts"))]
+        return [len(tokens) for tokens in self._processor.tokenize(listed_texts(texts, "texts"))]
 
-    def text(
-        self,
-        texts: str | Sequence[str],
-        *,
-        task: str | None = None,
-        prompt_name: str | None = None,
-        max_length: int | None = None,
-        truncate: bool = True,
-        late_chunking: bool = False,
-        **common: Any,
-    ) -> Job:
-        """The job of `encode_text`; see there."""
-        resolved, prompt = self._resolve(task, prompt_name)
-        single = isinstance(texts, str)
-        output = self._output(single=single, **common)
-        listed = [texts] if isinstance(texts, str) else _listed(texts, "texts")
-        if not late_chunking:
-            items = self._processor.texts(listed, resolved, prompt, max_length=max_length, truncate=truncate)
-            return self._job(items, output)
-        if single or output.multivector or output.on_error == "skip":
+    def prepare(self, request: Request, first: int = 0, stop: int | None = None) -> Job:
+        """The job of the inputs from `first` to before `stop`.
+
+        Raises:
+            InputError: a bad input, if the call did not ask to skip them; what the call asks for can't be had.
+        """
+        task, prompt = self._resolve(request)
+        output = self._output(request)
+        inputs = request.inputs[first:stop]
+        if request.late_chunking:
+            items: Sequence[Prepared | InputError] = self._chunks(request, task, prompt)
+        elif request.kind == "text":
+            items = self._texts(inputs, request, task, prompt)
+        elif request.kind == "image":
+            items = self._images(inputs, request, task)
+        else:
+            items = self._mixed(inputs, request, task, prompt)
+        return Job(items, output, self._pooling, first)
+
+    def _texts(
+        self, texts: Sequence[Any], request: Request, task: Task, prompt: str
+    ) -> Sequence[Prepared | InputError]:
+        return self._processor.texts(texts, task, prompt, max_length=request.max_length, truncate=request.truncate)
+
+    def _chunks(self, request: Request, task: Task, prompt: str) -> list[Prepared]:
+        if request.single or request.return_multivector or request.on_error == "skip":
             raise OptionError(
                 "late_chunking takes a list of chunks, and neither return_multivector nor on_error='skip'"
             )
-        return self._job(
-            [self._processor.chunks(listed, resolved, prompt, max_length=max_length)] if listed else [], output
-        )
+        if not request.inputs:
+            return []
+        return [self._processor.chunks(request.inputs, task, prompt, max_length=request.max_length)]
 
-    def image(
-        self,
-        images: ImageSource | Sequence[ImageSource],
-        *,
-        task: str | None = None,
-        max_pixels: int | None = None,
-        **common: Any,
-    ) -> Job:
-        """The job of `encode_image`; see there."""
-        resolved, _ = self._resolve(task, None)
-        single = not isinstance(images, (list, tuple, Iterator))
-        output = self._output(single=single, **common)
-        listed: Any = [images] if single else list(images)  # type: ignore[arg-type]
-        return self._job(self._images(listed, resolved, max_pixels), output)
+    def _images(self, images: Sequence[ImageSource], request: Request, task: Task) -> Sequence[Prepared | InputError]:
+        if images and "image" in self._info.cautions:
+            warnings.warn(f"{self._info.name}: {self._info.cautions['image']}", CautionWarning, stacklevel=2)
+        return self._processor.images(images, task, max_pixels=request.max_pixels)
 
-    def mixed(
-        self,
-        inputs: Input | Sequence[Input],
-        *,
-        task: str | None = None,
-        prompt_name: str | None = None,
-        max_length: int | None = None,
-        truncate: bool = True,
-        max_pixels: int | None = None,
-        **common: Any,
-    ) -> Job:
-        """The job of `encode`; see there."""
-        resolved, prompt = self._resolve(task, prompt_name)
-        single = not isinstance(inputs, (list, tuple, Iterator))
-        output = self._output(single=single, **common)
-        listed: Any = [inputs] if single else list(inputs)  # type: ignore[arg-type]
-        kinds = [_kind(value) for value in listed]
+    def _mixed(
+        self, inputs: Sequence[Any], request: Request, task: Task, prompt: str
+    ) -> Sequence[Prepared | InputError]:
+        kinds = [_kind(value) for value in inputs]
         texts = [value for kind, value in kinds if kind == "text"]
         images = [value for kind, value in kinds if kind == "image"]
         done = {
-            "text": iter(self._processor.texts(texts, resolved, prompt, max_length=max_length, truncate=truncate)),
-            "image": iter(self._images(images, resolved, max_pixels)),
+            "text": iter(self._texts(texts, request, task, prompt)),
+            "image": iter(self._images(images, request, task)),
         }
-        items = [value if kind == "error" else next(done[kind]) for kind, value in kinds]
-        return self._job(items, output)
+        return [value if kind == "error" else next(done[kind]) for kind, value in kinds]
 
-    def _images(
-        self, images: Sequence[ImageSource], task: Task, max_pixels: int | None
-    ) -> Sequence[Prepared | InputError]:
-        if images and "image" in self._info.cautions:
-            warnings.warn(f"{self._info.name}: {self._info.cautions['image']}", CautionWarning, stacklevel=2)
-        return self._processor.images(images, task, max_pixels=max_pixels)
-
-    def _job(self, items: Sequence[Prepared | InputError], output: Output) -> Job:
-        return Job(items, output, self._pooling, self._first)
-
-    def _resolve(self, task: str | None, prompt_name: str | None) -> tuple[Task, str]:
+    def _resolve(self, request: Request) -> tuple[Task, str]:
+        task, prompt_name = request.task, request.prompt_name
+        if request.kind == "image":
+            prompt_name = None
         if task is None:
-            task, prompt_name = self._task, prompt_name or self._prompt_name
+            task, prompt_name = self._task, prompt_name if prompt_name is not None else self._prompt_name
         resolved, prompt = resolve_task(task, prompt_name)
         if resolved not in self._info.tasks:
             raise TaskUnavailableError(
@@ -185,21 +113,9 @@ class Calls:
             )
         return resolved, prompt
 
-    def _output(
-        self,
-        *,
-        single: bool,
-        return_multivector: bool = False,
-        return_numpy: bool = True,
-        truncate_dim: int | None = None,
-        embedding_type: str = "float",
-        on_error: OnError = "raise",
-        **unknown: Any,
-    ) -> Output:
-        for name in unknown:
-            raise OptionError(f"unknown argument {name!r}{suggest(name, _ARGUMENTS)}")
-        info = self._info
-        if return_multivector:
+    def _output(self, request: Request) -> Output:
+        info, truncate_dim = self._info, request.truncate_dim
+        if request.return_multivector:
             if info.multivector_dim is None:
                 raise MultivectorUnavailableError(
                     f"{info.name} has no multi_vector_projector: load the multi-task checkpoint for multi-vectors"
@@ -215,23 +131,17 @@ class Calls:
                 f"choose one of {', '.join(map(str, info.matryoshka_dims))}"
             )
         output = Output(
-            multivector=return_multivector,
+            multivector=request.return_multivector,
             truncate_dim=truncate_dim,
             normalize=self._normalize,
-            embedding_type=embedding_type,
-            return_numpy=return_numpy,
-            on_error=on_error,
-            single=single,
+            embedding_type=request.embedding_type,
+            return_numpy=request.return_numpy,
+            on_error=request.on_error,
+            single=request.single,
             dim=info.hidden_size,
         )
         output.check()
         return output
-
-
-def _listed(texts: Sequence[str], name: str) -> list[str]:
-    if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
-        raise InputError(f"{name} must be a str or a list of them, not {type(texts).__name__}")
-    return list(texts)
 
 
 def _kind(value: object) -> tuple[str, Any]:

@@ -6,9 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from dataclasses import replace
 from itertools import islice
 from typing import Any
+
+from ..errors import EngineDeadError, InputError
+from ..types import Partial, Skipped
+from .job import OnError, check_on_error
+from .request import check_count
 
 _FIRST_CHUNK = 8
 _DEPTH = 2
@@ -130,3 +136,77 @@ async def _chunks(items: AsyncIterable[Any], size: int) -> AsyncGenerator[list[A
 
 async def _next(iterator: AsyncIterator[Any]) -> Any:
     return await anext(iterator, _END)
+
+
+def stream(
+    inputs: Iterable[Any], encode: Callable[[list[Any]], Partial], chunk_size: int, on_error: OnError
+) -> Generator[Any, None, None]:
+    """`JinaEmbeddings.stream`. encode: of a chunk, with bad inputs skipped."""
+
+    def aligned(chunk: list[Any]) -> list[Any]:
+        return _one_each(encode(chunk), len(chunk))
+
+    # Closed with this generator, though an error's traceback may keep it alive.
+    with closing(stream_in_order(inputs, aligned, chunk_size)) as results:
+        index = 0
+        try:
+            for result in results:
+                yield _at(index, result, on_error)
+                index += 1
+        except EngineDeadError as error:
+            raise _in_stream(error, index) from error
+
+
+async def astream(
+    inputs: AsyncIterable[Any],
+    encode: Callable[[list[Any]], Awaitable[Partial]],
+    chunk_size: int,
+    on_error: OnError,
+) -> AsyncGenerator[Any, None]:
+    """`JinaEmbeddings.astream`. encode: of a chunk, with bad inputs skipped."""
+
+    async def aligned(chunk: list[Any]) -> list[Any]:
+        return _one_each(await encode(chunk), len(chunk))
+
+    index = 0
+    async with aclosing(astream_in_order(inputs, aligned, chunk_size)) as results:
+        try:
+            async for result in results:
+                yield _at(index, result, on_error)
+                index += 1
+        except EngineDeadError as error:
+            raise _in_stream(error, index) from error
+
+
+def check_stream(inputs: object, chunk_size: int, on_error: object) -> None:
+    """Raises InputError or OptionError for what can't be streamed."""
+    if isinstance(inputs, (str, bytes)):
+        raise InputError("a stream takes an iterable of inputs: put a single one into a list, or use encode")
+    check_count(chunk_size, "chunk_size")
+    check_on_error(on_error)
+
+
+def _one_each(result: Partial, num_inputs: int) -> list[Any]:
+    """Results aligned with the inputs: a `Skipped` in the place of each bad one."""
+    aligned: list[Any] = [None] * num_inputs
+    for index, embedding in zip(result.kept, result.embeddings, strict=True):
+        aligned[index] = embedding
+    for skipped in result.skipped:
+        aligned[skipped.index] = skipped
+    return aligned
+
+
+def _in_stream(error: EngineDeadError, start: int) -> EngineDeadError:
+    """The error of the chunk that begins there: results are given in order, so all of its inputs count as not done."""
+    num_inputs = len(error.not_done) + len(error.done.kept) + len(error.done.skipped)
+    return EngineDeadError(error.reason, range(start, start + num_inputs))
+
+
+def _at(index: int, result: Any, on_error: OnError) -> Any:
+    """A result of a stream; a bad input's is its `Skipped` or, if asked for, its error."""
+    if not isinstance(result, Skipped):
+        return result
+    if on_error == "skip":
+        return replace(result, index=index)
+    kind = type(result.error)
+    raise kind(f"input {index}: {result.error}") from result.error

@@ -23,9 +23,6 @@ from .model import ModelChoice
 from .terminal import Progress, say
 
 DEFAULT_PROMPT = "passage"
-_CHUNK_SIZES = {"vllm": 256}
-_CHUNK_SIZE = 64
-"""Rows given to the model together: many for vLLM, which has its own batches; few where each batch takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,6 @@ class Run:
         results = embed_rows(
             model,
             items,
-            chunk_size=max(_CHUNK_SIZES.get(model.engine, _CHUNK_SIZE), self.batch_size or 1),
             task=self.task,
             prompt_name=self._prompt,
             batch_size=self.batch_size,

@@ -20,11 +20,18 @@ class Engine(Protocol):
     An engine that dies in mid-call raises EngineDeadError, whose `done` is that list with None for inputs not done.
 
     calls_at_once: how many calls keep the device busy; 1 where they would wait for each other.
+    chunk_size: inputs of a stream that are given together.
     """
 
     name: str
     max_length: int
     calls_at_once: int
+    chunk_size: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can answer calls: it was not closed, and has not died."""
+        ...
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None

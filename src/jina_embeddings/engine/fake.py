@@ -73,6 +73,7 @@ class FakeEngine:
 
     name = "fake"
     calls_at_once = 1
+    chunk_size = 256
 
     def __init__(self, max_length: int | None = None):
         self.max_length = max_length or INFO.max_length
@@ -93,6 +94,10 @@ class FakeEngine:
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
         return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
+
+    @property
+    def alive(self) -> bool:
+        return not self._closed
 
     def close(self) -> None:
         self._closed = True

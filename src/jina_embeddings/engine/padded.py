@@ -55,6 +55,7 @@ class PaddedEngine(ABC):
 
     name: str
     calls_at_once = 1
+    chunk_size = 64
 
     def __init__(self, checkpoint: Checkpoint, options: Options):
         self.device = _device(options.device)
@@ -95,6 +96,10 @@ class PaddedEngine(ABC):
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
         return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
+
+    @property
+    def alive(self) -> bool:
+        return self._model is not None
 
     def close(self) -> None:
         with self._lock:

@@ -128,8 +128,9 @@ class Processor:
             if len(ids) > limit and not truncate:
                 results.append(TextTooLongError(_too_long(len(ids), limit)))
                 continue
+            cut = len(ids) > limit
             ids = ids[:limit]
-            results.append(Prepared(token_ids=ids, task=task, spans=((0, len(ids)),)))
+            results.append(Prepared(token_ids=ids, task=task, spans=((0, len(ids)),), cut=cut))
         return results
 
     def chunks(

@@ -26,12 +26,13 @@ class Embedded:
 
 
 def embed_rows(
-    model: JinaEmbeddings, items: Iterable[Item], *, chunk_size: int = 256, **options: Any
+    model: JinaEmbeddings, items: Iterable[Item], *, chunk_size: int | None = None, **options: Any
 ) -> Iterator[Embedded | Failure | LeftOut]:
     """One result for each item, in order; a row that the model can't take becomes a `Failure`.
 
     Args:
-        chunk_size: rows that the model is given together; at most two such chunks are in memory.
+        chunk_size: rows that the model is given together, as many as suit its engine if left
+            out; at most two such chunks are in memory.
         options: those of `JinaEmbeddings.stream`, without `on_error`.
     """
     # What was read and not answered yet. The stream reads in the thread that asks it for results: no lock.

@@ -37,6 +37,9 @@ class Engine:
     max_length = 100
     calls_at_once = 3
 
+    chunk_size = 256
+    alive = True
+
     def __init__(self, fail: Callable[[int], Exception | None] = lambda call: None, s_per_token: float = 1e-4):
         self.sizes: list[int] = []
         self.call_sizes: set[int | None] = set()

@@ -30,8 +30,6 @@ WRITE_TOKENS = 500_000
 """So are multi-vectors of so many tokens: 256 MB in float32."""
 
 _LOOK_UP = 512
-_CHUNK_SIZES = {"vllm": 256}
-_CHUNK_SIZE = 64
 
 
 @dataclass(slots=True)
@@ -89,7 +87,6 @@ class Update:
         """Vector and multi-vector of each input, a `Skipped` in the place of what there is not; None if not wanted."""
         made_with = self._store.fingerprint
         common: Any = {
-            "chunk_size": _CHUNK_SIZES.get(self._model.engine, _CHUNK_SIZE),
             "task": made_with.task,
             "prompt_name": "passage",
             "on_error": "skip",

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
     from ...types import FloatArray
 
-_CHUNK_SIZES = {"vllm": 256}
-_CHUNK_SIZE = 64
-
 
 @dataclass(slots=True)
 class Inputs:
@@ -57,8 +54,7 @@ def embed_inputs(
     names: list[str] = []
     found = Inputs(names, VectorFile().array())
     vectors = VectorFile()
-    chunk_size = max(_CHUNK_SIZES.get(model.engine, _CHUNK_SIZE), options.get("batch_size") or 1)
-    for result in embed_rows(model, read_inputs(paths, reader), chunk_size=chunk_size, **options):
+    for result in embed_rows(model, read_inputs(paths, reader), **options):
         if advance is not None:
             advance()
         if isinstance(result, Embedded):

@@ -55,6 +55,7 @@ class VllmEngine:
     name = "vllm"
     # One is prepared, one runs, one is finished.
     calls_at_once = 3
+    chunk_size = 256
 
     def __init__(self, checkpoint: Checkpoint, options: Options):
         configure()
@@ -144,6 +145,10 @@ class VllmEngine:
             return False
         num_tokens = sum(prepared.num_tokens for prepared in batch)
         return num_tokens <= self.small_tokens
+
+    @property
+    def alive(self) -> bool:
+        return not self._loop.stopping and not self._llm.errored
 
     def close(self) -> None:
         if self._loop.stopping:

@@ -51,6 +51,7 @@ class Replicas:
     """
 
     name = "vllm"
+    chunk_size = 256
 
     def __init__(self, engines: Sequence[Engine], pack_tokens: int):
         self.engines = list(engines)
@@ -71,6 +72,10 @@ class Replicas:
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
         return await self._loop.arun(self._run(batch, call_size))
+
+    @property
+    def alive(self) -> bool:
+        return not self._loop.stopping and any(engine.alive for engine in self.engines)
 
     def close(self) -> None:
         if self._loop.stopping:

@@ -1,0 +1,139 @@
+"""What one call asks for, frozen: the inputs, how they are prompted, and the form of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias, TypedDict
+
+import numpy as np
+
+from ..errors import InputError, OptionError, suggest
+from ..inputs.sources import ImageSource
+from ..types import EmbeddingType
+from .job import OnError
+
+Input: TypeAlias = "str | ImageSource | Mapping[str, Any]"
+
+
+class _Common(TypedDict, total=False):
+    task: str | None
+    batch_size: int | None
+    return_multivector: bool
+    return_numpy: bool
+    truncate_dim: int | None
+    embedding_type: EmbeddingType
+    on_error: OnError
+
+
+class ImageOptions(_Common, total=False):
+    """Keyword arguments of `encode_image` and `aencode_image`."""
+
+    max_pixels: int | None
+
+
+class TextOptions(_Common, total=False):
+    """Keyword arguments of `encode_text` and `aencode_text`."""
+
+    prompt_name: str | None
+    max_length: int | None
+    truncate: bool
+    late_chunking: bool
+
+
+class EncodeOptions(_Common, total=False):
+    """Keyword arguments of `encode`, `aencode`, `stream` and `astream`."""
+
+    prompt_name: str | None
+    max_length: int | None
+    truncate: bool
+    max_pixels: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. Made by `texts`, `images` or `mixed`, which refuse what isn't a list of inputs.
+
+    kind: what the inputs are; in `mixed` each says it itself.
+    inputs: all of them, in order.
+    single: one input was given by itself, so one vector is returned by itself.
+    The other fields are the arguments of `JinaEmbeddings.encode_text` and `encode_image`.
+    """
+
+    kind: Literal["text", "image", "mixed"]
+    inputs: Sequence[Any]
+    single: bool
+    task: str | None = None
+    prompt_name: str | None = None
+    max_length: int | None = None
+    truncate: bool = True
+    late_chunking: bool = False
+    max_pixels: int | None = None
+    batch_size: int | None = None
+    return_multivector: bool = False
+    return_numpy: bool = True
+    truncate_dim: int | None = None
+    embedding_type: EmbeddingType = "float"
+    on_error: OnError = "raise"
+
+    @classmethod
+    def texts(cls, texts: str | Sequence[str], options: TextOptions) -> Request:
+        """The request of `encode_text`."""
+        single = isinstance(texts, str)
+        listed: Sequence[Any] = [texts] if single else listed_texts(texts, "texts")
+        return cls("text", listed, single, **_known(options))
+
+    @classmethod
+    def images(cls, images: ImageSource | Sequence[ImageSource], options: ImageOptions) -> Request:
+        """The request of `encode_image`."""
+        return cls("image", *_listed(images), **_known(options))
+
+    @classmethod
+    def mixed(cls, inputs: Input | Sequence[Input], options: EncodeOptions) -> Request:
+        """The request of `encode`."""
+        return cls("mixed", *_listed(inputs), **_known(options))
+
+
+_OPTIONS = frozenset(field.name for field in fields(Request)) - {"kind", "inputs", "single"}
+
+
+def _known(options: Any) -> dict[str, Any]:
+    for name in options:
+        if name not in _OPTIONS:
+            raise OptionError(f"unknown argument {name!r}{suggest(name, sorted(_OPTIONS))}")
+    batch_size = options.get("batch_size")
+    if batch_size is not None:
+        check_count(batch_size, "batch_size")
+    return dict(options)
+
+
+def check_count(value: object, name: str) -> None:
+    """Raises OptionError for what is no whole number above 0."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or int(value) <= 0:
+        raise OptionError(f"{name} must be a whole number above 0, not {value!r}")
+
+
+def listed_texts(texts: Any, name: str) -> list[Any]:
+    """The texts of an iterable that has an order, as a list."""
+    _refuse_unordered(texts, name)
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise InputError(f"{name} must be a list of str, not {type(texts).__name__}")
+    return list(texts)
+
+
+def _listed(inputs: Any) -> tuple[Sequence[Any], bool]:
+    """(inputs, single): a list, tuple or iterator holds several; everything else is one input."""
+    if isinstance(inputs, (list, tuple)):
+        return inputs, False
+    if isinstance(inputs, Iterator) and not hasattr(inputs, "read"):
+        return list(inputs), False
+    _refuse_unordered(inputs, "inputs")
+    return [inputs], True
+
+
+def _refuse_unordered(value: Any, name: str) -> None:
+    """A set would be embedded in an order that the caller does not see, a table by the names of its columns."""
+    if isinstance(value, (set, frozenset)):
+        raise InputError(f"{name} must be a list, not a {type(value).__name__}, which has no order: use sorted(...)")
+    if hasattr(value, "columns") and hasattr(value, "shape"):
+        raise InputError(f"{name} must be a list, not a table: give one of its columns")
