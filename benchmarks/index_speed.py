@@ -96,7 +96,7 @@ def quantiles(times: Mapping[str, Sequence[float]], share: float) -> dict[str, f
 def timed(store: Store, query: np.ndarray, options: dict[str, Any]) -> tuple[set[str], float]:
     began = time.perf_counter()
     hits = store.search(query, LIMIT, **options)
-    return {passage.path for passage, _ in hits}, time.perf_counter() - began
+    return {hit.passage.path for hit in hits}, time.perf_counter() - began
 
 
 def recall(found: set[str], expected: set[str]) -> float:
