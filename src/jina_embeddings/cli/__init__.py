@@ -16,6 +16,7 @@ from .embed import embed
 from .index import index
 from .paraphrases import paraphrases
 from .search import search
+from .serve import serve
 from .similar import similar
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.command()(embed)
 app.command()(index)
 app.command()(search)
 app.command()(browse)
+app.command()(serve)
 app.command()(similar)
 app.command()(dedup)
 app.command()(paraphrases)

@@ -1,0 +1,60 @@
+"""API keys: kept as digests, compared in constant time, read again when asked."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+from ..errors import OptionError
+from .statuses import RequestError
+
+VARIABLE = "JINA_EMBEDDINGS_API_KEYS"
+
+
+class Keys:
+    """The keys of a file, one a line, and of the environment variable, separated by commas.
+
+    file: None for those of the environment alone. With neither, every request is let in.
+    """
+
+    def __init__(self, file: Path | None = None):
+        self._file = file
+        self._digests: tuple[bytes, ...] = ()
+        self.read()
+
+    def read(self) -> None:
+        """Reads the keys anew; raises OptionError where the file has none."""
+        keys = os.environ.get(VARIABLE, "").split(",")
+        if self._file is not None:
+            lines = self._file.read_text(encoding="utf-8-sig").split("\n")
+            keys += [line for line in lines if not line.startswith("#")]
+        found = tuple(sorted({_digest(key.strip()) for key in keys if key.strip()}))
+        if self._file is not None and not found:
+            raise OptionError(f"{self._file} holds no key: write one a line")
+        self._digests = found
+
+    @property
+    def needed(self) -> bool:
+        return bool(self._digests)
+
+    def require(self, authorization: list[str]) -> None:
+        """Raises RequestError 401 unless the one Authorization header has a known key."""
+        if not self.needed:
+            return
+        scheme, _, key = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
+        digest = _digest(key.strip())
+        # Every key is compared, so that the time says nothing of which one was near.
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        if scheme.lower() != "bearer" or not any(matches):
+            raise RequestError(
+                401,
+                "auth_invalid",
+                "a valid API key is needed: Authorization: Bearer KEY",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

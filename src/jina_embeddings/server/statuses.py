@@ -1,0 +1,58 @@
+"""Which status an error is answered with, and its words in the dialect of the request."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..errors import (
+    CheckpointError,
+    EngineError,
+    InputError,
+    JinaEmbeddingsError,
+    MultivectorUnavailableError,
+    NonFiniteError,
+    OptionError,
+    OutOfMemoryError,
+    TaskUnavailableError,
+)
+
+Dialect = Literal["jina", "openai", "cohere"]
+
+# The first that fits. What follows from the request is the client's; the rest is ours.
+STATUSES: tuple[tuple[type[JinaEmbeddingsError], int], ...] = (
+    (InputError, 422),
+    (OptionError, 422),
+    (TaskUnavailableError, 422),
+    (MultivectorUnavailableError, 422),
+    (OutOfMemoryError, 503),
+    (NonFiniteError, 500),
+    (EngineError, 503),
+    (CheckpointError, 500),
+    (JinaEmbeddingsError, 500),
+)
+
+
+class RequestError(Exception):
+    """A request that is refused. headers: of the answer."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None):
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, headers or {}
+
+
+def refusal(error: JinaEmbeddingsError) -> RequestError:
+    """The answer for an error of the package; what went wrong inside is for the log alone."""
+    status = next(status for kind, status in STATUSES if isinstance(error, kind))
+    message = str(error) if status < 500 else "the engine can't answer now" if status == 503 else "internal error"
+    return RequestError(status, error.code, message, {"Retry-After": "1"} if status == 503 else None)
+
+
+def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[str, Any]:
+    """The error in the words of the dialect."""
+    message = str(error)
+    if dialect == "jina":
+        return {"detail": message, "code": error.code.upper(), "request_id": request_id}
+    if dialect == "cohere":
+        return {"id": request_id, "message": message}
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
