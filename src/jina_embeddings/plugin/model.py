@@ -84,6 +84,12 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
         for name, tensor in merged(base, checkpoint.adapters, None if self._has_lora else self._task()):
             yield name, widened(name, tensor, self._vision_width)
 
+    def embed_input_ids(self, input_ids: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        """Token embeddings of a step; which of them are an image's only this call says, for the pooler."""
+        self.pooler.image_rows = named.get("is_multimodal")
+        embedded: torch.Tensor = super().embed_input_ids(input_ids, *arguments, **named)
+        return embedded
+
     def embed_multimodal(self, **inputs: object) -> Any:
         """Images of the scheduled path; see `fused_norms`."""
         compiled = self._vllm_config.compilation_config.compile_mm_encoder

@@ -62,6 +62,9 @@ class EmbeddingPooler(Pooler):
         self.projectors: dict[str, Projector] = {}
         self.default_task = default_task
         self._vision = (vision_start, vision_end, image_pad)
+        # Of the step that is pooled next: which rows are an image's. None where that isn't known, as behind the first
+        # of several pipeline stages: token ids have to do then.
+        self.image_rows: torch.Tensor | None = None
 
     def get_supported_tasks(self) -> Set[PoolingTask]:
         # A merged checkpoint has no projector, so it answers no request for multi-vectors.
@@ -80,8 +83,10 @@ class EmbeddingPooler(Pooler):
         cursor = pooling_metadata.get_pooling_cursor()
         counts = cursor.num_scheduled_tokens_cpu.tolist()
         token_ids = pooling_metadata.get_prompt_token_ids_cpu()
+        images = self._have_images(counts, token_ids, pooling_metadata)
         requests = [
-            self._read(params, ids) for params, ids in zip(pooling_metadata.pooling_params, token_ids, strict=True)
+            self._read(params, ids, has_image)
+            for params, ids, has_image in zip(pooling_metadata.pooling_params, token_ids, images, strict=True)
         ]
         if cursor.is_partial_prefill():
             return self._with_earlier_chunks(hidden_states, counts, requests, pooling_metadata)
@@ -143,7 +148,24 @@ class EmbeddingPooler(Pooler):
                 outputs[index] = vector
         return outputs  # type: ignore[return-value]
 
-    def _read(self, params: PoolingParams, token_ids: torch.Tensor) -> _Request:
+    def _have_images(
+        self, counts: Sequence[int], token_ids: Sequence[torch.Tensor], metadata: PoolingMetadata
+    ) -> list[bool]:
+        """Whether each request has an image; a text may hold the words for one."""
+        rows, self.image_rows = self.image_rows, None
+        named = [bool((ids == self._vision[2]).any()) for ids in token_ids]
+        if rows is None or not any(named):
+            return named
+        steps = rows.cpu()[: sum(counts)].split(list(counts))
+        found = []
+        for index, step in enumerate(steps):
+            state = metadata.pooling_states[index]
+            # An earlier step of the same prompt may have had it.
+            state.jina_has_image = bool(step.any()) or getattr(state, "jina_has_image", False)
+            found.append(named[index] and state.jina_has_image)
+        return found
+
+    def _read(self, params: PoolingParams, token_ids: torch.Tensor, has_image: bool) -> _Request:
         fields = params.extra_kwargs
         if fields and "spans" in fields:
             bounds = fields["spans"]
@@ -152,7 +174,7 @@ class EmbeddingPooler(Pooler):
         multivector = params.task == "token_embed"
         return _Request(
             task=self.default_task,
-            spans=(self._image_or_all(token_ids),),
+            spans=(self._image_or_all(token_ids) if has_image else (0, len(token_ids)),),
             multivector=multivector,
             pooling="mean",
             finish=True,
@@ -161,11 +183,10 @@ class EmbeddingPooler(Pooler):
         )
 
     def _image_or_all(self, token_ids: torch.Tensor) -> Span:
-        vision_start, vision_end, image_pad = self._vision
-        if bool((token_ids == image_pad).any()):
-            starts, ends = (token_ids == vision_start).nonzero(), (token_ids == vision_end).nonzero()
-            if len(starts) and len(ends) and int(starts[0]) < int(ends[-1]):
-                return int(starts[0]), int(ends[-1]) + 1
+        vision_start, vision_end, _ = self._vision
+        starts, ends = (token_ids == vision_start).nonzero(), (token_ids == vision_end).nonzero()
+        if len(starts) and len(ends) and int(starts[0]) < int(ends[-1]):
+            return int(starts[0]), int(ends[-1]) + 1
         return 0, len(token_ids)
 
 

@@ -108,3 +108,14 @@ def test_an_image_as_a_message_gets_its_vector(post: Post, torch_model: JinaEmbe
     (item,) = post({"messages": [{"role": "user", "content": content}]})["data"]
     # vLLM resizes the picture itself here, with another library's bicubic filter.
     assert parity.cosines(item["embedding"], torch_model.encode_image(image)) >= 0.9999
+
+
+WORDS = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+@pytest.mark.parametrize("text", [f"a text about {WORDS} and more", f"{WORDS} first", "<|image_pad|>" * 3, WORDS * 4])
+def test_a_text_that_holds_the_words_for_a_picture_is_a_text(
+    post: Post, torch_model: JinaEmbeddings, text: str
+) -> None:
+    (item,) = post({"input": f"Passage: {text}"})["data"]
+    assert parity.cosines(item["embedding"], torch_model.encode_text(text, prompt_name="passage")) >= COSINE
