@@ -1,25 +1,31 @@
-"""How well sections of documentation are found by their titles: nDCG@10 of `pocket`, all-MiniLM-L6-v2 and BM25.
+"""How well sections of documentation are found by their titles: nDCG@10 of `pocket` in an index, MiniLM and BM25.
 
-    apt-get install python3.11-doc sqlite3-doc
+    apt-get install python3.11-doc sqlite3-doc postgresql-doc-15
     pip install bm25s
-    python benchmarks/retrieval_quality.py [--sections 1500] [--passage-size 1000]
+    python benchmarks/retrieval_quality.py [--sections 600] [--passage-size 1000] [--manuals python,sqlite]
 
 The HTML is cut by `jina_embeddings.apps.documents`. A question is a section's own heading, without its number, if no
 other section has it; its answer is that section. Passages are the text of all sections, without any title; a section
 scores what its best passage scores. All systems get the same passages, few of them longer than the 256 tokens that
-MiniLM reads. `pocket` was trained on Python's manual; SQLite's was held out. Of a manual with more sections than are
-asked for, so many are drawn at random, and the others are left out altogether.
+MiniLM reads. The index is searched by vectors, by words and by both, and with multi-vectors as the second stage over 50
+candidates, stored in several ways. `pocket` was trained on Python's manual; SQLite's and PostgreSQL's were held out.
+PostgreSQL's chose the default mode and is no part of the result. Of a manual with more sections than are asked for, so
+many are drawn at random, and the others are left out altogether.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
 import sys
+import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +36,37 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.documents.cutting import read_text
 from jina_embeddings.apps.documents.html import html_sections
 from jina_embeddings.apps.documents.sections import Section, cut
+from jina_embeddings.apps.index import Passage, SearchOptions
+from jina_embeddings.apps.index.fingerprint import Fingerprint
+from jina_embeddings.apps.index.multivectors import bytes_per_token
+from jina_embeddings.apps.index.rows import Placed
+from jina_embeddings.apps.index.search import Question, find
+from jina_embeddings.apps.index.store import Store
 from jina_embeddings.errors import InputError
+from jina_embeddings.types import MultivectorFormat
+from jina_embeddings.vectors.token_pooling import pool_tokens
 from quality.baselines import Teacher, bm25
 
-SHARE = Path("/usr/share/doc")
+SHARE = Path(os.environ.get("DOCUMENTATION", "/usr/share/doc"))
 MANUALS = {
     "python": (SHARE / "python3.11/html", r"(library|reference|tutorial|howto|c-api|faq|extending|using)/.*\.html"),
+    "postgresql": (SHARE / "postgresql-doc-15/html", r"(?!release|biblio|index|bookindex|legalnotice).*\.html"),
     "sqlite": (SHARE / "sqlite3", r"(?!.*(toc|index|changes|chronology|releaselog|news)).*\.html"),
 }
 NUMBER = re.compile(r"^\d+(\.\d+)*\.?\s+")
 LEAST_CHARACTERS = 100
 DEPTH = 10
-SEED = 0
+DEPTH_READ = 50
+STORED: dict[str, tuple[MultivectorFormat, int]] = {
+    "float16": ("float16", 1),
+    "int8": ("int8", 1),
+    "binary": ("binary", 1),
+    "float16 pooled by 2": ("float16", 2),
+    "float16 pooled by 4": ("float16", 4),
+}
+"""Number format of the stored multi-vectors, and token pooling."""
 
-Rank = Callable[[Sequence[str], Sequence[str]], np.ndarray]
-"""From questions and passages to scores (questions, passages)."""
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -59,31 +81,92 @@ class Manual:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sections", type=int, default=1500, help="most sections of a manual")
+    parser.add_argument("--sections", type=int, default=600, help="most sections of a manual")
     parser.add_argument("--passage-size", type=int, default=1000, help="most characters of a passage")
-    parser.add_argument("--manuals", default=",".join(MANUALS), help="comma-separated")
+    parser.add_argument("--manuals", default="python,sqlite", help="comma-separated")
+    parser.add_argument("--name", default="retrieval_quality", help="of the result's file")
     arguments = parser.parse_args()
-    model, minilm = JinaEmbeddings("pocket", engine="transformers", task="retrieval"), Teacher()
-
-    def pocket(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
-        queries = model.encode_text(list(questions), prompt_name="query")
-        return np.asarray(queries @ model.encode_text(list(passages), prompt_name="passage").T)
+    model, minilm = JinaEmbeddings("pocket", engine="torch", task="retrieval"), Teacher()
 
     def mini(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         return minilm.encode(questions) @ minilm.encode(passages).T
 
-    systems: dict[str, Rank] = {"pocket": pocket, "bm25": bm25, "all-MiniLM-L6-v2": mini}
     found: dict[str, Any] = {}
     for name in arguments.manuals.split(","):
         manual = read_manual(name, arguments.sections, arguments.passage_size)
         found[name] = {"sections": len(manual.starts), "passages": len(manual.passages)}
-        found[name] |= {"questions": len(manual.questions), "systems": {}}
-        for system, rank in systems.items():
-            scores = rank(manual.questions, manual.passages)
-            figures = measure(np.maximum.reduceat(scores, manual.starts, axis=1), manual.answers)
-            found[name]["systems"][system] = figures
+        found[name] |= {"questions": len(manual.questions)}
+        systems = found[name]["systems"] = searched(model, manual)
+        for system, rank in {"bm25": bm25, "all-MiniLM-L6-v2": mini}.items():
+            scores = np.maximum.reduceat(rank(manual.questions, manual.passages), manual.starts, axis=1)
+            right = scores[np.arange(len(manual.answers)), manual.answers][:, None]
+            # Equal scores count as before the answer's.
+            systems[system] = measure((scores >= right).sum(axis=1))
+        for system, figures in systems.items():
             print(name, system, figures, file=sys.stderr)
-    write_result("retrieval_quality", {"passage_size": arguments.passage_size, "manuals": found})
+    write_result(arguments.name, {"passage_size": arguments.passage_size, "manuals": found})
+
+
+def searched(model: JinaEmbeddings, manual: Manual) -> dict[str, Any]:
+    """Figures of every way to search an index of `pocket`; the times are without the question's vectors."""
+    embed = partial(model.encode_text, task="retrieval")
+    dense = embed(manual.passages, prompt_name="passage")
+    tokens = embed(manual.passages, prompt_name="passage", return_multivector=True)
+    asked = [
+        Question(*parts)
+        for parts in zip(
+            manual.questions,
+            embed(manual.questions, prompt_name="query"),
+            embed(manual.questions, prompt_name="query", return_multivector=True),
+            strict=True,
+        )
+    ]
+    figures: dict[str, Any] = {}
+    for name, (number_format, pooling) in STORED.items():
+        with tempfile.TemporaryDirectory() as folder:
+            made_with = Fingerprint.of(
+                model, "retrieval", None, "files", multivector=number_format, token_pooling=pooling
+            )
+            store = Store.create(folder, made_with)
+            section_of = np.searchsorted(manual.starts, np.arange(len(dense)), side="right") - 1
+            store.write(
+                [
+                    Placed(Passage(str(n), "text", text), str(n), 0, 1, dense[n], pool_tokens(tokens[n], pooling))
+                    for n, text in enumerate(manual.passages)
+                ],
+                new=True,
+            )
+            store.tidy()
+            ways = {f"rerank, {name}": SearchOptions(mode="dense", rerank=True)}
+            if name == "float16":
+                ways |= {mode: SearchOptions(mode=mode, limit=DEPTH_READ) for mode in ("dense", "words", "hybrid")}
+                ways["rerank of hybrid, float16"] = SearchOptions(mode="hybrid", rerank=True)
+                ways["first stage by multi-vectors"] = SearchOptions(first_stage="multivector")
+            for way, options in ways.items():
+                options = replace(options, limit=DEPTH_READ)
+                ranks, times = [], []
+                for question, answer in zip(asked, manual.answers, strict=True):
+                    began = time.perf_counter()
+                    hits = find(store, question, options, lambda hits: [])
+                    times.append(time.perf_counter() - began)
+                    ranks.append(rank_of(answer, [int(section_of[int(hit.passage.path)]) for hit in hits]))
+                figures[way] = measure(np.array(ranks)) | {"median_ms": round(1e3 * float(np.median(times)), 1)}
+            kept = figures[f"rerank, {name}"]
+            kept["multivector_bytes_per_passage"] = bytes_of(store, number_format, made_with.multivector_dim or 0)
+    return figures
+
+
+def bytes_of(store: Store, number_format: str, dim: int) -> float:
+    num_tokens = sum(
+        len(tokens) for _, tokens in store.vectors(p.content for p in store.passages()).values() if tokens is not None
+    )
+    return round(num_tokens * bytes_per_token(number_format, dim) / len(store), 1)
+
+
+def rank_of(answer: int, sections: Sequence[int]) -> int:
+    """From 1, of a section among those that passages in their order belong to."""
+    order = list(dict.fromkeys(sections))
+    return order.index(answer) + 1 if answer in order else DEPTH + 1
 
 
 def read_manual(name: str, most: int, passage_size: int) -> Manual:
@@ -122,10 +205,8 @@ def heading(title: str) -> str:
     return NUMBER.sub("", title.rpartition(" > ")[2]).strip()
 
 
-def measure(scores: np.ndarray, answers: Sequence[int]) -> dict[str, float]:
-    """nDCG@10, and recall@1 and @10, of scores (questions, sections); equal scores count as before the answer's."""
-    right = scores[np.arange(len(answers)), answers][:, None]
-    ranks = (scores >= right).sum(axis=1)
+def measure(ranks: np.ndarray) -> dict[str, float]:
+    """nDCG@10, and recall@1 and @10, of the answers' ranks (questions,), from 1."""
     gains = np.where(ranks <= DEPTH, 1 / np.log2(1 + ranks), 0.0)
     return {
         "ndcg_at_10": round(float(gains.mean()), 4),

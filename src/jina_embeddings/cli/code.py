@@ -95,6 +95,9 @@ def search_code(
     path: Annotated[
         str | None, typer.Option(help="Only files of this path in the repository; * stands for anything.")
     ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="dense (vectors), words (BM25, identifiers by their parts), or hybrid (both).")
+    ] = None,
     lines: LinesOption = 8,
     as_json: JsonOption = False,
     *,
@@ -106,13 +109,17 @@ def search_code(
     """
     from ..apps.code import CodeSearch
     from ..apps.code.place import find_index
+    from ..apps.index import SearchOptions
     from ..apps.index.store import Store
 
     place = find_index(index)
+    # Before a model is loaded.
+    options = SearchOptions(mode=mode)  # type: ignore[arg-type]
     Store.open(place.address)
     query = sys.stdin.read() if query == "-" else query
     with choice.for_index(place.address).loaded("code") as loaded:
-        hits = CodeSearch.open(place.address, loaded).search(query, limit=limit, language=language, path=path)
+        found = CodeSearch.open(place.address, loaded)
+        hits = found.search(query, limit=limit, language=language, path=path, mode=options.mode)
     show(hits, place, lines=lines, as_json=as_json)
     if not hits:
         raise typer.Exit(_NOTHING_FOUND)

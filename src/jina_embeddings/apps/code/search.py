@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import InputError, OptionError, suggest
 from ..index import Hit, Index, Summary
+from ..index.search import Mode
 from .chunks import Chunk, cut
 from .languages import LANGUAGES, language_of
 from .repository import TEXT, Repository, read_source
@@ -66,16 +67,25 @@ class CodeSearch:
             **options,
         )
 
-    def search(self, query: str, *, limit: int = 10, language: str | None = None, path: str | None = None) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        language: str | None = None,
+        path: str | None = None,
+        mode: Mode | None = None,
+    ) -> list[Hit]:
         """The best pieces for a question in words, or for a text of documentation.
 
         Args:
             language: as `languages.LANGUAGES` name it, or `text` for all else.
             path: relative to the repository; `*` stands for anything.
+            mode: as `Index.search` takes it; identifiers are words, whole and by their parts.
 
-        Raises OptionError for a language that there is not.
+        Raises OptionError for a language that there is not, or a wrong mode.
         """
-        return self.index.search(query, limit=limit, filters=_filters(language, path))
+        return self.index.search(query, limit=limit, filters=_filters(language, path), mode=mode)
 
     def similar(
         self, file: Path, line: int, *, name: str = "", limit: int = 10, language: str | None = None

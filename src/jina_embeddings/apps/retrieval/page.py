@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from ...errors import DependencyError, JinaEmbeddingsError
 from ...inputs.sources import load_image
 from ..index import Hit, Index
 from ..index.passage import KINDS
+from ..index.search import DEFAULT_MODE, MODES
+from .marking import mark
 from .overlay import draw
 
 HOST = "127.0.0.1"
@@ -22,11 +25,15 @@ _MAX_UPLOAD_BYTES = 32 * 2**20
 _NO_PICTURE = f"not a picture, or over {_MAX_UPLOAD_BYTES >> 20} MiB"
 _EVERY_KIND = "everything"
 _ALL_WORDS = "all words"
+_SCORES = {"dense": "cosine", "words": "BM25", "hybrid": "reciprocal ranks", "rerank": "MaxSim"}
 _CSS = """
-body { background: #f6f7f9; }
-.panel, .result { border: 1px solid #e3e6ea; border-radius: 10px; box-shadow: none; }
+.body--light { background: #f6f7f9; }
+.panel, .result { border: 1px solid #8884; border-radius: 10px; box-shadow: none; }
+.text { overflow-wrap: anywhere; }
+.question { min-width: min(20rem, 100%); }
+mark { background: #ffd54f; color: #222; border-radius: 3px; }
 .result .source { overflow-wrap: anywhere; }
-.picture { max-width: 100%; border: 1px solid #e3e6ea; border-radius: 6px; }
+.picture { max-width: 100%; border: 1px solid #8884; border-radius: 6px; }
 .q-uploader { box-shadow: none; border: 2px dashed #c5cbd3; border-radius: 10px; max-height: none; }
 .q-uploader__header { background: none; color: #5b6570; }
 .q-uploader__subtitle, .q-uploader__list { display: none; }
@@ -55,6 +62,8 @@ def serve(index: Index, *, port: int = 8080, show: bool = True) -> None:
         port=port,
         title=f"{index.store.address} – Jina Embeddings",
         show=show,
+        # As the visitor's system is.
+        dark=None,
         reload=False,
         show_welcome_message=False,
     )
@@ -83,10 +92,13 @@ class _Page:
                 ui.label(Path(index.store.address).name).classes("text-2xl font-medium")
                 ui.label(f"{len(index):,} passages · {index.store.fingerprint.model}").classes("text-gray-500")
             with ui.card().classes("panel w-full gap-3"):
-                with ui.row().classes("w-full items-center no-wrap"):
-                    self._question = ui.input("What are you looking for?").classes("grow").props("clearable autofocus")
+                with ui.row().classes("w-full items-center"):
+                    self._question = ui.input("What are you looking for?").classes("question grow").props("clearable autofocus")
                     self._question.on("keydown.enter", self._ask)
-                    self._kind = ui.select([_EVERY_KIND, *KINDS], value=_EVERY_KIND, on_change=self._again)
+                    self._kind = ui.select([_EVERY_KIND, *KINDS], value=_EVERY_KIND, label="kind", on_change=self._again)
+                    self._mode = ui.select(list(MODES), value=DEFAULT_MODE, label="mode", on_change=self._again)
+                    self._path = ui.input("path, * for anything").props("clearable").classes("path")
+                    self._path.on("keydown.enter", self._again)
                     self._rerank = ui.switch("multi-vectors", on_change=self._again)
                     self._rerank.tooltip("rank the best again, token by token: slower and better")
                     ui.button("Search", on_click=self._ask).props("unelevated")
@@ -126,9 +138,14 @@ class _Page:
             return
         self._status.text = "searching …"
         filters = {} if self._kind.value == _EVERY_KIND else {"kind": self._kind.value}
+        if path := (self._path.value or "").strip():
+            filters["path"] = path
+        # A picture has no words.
+        mode = self._mode.value if isinstance(query, str) else None
+        rerank = self._rerank.value
         try:
             hits = await run.io_bound(
-                self._index.search, query, limit=_LIMIT, filters=filters, rerank=self._rerank.value
+                self._index.search, query, limit=_LIMIT, filters=filters, mode=mode, rerank=rerank
             )
         except JinaEmbeddingsError as error:
             self._status.text = str(error)
@@ -137,22 +154,21 @@ class _Page:
         self._results.clear()
         with self._results:
             for rank, hit in enumerate(hits, 1):
-                self._card(rank, hit, query)
+                self._card(rank, hit, query, _SCORES["rerank" if rerank else mode or "dense"])
 
-    def _card(self, rank: int, hit: Hit, query: str | Image.Image) -> None:
+    def _card(self, rank: int, hit: Hit, query: str | Image.Image, scored_by: str) -> None:
         ui, passage = self._ui, hit.passage
         folder, _, name = passage.source.rpartition("/")
         with ui.card().classes("result w-full gap-2"):
             with ui.row().classes("w-full items-baseline no-wrap"):
                 ui.label(f"{rank}. {name}").classes("source font-bold").tooltip(passage.source)
                 ui.label(folder).classes("grow text-xs text-gray-400 truncate")
-                ui.badge(f"{hit.score:.3f}").props("outline").tooltip(
-                    f"MaxSim; cosine {hit.cosine:.3f}" if self._rerank.value else "cosine"
-                )
+                ui.badge(f"{hit.score:.3f}").props("outline").tooltip(f"{scored_by}; cosine {hit.cosine:.3f}")
             if passage.title:
                 ui.label(passage.title).classes("text-primary")
             if passage.text:
-                ui.label(passage.text).classes("whitespace-pre-wrap")
+                marked = mark(passage.text, query) if isinstance(query, str) else html.escape(passage.text)
+                ui.html(marked, sanitize=False).classes("text whitespace-pre-wrap")
             if passage.image:
                 self._show_picture(passage.image, query)
 
