@@ -93,9 +93,13 @@ class _Page:
                 ui.label(f"{len(index):,} passages · {index.store.fingerprint.model}").classes("text-gray-500")
             with ui.card().classes("panel w-full gap-3"):
                 with ui.row().classes("w-full items-center"):
-                    self._question = ui.input("What are you looking for?").classes("question grow").props("clearable autofocus")
+                    self._question = (
+                        ui.input("What are you looking for?").classes("question grow").props("clearable autofocus")
+                    )
                     self._question.on("keydown.enter", self._ask)
-                    self._kind = ui.select([_EVERY_KIND, *KINDS], value=_EVERY_KIND, label="kind", on_change=self._again)
+                    self._kind = ui.select(
+                        [_EVERY_KIND, *KINDS], value=_EVERY_KIND, label="kind", on_change=self._again
+                    )
                     self._mode = ui.select(list(MODES), value=DEFAULT_MODE, label="mode", on_change=self._again)
                     self._path = ui.input("path, * for anything").props("clearable").classes("path")
                     self._path.on("keydown.enter", self._again)
