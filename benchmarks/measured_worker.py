@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from jina_embeddings.plugin.packed.worker import PackedWorker
+from jina_embeddings.plugin.kernels.norms import fused_norms
+from jina_embeddings.plugin.packed.worker import PackedWorker, pack_positions
+from jina_embeddings.plugin.packs import Pack
 
 EXTENSION = "measured_worker.MeasuredWorker"
 
@@ -37,6 +41,24 @@ class MeasuredWorker(PackedWorker):
         """Most bytes of device memory that this worker has held; 0 on a CPU."""
         return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
 
+    def check_graphs(self) -> dict[str, Any]:
+        """Every graph, at several fills and with NaN in its buffers, against the same pack launched kernel by kernel.
+
+        Milliseconds of the replay of each size of the first weights, and of the largest launched.
+        """
+        return check(self._jina_runner())
+
+    def jina_answer_pack(self, pack: list[Any], adapter: Any) -> bytes | None:
+        start = time.perf_counter()
+        answer = super().jina_answer_pack(pack, adapter)
+        self.__dict__.setdefault("_answers", []).append(time.perf_counter() - start)
+        return answer
+
+    def answer_ms(self) -> float:
+        """Median milliseconds that a small pack has kept the worker since the last call."""
+        answers = self.__dict__.pop("_answers", [])
+        return round(1000 * float(np.median(answers)), 3) if answers else 0.0
+
     def start_profile(self) -> None:
         activities = [ProfilerActivity.CUDA if torch.cuda.is_available() else ProfilerActivity.CPU]
         self._measured = profile(activities=activities)
@@ -51,6 +73,72 @@ class MeasuredWorker(PackedWorker):
             trace = str(Path(folder) / "trace.json")
             self._measured.export_chrome_trace(trace)
             return summary(trace)
+
+
+@torch.inference_mode()
+def check(runner: Any) -> dict[str, Any]:
+    graphs = runner._graphs
+    if graphs is None:
+        return {"graphs": 0}
+    rng = np.random.default_rng(0)
+    cosines, equal, equal_launched, count, times = [], 0, 0, 0, {}
+    means: list[float] = []
+    wrong: list[Any] = []
+    for weights, shape in sorted(graphs._graphs, key=lambda key: (key[0], key[1].tokens)):
+        request = next((one for one in runner.recorded if one and one.lora_int_id == weights), None)
+        for lengths in _fills(shape, rng):
+            ids = rng.integers(0, 100_000, int(lengths.sum())).astype(np.int32)
+            shared = np.zeros_like(lengths)
+            pack = Pack(ids, lengths, shared, np.zeros((0, 2), np.int32), "", False, "mean", False, ())
+            graphs.embeds.fill_(torch.nan)
+            graphs.integers.fill_(1)
+            positions = pack_positions(pack, runner._vision.merge_size)
+            found = graphs.hidden_states(weights, pack, positions).float().clone()
+            with runner.lora.applied(request, pack.num_tokens) as whole:
+                expected = runner._hidden_states(pack, whole).float()
+            # The same kernels, as the host launches them.
+            graphs._fill(shape, pack, positions)
+            with runner.lora.applied(request, pack.num_tokens), fused_norms(runner._device):
+                launched = graphs._forward(shape)[: pack.num_tokens].float()
+            equal_launched += bool(torch.equal(found, launched))
+            each = torch.nn.functional.cosine_similarity(found, expected, dim=-1)
+            cosines.append(float(each.min()) if bool(each.isfinite().all()) else -1.0)
+            pooled = torch.nn.functional.cosine_similarity(found.mean(0), expected.mean(0), dim=0)
+            means.append(float(pooled))
+            equal += bool(torch.equal(found, expected))
+            count += 1
+            if cosines[-1] < 0.9999:
+                wrong.append([weights, shape.tokens, len(lengths), cosines[-1], float(pooled)])
+        if weights == min(key[0] for key in graphs._graphs):
+            times[shape.tokens] = round(_milliseconds(graphs._graphs[weights, shape][0]), 3)
+    return {
+        "compared": count,
+        "equal_to_a_launched_pack_of_its_size": equal_launched,
+        "equal_to_a_launched_pack": equal,
+        "worst_cosine_of_a_mean": min(means),
+        "worst_cosine_of_a_token": min(cosines),
+        "wrong": wrong[:3],
+        "replay_ms": times,
+    }
+
+
+def _fills(shape: Any, rng: Any) -> list[Any]:
+    """Lengths of prompts that fill a shape wholly, by prompts, nearly, by half, and hardly."""
+    most = min(shape.prompts, shape.tokens // 4)
+    several = rng.multinomial(shape.tokens - 4 * most, np.full(most, 1 / most)) + 4
+    fills = [[shape.tokens], several, several[: most // 2 + 1], [shape.tokens - 1], [5], [shape.tokens // 2, 3]]
+    return [np.array(lengths, np.int32) for lengths in fills]
+
+
+def _milliseconds(run: Any, times: int = 20) -> float:
+    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    run()
+    start.record()
+    for _ in range(times):
+        run()
+    stop.record()
+    torch.cuda.synchronize()
+    return float(start.elapsed_time(stop)) / times
 
 
 def summary(trace: str | os.PathLike[str]) -> dict[str, Any]:

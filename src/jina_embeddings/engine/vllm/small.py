@@ -12,9 +12,9 @@ from .sender import PackSender, inputs_of
 
 # Packs under way: one that runs, and one that the worker finds when that is done.
 _AT_ONCE = 2
-# How long before the end of the first the second is sent: as late as possible, so that it takes with it what comes
-# meanwhile, and early enough to be there.
-_LEAD_S = 0.002
+# How long before the end of the first the second is made and sent: as late as possible, so that it takes with it what
+# comes meanwhile, and early enough to be there. Making it takes the host longer the more inputs it has.
+_LEAD_S, _LEAD_EACH_S = 0.0015, 25e-6
 # At most so long is the second held back, however long packs have taken.
 _LONGEST_WAIT_S = 0.05
 # Weight of the newest of a size's times in what is expected of the next.
@@ -92,7 +92,8 @@ class SmallPacks:
         """Seconds until the second pack should leave."""
         first = self._under_way[0]
         ends = first.starts + self._expected.get(first.size, 0.0)
-        return min(ends - _LEAD_S - now, first.starts + _LONGEST_WAIT_S - now)
+        lead = _LEAD_S + _LEAD_EACH_S * len(self._queue)
+        return min(ends - lead - now, first.starts + _LONGEST_WAIT_S - now)
 
     async def _run(self, pack: _Pack) -> None:
         try:

@@ -114,6 +114,8 @@ class PackRunner:
         width = self._config.scheduler_config.max_num_batched_tokens + 1
         self._positions = torch.zeros((3, width), dtype=torch.int64, device=self._device)
         self._graphs: PackGraphs | None = None
+        # Adapters whose weights there are graphs of; None for the weights as they are.
+        self.recorded: list[LoRARequest | None] = []
 
     @torch.inference_mode()
     def warm_up(self) -> None:
@@ -152,6 +154,7 @@ class PackRunner:
                 continue
             try:
                 report["tokens"][number] = self._record(number, request, max_tokens)
+                self.recorded.append(request)
             except Exception as error:
                 # Packs run without; what was recorded before the error holds.
                 logger.warning("no graphs of packs: %s: %s", type(error).__name__, error)

@@ -1,0 +1,204 @@
+"""The server that `online.py` measures: one model behind the least of an ASGI app, and what is measured inside it.
+
+    python online_app.py PORT FOLDER TEXTS.json [OPTION=VALUE ...]
+
+POST /v1/embeddings has OpenAI's form with base64; POST /inside, /bulk, /beside, /page and /graphs measure in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """Milliseconds."""
+    low, high = np.percentile(np.array(seconds) * 1000, [50, 99]) if seconds else (0.0, 0.0)
+    return {"p50_ms": round(float(low), 2), "p99_ms": round(float(high), 2)}
+
+
+async def closed_loop(
+    call: Callable[[int], Awaitable[Any]], callers: int, texts: int, seconds: float, warm_up: float = 1.0
+) -> dict[str, float]:
+    """`callers` that each call again when they have their answer. call: is given a number that counts up."""
+    took: list[float] = []
+    number = 0
+    begin = time.perf_counter() + warm_up
+    end = begin + seconds
+
+    async def caller() -> None:
+        nonlocal number
+        while (start := time.perf_counter()) < end:
+            number += 1
+            await call(number)
+            if start >= begin and (now := time.perf_counter()) <= end:
+                took.append(now - start)
+
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return {"texts_per_s": round(len(took) * texts / seconds, 1), **percentiles(took)}
+
+
+class App:
+    """`sets`: texts by name."""
+
+    def __init__(self, folder: str, sets: dict[str, list[str]], options: dict[str, Any]):
+        from jina_embeddings import JinaEmbeddings
+
+        arguments: Any = import_module("jina_embeddings.engine.vllm.arguments")
+        arguments.WORKER_EXTENSION = "measured_worker.MeasuredWorker"
+        started = time.perf_counter()
+        self._model = JinaEmbeddings(folder, engine="vllm", **options)
+        self._engine: Any = self._model._engine
+        self._loaded_s = time.perf_counter() - started
+        self._sets = sets
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        asked = json.loads(body or b"{}")
+        if scope["path"] == "/v1/embeddings":
+            answer = await self._embeddings(asked)
+        elif scope["path"] == "/health":
+            answer = b"{}"
+        else:
+            answer = json.dumps(await getattr(self, scope["path"][1:])(**asked)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _embeddings(self, asked: dict[str, Any]) -> bytes:
+        vectors = await self._model.aencode_text(
+            asked["input"],
+            task=asked.get("task", "retrieval"),
+            prompt_name="passage",
+            return_multivector=asked.get("multivector", False),
+        )
+        data = [{"index": i, "embedding": base64.b64encode(row).decode()} for i, row in enumerate(vectors)]
+        return json.dumps({"object": "list", "data": data}).encode()
+
+    def _texts(self, name: str, number: int, count: int) -> list[str]:
+        texts = self._sets[name]
+        first = number * count % (len(texts) - count)
+        return texts[first : first + count]
+
+    async def inside(self, name: str, callers: int, texts: int, seconds: float) -> dict[str, Any]:
+        """Closed loop in this process."""
+
+        async def call(number: int) -> None:
+            await self._model.aencode_text(self._texts(name, number, texts), task="retrieval", prompt_name="passage")
+
+        return await closed_loop(call, callers, texts, seconds)
+
+    async def bulk(self, name: str, count: int) -> dict[str, Any]:
+        """One call of many texts; the first time is thrown away."""
+        texts = (self._sets[name] * (1 + count // len(self._sets[name])))[:count]
+        rates = []
+        for size in (count // 4, count, count):
+            start = time.perf_counter()
+            await asyncio.to_thread(self._model.encode_text, texts[:size], task="retrieval", prompt_name="passage")
+            rates.append(size / (time.perf_counter() - start))
+        return {"texts_per_s": round(max(rates[1:]), 1), "all": [round(rate, 1) for rate in rates]}
+
+    async def beside(self, name: str, count: int) -> dict[str, Any]:
+        """Calls of one text, one after another, while a call of many runs."""
+        texts = (self._sets[name] * (1 + count // len(self._sets[name])))[:count]
+        start = time.perf_counter()
+        bulk = asyncio.ensure_future(
+            asyncio.to_thread(self._model.encode_text, texts, task="retrieval", prompt_name="passage")
+        )
+        await asyncio.sleep(1)
+        took: list[float] = []
+        while not bulk.done():
+            began = time.perf_counter()
+            await self._model.aencode_text(texts[len(took)], task="retrieval", prompt_name="passage")
+            took.append(time.perf_counter() - began)
+            await asyncio.sleep(0.02)
+        return {
+            "bulk_texts_per_s": round(count / (time.perf_counter() - start), 1),
+            "n": len(took),
+            **percentiles(took),
+        }
+
+    async def page(self, seconds: float) -> dict[str, Any]:
+        """One caller, one A4 page at 150 dots an inch, another one each time."""
+        from input_sets import make_pages
+
+        pages = make_pages(64)
+
+        async def call(number: int) -> None:
+            await self._model.aencode_image(pages[number % len(pages)], task="retrieval")
+
+        return await closed_loop(call, 1, 1, seconds)
+
+    async def parts(self, seconds: float) -> dict[str, Any]:
+        """Where the time of one caller's text goes, in milliseconds: each line has the next in it."""
+        from jina_embeddings.calls.request import Request
+
+        text = self._texts("short", 0, 1)
+        request = Request.texts(text, {"task": "retrieval", "prompt_name": "passage"})
+        job = self._model._preparer.prepare(request)
+
+        async def whole(number: int) -> None:
+            await self._model.aencode_text(self._texts("short", number, 1), task="retrieval", prompt_name="passage")
+
+        async def engine(number: int) -> None:
+            await self._engine.arun(job.batch)
+
+        async def rpc(number: int) -> None:
+            await asyncio.wrap_future(self._engine._loop._submit(self._engine._llm.collective_rpc("peak_memory")))
+
+        found = {}
+        for name, call in (("aencode_text", whole), ("engine.arun", engine), ("an empty RPC", rpc)):
+            found[name] = (await closed_loop(call, 1, 1, seconds / 3, 0.3))["p50_ms"]
+            if name == "engine.arun":
+                found["in the worker"] = (await asyncio.to_thread(self._on_workers, "answer_ms"))[0]
+        return found
+
+    async def graphs(self) -> dict[str, Any]:
+        """What was recorded, and every size and fill against packs that are launched kernel by kernel."""
+        report = getattr(self._engine, "graphs", {})
+        (found,) = await asyncio.to_thread(self._on_workers, "check_graphs")
+        return {"report": {key: value for key, value in report.items() if key != "tokens"}, **found}
+
+    async def memory(self) -> dict[str, Any]:
+        (peak,) = await asyncio.to_thread(self._on_workers, "peak_memory")
+        return {"peak_gb": round(peak / 1e9, 1), "loaded_s": round(self._loaded_s, 1)}
+
+    def _on_workers(self, method: str) -> list[Any]:
+        answers: list[Any] = self._engine._loop.run(self._engine._llm.collective_rpc(method))
+        return answers
+
+
+def main() -> None:
+    import uvicorn
+
+    port, folder, sets, *options = sys.argv[1:]
+    given = {name: json.loads(value) for name, _, value in (option.partition("=") for option in options)}
+    app: Any = App(folder, json.loads(Path(sets).read_text()), given)
+    # The thread of the engine would wait five milliseconds for that of the server.
+    sys.setswitchinterval(0.0005)
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    main()
