@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.nn.functional import pad
-from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+from vllm.model_executor.models.qwen2_5_vl import (
+    Qwen2_5_VLDummyInputsBuilder,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLMultiModalProcessor,
+    Qwen2_5_VLProcessingInfo,
+)
+from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..checkpoint.adapters import merged
@@ -18,11 +24,18 @@ from ..types import Task
 from . import SETTINGS
 from .kernels.norms import fused_norms
 from .pooler import EmbeddingPooler
+from .reading import ProcessingInfo
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 
+@MULTIMODAL_REGISTRY.register_processor(
+    Qwen2_5_VLMultiModalProcessor,
+    # Older releases make the parser elsewhere: images are then decoded by vLLM alone.
+    info=ProcessingInfo if hasattr(Qwen2_5_VLProcessingInfo, "get_data_parser") else Qwen2_5_VLProcessingInfo,
+    dummy_inputs=Qwen2_5_VLDummyInputsBuilder,
+)
 class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
     """Qwen2.5-VL with an embedding pooler.
 
