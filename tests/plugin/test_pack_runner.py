@@ -1,0 +1,39 @@
+"""What a worker does before its first pack, and what it keeps of pictures."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("vllm")
+
+
+def test_warming_up_runs_the_layers_and_the_vision_tower() -> None:
+    from jina_embeddings.plugin.packed.worker import PackRunner
+
+    ran: list[str] = []
+    runner = SimpleNamespace(
+        _vision=SimpleNamespace(warm_up=lambda: ran.append("tower")),
+        _decoder=lambda *_: ran.append("layers"),
+        _model=SimpleNamespace(embed_input_ids=lambda ids: torch.zeros(len(ids), 8)),
+        _positions=torch.zeros((3, 64), dtype=torch.int64),
+        _device=torch.device("cpu"),
+    )
+    PackRunner.warm_up(runner)  # type: ignore[arg-type]
+    assert ran == ["tower", "layers"]
+
+
+def test_pictures_seen_longest_ago_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jina_embeddings.plugin.packed import images
+
+    monkeypatch.setattr(images, "_CACHE_BYTES", 3 * 32)
+    cache: Any = images.VisionCache.__new__(images.VisionCache)
+    cache._features, cache._num_bytes = OrderedDict(), 0
+    for digest in ("a", "b", "c", "a", "d"):
+        cache._keep(digest, torch.zeros(2, 4))
+    assert list(cache._features) == ["c", "a", "d"]
+    assert cache._num_bytes == 3 * 32
