@@ -48,7 +48,7 @@ def index_code(
     index: IndexOption = None,
     changed: Annotated[
         bool,
-        typer.Option("--changed", help="Look only at files that git says differ from what is indexed."),
+        typer.Option("--changed", help="Look only at files whose content differs from what is indexed."),
     ] = False,
     dimension: Annotated[int | None, typer.Option(min=1, help="Numbers of a vector, for a new index.")] = None,
     batch_size: BatchSize = None,
@@ -116,7 +116,7 @@ def search_code(
     # Before a model is loaded.
     options = SearchOptions(mode=mode)  # type: ignore[arg-type]
     Store.open(place.address)
-    query = sys.stdin.read() if query == "-" else query
+    query = sys.stdin.read().removeprefix("\ufeff") if query == "-" else query
     with choice.for_index(place.address).loaded("code") as loaded:
         found = CodeSearch.open(place.address, loaded)
         hits = found.search(query, limit=limit, language=language, path=path, mode=options.mode)

@@ -59,6 +59,12 @@ def index(
             metavar="NAME=VALUE", help="Given to all passages, to filter by; repeatable.", rich_help_panel=_INDEX
         ),
     ] = None,
+    allow_empty: Annotated[
+        bool,
+        typer.Option(
+            "--allow-empty", help="Remove the documents of a given folder that is empty.", rich_help_panel=_INDEX
+        ),
+    ] = False,
     *,
     choice: ModelChoice,
 ) -> None:
@@ -87,6 +93,7 @@ def index(
             multivector=multivector_format if multivector else None,  # type: ignore[arg-type]
             token_pooling=token_pooling,
             options=cut,
+            allow_empty=allow_empty,
             advance=progress.advance,
             batch_size=batch_size,
         )

@@ -65,7 +65,7 @@ def read_pairs(texts: Sequence[str], file: Path | None) -> tuple[list[str], list
         raise InputError("give texts or --pairs FILE, not both")
     left, right = [], []
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 at byte {error.start}: convert it") from None
     for number, line in enumerate(lines, 1):

@@ -100,14 +100,19 @@ class Reader:
                         f"no column {self.text_field!r} or {self.image_field!r} in its first line "
                         f"({', '.join(header)}): name one with --text-field or --image-field"
                     )
+                if twice := sorted({name for name in header if header.count(name) > 1}):
+                    raise InputError(f"line 1 names a column twice ({', '.join(twice)}): rename one")
                 line = records.line_num + 1
                 for cells in records:
-                    if cells:
+                    if len(cells) > len(header):
+                        wrong = f"{len(cells)} cells for {len(header)} columns: quote cells that have commas in them"
+                        yield Failure(printable(f"{path}:{line}"), InputError(wrong))
+                    elif cells:
                         yield self._record(dict(zip(header, cells, strict=False)), printable(f"{path}:{line}"), path)
                     line = records.line_num + 1
             except (UnicodeDecodeError, csv.Error) as error:
-                wrong = InputError(f"not CSV in UTF-8, and the rest is not read: {error}")
-                yield Failure(printable(f"{path}:{line}"), wrong)
+                failed = InputError(f"not CSV in UTF-8, and the rest is not read: {error}")
+                yield Failure(printable(f"{path}:{line}"), failed)
 
     def _record(self, record: dict[str, Any], name: str, path: str) -> Row | Failure:
         """The row of one record; an empty field counts as one that isn't there."""
@@ -119,6 +124,8 @@ class Reader:
             wrong = f"has both {self.text_field!r} and" if has_text else f"has neither {self.text_field!r} nor"
             choice = "choose the fields with --text-field and --image-field"
             return Failure(name, InputError(f"{wrong} {self.image_field!r}: {choice}"))
+        if has_text and not isinstance(text, str):
+            return Failure(name, InputError(f"{self.text_field!r} is a string, not {type(text).__name__}"))
         if has_text:
             return Row(name, "text", {"text": text})
         if not isinstance(image, str):
@@ -130,7 +137,7 @@ def _stdin() -> Iterator[Row | Failure]:
     for number, line in enumerate(sys.stdin.buffer, 1):
         name = f"stdin:{number}"
         try:
-            text = line.decode().rstrip("\r\n")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             yield Failure(name, InputError(f"not UTF-8 at byte {error.start}: convert it"))
             continue
@@ -162,7 +169,7 @@ def _pdf(path: str) -> Iterator[Row]:
 def _csv_records(file: Iterable[str]) -> Any:
     # Python's own limit is 128 KiB a cell, and there is only one for the whole process.
     csv.field_size_limit(MAX_TEXT_BYTES)
-    return csv.reader(file)
+    return csv.reader(file, strict=True)
 
 
 def _count_lines(path: str) -> int:

@@ -26,6 +26,11 @@ MAX_BYTES = 2**20
 TEXT = "text"
 """The language of what is no code."""
 
+# A folder's own configuration may name commands. Only listing is asked of git: it runs no filter, and these forbid
+# a monitor, hooks, and the fetching of missing objects, which runs whatever a remote's address says.
+_NO_COMMANDS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.devnull)
+_NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+
 _LINK, _SUBMODULE = "120000", "160000"
 
 
@@ -44,35 +49,43 @@ class Repository:
         self.is_git = self._is_git()
 
     def documents(self, without: Container[str] = ()) -> Iterator[Document | Failure | LeftOut]:
-        """Every file with text in it; those that are as git has them are known by git's own digest, and not read.
+        """Every file with text in it, known by a digest of its content that is made here.
 
         without: paths that are not looked at.
         """
-        for name, digest in self._files().items():
+        for name in self._files():
             if printable(name) not in without:
-                yield from self._document(name, digest)
+                yield from self._document(name)
 
     def unchanged(self, states: Mapping[str, str]) -> frozenset[str]:
-        """Paths that, as git has them, are in the state that an index has them in; none where there is no git."""
-        known = (self._known(name, digest) for name, digest in self._files().items() if digest)
-        return frozenset(document.path for document in known if states.get(document.path) == document.state)
+        """Paths whose content is in the state that an index has it in."""
+        names = {printable(name): name for name in self._files()}
+        return frozenset(path for path in names if path in states and states[path] == self._state(names[path]))
 
-    def _files(self) -> dict[str, str]:
-        """Names, and digests of those that are as git has them; empty for all others."""
+    def _state(self, name: str) -> str | None:
+        """None for what can't be read, or is not read."""
+        path = self.root / name
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+                return None
+            return self._known(name, _blob(path.read_bytes())).state
+        except OSError:
+            return None
+
+    def _files(self) -> list[str]:
+        """Names, sorted."""
         if not self.is_git:
-            found = (Path(path).relative_to(self.root).as_posix() for path, _ in find_files([str(self.root)]))
-            return {name: "" for name in found if not _is_own(name)}
-        files = self._tracked()
-        for name in [*self._names("diff-files", "--name-only", "--relative"), *self._untracked()]:
-            files[name] = ""
-        return {name: files[name] for name in sorted(files) if not _is_own(name)}
+            found = [Path(path).relative_to(self.root).as_posix() for path, _ in find_files([str(self.root)])]
+            return [name for name in found if not _is_own(name)]
+        return sorted(name for name in {*self._tracked(), *self._untracked()} if not _is_own(name))
 
     def _known(self, name: str, digest: str) -> Document:
-        """A file of such a git digest."""
+        """A file of such a digest."""
         shown = printable(name)
         return Document(shown, f"{VERSION}:{digest}", partial(passages, shown, self.root / name))
 
-    def _document(self, name: str, digest: str) -> Iterator[Document | Failure | LeftOut]:
+    def _document(self, name: str) -> Iterator[Document | Failure | LeftOut]:
         path, shown = self.root / name, printable(name)
         try:
             status = path.lstat()
@@ -81,7 +94,7 @@ class Repository:
             elif status.st_size > MAX_BYTES:
                 yield Failure(shown, InputError(f"over {MAX_BYTES >> 20} MiB: data, or generated, and not indexed"))
             else:
-                yield self._known(name, digest or _blob(path.read_bytes()))
+                yield self._known(name, _blob(path.read_bytes()))
         except FileNotFoundError:
             return  # deleted, and not committed yet
         except NothingInsideError:
@@ -102,14 +115,13 @@ class Repository:
             raise
         return True
 
-    def _tracked(self) -> dict[str, str]:
-        """Digests of the files that git knows, without links and submodules."""
-        found = {}
+    def _tracked(self) -> list[str]:
+        """The files that git knows, without links and submodules."""
+        found = []
         for entry in self._names("ls-files", "--stage"):
             fields, _, name = entry.partition("\t")
-            mode, digest, _ = fields.split(" ")
-            if mode not in (_LINK, _SUBMODULE):
-                found[name] = digest
+            if fields.split(" ")[0] not in (_LINK, _SUBMODULE):
+                found.append(name)
         return found
 
     def _untracked(self) -> list[str]:
@@ -121,9 +133,9 @@ class Repository:
 
     def _git(self, *arguments: str) -> bytes:
         # In English whatever the user's language: an error is told by its words.
-        environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+        environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", **_NO_FETCH}
         done = subprocess.run(
-            ["git", "-C", str(self.root), *arguments], capture_output=True, env=environment, check=False
+            ["git", "-C", str(self.root), *_NO_COMMANDS, *arguments], capture_output=True, env=environment, check=False
         )
         if done.returncode:
             raise InputError(f"git can't read {self.root}: {done.stderr.decode(errors='replace').strip()}")

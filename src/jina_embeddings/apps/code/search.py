@@ -55,7 +55,7 @@ class CodeSearch:
         """Brings the index in step with a repository; only pieces that are new are embedded.
 
         Args:
-            changed: of git, look only at files whose digest is not the one in the index.
+            changed: look only at files whose digest is not the one in the index.
             advance: called after each piece.
             options: `batch_size` and `max_length` of `JinaEmbeddings.stream`.
         """

@@ -23,15 +23,25 @@ class Files:
     """Files and folders, as documents under their absolute paths.
 
     leave_out: paths that are passed by, such as the index itself.
+    allow_empty: a given folder without files means that its documents have gone; else they are kept, since it may be
+        where something should be mounted.
     """
 
-    def __init__(self, paths: Sequence[str], options: CutOptions | None = None, leave_out: Iterable[str] = ()):
+    def __init__(
+        self,
+        paths: Sequence[str],
+        options: CutOptions | None = None,
+        leave_out: Iterable[str] = (),
+        *,
+        allow_empty: bool = False,
+    ):
         if STDIN in paths:
             raise InputError("an index is made of files: standard input has no name to find it by again")
         # Absolute, but not resolved: a file keeps the name by which it was found.
         self._paths = list(dict.fromkeys(map(os.path.abspath, paths)))
         self._options = options or CutOptions()
         self._leave_out = frozenset(map(os.path.abspath, leave_out))
+        self._allow_empty = allow_empty
         self._unread: set[str] = set()
 
     def documents(self) -> Iterator[Item]:
@@ -39,6 +49,13 @@ class Files:
         for path in self._paths:
             for loop in _loops(path, self._leave_out):
                 yield Failure(printable(loop), InputError("a link to a folder that it is in: not followed"))
+            if (
+                not self._allow_empty
+                and os.path.isdir(path)
+                and next(find_files([path], self._leave_out), None) is None
+            ):
+                wrong = "no files in it, so nothing is removed from the index: --allow-empty if that is right"
+                yield self._failure(printable(path), InputError(wrong))
         for path, named in find_files(self._paths, self._leave_out):
             name = printable(path)
             try:
@@ -57,13 +74,15 @@ class Files:
         """Whether a document that `documents` did not name should leave the index."""
         if not any(_is_in(path, given) for given in self._paths):
             return False
+        if any(_is_in(path, unread) for unread in self._unread):
+            return False
         try:
             os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
             return False
-        return not any(_is_in(path, unread) for unread in self._unread)
+        return True
 
     def _failure(self, name: str, error: Exception) -> Failure:
         self._unread.add(name)

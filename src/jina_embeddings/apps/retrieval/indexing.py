@@ -27,6 +27,7 @@ def index_files(
     multivector: MultivectorFormat | None = None,
     token_pooling: int | None = None,
     options: CutOptions | None = None,
+    allow_empty: bool = False,
     advance: Callable[[], None] | None = None,
     **encode: Any,
 ) -> tuple[Index, Summary]:
@@ -34,16 +35,18 @@ def index_files(
 
     Args:
         paths: text, Markdown, HTML, PDFs, pictures, .jsonl and .csv; folders stand for all files below them.
-            What the index has from below these paths, and is no longer there, is removed.
+            What the index has from below these paths, and is no longer there, is removed; nothing below a path
+            that is missing or can't be read.
         into: a folder, or an address such as `s3://bucket/path`.
         task, dimension, multivector, token_pooling: of a new index; see `Index.open`.
         options: how files are cut.
+        allow_empty: remove what the index has from below a given folder that has no files in it.
         advance: called after each passage.
         encode: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
 
     Raises: as `Index.open` and `Index.update`. What can't be read is in the summary's `failures` instead.
     """
-    files = Files([os.fspath(path) for path in paths], options, leave_out=[os.fspath(into)])
+    files = Files([os.fspath(path) for path in paths], options, [os.fspath(into)], allow_empty=allow_empty)
     index = Index.open(
         into,
         model,
