@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
@@ -17,8 +19,13 @@ from .markdown import markdown_sections
 from .options import CutOptions
 from .sections import Lines, Section, cut, paragraphs
 
-CUTTER = 1
+CUTTER = 2
 """Counts up when files are cut in another way: documents are then cut again, and equal passages keep their vectors."""
+
+_HYPHEN = re.compile("[\x02\ufffe\u00ad]\\s*\n?")
+"""What PDF libraries put where a word is cut at the end of a line."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 _HTML = (".html", ".htm", ".xhtml")
 _MARKDOWN = (".md", ".markdown", ".mdown")
@@ -47,7 +54,7 @@ def passages_of(path: str, name: str, form: str, digest: str, options: CutOption
     elif form == "pdf":
         yield from _pdf(path, name, digest, metadata, options)
     elif form in ("jsonl", "csv"):
-        yield from _records(path, name, metadata)
+        yield from _records(path, name, metadata, options)
     else:
         yield from _text(read_text(path), name, form, metadata, options)
 
@@ -86,7 +93,7 @@ def _text(text: str, name: str, form: str, metadata: dict[str, str], options: Cu
         yield Passage(
             name,
             "text",
-            own if 0 < len(own) <= options.size else block.text,
+            _CONTROL.sub(" ", own if 0 < len(own) <= options.size else block.text),
             block.start,
             block.end,
             lines.at(block.start),
@@ -104,7 +111,9 @@ def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: C
             if isinstance(page, JinaEmbeddingsError):
                 yield Failure(f"{name}#page={number}", page)
                 continue
-            for _, block in cut([Section("", tuple(paragraphs(page)))], options.size):
+            for _, block in cut(
+                [Section("", tuple(paragraphs(_CONTROL.sub(" ", _HYPHEN.sub("", page)))))], options.size
+            ):
                 found = True
                 where = {**metadata, "page": str(number)}
                 yield Passage(name, "text", block.text, block.start, block.end, metadata=where)
@@ -117,14 +126,24 @@ def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: C
             yield Passage(name, "page", image=page_name, metadata=where, content=content)
 
 
-def _records(path: str, name: str, metadata: dict[str, str]) -> Cut:
+def _records(path: str, name: str, metadata: dict[str, str], options: CutOptions) -> Cut:
     for item in Reader().read([path]):
         if isinstance(item, Failure):
             yield item
         elif isinstance(item, Row):
             record = {**metadata, "record": item.id}
             if item.kind == "text":
-                yield Passage(name, "text", item.input["text"], metadata=record)
+                for _, block in cut([Section("", tuple(paragraphs(item.input["text"])))], options.size):
+                    yield Passage(name, "text", block.text, metadata=record)
             else:
                 image = str(item.input["image"])
-                yield Passage(name, "image", image=image, metadata=record, content=digest_of("image", image))
+                yield Passage(name, "image", image=image, metadata=record, content=digest_of("image", _digest(image)))
+
+
+def _digest(image: str) -> str:
+    """Of a picture's bytes; of its name where it is no file that can be read."""
+    try:
+        with open(image, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except (OSError, ValueError):
+        return image

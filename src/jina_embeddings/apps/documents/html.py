@@ -8,6 +8,7 @@ from .sections import Block, Section, join_title
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LEFT_OUT = frozenset({"script", "style", "template", "noscript", "nav", "svg", "head", "iframe"})
+_IN_HEAD = frozenset({"base", "link", "meta", "title", "style", "script", "noscript", "template", "head"})
 _INLINE = frozenset(
     {"a", "abbr", "b", "bdi", "bdo", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label"}
     | {"mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var"}
@@ -41,6 +42,8 @@ class _Reader(HTMLParser):
         for line in text.split("\n"):
             self._starts.append(self._starts[-1] + len(line) + 1)
         self._size = len(text)
+        lowered = text.lower()
+        self._unclosed = {"nav"} if lowered.count("<nav") > lowered.count("</nav") else set()
         self._only_main = only_main
         self._main: list[str] = []
         self._left_out: list[str] = []
@@ -57,7 +60,10 @@ class _Reader(HTMLParser):
             if tag not in ("wbr", "img"):
                 self._words.append("\n" if self._preformatted else " ")
             return
-        if self._left_out or tag in _LEFT_OUT:
+        if self._left_out == ["head"] and tag not in _IN_HEAD:
+            # As in browsers: what can't stand in a head ends it.
+            self._left_out.clear()
+        if self._left_out or (tag in _LEFT_OUT and tag not in self._unclosed):
             # Only the same tag again can be nested; an element that is never closed must not swallow the page.
             if not self._left_out or tag == self._left_out[-1]:
                 self._left_out.append(tag)

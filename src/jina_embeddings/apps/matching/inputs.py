@@ -128,8 +128,20 @@ def _open_parquet(path: Path) -> tuple[list[str] | range, FloatArray]:
     column = table["embedding"].combine_chunks()
     if not (pa.types.is_fixed_size_list(column.type) and pa.types.is_floating(column.type.value_type)):
         raise InputError(f"{path} has embeddings of type {column.type}: write them with --embedding-type float")
+    if column.null_count or column.flatten().null_count:
+        # A null has no numbers in the flattened column: all rows behind it would get another row's vector.
+        bad = [
+            name for name, value in zip(table["id"].to_pylist(), column.to_pylist(), strict=True) if not _whole(value)
+        ]
+        raise InputError(
+            f"{path} has no whole embedding for {len(bad)} rows ({', '.join(map(str, bad[:10]))}): drop them"
+        )
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
     return table["id"].to_pylist(), vectors
+
+
+def _whole(vector: list[float | None] | None) -> bool:
+    return vector is not None and None not in vector
 
 
 class VectorFile:

@@ -51,7 +51,9 @@ class Matcher:
         }
 
     def vectors(self, inputs: Sequence[Input]) -> FloatArray:
-        """Vectors (n, dim) of inputs; (0, dim) for none."""
+        """Vectors (n, dim) of inputs; (0, dim) for none. Raises InputError for a text that is in no list."""
+        if isinstance(inputs, str):
+            raise InputError("a list of inputs, not one text: put it into a list")
         if not len(inputs):
             dim = self._options["truncate_dim"] or self.model.info.hidden_size
             return np.zeros((0, dim), dtype=np.float32)
