@@ -8,7 +8,7 @@ JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 SMOKE := build/smoke
 
-.PHONY: demo test test-quick test-browser lint smoke benchmark clean
+.PHONY: demo test test-quick test-slow test-browser lint smoke benchmark clean
 
 # The main jobs on this repository's own files, with the bundled model: vectors, search, code search, similar texts;
 # then both engines are compared.
@@ -23,10 +23,14 @@ demo: $(READY)
 	$(JINA) doctor --model pocket --parity
 
 test: $(READY)
-	$(BIN)/pytest -m "not browser"
+	$(BIN)/pytest -m "not browser and not slow"
 
 test-quick: $(READY)
-	$(BIN)/pytest -m "not engine and not browser"
+	$(BIN)/pytest -m "not engine and not browser and not slow"
+
+# The long forms, such as 200 kills of a bulk run.
+test-slow: $(READY)
+	$(BIN)/pytest -m slow
 
 # In a headless browser, which pip can't install: apt-get install chromium chromium-driver, or the like.
 test-browser: $(READY)

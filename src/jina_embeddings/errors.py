@@ -24,6 +24,10 @@
     │   ├── IndexNotFoundError          index_not_found
     │   ├── IndexMismatchError          index_mismatch
     │   └── IndexBusyError              index_busy
+    ├── RunError                        run_error
+    │   ├── RunMismatchError            run_mismatch
+    │   ├── RunBusyError                run_busy
+    │   └── TooManyRejectedError        too_many_rejected
     └── DependencyError (ImportError)   missing_dependency
 
 `code` is stable across releases; messages are for people and may change.
@@ -189,6 +193,30 @@ class IndexBusyError(VectorIndexError):
     """Another process is writing to the index."""
 
     code = "index_busy"
+
+
+class RunError(JinaEmbeddingsError):
+    """A bulk run into a folder can't begin or go on."""
+
+    code = "run_error"
+
+
+class RunMismatchError(RunError):
+    """The folder holds a run of other inputs, another model or another form."""
+
+    code = "run_mismatch"
+
+
+class RunBusyError(RunError):
+    """Another process works on the run, or on the same share of it."""
+
+    code = "run_busy"
+
+
+class TooManyRejectedError(RunError):
+    """More rows were rejected than the run allows."""
+
+    code = "too_many_rejected"
 
 
 class DependencyError(JinaEmbeddingsError, ImportError):

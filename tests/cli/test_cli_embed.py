@@ -297,7 +297,7 @@ def test_options_reach_the_model_in_their_own_types(monkeypatch: pytest.MonkeyPa
 def test_a_folder_with_the_output_in_it_can_be_embedded_again() -> None:
     Path("a.txt").write_text("text")
     for _ in range(2):
-        assert run(".", "-o", "v.npy").exit_code == 0
+        assert run(".", "-o", "v.npy", "--overwrite").exit_code == 0
     assert ids("v.npy.rows.jsonl") == ["./a.txt"]
 
 
@@ -372,7 +372,7 @@ def test_an_interrupted_run_leaves_no_file(number: int) -> None:
 
 def test_a_killed_run_leaves_nothing_under_the_files_name() -> None:
     Path("v.parquet").write_text("old")
-    with start("-", "-o", "v.parquet", "--engine", "fake") as process:
+    with start("-", "-o", "v.parquet", "--overwrite", "--engine", "fake") as process:
         process.kill()
     assert Path("v.parquet").read_text() == "old"
 
@@ -416,7 +416,7 @@ def test_debug_shows_the_packages_messages() -> None:
     arguments = ["embed", "-", "-o", "v.jsonl", "--engine", "fake", "--option", "enforce_eager=true"]
     done = subprocess.run([*COMMAND, *arguments, "--debug"], input=b"x", capture_output=True, check=True)
     assert b"enforce_eager has no effect on the fake engine" in done.stderr
-    quiet = subprocess.run([*COMMAND, *arguments], input=b"x", capture_output=True, check=True)
+    quiet = subprocess.run([*COMMAND, *arguments, "--overwrite"], input=b"x", capture_output=True, check=True)
     assert b"enforce_eager" not in quiet.stderr
 
 

@@ -18,6 +18,7 @@ from .paraphrases import paraphrases
 from .search import search
 from .serve import serve
 from .similar import similar
+from .status import status
 
 app = typer.Typer(
     name="jina-embeddings",
@@ -45,6 +46,7 @@ def top_level(
 
 
 app.command()(embed)
+app.command()(status)
 app.command()(index)
 app.command()(search)
 app.command()(browse)

@@ -25,11 +25,22 @@ def embed(
         ),
     ],
     output: Annotated[
-        Path,
+        str | None,
         typer.Option(
             "--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .npy.", rich_help_panel=_OUTPUT
         ),
-    ],
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A run of any size, in shards: the same command again goes on where it was.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output file that exists.", rich_help_panel=_OUTPUT)
+    ] = False,
     batch_size: BatchSize = None,
     task: Annotated[
         str | None,
@@ -56,6 +67,33 @@ def embed(
         str,
         typer.Option(help="JSON field or CSV column of an image's path or URL.", rich_help_panel=_INPUT),
     ] = "image",
+    id_field: Annotated[
+        str, typer.Option(help="JSON field or column of a row's id (--into).", rich_help_panel=_INPUT)
+    ] = "id",
+    keep: Annotated[
+        str, typer.Option(metavar="A,B", help="Fields kept beside the vector (--into).", rich_help_panel=_INPUT)
+    ] = "",
+    lines: Annotated[
+        bool, typer.Option("--lines", help="A text file gives a row a line (--into).", rich_help_panel=_INPUT)
+    ] = False,
+    shard: Annotated[
+        str, typer.Option(metavar="3/8", help="Do a share of the run: the third of eight.", rich_help_panel=_OUTPUT)
+    ] = "1/1",
+    shard_rows: Annotated[
+        int, typer.Option(min=1, help="Rows in a shard's file (--into).", rich_help_panel=_OUTPUT)
+    ] = 10_000,
+    max_bad: Annotated[
+        str | None,
+        typer.Option(metavar="1%", help="Stop when more rows are rejected (--into).", rich_help_panel=_INPUT),
+    ] = None,
+    also: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Further forms, a column each: float16, int8, binary (--into).",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = "",
     on_error: Annotated[
         str,
         typer.Option(help="skip: list bad inputs at the end; raise: stop at the first.", rich_help_panel=_INPUT),
@@ -67,21 +105,55 @@ def embed(
         bool, typer.Option("--multivector", help="A vector for each token.", rich_help_panel=_OUTPUT)
     ] = False,
     embedding_type: Annotated[
-        str, typer.Option(help="float, int8, binary, ubinary or base64.", rich_help_panel=_OUTPUT)
+        str, typer.Option(help="float, int8, binary, ubinary or base64; float16 with --into.", rich_help_panel=_OUTPUT)
     ] = "float",
     *,
     choice: ModelChoice,
 ) -> None:
     """Embed files: a row for each text, image, page or record, in order.
 
-    Exit status: 0 all rows are written; 2 an error, nothing is written; 3 all is written but the bad inputs,
-    which are listed; 130 interrupted, nothing is written.
+    Exit status: 0 all rows are written; 2 an error; 3 all is written but the bad inputs, which are listed or in the
+    folder `rejects`; 130 interrupted. After 2 and 130 there is no output file, and --into keeps the shards it has.
     """
+    from ..errors import OptionError
     from .embed_run import Run
+
+    if (output is None) == (into is None):
+        raise OptionError("give one of --output FILE and --into FOLDER")
+    if into is not None:
+        from .bulk_run import BulkRun
+
+        bulk = BulkRun(
+            choice=choice,
+            into=into,
+            task=task,
+            prompt_name=prompt_name,
+            text_field=text_field,
+            image_field=image_field,
+            id_field=id_field,
+            keep=keep,
+            lines=lines,
+            shard=shard,
+            shard_rows=shard_rows,
+            max_bad=max_bad,
+            also=also,
+            batch_size=batch_size,
+            max_length=max_length,
+            truncate_dim=truncate_dim,
+            multivector=multivector,
+            embedding_type=embedding_type,
+        )
+        if bulk.embed(paths):
+            raise typer.Exit(SOME_FAILED)
+        return
+    assert output is not None
+    if keep or lines or also or max_bad or (id_field, shard) != ("id", "1/1"):
+        raise OptionError("--keep, --lines, --also, --max-bad, --id-field and --shard go with --into FOLDER")
 
     run = Run(
         choice=choice,
-        output=output,
+        output=Path(output),
+        overwrite=overwrite,
         task=task,
         prompt_name=prompt_name,
         text_field=text_field,

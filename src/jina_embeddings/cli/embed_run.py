@@ -31,6 +31,7 @@ class Run:
 
     choice: ModelChoice
     output: Path
+    overwrite: bool
     task: str | None
     prompt_name: str | None
     text_field: str
@@ -44,6 +45,8 @@ class Run:
 
     def check(self) -> None:
         """Raises for what could never work, before minutes are spent on loading a model."""
+        if self.output.is_file() and not self.overwrite:
+            raise OptionError(f"output {str(self.output)!r} exists: add --overwrite to replace it, or name another")
         check_output(self.output, multivector=self.multivector, embedding_type=self.embedding_type)
         check_embedding_type(self.embedding_type)
         if self.on_error not in ("skip", "raise"):

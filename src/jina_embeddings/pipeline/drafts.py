@@ -4,7 +4,44 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
+from typing import IO
+
+
+def remove_abandoned(target: Path) -> None:
+    """Removes drafts of `target` whose writers have ended: a writer holds a lock on its own."""
+    for path in target.parent.glob(f".{escape(target.name)}.*.part"):
+        try:
+            with path.open("rb") as file:
+                if _lock(file):
+                    path.unlink(missing_ok=True)
+        except OSError:
+            continue
+
+
+def sync_folder(folder: Path) -> None:
+    """Until then a rename may be undone by a power failure."""
+    if os.name == "nt":  # a folder can't be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing is known of the writer, so nothing is removed
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 class Draft:
@@ -12,8 +49,10 @@ class Draft:
 
     def __init__(self, target: Path):
         self._target = target
+        remove_abandoned(target)
         self._path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         self.file = self._path.open("xb")
+        _lock(self.file)
 
     def commit(self) -> None:
         """Replaces any file of that name; after this, `discard` does nothing."""
@@ -21,6 +60,15 @@ class Draft:
         os.fsync(self.file.fileno())
         self.file.close()
         os.replace(self._path, self._target)
+        sync_folder(self._target.parent)
+
+    def commit_new(self) -> None:
+        """Does nothing where there is a file of that name already."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        with suppress(FileExistsError):
+            os.link(self._path, self._target)
+        sync_folder(self._target.parent)
 
     def discard(self) -> None:
         try:

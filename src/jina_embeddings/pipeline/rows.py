@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 
@@ -12,11 +12,13 @@ class Row:
 
     id: the path, `path#page=3`, `path:line` (both from 1), or the id that a record gives itself.
     input: what `JinaEmbeddings.encode` takes, `{"text": ...}` or `{"image": ...}`.
+    kept: fields of the record that are written beside the vector.
     """
 
     id: str
     kind: Literal["text", "image"]
     input: dict[str, Any]
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Failure:
 
     id: str
     error: Exception
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         message = str(self.error)

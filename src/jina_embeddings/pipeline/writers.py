@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -171,6 +172,8 @@ def output_files(path: Path) -> list[Path]:
 def check_output(path: Path, *, multivector: bool = False, embedding_type: str = "float") -> None:
     """Raises OptionError for a path that can't be written, or whose format can't hold such vectors."""
     suffix = path.suffix.lower()
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise OptionError(f"output {str(path)!r} is an address: write to a file here, and copy it there")
     if suffix not in _WRITERS:
         raise OptionError(f"output {str(path)!r} ends in {suffix!r}{suggest(suffix, _WRITERS)}")
     if suffix == ".npy" and (multivector or embedding_type == "base64"):

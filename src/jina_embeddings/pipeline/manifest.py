@@ -1,0 +1,158 @@
+"""The folder of a run: its manifest, and the lock of who works on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import OptionError, RunBusyError, RunError, RunMismatchError
+from .drafts import Draft, sync_folder
+from .plan import Fields, Plan
+from .provenance import Form, differences
+from .sources import Source, changed
+
+NAME = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a run is: written once, before its first shard.
+
+    made_by: see `provenance.made_by`.
+    """
+
+    plan: Plan
+    form: Form
+    made_by: dict[str, Any]
+
+    @property
+    def run(self) -> str:
+        """A digest that each shard's footer carries."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()
+
+    def to_json(self) -> str:
+        fields = {
+            "format": FORMAT,
+            "rows": self.plan.num_rows,
+            "shards": self.plan.num_shards,
+            "shard_rows": self.plan.shard_rows,
+            "made_by": self.made_by,
+            "form": self.form.to_dict(),
+            "fields": {**asdict(self.plan.fields), "keep": list(self.plan.fields.keep)},
+            "sources": [source.to_dict() for source in self.plan.sources],
+        }
+        return json.dumps(fields, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        """None where there is none. Raises RunError for one that this version can't read."""
+        try:
+            fields = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RunError(f"{folder / NAME} is damaged: {error}") from None
+        if fields.get("format") != FORMAT:
+            raise RunError(f"{folder} has format {fields.get('format')}, this version reads {FORMAT}")
+        names = fields["fields"]
+        plan = Plan(
+            [Source.from_dict(source) for source in fields["sources"]],
+            fields["shard_rows"],
+            Fields(**{**names, "keep": tuple(names["keep"])}),
+        )
+        return cls(plan, Form(**{**fields["form"], "also": tuple(fields["form"]["also"])}), fields["made_by"])
+
+    def write(self, folder: Path) -> Manifest:
+        """The one that the folder has then: this, or the one that another process wrote at the same time."""
+        draft = Draft(folder / NAME)
+        try:
+            draft.file.write(self.to_json().encode())
+            draft.commit_new()
+        finally:
+            draft.discard()
+        written = Manifest.read(folder)
+        assert written is not None
+        return written
+
+    def check_inputs(self, plan: Plan, form: Form, folder: Path) -> None:
+        """Raises RunMismatchError where another run is asked for, with what differs."""
+        wrong = list(changed(self.plan.sources, plan.sources))
+        old, new = (_flat(plan_, form_) for plan_, form_ in ((self.plan, self.form), (plan, form)))
+        wrong += [f"{name} was {old[name]} and is {new[name]}" for name in old if old[name] != new[name]]
+        _refuse(wrong, folder)
+
+    def check_model(self, made: dict[str, Any], folder: Path) -> None:
+        """Raises RunMismatchError for another model, revision or task."""
+        _refuse(list(differences(self.made_by, made)), folder)
+
+
+def _flat(plan: Plan, form: Form) -> dict[str, Any]:
+    return {"shard_rows": plan.shard_rows, **asdict(plan.fields), **form.to_dict()}
+
+
+def _refuse(wrong: Sequence[str], folder: Path) -> None:
+    if wrong:
+        more = f"; and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
+        raise RunMismatchError(f"{folder} holds another run: {'; '.join(wrong[:5])}{more}. Give another folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Every `of`th shard, from `number` - 1 on."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Raises OptionError for anything but `3/8`."""
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise OptionError(f"a share is written 3/8, the third of eight, not {text!r}")
+        return cls(int(number), int(of))
+
+    def has(self, shard: int) -> bool:
+        return shard % self.of == self.number - 1
+
+    @property
+    def name(self) -> str:
+        return "" if self.of == 1 else f"-{self.number}-of-{self.of}"
+
+
+@contextmanager
+def locked(folder: Path, share: Share) -> Iterator[None]:
+    """Made if it isn't there. Shares work side by side; a run without them works alone.
+
+    Raises RunBusyError while another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sync_folder(folder.parent)
+    alone = share.of == 1
+    with open(folder / ".lock", "a") as whole, open(folder / f".lock{share.name}", "a") as part:
+        if not (_flock(whole, exclusive=alone) and (alone or _flock(part, exclusive=True))):
+            raise RunBusyError(f"another process works on {folder}: wait until it has ended, or take shares (--shard)")
+        yield
+
+
+def _flock(file: IO[str], *, exclusive: bool) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the folder of a run."""
+    return (Path(path) / NAME).is_file()

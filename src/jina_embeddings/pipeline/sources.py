@@ -1,0 +1,161 @@
+"""What a run is made of: files with the number of their rows, so that every row has a number before any is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import EmptyInputError, InputError, JinaEmbeddingsError
+from ..inputs.pdf import num_pdf_pages
+from .files import STDIN, NothingInsideError, find_files, kind_of
+from .positions import COLUMNAR, MARK_ROWS, columnar_rows, line_offsets, record_offsets
+from .rows import printable
+
+_WHOLE_DIGEST_BYTES = 256 * 2**20
+_SAMPLE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of a run.
+
+    kind: `text`, `lines`, `image`, `pdf`, `jsonl`, `csv`, `parquet`, `arrow`, or `unreadable`, which is one row
+        that is rejected.
+    size, mtime_ns, digest: what it was when the run was planned.
+    marks: bytes from its start, of every `MARK_ROWS`th row, where rows are found by reading.
+    """
+
+    path: str
+    kind: str
+    rows: int
+    size: int = 0
+    mtime_ns: int = 0
+    digest: str = ""
+    marks: tuple[int, ...] = ()
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Source:
+        return cls(**{**fields, "marks": tuple(fields.get("marks", ()))})
+
+
+@dataclass(slots=True)
+class Survey:
+    """left_out: files met in folders that have nothing to embed."""
+
+    sources: list[Source] = field(default_factory=list)
+    left_out: int = 0
+
+
+def survey(
+    paths: Iterable[str], *, lines: bool = False, leave_out: frozenset[str] = frozenset(), known: Iterable[Source] = ()
+) -> Survey:
+    """All files of the paths, counted and digested.
+
+    lines: a text file gives a row for each line.
+    known: sources of an earlier survey; one whose size and time are the same is not read again.
+
+    Raises:
+        InputError: a path that is named and can't be read, or standard input, which can't be read twice.
+        EmptyInputError: nothing to embed.
+    """
+    found = Survey()
+    before = {source.path: source for source in known}
+    for path, named in find_files(paths, leave_out):
+        if path == STDIN:
+            raise InputError("standard input can't be read again after a failure: write it to a file, use --lines")
+        try:
+            source = _source(path, lines, before.get(printable(path)))
+        except NothingInsideError:
+            if named:
+                raise
+            found.left_out += 1
+            continue
+        except (JinaEmbeddingsError, OSError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            if named:
+                raise InputError(f"{path} can't be read: {reason}") from error
+            source = Source(printable(path), "unreadable", 1, error=reason)
+        if source.rows:
+            found.sources.append(source)
+    if not found.sources:
+        raise EmptyInputError("there is nothing to embed in what was given")
+    return found
+
+
+def changed(before: list[Source], now: list[Source]) -> Iterator[str]:
+    """In words, what differs between two surveys; the time of a file alone is no difference."""
+    old, new = ({source.path: source for source in sources} for sources in (before, now))
+    yield from (f"{path} is not given any more" for path in old if path not in new)
+    yield from (f"{path} is new" for path in new if path not in old)
+    for path in old.keys() & new.keys():
+        if (old[path].kind, old[path].rows, old[path].digest) != (new[path].kind, new[path].rows, new[path].digest):
+            yield f"{path} has changed"
+    if old.keys() == new.keys() and list(old) != list(new):
+        yield "the files come in another order"
+
+
+def _source(path: str, lines: bool, known: Source | None) -> Source:
+    if path != printable(path):
+        raise InputError("its name is not UTF-8: rename it")
+    kind = _kind(path, lines)
+    status = os.stat(path)
+    if known and (known.kind, known.size, known.mtime_ns) == (kind, status.st_size, status.st_mtime_ns):
+        return known
+    rows, marks = 1, tuple[int, ...]()
+    if kind in ("lines", "jsonl", "csv"):
+        offsets = record_offsets(path) if kind == "csv" else line_offsets(path)
+        rows, marks = _marked(offsets)
+    elif kind == "pdf":
+        rows = num_pdf_pages(path)
+    elif kind in COLUMNAR:
+        rows = columnar_rows(path, kind)
+    elif kind == "text" and not status.st_size:
+        raise NothingInsideError("the file is empty")
+    return Source(path, kind, rows, status.st_size, status.st_mtime_ns, _digest(path, status), marks)
+
+
+def _kind(path: str, lines: bool) -> str:
+    base = path.lower().removesuffix(".gz").removesuffix(".zst")
+    suffix = os.path.splitext(base)[1]
+    if suffix in COLUMNAR.values():
+        return next(kind for kind, ending in COLUMNAR.items() if ending == suffix)
+    if base != path.lower():
+        kinds = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+        if suffix in kinds:
+            return kinds[suffix]
+        if lines:
+            return "lines"
+        raise InputError("compressed, and neither .jsonl nor .csv: add --lines, or unpack it")
+    kind = kind_of(path)
+    return "lines" if kind == "text" and lines else kind
+
+
+def _marked(offsets: Iterable[int]) -> tuple[int, tuple[int, ...]]:
+    rows, marks = 0, []
+    for offset in offsets:
+        if rows % MARK_ROWS == 0:
+            marks.append(offset)
+        rows += 1
+    return rows, tuple(marks)
+
+
+def _digest(path: str, status: os.stat_result) -> str:
+    """Of the whole file; of a very large one, of its size, its time, its start and its end."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        if status.st_size <= _WHOLE_DIGEST_BYTES:
+            for block in iter(lambda: file.read(_SAMPLE_BYTES), b""):
+                digest.update(block)
+        else:
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+            digest.update(file.read(_SAMPLE_BYTES))
+            file.seek(-_SAMPLE_BYTES, os.SEEK_END)
+            digest.update(file.read())
+    return digest.hexdigest()
