@@ -1,0 +1,205 @@
+"""Calls of many threads and asyncio tasks share batches: one thread runs them all, one batch at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import EngineClosedError
+from ..types import Prepared
+from .batching import kind_of, plan_batches
+
+if TYPE_CHECKING:
+    from ..types import FloatArray
+
+Forward: TypeAlias = "Callable[[Sequence[Prepared]], list[FloatArray]]"
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """plan: batches that are still to run, as indices of `inputs`. since: the number of its arrival."""
+
+    inputs: Sequence[Prepared]
+    plan: deque[list[int]]
+    batch_size: int | None
+    since: int
+    future: Future[list[FloatArray]] = field(default_factory=Future)
+    results: list[FloatArray | None] = field(default_factory=list)
+
+    def upcoming(self) -> list[Prepared]:
+        return [self.inputs[index] for index in self.plan[0]]
+
+
+class SharedBatches:
+    """What waits, of all calls, and the thread that runs it.
+
+    A call is planned by itself, and its batches run as planned while no other call waits. Where others do, batches of
+    one kind are joined as far as that saves time. A call that has just come goes before those that have had a batch,
+    so that a small one beside a large one waits for the batch that runs and for no second one of the large call;
+    large calls have a batch each in turn. A call whose future is cancelled leaves no work behind.
+
+    Args:
+        forward: runs one batch of one kind.
+        max_tokens: of a batch, padding included.
+        forward_tokens: what a forward costs beside its tokens, in tokens: joining two batches may add that much
+            padding.
+        name: of the thread.
+    """
+
+    def __init__(self, forward: Forward, *, max_tokens: int, forward_tokens: int, name: str):
+        self._forward = forward
+        self._max_tokens = max_tokens
+        self._forward_tokens = forward_tokens
+        self._lock = threading.Lock()
+        self._fresh: deque[_Call] = deque()
+        self._begun: deque[_Call] = deque()
+        self._clock = 0
+        self._turn = 0
+        self._is_running = False
+        self._closed = False
+        self._pid = os.getpid()
+        # Ends with this object, and is joined when the program ends.
+        self._thread = ThreadPoolExecutor(1, name)
+
+    def submit(self, inputs: Sequence[Prepared], batch_size: int | None) -> Future[list[FloatArray]]:
+        """The vectors of the inputs, in order. Cancel the future to take back what has not run.
+
+        Raises:
+            EngineClosedError: after `close`.
+        """
+        plan = deque(plan_batches(inputs, max_tokens=self._max_tokens, batch_size=batch_size))
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            self._clock += 1
+            call = _Call(inputs, plan, batch_size, self._clock, results=[None] * len(inputs))
+            if not plan:
+                call.future.set_result([])
+                return call.future
+            self._fresh.append(call)
+            if not self._is_running:
+                self._is_running = True
+                self._thread.submit(self._run)
+        return call.future
+
+    def close(self) -> None:
+        """Fails what waits with EngineClosedError, and returns when the batch that runs is done."""
+        if os.getpid() != self._pid:
+            # A forked process has neither the thread nor, perhaps, an open lock.
+            return
+        with self._lock:
+            self._closed = True
+            left = [*self._fresh, *self._begun]
+            self._fresh.clear()
+            self._begun.clear()
+        for call in left:
+            _settle(call.future, _closed())
+        self._thread.shutdown(wait=True)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                calls = self._next()
+                if not calls:
+                    self._is_running = False
+                    return
+            self._run_batch(calls)
+
+    def _next(self) -> list[_Call]:
+        """The calls whose next planned batches run now, in one batch; they stay where they wait."""
+        self._fresh = deque(call for call in self._fresh if not call.future.done())
+        self._begun = deque(call for call in self._begun if not call.future.done())
+        # Those who came before the last batch of a call that had begun go first; then it is such a call's turn again.
+        if self._fresh and (not self._begun or self._fresh[0].since <= self._turn):
+            waiting = [*self._fresh, *self._begun]
+        elif self._begun:
+            waiting = [*self._begun, *self._fresh]
+        else:
+            return []
+        chosen = waiting[:1]
+        batch = waiting[0].upcoming()
+        for call in waiting[1:]:
+            more = call.upcoming()
+            if self._pays(batch, more) and self._is_allowed([*chosen, call], len(batch) + len(more)):
+                chosen.append(call)
+                batch += more
+        return chosen
+
+    def _pays(self, batch: list[Prepared], more: list[Prepared]) -> bool:
+        """Whether one forward of both is allowed, and quicker than one of each."""
+        if kind_of(batch[0]) != kind_of(more[0]):
+            return False
+        width, more_width = _longest(batch), _longest(more)
+        together = (len(batch) + len(more)) * max(width, more_width)
+        apart = len(batch) * width + len(more) * more_width
+        return together <= self._max_tokens and together <= apart + self._forward_tokens
+
+    @staticmethod
+    def _is_allowed(calls: list[_Call], num_inputs: int) -> bool:
+        return all(call.batch_size is None or num_inputs <= call.batch_size for call in calls)
+
+    def _run_batch(self, calls: list[_Call]) -> None:
+        batch = [prepared for call in calls for prepared in call.upcoming()]
+        try:
+            vectors = self._forward(batch)
+        except Exception as error:
+            if len(calls) == 1:
+                self._fail(calls[0], error)
+                return
+            # One call's inputs must not end another's.
+            for call in calls:
+                if not call.future.done():
+                    self._run_batch([call])
+            return
+        finished = []
+        first = 0
+        with self._lock:
+            for call in calls:
+                indices = call.plan.popleft()
+                for index, vector in zip(indices, vectors[first : first + len(indices)], strict=True):
+                    call.results[index] = vector
+                first += len(indices)
+                self._take_out(call)
+                if not call.plan:
+                    finished.append(call)
+                elif not self._closed:
+                    if not self._begun:
+                        self._turn = self._clock
+                    self._begun.append(call)
+        for call in finished:
+            _settle(call.future, call.results)  # type: ignore[arg-type]
+
+    def _fail(self, call: _Call, error: BaseException) -> None:
+        with self._lock:
+            self._take_out(call)
+        _settle(call.future, error)
+
+    def _take_out(self, call: _Call) -> None:
+        for waiting in (self._fresh, self._begun):
+            if call in waiting:
+                waiting.remove(call)
+                if waiting is self._begun:
+                    self._turn = self._clock
+
+
+def _longest(batch: Sequence[Prepared]) -> int:
+    return max(prepared.num_tokens for prepared in batch)
+
+
+def _settle(future: Future[list[FloatArray]], result: list[FloatArray] | BaseException) -> None:
+    # Whoever waited may have gone in the meantime.
+    with suppress(InvalidStateError):
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _closed() -> EngineClosedError:
+    return EngineClosedError("the engine is closed: make a new JinaEmbeddings")
