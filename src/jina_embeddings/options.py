@@ -86,7 +86,7 @@ class Options:
     cache_dtype: str = "auto"
     quantization: str | None = None
     path: Path = "auto"
-    graph_tokens: int = 4096
+    graph_tokens: int = 0
     bulk_weights: Literal["auto", "merged", "lora"] = "auto"
     image_resize: Literal["host", "device"] = "host"
     multivector_dtype: Literal["float16", "float32"] = "float16"

@@ -32,7 +32,7 @@ def commands(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 COMMANDS = commands(typer.main.get_command(app))
-WITH_OPTIONS_OF_THEIR_OWN = ("doctor",)
+WITH_OPTIONS_OF_THEIR_OWN = ("doctor", "status")
 CODE_COMMANDS = [command for command in COMMANDS if command.startswith("code ")]
 
 

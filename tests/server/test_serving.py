@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -10,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -17,6 +20,9 @@ import openai
 import pytest
 
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.engine.fake import FakeEngine
+from jina_embeddings.server import lifecycle
+from jina_embeddings.server.app import State
 
 COMMAND = [sys.executable, "-c", "from jina_embeddings.cli import main; main()", "serve", "--engine", "fake"]
 TEXTS = ["one text", "another one"]
@@ -75,8 +81,8 @@ def test_a_drained_server_answers_what_it_accepted_and_ends_well(server: tuple[s
             while not stop.is_set():
                 try:
                     statuses.append(asking.post("/v1/embeddings", json={"input": TEXTS}).status_code)
-                except httpx.ConnectError:
-                    return
+                except httpx.TransportError:
+                    return  # the listener is closed; a connection that it had not accepted is reset
 
     askers = [threading.Thread(target=ask) for _ in range(4)]
     for asker in askers:
@@ -97,3 +103,30 @@ def test_without_keys_only_this_machine_is_served() -> None:
     done = subprocess.run([*COMMAND, "--host", "0.0.0.0"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "give --api-key-file" in done.stderr
+
+
+@pytest.mark.parametrize(("busy", "ended"), [(True, False), (False, True)])
+def test_a_busy_engine_is_no_hanging_one(monkeypatch: pytest.MonkeyPatch, busy: bool, ended: bool) -> None:
+    """A heartbeat waits behind what came before it."""
+
+    class Slow(FakeEngine):
+        async def arun(self, batch: Any, **options: Any) -> Any:
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(lifecycle, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(lifecycle, "HANGING_S", 0.3)
+    monkeypatch.setattr(lifecycle, "_LOOK_S", 0.02)
+    server: Any = SimpleNamespace(should_exit=False)
+    state = State()
+
+    async def main() -> None:
+        watch = asyncio.ensure_future(lifecycle._watch(server, JinaEmbeddings(engine=Slow()), state))
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            if busy:
+                state.answered_at = asyncio.get_running_loop().time()
+        watch.cancel()
+
+    asyncio.run(main())
+    assert server.should_exit == ended
+    assert state.healthy != ended

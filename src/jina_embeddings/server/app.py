@@ -32,10 +32,14 @@ Access = Literal["open", "key"]
 
 @dataclass(slots=True)
 class State:
-    """draining: the server is to end, and takes no new traffic. healthy: the engine answers."""
+    """draining: the server is to end, and takes no new traffic. healthy: the engine answers.
+
+    answered_at: when the engine last answered a request, by the clock of the event loop.
+    """
 
     draining: bool = False
     healthy: bool = True
+    answered_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class _Server:
             if endpoint.access == "key":
                 self._keys.require(request.headers.getlist("authorization"))
             answer = await endpoint.answer(request)
+            if endpoint.method == "POST":
+                self._state.answered_at = asyncio.get_running_loop().time()
             response = answer if isinstance(answer, Response) else Response(to_json(answer), media_type=JSON_TYPE)
         except RequestError as error:
             response = self._refused(error, request, request_id)
@@ -99,6 +105,9 @@ class _Server:
             logger.exception("request %s", request_id)
             response = self._refused(RequestError(500, "internal_error", "internal error"), request, request_id)
         response.headers["x-request-id"] = request_id
+        if self._state.draining:
+            # A client that used the connection again might find it closed under its request.
+            response.headers["connection"] = "close"
         if endpoint.access == "key":
             self._metrics.count(endpoint.path, response.status_code, time.perf_counter() - began)
         return response

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,8 +22,9 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 5.0
 """Between two small calls that ask whether the engine still answers."""
 
-HANGING_S = 15.0
-"""A heartbeat without an answer for so long counts as a hanging engine."""
+HANGING_S = 60.0
+"""An engine that has answered nothing for so long, though a heartbeat waits, hangs. One call of 2,048 texts may take
+long on a CPU."""
 
 _LOOK_S = 0.5
 
@@ -99,18 +101,21 @@ def _read_again(keys: Keys) -> None:
 async def _watch(server: DrainingServer, model: JinaEmbeddings, state: State) -> None:
     """Ends the server when the engine has died or hangs; requests under way are answered first."""
     loop = asyncio.get_running_loop()
-    next_beat = loop.time() + HEARTBEAT_S
-    while True:
+    beat: asyncio.Future[Any] | None = None
+    begun = 0.0
+    while model.alive:
         await asyncio.sleep(_LOOK_S)
-        if model.alive and loop.time() >= next_beat:
-            try:
-                await asyncio.wait_for(model.aembed(Request.texts(["heartbeat"], {})), HANGING_S)
-            except Exception as error:
-                logger.error("the engine doesn't answer: %r", error)
-                state.healthy = False
-            next_beat = loop.time() + HEARTBEAT_S
-        if not model.alive or not state.healthy:
-            state.healthy = False
-            logger.error("the engine has ended; so does the server")
-            server.should_exit = True
-            return
+        if beat is None and loop.time() >= begun + HEARTBEAT_S:
+            begun = loop.time()
+            beat = asyncio.ensure_future(model.aembed(Request.texts(["heartbeat"], {})))
+        if beat is not None and beat.done():
+            if not beat.cancelled() and beat.exception() is not None:
+                logger.warning("a heartbeat failed: %r", beat.exception())
+            beat = None
+        # A heartbeat waits behind real work: an engine that has answered something since then is busy, not hanging.
+        elif beat is not None and loop.time() - max(begun, state.answered_at) > HANGING_S:
+            logger.error("the engine has answered nothing for %.0f s", HANGING_S)
+            break
+    state.healthy = False
+    logger.error("the engine has ended; so does the server")
+    server.should_exit = True

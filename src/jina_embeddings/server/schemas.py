@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pybase64
@@ -51,7 +51,7 @@ class RerankRequest(msgspec.Struct, kw_only=True):
     query: Any
     documents: list[Any]
     model: str | None = None
-    top_n: int | None = None
+    top_n: Annotated[int, msgspec.Meta(ge=1)] | None = None
     return_documents: bool = True
 
 
@@ -84,7 +84,9 @@ def items_of(value: Any) -> list[dict[str, Any]]:
     listed = value if isinstance(value, list) else [value]
     if not listed:
         raise InputError("input is empty: give at least one text or image")
-    if all(isinstance(item, int) for item in listed) or any(isinstance(item, list) for item in listed):
+    if all(isinstance(item, int) and not isinstance(item, bool) for item in listed) or any(
+        isinstance(item, list) for item in listed
+    ):
         raise InputError(
             "input holds token ids, which are those of another model's tokenizer: send texts "
             "(LangChain: check_embedding_ctx_length=False)"
