@@ -59,7 +59,7 @@ class App:
         arguments: Any = import_module("jina_embeddings.engine.vllm.arguments")
         arguments.WORKER_EXTENSION = "measured_worker.MeasuredWorker"
         started = time.perf_counter()
-        self._model = JinaEmbeddings(folder, engine="vllm", **options)
+        self._model = JinaEmbeddings(folder, engine="vllm", **{"graph_tokens": 4096, **options})
         self._engine: Any = self._model._engine
         self._loaded_s = time.perf_counter() - started
         self._sets = sets
