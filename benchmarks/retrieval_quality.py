@@ -9,7 +9,7 @@ other section has it; its answer is that section. Passages are the text of all s
 scores what its best passage scores. All systems get the same passages, few of them longer than the 256 tokens that
 MiniLM reads. The index is searched by vectors, by words and by both, and with multi-vectors as the second stage over 50
 candidates, stored in several ways. `pocket` was trained on Python's manual; SQLite's and PostgreSQL's were held out.
-PostgreSQL's chose the default mode and is no part of the result. Of a manual with more sections than are asked for, so
+PostgreSQL's is for development and no part of the result. Of a manual with more sections than are asked for, so
 many are drawn at random, and the others are left out altogether.
 """
 
