@@ -59,7 +59,7 @@ def turned(tokens: int, heads: int, total: int, size: int, seconds: float) -> di
     everything, angles = normal(tokens, total, size), normal(tokens, size // 2)
     table = torch.cat([angles.cos(), angles.sin()], dim=-1)
     expected = everything.double()
-    rotary._turn_plainly(expected[:, :heads], table.double())
+    rotary._rotate_in_torch(expected[:, :heads], table.double())
 
     def by(turn: Callable[..., None]) -> Callable[..., torch.Tensor]:
         def way(everything: torch.Tensor) -> torch.Tensor:
@@ -68,18 +68,18 @@ def turned(tokens: int, heads: int, total: int, size: int, seconds: float) -> di
 
         return way
 
-    return compare({"ours": by(rotary.rotate), "vllm": by(rotary._turn_by_vllm)}, [everything], expected, seconds)
+    return compare({"ours": by(rotary.rotate), "vllm": by(rotary._rotate_by_vllm)}, [everything], expected, seconds)
 
 
 def quantised(width: int, seconds: float) -> dict[str, Any]:
     x = normal(TOKENS, width)
-    return compare({"ours": fp8.quantized, "vllm": quantised_by_vllm}, [x], fp8._plainly_quantized(x), seconds)
+    return compare({"ours": fp8.quantized, "vllm": quantised_by_vllm}, [x], fp8._quantized_in_torch(x), seconds)
 
 
 def normed(update: torch.Tensor | None, seconds: float) -> dict[str, Any]:
     norm, residual = Norm(), normal(TOKENS, HIDDEN)
     exact = (residual if update is None else residual + update).float()
-    expected = fp8._plainly_quantized(rms_norm(exact, (HIDDEN,), norm.weight.float(), EPSILON))
+    expected = fp8._quantized_in_torch(rms_norm(exact, (HIDDEN,), norm.weight.float(), EPSILON))
 
     def vllm(residual: torch.Tensor, update: torch.Tensor | None) -> fp8.Quantized:
         if update is None:

@@ -56,18 +56,18 @@ def norm_quantize(
     quantize(rms_norm(residual.float(), (residual.shape[1],), weight.float(), epsilon), *room)
 
 
-def gated(
+def gated_product(
     x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     gate, up = linear(x.float() * scales, weight.float() * scale).chunk(2, dim=-1)
-    return fp8._plainly_quantized(silu(gate) * up)
+    return fp8._quantized_in_torch(silu(gate) * up)
 
 
 CHOICES: dict[str, Callable[[], Any]] = {
     "quantize": lambda: fp8._quantize_kernel(CPU, torch.bfloat16, 64),
     "norm_quantize": lambda: fp8._norm_kernel(CPU, torch.bfloat16, 64),
-    "gated": lambda: fp8._gated_kernel(CPU, False),
-    "gated by channel": lambda: fp8._gated_kernel(CPU, True),
+    "gated_product": lambda: fp8._gated_kernel(CPU, False),
+    "gated_product by channel": lambda: fp8._gated_kernel(CPU, True),
 }
 MODULES = "fp8_triton", "fp8_gated"
 
@@ -95,8 +95,8 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     [
         ("quantize", quantize),
         ("norm_quantize", norm_quantize),
-        ("gated", gated),
-        ("gated by channel", gated),
+        ("gated_product", gated_product),
+        ("gated_product by channel", gated_product),
     ],
 )
 def test_a_kernel_is_used_if_its_results_are_right(
@@ -120,22 +120,22 @@ def without_update(residual: torch.Tensor, update: torch.Tensor | None, *rest: A
 
 def exchanged(x: Any, scales: Any, weight: torch.Tensor, *rest: Any) -> Any:
     half = len(weight) // 2
-    return gated(x, scales, weight.view(torch.uint8).roll(half, 0).view(fp8.FLOAT8), *rest)
+    return gated_product(x, scales, weight.view(torch.uint8).roll(half, 0).view(fp8.FLOAT8), *rest)
 
 
 def without_the_last_columns(*arguments: Any) -> Any:
-    values, scales = gated(*arguments)
+    values, scales = gated_product(*arguments)
     values[:, 192:] = torch.zeros(1).to(fp8.FLOAT8)
     return values, scales
 
 
 def by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *rest: Any) -> Any:
-    return gated(x, scales, weight, scale[:1], *rest)
+    return gated_product(x, scales, weight, scale[:1], *rest)
 
 
 def clipped(*arguments: Any) -> Any:
     """As by a guess alone."""
-    inside = fp8._dequantized(fp8.Quantized(*gated(*arguments)))
+    inside = fp8._dequantized(fp8.Quantized(*gated_product(*arguments)))
     scales = inside.square().mean(dim=1, keepdim=True).sqrt() * 4 / 448
     return (inside / scales).clamp(-448, 448).to(fp8.FLOAT8), scales
 
@@ -150,11 +150,11 @@ def failing(*arguments: Any) -> None:
         ("quantize", one_scale, "its results are wrong"),
         ("norm_quantize", without_sum, "its results are wrong"),
         ("norm_quantize", without_update, "its results are wrong"),
-        ("gated", exchanged, "its results are wrong"),
-        ("gated", clipped, "its results are wrong"),
-        ("gated", without_the_last_columns, "its results are wrong"),
-        ("gated by channel", by_first_channel, "its results are wrong"),
-        ("gated", failing, "RuntimeError: out of resources"),
+        ("gated_product", exchanged, "its results are wrong"),
+        ("gated_product", clipped, "its results are wrong"),
+        ("gated_product", without_the_last_columns, "its results are wrong"),
+        ("gated_product by channel", by_first_channel, "its results are wrong"),
+        ("gated_product", failing, "RuntimeError: out of resources"),
     ],
 )
 def test_a_kernel_that_fails_or_is_wrong_is_not_used_and_the_log_says_so(
@@ -197,17 +197,17 @@ def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_valu
         excess.zero_()
         excess[:, -1] = (exact.abs().amax(dim=1) - 448).clamp(min=0)
 
-    def redo_lost(
+    def recompute_overflowed(
         x: Any, x_scales: Any, weight: Any, scale: Any, excess: Any, programs: int, values: Any, scales: Any, lost: Any
     ) -> None:
         again = excess.sum(dim=1) > 0
         assert 0 < int(again.sum()) < len(x)
         assert int(lost) == 0
         assert programs == 7
-        values[again], scales[again] = (part[again] for part in gated(x, x_scales, weight, scale, programs))
+        values[again], scales[again] = (part[again] for part in gated_product(x, x_scales, weight, scale, programs))
 
-    kernels = SimpleNamespace(guess_scales=guess_scales, redo_lost=redo_lost)
-    quack = SimpleNamespace(excess_shape=lambda tokens, width: (tokens, width // 8), gated=multiply)
+    kernels = SimpleNamespace(guess_scales=guess_scales, recompute_overflowed=recompute_overflowed)
+    quack = SimpleNamespace(excess_shape=lambda tokens, width: (tokens, width // 8), scaled_gated_product=multiply)
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.fp8_guess_triton", kernels)
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.fp8_quack", quack)
     # Anew, and not to be kept: it has these kernels.
@@ -216,7 +216,7 @@ def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_valu
     torch.manual_seed(0)
     x, weight = fp8.quantized(torch.randn(20, 32)), fp8.quantized(torch.randn(96, 32))
     scale = weight.scales if per_channel else weight.scales[:1].clone()
-    found = fp8.Quantized(*fp8_gated.gated(*x, weight.values, scale, 7))
+    found = fp8.Quantized(*fp8_gated.gated_product(*x, weight.values, scale, 7))
     gate, up = linear(fp8._dequantized(x), weight.values.float() * scale).chunk(2, dim=-1)
     inside = silu(gate) * up
     assert bool((found.scales == 0.25).any())

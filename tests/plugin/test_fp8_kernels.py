@@ -98,7 +98,9 @@ def test_tokens_that_lost_a_value_are_done_again_by_their_largest_and_others_lef
     excess[3:83, 1] = torch.rand(80) + 1e-3
     values, scales = torch.ones(90, 144).to(FLOAT8), torch.full((90, 1), 5.0)
     lost = torch.zeros(1, dtype=torch.int32)
-    found = interpreted(tmp_path, "fp8_guess_triton", "redo_lost", *given, excess, programs, values, scales, lost)
+    found = interpreted(
+        tmp_path, "fp8_guess_triton", "recompute_overflowed", *given, excess, programs, values, scales, lost
+    )
     values, scales, lost = found[6:9]
     assert int(lost) == 80
     again = inside[3:83]

@@ -99,4 +99,4 @@ def test_quack_is_not_used_where_it_fails(gated_kernel: Callable[..., Any], capl
     def older(x: torch.Tensor, weight: torch.Tensor) -> None: ...
 
     assert gated_kernel(older) is None
-    assert "products_quack.gated: TypeError" in caplog.text
+    assert "products_quack.gated_product: TypeError" in caplog.text

@@ -1,4 +1,4 @@
-"""Kernels of our own are tried on a device before their first use: all that may depend on them is speed."""
+"""Compares a kernel of ours with plain PyTorch on the device before its first use; a wrong one is never used."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-# Of a kernel's results, relative: a last step of bfloat16 is 0.4 %, one of float8 a few per cent of one value.
-_TOLERANCE = 0.01
-# So that a row of zeros has an error.
-_SMALLEST_LENGTH = 1e-6
+# Largest relative error of a row. Rounding a value to bfloat16 changes it by up to 0.4 %.
+_MAX_RELATIVE_ERROR = 0.01
+# Row norms are clamped to this, so that the error of a row of zeros isn't 0 / 0.
+_MIN_NORM = 1e-6
 
 
 def checked(module: str, name: str, errors: Callable[[Any], list[float]]) -> Any:
-    """That kernel of a module beside this one, if it gives what it should; otherwise None, and the reason is logged.
+    """The kernel `name` of a module in this folder, or None with the reason logged if it fails or is wrong.
 
-    errors: tries a kernel, and gives relative errors. Where sizes specialise a kernel, those that it will have are to
-    be tried: what is compiled then is kept.
+    errors: runs the kernel it is given and returns the relative errors of its results. Where Triton specialises the
+        kernel on sizes, use the sizes of the model: the compiled kernel is cached.
     """
     try:
-        # Where there is no Triton, this fails.
+        # Importing the module fails where Triton or QuACK is missing.
         kernel = getattr(import_module(f".{module}", __package__), name)
-        wrong = [error for error in errors(kernel) if not error < _TOLERANCE]
+        wrong = [error for error in errors(kernel) if not error < _MAX_RELATIVE_ERROR]
     except Exception as problem:
         logger.warning("packs run without the kernel %s.%s: %s: %s", module, name, type(problem).__name__, problem)
         return None
@@ -38,18 +38,21 @@ def checked(module: str, name: str, errors: Callable[[Any], list[float]]) -> Any
     return kernel
 
 
-def multiplies_halves(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the GPU has what our products are made of, from Hopper on, and values of that type are its halves."""
+def is_hopper_with_half_precision(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the GPU is of the Hopper generation or newer, and the dtype is bfloat16 or float16."""
     return dtype in (torch.bfloat16, torch.float16) and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 def random_rows(device: torch.device, dtype: torch.dtype, rows: int, columns: int) -> torch.Tensor:
-    """Normal values, the same at each call; torch's own random numbers aren't touched."""
+    """Normally distributed values, the same at each call; torch's global random state isn't touched."""
     generator = torch.Generator(device).manual_seed(rows + columns)
     return torch.randn(rows, columns, device=device, dtype=dtype, generator=generator)
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Of the worst row, relative to the row; rows are the last dimension."""
-    lengths = expected.float().norm(dim=-1).clamp(min=_SMALLEST_LENGTH)
+    """The largest error of a row, as the norm of the difference over the norm of the expected row.
+
+    found, expected: (..., width); rows are the last dimension.
+    """
+    lengths = expected.float().norm(dim=-1).clamp(min=_MIN_NORM)
     return float(((found.float() - expected.float()).norm(dim=-1) / lengths).max())

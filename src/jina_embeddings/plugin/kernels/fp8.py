@@ -1,6 +1,6 @@
-"""Products with weights that vLLM has quantised to float8 (e4m3), and what quantises their inputs, a scale a token.
+"""Products with weights that vLLM has quantised to float8 (e4m3), whose inputs are quantised with one scale a token.
 
-vLLM holds such a weight as (in, out), a transposed view, and its scale as one number or one for each output.
+vLLM stores such a weight as (in, out), a transposed view, and its scale as one number or as one for each output.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import rms_norm, silu
 
-from .checked import checked, multiplies_halves, random_rows, relative_error
+from .checked import checked, is_hopper_with_half_precision, random_rows, relative_error
 
 FLOAT8 = torch.float8_e4m3fn
-_LARGEST = 448.0
-# vLLM's, so that a row of zeros has a scale.
-_SMALLEST_SCALE = 1 / (_LARGEST * 512)
-# Half of what the last of float8's digits is worth, of the value.
-_HALF_STEP = 2**-4
-# vLLM's product and ours take widths that 16 divides.
-_ALIGNED = 16
+# The largest finite value of e4m3.
+_FLOAT8_MAX = 448.0
+# vLLM's lower bound of a scale, so that a row of zeros is not divided by zero.
+_MIN_SCALE = 1 / (_FLOAT8_MAX * 512)
+# Largest relative rounding error of e4m3, which has 3 bits of mantissa.
+_ROUNDING_ERROR = 2**-4
+# vLLM's product and ours need widths that are multiples of this.
+_WIDTH_MULTIPLE = 16
 
 
 class Quantized(NamedTuple):
-    """A tensor as the products of its values and its scales.
+    """A quantised tensor: what it stands for is values * scales.
 
     values: float8, contiguous (tokens, width).
     scales: float32 (tokens, 1).
@@ -35,28 +36,28 @@ class Quantized(NamedTuple):
 
 
 def runs_on(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the device has what the kernels need; dtype: of what goes in and out."""
-    return device.type == "cuda" and multiplies_halves(device, dtype)
+    """Whether the device can run the kernels; dtype: of the layers' inputs and outputs."""
+    return device.type == "cuda" and is_hopper_with_half_precision(device, dtype)
 
 
 def has_fp8_weight(layer: Any) -> bool:
-    """Whether the layer's product is that of its input, quantised as it comes, with one float8 matrix of its own."""
+    """Whether the layer multiplies one unsharded float8 matrix with an input whose scales are computed at run time."""
     weight, scale = getattr(layer, "weight", None), getattr(layer, "weight_scale", None)
     if weight is None or weight.dtype != FLOAT8 or scale is None or getattr(layer, "tp_size", 1) != 1:
         return False
-    # Where vLLM has padded the weight, the shapes differ.
+    # The shapes differ where vLLM has padded the weight.
     inputs, outputs = layer.input_size_per_partition, layer.output_size_per_partition
     return bool(
         tuple(weight.shape) == (inputs, outputs)
         and weight.stride() == (1, inputs)
-        and inputs % _ALIGNED == outputs % _ALIGNED == 0
+        and inputs % _WIDTH_MULTIPLE == outputs % _WIDTH_MULTIPLE == 0
         and scale.numel() in (1, outputs)
         and getattr(layer, "input_scale", None) is None
     )
 
 
 def quantized(x: torch.Tensor) -> Quantized:
-    """Values of at most 448, and the scale of each row, (tokens, width) of whatever type there is."""
+    """Quantises (tokens, width) of any floating point dtype; the largest value of each row becomes 448."""
     if x.is_cuda:
         quantize = _quantize_kernel(x.device, x.dtype, x.shape[1])
         if quantize is None:
@@ -66,11 +67,11 @@ def quantized(x: torch.Tensor) -> Quantized:
         result = _empty_for(x)
         quantize(x, *result)
         return result
-    return _plainly_quantized(x)
+    return _quantized_in_torch(x)
 
 
 def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | None) -> Quantized:
-    """The norm of residual + update, quantised; the sum, rounded once, is the residual from now on.
+    """The norm of residual + update, quantised; the sum, rounded once, is written to `residual`.
 
     norm: vLLM's RMSNorm.
     residual, update: (tokens, width).
@@ -86,7 +87,7 @@ def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | Non
 
 
 def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
-    """x W^T, of the type given, and the bias where the layer has one."""
+    """x W^T, plus the layer's bias if it has one, in the given dtype."""
     if x.values.is_cuda:
         from vllm import _custom_ops as ops
 
@@ -99,9 +100,10 @@ def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
 
 
 def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype) -> Quantized:
-    """silu(x G^T) * (x U^T), where the layer's weight is G above U, quantised; dtype: of what lies between.
+    """silu(x G^T) * (x U^T), quantised; the layer's weight is G stacked on U.
 
-    activation: vLLM's own, for where nothing does it all.
+    activation: vLLM's SiLU and product, used where the fused kernel isn't available.
+    dtype: of the intermediate result in that case.
     """
     device, scale = x.values.device, layer.weight_scale
     kernel = None
@@ -109,7 +111,7 @@ def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype)
         kernel = _gated_kernel(device, scale.numel() > 1)
     if kernel is None:
         return quantized(activation(product(layer, x, dtype)))
-    # The weight is taken anew each time: banks put another in its place.
+    # The weight must be read at each call: applying a weight bank replaces the parameter's data.
     return Quantized(*kernel(*x, layer.weight.t(), scale, _multiprocessors(device)))
 
 
@@ -117,10 +119,10 @@ def _empty_for(x: torch.Tensor) -> Quantized:
     return Quantized(torch.empty_like(x, dtype=FLOAT8), torch.empty(len(x), 1, device=x.device, dtype=torch.float32))
 
 
-def _plainly_quantized(x: torch.Tensor) -> Quantized:
+def _quantized_in_torch(x: torch.Tensor) -> Quantized:
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
-    scales = (exact.abs().amax(dim=-1, keepdim=True) / _LARGEST).clamp(min=_SMALLEST_SCALE)
-    return Quantized((exact / scales).clamp(-_LARGEST, _LARGEST).to(FLOAT8), scales)
+    scales = (exact.abs().amax(dim=-1, keepdim=True) / _FLOAT8_MAX).clamp(min=_MIN_SCALE)
+    return Quantized((exact / scales).clamp(-_FLOAT8_MAX, _FLOAT8_MAX).to(FLOAT8), scales)
 
 
 def _dequantized(x: Quantized) -> torch.Tensor:
@@ -139,7 +141,7 @@ def _quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> An
         x[0], x[1, 0] = 0, 1000
         found = _empty_for(x)
         quantize(x, *found)
-        return [relative_error(_dequantized(found), _dequantized(_plainly_quantized(x)))]
+        return [relative_error(_dequantized(found), _dequantized(_quantized_in_torch(x)))]
 
     return checked("fp8_triton", "quantize", errors)
 
@@ -155,7 +157,7 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
             result = _empty_for(residual)
             norm_quantize(residual, added, weight, epsilon, *result)
             normed = rms_norm(expected.float(), (width,), weight.float(), epsilon)
-            found.append(relative_error(_dequantized(result), _dequantized(_plainly_quantized(normed))))
+            found.append(relative_error(_dequantized(result), _dequantized(_quantized_in_torch(normed))))
             found.append(relative_error(residual, expected))
         return found
 
@@ -165,15 +167,15 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
 @cache
 def _gated_kernel(device: torch.device, per_channel: bool) -> Any:
     def errors(gated: Any) -> list[float]:
-        # Neither a whole number of tiles, and rows an odd one.
-        x = _plainly_quantized(random_rows(device, torch.bfloat16, 201, 320))
-        weight, scale = _plainly_quantized(random_rows(device, torch.bfloat16, 2 * 208, 320))
+        # Neither the rows nor the columns are a multiple of the tile, and the number of rows is odd.
+        x = _quantized_in_torch(random_rows(device, torch.bfloat16, 201, 320))
+        weight, scale = _quantized_in_torch(random_rows(device, torch.bfloat16, 2 * 208, 320))
         if not per_channel:
             scale = scale[:1].clone()
-        # One value is far above the others of its row.
-        weight.view(2, 208, 320)[:, 5] = (_LARGEST * x.values[3].float().sign()).to(FLOAT8)
+        # One value of a row is far above the others, so that its guessed scale is too small and it overflows.
+        weight.view(2, 208, 320)[:, 5] = (_FLOAT8_MAX * x.values[3].float().sign()).to(FLOAT8)
         gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
         found = Quantized(*gated(*x, weight, scale, _multiprocessors(device)))
-        return [relative_error(_dequantized(found), silu(gate) * up) - _HALF_STEP]
+        return [relative_error(_dequantized(found), silu(gate) * up) - _ROUNDING_ERROR]
 
-    return checked("fp8_gated", "gated", errors)
+    return checked("fp8_gated", "gated_product", errors)

@@ -1,7 +1,8 @@
-"""The Triton kernels that guess each token's scale of an MLP's inside, and do tokens again that it was too small for.
+"""Triton kernels that guess the float8 scale of each token's MLP activations, and recompute tokens that overflow.
 
-The scale of a row of float8 is known when the row is, and no tile of the product has a whole one. So it is guessed from
-some of its columns: float8 (e4m3) is a floating point type, so a scale that is ten times too large costs little.
+A row's scale follows from its largest value, but a tile of the product sees a part of the row only. So the scale is
+guessed from a sample of columns. A guess that is ten times too large costs little accuracy, as float8 (e4m3) is a
+floating point format; one that is too small overflows, and that token is computed again.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import torch
 import triton
 import triton.language as tl
 
-from .fp8_triton import SMALLEST_SCALE, store_quantized
+from .fp8_triton import MIN_SCALE, store_quantized
 
-# Of this many columns, evenly spread, the mean of the square roots, squared, times the margin is taken for the largest
-# value. A mean square would be too large for the others where a column is far above them. Of normal gates and ups the
-# largest is up to 64 times that mean; `benchmarks/float8_guesses.py` has other rows.
+# The guess of a row's largest value is MARGIN * mean(sqrt(abs(h)))^2 over SAMPLES evenly spaced columns. A mean of
+# squares would be dominated by a single outlier column. With normally distributed gates and ups the largest value is up
+# to 64 times mean(sqrt(abs(h)))^2; `benchmarks/float8_guesses.py` measures other distributions.
 SAMPLES, MARGIN = 64, 4096.0
-_DEPTH = 128
+# Columns of x and of the weight that one step of the depth_offsets loop multiplies.
+_TILE_DEPTH = 128
 
 
 def guess_scales(
@@ -27,15 +29,16 @@ def guess_scales(
     scales: torch.Tensor,
     gate_scales: torch.Tensor,
     up_scales: torch.Tensor,
-    lost: torch.Tensor,
+    num_overflowed: torch.Tensor,
 ) -> None:
-    """Scales for silu(x G^T) * (x U^T), where the weight is G above U, and what to multiply sums of float8 by for it.
+    """Guesses the scales of silu(x G^T) * (x U^T), where the weight is G stacked on U.
 
     x: contiguous float8 (tokens, depth); x_scales: float32, one a token.
-    weight: contiguous float8 (2 width, depth); weight_scale: float32, one in all or one a row.
-    scales: float32, overwritten, one a token.
-    gate_scales, up_scales: likewise; without weight_scale where that is one a row.
-    lost: int32, one, set to 0.
+    weight: contiguous float8 (2 width, depth); weight_scale: float32, either one number or one a row.
+    scales: output, float32, one a token: the guesses.
+    gate_scales, up_scales: outputs, float32, one a token: the factors of the float8 sums x G^T and x U^T. They contain
+        weight_scale where that is one number; up_scales is divided by the guess.
+    num_overflowed: int32, one element; set to 0.
     """
     tokens, depth = x.shape
     width = len(weight) // 2
@@ -48,7 +51,7 @@ def guess_scales(
         scales,
         gate_scales,
         up_scales,
-        lost,
+        num_overflowed,
         tokens,
         width,
         depth,
@@ -57,13 +60,13 @@ def guess_scales(
         MARGIN / 448.0,
         rows,
         SAMPLES,
-        _DEPTH,
+        _TILE_DEPTH,
         num_stages=3,
         num_warps=8,
     )
 
 
-def redo_lost(
+def recompute_overflowed(
     x: torch.Tensor,
     x_scales: torch.Tensor,
     weight: torch.Tensor,
@@ -72,28 +75,30 @@ def redo_lost(
     programs: int,
     values: torch.Tensor,
     scales: torch.Tensor,
-    lost: torch.Tensor,
+    num_overflowed: torch.Tensor,
 ) -> None:
-    """Values and scales anew, by each row's largest value, where the sum of a row of `excess` is over 0.
+    """Computes tokens again that overflowed, with the scale of their largest value; other tokens are left as they are.
 
     x, x_scales, weight, weight_scale: as for `guess_scales`.
-    excess: contiguous float32 (tokens, any).
-    programs: that run at once, as many as the device has multiprocessors.
-    values: contiguous float8 (tokens, width); scales: float32, one a token.
-    lost: int32, one, of 0; how many there were.
+    excess: contiguous float32 (tokens, tiles); a token has overflowed if its row's sum is above 0.
+    programs: how many Triton programs run at a time; use the number of multiprocessors.
+    values: in and out, contiguous float8 (tokens, width); scales: in and out, float32, one a token.
+    num_overflowed: int32, one element, 0 on entry; becomes the number of tokens that overflowed.
     """
     tokens, tiles = excess.shape
     depth, width = x.shape[1], values.shape[1]
     rows = torch.empty(tokens, device=x.device, dtype=torch.int32)
-    # As many as there may be; those that are not lost are never touched.
+    # Room for the case that every token has overflowed; rows that aren't needed are neither written nor read.
     exact = torch.empty(tokens, width, device=x.device, dtype=torch.bfloat16)
-    _find_lost[(triton.cdiv(tokens, 32),)](excess, lost, rows, tokens, tiles, 32, triton.next_power_of_2(tiles))
+    _find_overflowed[(triton.cdiv(tokens, 32),)](
+        excess, num_overflowed, rows, tokens, tiles, 32, triton.next_power_of_2(tiles)
+    )
     _multiply_again[(programs,)](
         x,
         x_scales,
         weight,
         weight_scale,
-        lost,
+        num_overflowed,
         rows,
         exact,
         width,
@@ -102,11 +107,11 @@ def redo_lost(
         programs,
         64,
         64,
-        _DEPTH,
+        _TILE_DEPTH,
         num_stages=3,
     )
     block = triton.next_power_of_2(width)
-    _quantize_again[(programs,)](exact, lost, rows, values, scales, width, programs, block, num_warps=8)
+    _quantize_again[(programs,)](exact, num_overflowed, rows, values, scales, width, programs, block, num_warps=8)
 
 
 @triton.jit
@@ -116,13 +121,13 @@ def _scale_sums(
     row_scales: tl.tensor,
     weight_scales: tl.tensor,
     columns: tl.tensor,
-    inside: tl.tensor,
+    column_mask: tl.tensor,
     width: tl.tensor,
     per_channel: tl.constexpr,
 ) -> tl.tensor:
     if per_channel:
-        gate *= row_scales[:, None] * tl.load(weight_scales + columns, mask=inside, other=0.0)[None, :]
-        up *= row_scales[:, None] * tl.load(weight_scales + width + columns, mask=inside, other=0.0)[None, :]
+        gate *= row_scales[:, None] * tl.load(weight_scales + columns, mask=column_mask, other=0.0)[None, :]
+        up *= row_scales[:, None] * tl.load(weight_scales + width + columns, mask=column_mask, other=0.0)[None, :]
     else:
         both = (row_scales * tl.load(weight_scales))[:, None]
         gate *= both
@@ -130,7 +135,7 @@ def _scale_sums(
     return gate * tl.sigmoid(gate) * up
 
 
-# Without the option it would be compiled anew for counts of tokens that sixteen divides.
+# Without the option, Triton would compile it a second time for numbers of tokens that are multiples of 16.
 @triton.jit(do_not_specialize=["tokens"])
 def _guess_scales(
     x: tl.tensor,
@@ -140,11 +145,11 @@ def _guess_scales(
     scales: tl.tensor,
     gate_scales: tl.tensor,
     up_scales: tl.tensor,
-    lost: tl.tensor,
+    num_overflowed: tl.tensor,
     tokens: tl.tensor,
     width: tl.tensor,
     depth: tl.tensor,
-    apart: tl.tensor,
+    column_stride: tl.tensor,
     per_channel: tl.constexpr,
     margin: tl.constexpr,
     tile_rows: tl.constexpr,
@@ -152,36 +157,38 @@ def _guess_scales(
     tile_depth: tl.constexpr,
 ) -> None:
     if tl.program_id(0) == 0:
-        tl.store(lost, 0)
+        tl.store(num_overflowed, 0)
     rows = tl.program_id(0) * tile_rows + tl.arange(0, tile_rows)
-    known = rows < tokens
-    columns = tl.arange(0, samples) * apart
-    inside = columns < width
-    inner = tl.arange(0, tile_depth)
+    row_mask = rows < tokens
+    columns = tl.arange(0, samples) * column_stride
+    column_mask = columns < width
+    depth_offsets = tl.arange(0, tile_depth)
     gate = tl.zeros((tile_rows, samples), tl.float32)
     up = tl.zeros((tile_rows, samples), tl.float32)
     for step in range(tl.cdiv(depth, tile_depth)):
-        place = step * tile_depth + inner
-        deep = place < depth
-        some = tl.load(x + rows.to(tl.int64)[:, None] * depth + place, mask=known[:, None] & deep[None, :], other=0.0)
-        near = weight + columns[None, :] * depth + place[:, None]
-        gate = tl.dot(some, tl.load(near, mask=deep[:, None], other=0.0), gate)
-        up = tl.dot(some, tl.load(near + width * depth, mask=deep[:, None], other=0.0), up)
-    row_scales = tl.load(x_scales + rows, mask=known, other=0.0)
-    h = _scale_sums(gate, up, row_scales, weight_scales, columns, inside, width, per_channel)
+        k = step * tile_depth + depth_offsets
+        depth_mask = k < depth
+        x_tile = tl.load(
+            x + rows.to(tl.int64)[:, None] * depth + k, mask=row_mask[:, None] & depth_mask[None, :], other=0.0
+        )
+        weight_ptrs = weight + columns[None, :] * depth + k[:, None]
+        gate = tl.dot(x_tile, tl.load(weight_ptrs, mask=depth_mask[:, None], other=0.0), gate)
+        up = tl.dot(x_tile, tl.load(weight_ptrs + width * depth, mask=depth_mask[:, None], other=0.0), up)
+    row_scales = tl.load(x_scales + rows, mask=row_mask, other=0.0)
+    h = _scale_sums(gate, up, row_scales, weight_scales, columns, column_mask, width, per_channel)
     root = tl.sum(tl.sqrt(tl.abs(h)), axis=1) / samples
-    scale = tl.maximum(root * root * margin, SMALLEST_SCALE)
+    scale = tl.maximum(root * root * margin, MIN_SCALE)
     if not per_channel:
         row_scales *= tl.load(weight_scales)
-    tl.store(scales + rows, scale, mask=known)
-    tl.store(gate_scales + rows, row_scales, mask=known)
-    tl.store(up_scales + rows, row_scales / scale, mask=known)
+    tl.store(scales + rows, scale, mask=row_mask)
+    tl.store(gate_scales + rows, row_scales, mask=row_mask)
+    tl.store(up_scales + rows, row_scales / scale, mask=row_mask)
 
 
 @triton.jit(do_not_specialize=["tokens"])
-def _find_lost(
+def _find_overflowed(
     excess: tl.tensor,
-    lost: tl.tensor,
+    num_overflowed: tl.tensor,
     rows: tl.tensor,
     tokens: tl.tensor,
     tiles: tl.tensor,
@@ -190,13 +197,13 @@ def _find_lost(
 ) -> None:
     row = tl.program_id(0) * block_rows + tl.arange(0, block_rows)
     tile = tl.arange(0, block_tiles)
-    known = (row < tokens)[:, None] & (tile < tiles)[None, :]
-    total = tl.sum(tl.load(excess + row[:, None] * tiles + tile[None, :], mask=known, other=0.0), axis=1)
-    is_lost = (total > 0).to(tl.int32)
-    number = tl.sum(is_lost, axis=0)
-    if number > 0:
-        first = tl.atomic_add(lost, number)
-        tl.store(rows + first + tl.cumsum(is_lost, axis=0) - 1, row, mask=is_lost > 0)
+    mask = (row < tokens)[:, None] & (tile < tiles)[None, :]
+    total = tl.sum(tl.load(excess + row[:, None] * tiles + tile[None, :], mask=mask, other=0.0), axis=1)
+    is_overflowed = (total > 0).to(tl.int32)
+    count = tl.sum(is_overflowed, axis=0)
+    if count > 0:
+        first = tl.atomic_add(num_overflowed, count)
+        tl.store(rows + first + tl.cumsum(is_overflowed, axis=0) - 1, row, mask=is_overflowed > 0)
 
 
 @triton.jit
@@ -205,7 +212,7 @@ def _multiply_again(
     x_scales: tl.tensor,
     weight: tl.tensor,
     weight_scales: tl.tensor,
-    lost: tl.tensor,
+    num_overflowed: tl.tensor,
     rows: tl.tensor,
     exact: tl.tensor,
     width: tl.tensor,
@@ -216,36 +223,40 @@ def _multiply_again(
     tile_columns: tl.constexpr,
     tile_depth: tl.constexpr,
 ) -> None:
-    number = tl.load(lost)
-    across = tl.cdiv(width, tile_columns)
-    inner = tl.arange(0, tile_depth)
-    for tile in range(tl.program_id(0), tl.cdiv(number, tile_rows) * across, programs):
-        slots = tile // across * tile_rows + tl.arange(0, tile_rows)
-        known = slots < number
-        row = tl.load(rows + slots, mask=known, other=0).to(tl.int64)
-        columns = tile % across * tile_columns + tl.arange(0, tile_columns)
-        inside = columns < width
+    count = tl.load(num_overflowed)
+    num_column_tiles = tl.cdiv(width, tile_columns)
+    depth_offsets = tl.arange(0, tile_depth)
+    for tile in range(tl.program_id(0), tl.cdiv(count, tile_rows) * num_column_tiles, programs):
+        slots = tile // num_column_tiles * tile_rows + tl.arange(0, tile_rows)
+        row_mask = slots < count
+        row = tl.load(rows + slots, mask=row_mask, other=0).to(tl.int64)
+        columns = tile % num_column_tiles * tile_columns + tl.arange(0, tile_columns)
+        column_mask = columns < width
         gate = tl.zeros((tile_rows, tile_columns), tl.float32)
         up = tl.zeros((tile_rows, tile_columns), tl.float32)
         for step in range(tl.cdiv(depth, tile_depth)):
-            place = step * tile_depth + inner
-            deep = place < depth
-            some = tl.load(x + row[:, None] * depth + place[None, :], mask=known[:, None] & deep[None, :], other=0.0)
-            near = weight + columns[None, :] * depth + place[:, None]
-            there = inside[None, :] & deep[:, None]
-            # Left to the tensor cores' own sums, values that are lost are up to a sixteenth too small.
-            gate = tl.dot(some, tl.load(near, mask=there, other=0.0), gate, max_num_imprecise_acc=128)
-            up = tl.dot(some, tl.load(near + width * depth, mask=there, other=0.0), up, max_num_imprecise_acc=128)
-        row_scales = tl.load(x_scales + row, mask=known, other=0.0)
-        h = _scale_sums(gate, up, row_scales, weight_scales, columns, inside, width, per_channel)
-        place = exact + slots.to(tl.int64)[:, None] * width + columns[None, :]
-        tl.store(place, h.to(exact.dtype.element_ty), mask=known[:, None] & inside[None, :])
+            k = step * tile_depth + depth_offsets
+            depth_mask = k < depth
+            x_tile = tl.load(
+                x + row[:, None] * depth + k[None, :], mask=row_mask[:, None] & depth_mask[None, :], other=0.0
+            )
+            weight_ptrs = weight + columns[None, :] * depth + k[:, None]
+            weight_mask = column_mask[None, :] & depth_mask[:, None]
+            # Unless partial sums go to float32 registers every 128 products, the sums are up to 1/16 too small.
+            gate = tl.dot(x_tile, tl.load(weight_ptrs, mask=weight_mask, other=0.0), gate, max_num_imprecise_acc=128)
+            up = tl.dot(
+                x_tile, tl.load(weight_ptrs + width * depth, mask=weight_mask, other=0.0), up, max_num_imprecise_acc=128
+            )
+        row_scales = tl.load(x_scales + row, mask=row_mask, other=0.0)
+        h = _scale_sums(gate, up, row_scales, weight_scales, columns, column_mask, width, per_channel)
+        exact_ptrs = exact + slots.to(tl.int64)[:, None] * width + columns[None, :]
+        tl.store(exact_ptrs, h.to(exact.dtype.element_ty), mask=row_mask[:, None] & column_mask[None, :])
 
 
 @triton.jit
 def _quantize_again(
     exact: tl.tensor,
-    lost: tl.tensor,
+    num_overflowed: tl.tensor,
     rows: tl.tensor,
     values: tl.tensor,
     scales: tl.tensor,
@@ -254,8 +265,8 @@ def _quantize_again(
     block: tl.constexpr,
 ) -> None:
     column = tl.arange(0, block)
-    known = column < width
-    for slot in range(tl.program_id(0), tl.load(lost), programs):
+    column_mask = column < width
+    for slot in range(tl.program_id(0), tl.load(num_overflowed), programs):
         row = tl.load(rows + slot).to(tl.int64)
-        y = tl.load(exact + tl.cast(slot, tl.int64) * width + column, mask=known, other=0.0).to(tl.float32)
-        store_quantized(y, values + row * width, scales + row, column, known)
+        y = tl.load(exact + tl.cast(slot, tl.int64) * width + column, mask=column_mask, other=0.0).to(tl.float32)
+        store_quantized(y, values + row * width, scales + row, column, column_mask)

@@ -1,7 +1,8 @@
-"""A product of float8 with SwiGLU and rounding to float8 behind it, of QuACK's parts; importing this needs QuACK.
+"""A float8 product with SwiGLU and rounding to float8 in its epilogue, built from QuACK; importing this needs QuACK.
 
-QuACK's interface has none for Hopper. float8 is e4m3, whose largest value is 448; sums are those of the tensor cores
-(fast accumulation), as in vLLM's products. Names are QuACK's where it looks for them.
+QuACK's public interface has no such product for Hopper. float8 is e4m3, whose largest finite value is 448. The tensor
+cores accumulate in reduced precision (fast accumulation), as in vLLM's products. QuACK looks some attributes and
+methods up by name, so those have its names.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ from quack.gemm_tvm_ffi_utils import (
 )
 from quack.layout_utils import concat_to_interleave
 
-_LARGEST = 448.0
-# Rows and columns of a tile, of which every other one is a gate; what of it leaves together; and how many tiles share
-# what they load. The fastest of those measured on an H100.
-_TILE, _LEAVING, _CLUSTER = (128, 192), (64, 64), (2, 1)
-# Tiles of one column that follow each other.
-_GROUP = 8
-# QuACK keeps what it has compiled, by its own source and these arguments.
+_FLOAT8_MAX = 448.0
+# Rows and columns of a tile, of an epilogue subtile, and of a cluster of tiles that share their loads. Columns of gate
+# and up alternate. The fastest of the sizes measured on an H100.
+_TILE, _EPILOGUE_TILE, _CLUSTER = (128, 192), (64, 64), (2, 1)
+# Tiles of one column of tiles that are scheduled one after another.
+_GROUP_SIZE = 8
+# QuACK caches compiled kernels by its own source and by the arguments of `_compiled`; this file has to be one of them.
 _SOURCE = sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def excess_shape(tokens: int, width: int) -> tuple[int, int]:
-    """Of what `gated` puts into `excess`."""
+    """The shape of `excess` in `scaled_gated_product`: (tokens, tiles of a row)."""
     return tokens, -(-2 * width // _TILE[1])
 
 
-def gated(
+def scaled_gated_product(
     x: torch.Tensor,
     weight: torch.Tensor,
     weight_scale: torch.Tensor | None,
@@ -52,13 +53,14 @@ def gated(
     values: torch.Tensor,
     excess: torch.Tensor,
 ) -> None:
-    """silu(a x G^T) * (b x U^T) into values, where the weight is G above U, and a and b are the scales of each token.
+    """Writes silu(a x G^T) * (b x U^T) to `values`; the weight is G stacked on U, a and b are scales of each token.
 
     x: contiguous float8 (tokens, depth); weight: contiguous float8 (2 width, depth).
-    weight_scale: float32, one a row, that products are multiplied by as well; None for ones.
-    gate_scales, up_scales: float32, one a token.
-    values: contiguous float8 (tokens, width).
-    excess: contiguous float32 of `excess_shape`; what a token's sum is over 0 where values were above 448, and so lost.
+    weight_scale: float32, one for each row of the weight, multiplied into the product; None for none.
+    gate_scales, up_scales: a and b, float32, one a token.
+    values: output, contiguous float8 (tokens, width).
+    excess: output, contiguous float32 of `excess_shape`: how far the values of each tile exceed 448. A row whose sum is
+        above 0 has overflowed.
     """
     arguments = _Gated.EpilogueArguments(
         _one(values),
@@ -69,17 +71,17 @@ def gated(
         excess=excess[None],
     )
     compiled = _compiled(_SOURCE, get_device_capacity(), weight_scale is not None)
-    scheduler = make_scheduler_args(get_max_active_clusters(_CLUSTER[0] * _CLUSTER[1]), _GROUP, None)
+    scheduler = make_scheduler_args(get_max_active_clusters(_CLUSTER[0] * _CLUSTER[1]), _GROUP_SIZE, None)
     compiled(_one(x), _one(weight), None, None, arguments, scheduler, None)
 
 
 def _one(matrix: torch.Tensor) -> torch.Tensor:
-    """As the only one of several, which QuACK counts last."""
+    """The matrix as a batch of one, (rows, columns, 1); QuACK's batch dimension is the last."""
     return matrix[None].permute(1, 2, 0)
 
 
 class _Excess(ColVecReduce):  # type: ignore[misc]
-    """Largest values within the columns of a thread, and the sum over threads of what these are too large by."""
+    """Finds the largest value among each thread's columns, and sums over the threads by how much it exceeds 448."""
 
     @cute.jit
     def end_loop(self, gemm, param, state, epi_coord, epi_tile, *rest):  # type: ignore[no-untyped-def]
@@ -87,7 +89,7 @@ class _Excess(ColVecReduce):  # type: ignore[misc]
         if const_expr(epi_coord[1] == across - 1):
             largest = cute.filter_zeros(state[0][None, None, None, epi_coord[0], epi_coord[1]])
             for i in cutlass.range(cute.size(largest), unroll_full=True):
-                largest[i] = cute.arch.fmax(largest[i] - _LARGEST, 0.0)
+                largest[i] = cute.arch.fmax(largest[i] - _FLOAT8_MAX, 0.0)
         ColVecReduce.end_loop(self, gemm, param, state, epi_coord, epi_tile, *rest)
 
 
@@ -116,7 +118,7 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
 
     @staticmethod
     def _compute_tile_shape_or_override(*_: Any) -> tuple[int, int]:
-        return _LEAVING
+        return _EPILOGUE_TILE
 
     def epi_to_underlying_arguments(self, args: Any, *, loc: Any = None, ip: Any = None) -> Any:
         self.rounding_mode = 0
@@ -135,7 +137,7 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
         largest = loaded["excess"]
         pairs = cute.flat_divide(sums, cute.make_layout(2))
         gate, up = pairs[0, ...], pairs[1, ...]
-        # Without .shape the compiler would keep it in memory.
+        # A layout instead of its shape would make the compiler place this tensor in memory instead of registers.
         gated = cute.make_rmem_tensor(cute.recast_layout(2, 1, sums.layout).shape, self.acc_dtype)
         for i in cutlass.range(cute.size(gated), unroll_full=True):
             value = params.act_fn(gate[i] * gate_scale[2 * i], up[i] * up_scale[2 * i])
@@ -145,13 +147,16 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
 
     @cute.jit
     def epi_convert_aux_out(self, number, gated, *_):  # type: ignore[no-untyped-def]
-        """A thread has two rows of columns t and 4 + t, and needs those of columns 2t and 2t + 1."""
+        """Rounds to float8, and exchanges values between threads for the store.
+
+        Thread t of each group of four holds columns t and 4 + t of two rows, and has to store columns 2t and 2t + 1.
+        """
         values = gated.to(Float8E4M3FN)
         fours = cute.recast_tensor(values, Int32)
         thread = cute.arch.lane_idx() % 4
         selected = Int32(0x5140) if thread < 2 else Int32(0x7362)
         source = 2 * thread % 4
-        # Lanes are those of groups of four.
+        # Shuffles stay within groups of four lanes.
         groups = (cute.arch.WARP_SIZE - 4) << 8 | (cute.arch.WARP_SIZE - 1)
         for i in cutlass.range(cute.size(fours.shape), unroll_full=True):
             even = cute.arch.shuffle_sync(fours[i], offset=source, mask_and_clamp=groups)
@@ -183,5 +188,5 @@ def _compiled(source: str, capability: tuple[int, int], per_channel: bool) -> An
 
 
 def _vector(one: Any, length: Any) -> Any:
-    # Any may begin where four bytes do.
+    # divisibility=1: vectors are aligned to one element, 4 bytes, and no more.
     return make_fake_tensor(Float32, (one, length), leading_dim=1, divisibility=1)

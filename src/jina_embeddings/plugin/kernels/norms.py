@@ -1,4 +1,4 @@
-"""vLLM's norms where no compiled graph has them."""
+"""vLLM's fused norm kernels for layers that run outside its compiled graph."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @contextmanager
 def fused_norms(device: torch.device, *, compiled: bool = False) -> Iterator[None]:
-    """Within it norms are one kernel each; not where the layers are `compiled`, which is the compiler's affair.
+    """Within this context each RMS norm of vLLM is one kernel, unless the layers are `compiled`.
 
-    Where vLLM compiles the language model, it leaves norms to the compiler everywhere. Layers that run by themselves
-    would have eight kernels in float32 for each: a quarter of a page's time.
+    When vLLM compiles the language model it switches to norms written in PyTorch everywhere, for the compiler to fuse.
+    Layers that run eagerly would launch eight float32 kernels for each norm: a quarter of the time of a page.
     """
     from vllm import ir
 

@@ -1,4 +1,4 @@
-"""Products with the weights that vLLM has loaded, in as few kernels as there are."""
+"""Products with the unquantised weights that vLLM has loaded, fused with what follows them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 import torch
 from torch.nn.functional import linear, silu
 
-from .checked import checked, multiplies_halves, random_rows, relative_error
+from .checked import checked, is_hopper_with_half_precision, random_rows, relative_error
 
-# Values that a load of the gated kernel takes: rows of other widths aren't aligned.
-_ALIGNED = 8
+# Elements of one load (16 bytes) of the gated kernel: rows of widths that aren't multiples of it are misaligned.
+_LOAD_ELEMENTS = 8
 
 
 def has_plain_weight(layer: Any) -> bool:
-    """Whether the layer's product is that of its input with one matrix: neither quantised nor split over GPUs."""
+    """Whether the layer's weight is one matrix, neither quantised nor sharded over GPUs."""
     from vllm.model_executor.layers.linear import UnquantizedLinearMethod
 
     return isinstance(layer.quant_method, UnquantizedLinearMethod) and getattr(layer, "tp_size", 1) == 1
 
 
 def product(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    """x W^T, and the bias where the layer has one."""
+    """x W^T, plus the layer's bias if it has one."""
     result: torch.Tensor = layer.quant_method.apply(layer, x, layer.bias)
     return result
 
 
 def add_product(total: torch.Tensor, layer: Any, x: torch.Tensor) -> None:
-    """Adds x W^T to `total` in place, rounding once; for layers without a bias."""
+    """Adds x W^T to `total` in place, on a GPU with a single rounding; the layer has no bias."""
     if total.is_cuda:
         torch.addmm(total, x, layer.weight.t(), out=total)
     else:
@@ -36,12 +36,12 @@ def add_product(total: torch.Tensor, layer: Any, x: torch.Tensor) -> None:
 
 
 def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:
-    """silu(x G^T) * (x U^T), where the layer's weight is G above U, and its bias is likewise.
+    """silu(x G^T) * (x U^T), where the layer's weight is G stacked on U; its bias likewise.
 
-    activation: vLLM's own, for where nothing does both at a time.
+    activation: vLLM's SiLU and product, used where the fused kernel isn't available.
     """
     weight, bias = layer.weight, layer.bias
-    aligned = weight.shape[0] % (2 * _ALIGNED) == 0
+    aligned = weight.shape[0] % (2 * _LOAD_ELEMENTS) == 0
     gated = _gated_kernel(x.device, x.dtype, bias is not None) if x.is_cuda and aligned else None
     result: torch.Tensor = activation(product(layer, x)) if gated is None else gated(x, weight, bias)
     return result
@@ -49,8 +49,8 @@ def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:
 
 @cache
 def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> Any:
-    """One for product and SiLU together, if it gives what it should."""
-    if not multiplies_halves(device, dtype):
+    """The fused kernel of product and SiLU; None where the device can't run it or its results are wrong."""
+    if not is_hopper_with_half_precision(device, dtype):
         return None
 
     def errors(gated: Any) -> list[float]:
@@ -59,4 +59,4 @@ def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> 
         gate, up = linear(x.float(), weight.float(), None if bias is None else bias.float()).chunk(2, dim=-1)
         return [relative_error(gated(x, weight, bias), silu(gate) * up)]
 
-    return checked("products_quack", "gated", errors)
+    return checked("products_quack", "gated_product", errors)

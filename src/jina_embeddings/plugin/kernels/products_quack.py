@@ -1,4 +1,4 @@
-"""QuACK's product with SwiGLU behind it, which vLLM installs on CUDA; importing this needs QuACK."""
+"""QuACK's product with SwiGLU in its epilogue; importing this needs QuACK, which vLLM installs on CUDA."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 from quack.gemm_interface import gemm_gated
 
 
-def gated(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """silu(x G^T) * (x U^T), where the weight is G above U, and the bias is likewise.
+def gated_product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """silu(x G^T) * (x U^T), where the weight is G stacked on U; the bias likewise.
 
-    Compiling takes 3 s, once on a machine.
+    The first call on a machine compiles for 3 s; QuACK caches the result on disk.
     """
     halves = ("B",) if bias is None else ("B", "bias")
     options = {"activation": "swiglu", "store_preact": False, "tuned": False, "concat_layout": halves}

@@ -1,4 +1,4 @@
-"""The Triton kernel of `rotary`: heads turned in place, on a GPU; importing this needs Triton."""
+"""The Triton kernel of `rotary`: rotates heads in value on a GPU; importing this needs Triton."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 import triton
 import triton.language as tl
 
-# Tokens of a program: the fastest of those measured on an H100.
-_TOKENS = 2
+# The fastest of the numbers measured on an H100.
+_TOKENS_PER_PROGRAM = 2
 
 
 def turn(heads: torch.Tensor, table: torch.Tensor) -> None:
-    """`rotary.rotate` in float32, rounded once.
+    """`rotary.rotate`, computed in float32 and rounded once.
 
-    heads: (tokens, heads, head size), values of a head side by side.
-    table: (tokens, head size), contiguous.
+    heads: (tokens, heads, head size), the last dimension contiguous.
+    table: contiguous (tokens, head size).
     """
     tokens, num_heads, size = heads.shape
-    _rotary[(triton.cdiv(tokens, _TOKENS),)](
+    _rotary[(triton.cdiv(tokens, _TOKENS_PER_PROGRAM),)](
         heads,
         table,
         tokens,
@@ -27,13 +27,13 @@ def turn(heads: torch.Tensor, table: torch.Tensor) -> None:
         size // 2,
         triton.next_power_of_2(num_heads),
         triton.next_power_of_2(size // 2),
-        _TOKENS,
+        _TOKENS_PER_PROGRAM,
         num_warps=4,
     )
 
 
-# Triton looks annotations up; those of tl it knows. Without the option a kernel would be compiled
-# anew for counts of tokens that sixteen divides.
+# Triton resolves annotations, and knows those of triton.language only. Without the option, it would compile
+# the kernel a second time for numbers of tokens that are multiples of 16.
 @triton.jit(do_not_specialize=["tokens"])
 def _rotary(
     heads: tl.tensor,
@@ -45,20 +45,20 @@ def _rotary(
     half: tl.constexpr,
     heads_block: tl.constexpr,
     half_block: tl.constexpr,
-    tokens_each: tl.constexpr,
+    tokens_per_program: tl.constexpr,
 ) -> None:
     head = tl.arange(0, heads_block)[:, None]
-    place = tl.arange(0, half_block)
-    for step in range(tokens_each):
-        # 64 bits: the heads of a pack of pictures are as many as a half of what 32 can number.
-        token = tl.program_id(0).to(tl.int64) * tokens_each + step
-        known = (place < half) & (token < tokens)
-        cosines = table + token * (2 * half) + place
-        cos = tl.load(cosines, mask=known, other=0.0).to(tl.float32)[None, :]
-        sin = tl.load(cosines + half, mask=known, other=0.0).to(tl.float32)[None, :]
-        firsts = heads + token * token_stride + head * head_stride + place[None, :]
-        mask = (head < num_heads) & known[None, :]
-        first = tl.load(firsts, mask=mask, other=0.0).to(tl.float32)
-        second = tl.load(firsts + half, mask=mask, other=0.0).to(tl.float32)
-        tl.store(firsts, (first * cos - second * sin).to(heads.dtype.element_ty), mask=mask)
-        tl.store(firsts + half, (second * cos + first * sin).to(heads.dtype.element_ty), mask=mask)
+    value = tl.arange(0, half_block)
+    for step in range(tokens_per_program):
+        # 64 bits: offsets into the heads of a large pack of images come close to 2^31.
+        token = tl.program_id(0).to(tl.int64) * tokens_per_program + step
+        value_mask = (value < half) & (token < tokens)
+        cos_ptrs = table + token * (2 * half) + value
+        cos = tl.load(cos_ptrs, mask=value_mask, other=0.0).to(tl.float32)[None, :]
+        sin = tl.load(cos_ptrs + half, mask=value_mask, other=0.0).to(tl.float32)[None, :]
+        first_ptrs = heads + token * token_stride + head * head_stride + value[None, :]
+        mask = (head < num_heads) & value_mask[None, :]
+        first = tl.load(first_ptrs, mask=mask, other=0.0).to(tl.float32)
+        second = tl.load(first_ptrs + half, mask=mask, other=0.0).to(tl.float32)
+        tl.store(first_ptrs, (first * cos - second * sin).to(heads.dtype.element_ty), mask=mask)
+        tl.store(first_ptrs + half, (second * cos + first * sin).to(heads.dtype.element_ty), mask=mask)
