@@ -384,7 +384,7 @@ def test_the_first_bad_input_is_raised_and_nothing_runs(fake_model: JinaEmbeddin
 
 
 def test_skipped_inputs_keep_their_place_among_kinds(fake_model: JinaEmbeddings, tmp_path: Path) -> None:
-    inputs: list[Any] = ["", "a", tmp_path / "missing.png", IMAGES[0], 3, "b", " "]
+    inputs: list[Any] = ["", "a", tmp_path / "missing.png", IMAGES[0], 3, "b", ""]
     result = fake_model.encode(inputs, on_error="skip")
     assert isinstance(result, Partial)
     assert result.kept == [1, 3, 5]

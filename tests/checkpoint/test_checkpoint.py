@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -29,6 +30,8 @@ from safetensors.torch import load_file, save_file
 
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.checkpoint import DEFAULT_MODEL, open_checkpoint
+from jina_embeddings.checkpoint.config import read_config
+from jina_embeddings.checkpoint.model_type import folder_with_model_type
 from jina_embeddings.checkpoint.resolve import MERGED_REPOSITORIES
 from jina_embeddings.checkpoint.tensors import expected_shapes, read_header
 from jina_embeddings.errors import (
@@ -443,7 +446,53 @@ def test_a_tokenizer_without_the_image_tokens_is_refused(folder: Path) -> None:
 # config.json
 
 
-@pytest.mark.parametrize("model_type", ["qwen2_vl", "bert", None, ["qwen2_5_vl"]])
+@pytest.mark.parametrize("architecture", ["JinaEmbeddingsV4Model", "Qwen2_5_VLForConditionalGeneration"])
+def test_a_file_without_a_model_type_is_known_by_its_architecture(
+    folder: Path, checkpoint: CheckpointMaker, architecture: str
+) -> None:
+    def change(config: dict[str, Any]) -> None:
+        del config["model_type"]
+        config["architectures"] = [architecture]
+
+    edit_json(folder / "config.json", change)
+    read, plain = read_config(folder), read_config(checkpoint())
+    assert not read.names_model_type
+    assert plain.names_model_type
+    assert dataclasses.replace(read, names_model_type=True, architecture=plain.architecture) == plain
+
+
+def test_other_libraries_get_a_file_with_the_model_type(
+    folder: Path, tmp_path: Path, checkpoint: CheckpointMaker
+) -> None:
+    assert folder_with_model_type(folder, tmp_path) == folder
+    edit_json(folder / "config.json", lambda config: config.pop("model_type"))
+    made = folder_with_model_type(folder, tmp_path / "cache")
+    assert read_config(made) == read_config(checkpoint())
+    assert folder_with_model_type(folder, tmp_path / "cache") == made
+    assert [path.name for path in made.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("engine", ["torch", "transformers"])
+def test_a_model_without_a_model_type_gives_the_same_vectors(
+    folder: Path, checkpoint: CheckpointMaker, engine: str
+) -> None:
+    edit_json(folder / "config.json", lambda config: config.pop("model_type"))
+    with JinaEmbeddings(folder, engine=engine) as model, JinaEmbeddings(checkpoint(), engine=engine) as plain:
+        assert np.array_equal(model.encode_text(["a text"]), plain.encode_text(["a text"]))
+
+
+@pytest.mark.parametrize("architectures", [None, [], ["BertModel"]])
+def test_a_file_with_neither_model_type_nor_architecture_is_refused(folder: Path, architectures: object) -> None:
+    def change(config: dict[str, Any]) -> None:
+        del config["model_type"]
+        config["architectures"] = architectures
+
+    edit_json(folder / "config.json", change)
+    with pytest.raises(CheckpointInvalidError, match=r"config\.json.*model_type None.*JinaEmbeddingsV4Model"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("model_type", ["qwen2_vl", "bert", ["qwen2_5_vl"]])
 def test_another_model_is_refused(folder: Path, model_type: object) -> None:
     edit_json(folder / "config.json", lambda config: config.update(model_type=model_type))
     with pytest.raises(CheckpointInvalidError, match=rf"{re.escape(repr(model_type))}.*qwen2_5_vl"):
@@ -476,10 +525,36 @@ def test_a_missing_text_field_is_named(folder: Path, name: str) -> None:
         open_checkpoint(folder)
 
 
-@pytest.mark.parametrize("name", ["depth", "hidden_size", "intermediate_size", "out_hidden_size"])
-def test_a_missing_vision_field_is_named(folder: Path, name: str) -> None:
-    edit_json(folder / "config.json", lambda config: config["vision_config"].pop(name))
-    with pytest.raises(CheckpointInvalidError, match=rf"config\.json.*'{name}'"):
+VISION_FIELDS = {
+    "depth": "depth",
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "out_hidden_size": "out_hidden_size",
+    "patch_size": "patch_size",
+    "temporal_patch_size": "temporal_patch_size",
+    "spatial_merge_size": "spatial_merge_size",
+    "in_channels": "in_channels",
+    "num_heads": "num_heads",
+    "window_size": "window_size",
+    "fullatt_block_indexes": "full_attention_blocks",
+}
+
+
+@pytest.mark.parametrize("name", VISION_FIELDS)
+def test_a_missing_vision_field_has_the_default_of_transformers(folder: Path, name: str) -> None:
+    """transformers 4.49 writes only those that differ from it."""
+    from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
+
+    edit_json(folder / "config.json", lambda config: config["vision_config"].pop(name, None))
+    expected = getattr(Qwen2_5_VLVisionConfig(), name)
+    assert getattr(read_config(folder).vision, VISION_FIELDS[name]) == (
+        tuple(expected) if isinstance(expected, (list, tuple)) else expected
+    )
+
+
+def test_a_vision_field_that_is_missing_though_the_tower_is_another_is_told_by_a_tensor(folder: Path) -> None:
+    edit_json(folder / "config.json", lambda config: config["vision_config"].pop("hidden_size"))
+    with pytest.raises(CheckpointInvalidError, match=r"visual.*3584"):
         open_checkpoint(folder)
 
 

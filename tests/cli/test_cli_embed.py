@@ -159,7 +159,7 @@ def test_bad_inputs_are_listed_and_cost_only_themselves() -> None:
     Path("good.txt").write_text("good")
     Path("empty.txt").write_text("")
     Path("bad.png").write_bytes(b"no image")
-    Path("rows.jsonl").write_text('{"text": " ", "id": "blank"}\n{"text": "fine"}\n{"image": "gone.png"}\n')
+    Path("rows.jsonl").write_text('{"text": "\\ud800", "id": "half"}\n{"text": "fine"}\n{"image": "gone.png"}\n')
 
     result = run("none.txt", "empty.txt", "bad.png", "rows.jsonl", "good.txt", "-o", "v.jsonl")
 
@@ -171,7 +171,7 @@ def test_bad_inputs_are_listed_and_cost_only_themselves() -> None:
         "  none.txt: can'",
         "  empty.txt: the",
         "  'bad.png': not",
-        "  blank: a text ",
+        "  half: a text i",
         "  rows.jsonl:3: ",
     ]
     assert summary.startswith("2 rows in ")

@@ -143,9 +143,6 @@ def test_settings_in_the_tokenizer_file_do_not_cut_or_pad(opened: Checkpoint, tm
 
 BAD_TEXTS: dict[str, tuple[object, type[InputError], str]] = {
     "nothing": ("", EmptyInputError, "empty"),
-    "a space": (" ", EmptyInputError, "empty"),
-    "line breaks and tabs": ("\n\t\r\n", EmptyInputError, "empty"),
-    "wide spaces": ("\u3000\u00a0\u2003", EmptyInputError, "empty"),
     "None": (None, InputError, "NoneType"),
     "a number": (3, InputError, "int"),
     "bytes": (b"text", InputError, "bytes"),
@@ -174,8 +171,10 @@ def test_a_batch_of_bad_texts_is_as_many_errors(processor: Processor) -> None:
     assert [type(result) for result in results] == [kind for _, kind, _ in BAD_TEXTS.values()]
 
 
-@pytest.mark.parametrize("text", ["\x00", "\u200b", ".", "\ufeff"], ids=ascii)
-def test_a_text_of_one_odd_character_is_a_text(processor: Processor, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["\x00", "\u200b", ".", "\ufeff", " ", "\n\t\r\n", "\u3000\u00a0\u2003", "\v"], ids=ascii
+)
+def test_a_text_of_odd_characters_or_white_space_is_a_text(processor: Processor, text: str) -> None:
     assert one_text(processor, text).num_tokens > 2
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,11 +21,13 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.schema import TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
 from PIL import Image
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.errors import EmptyInputError, InputError
+from jina_embeddings.errors import EmptyInputError, InputError, OptionError
 from jina_embeddings.integrations import haystack, langchain, llama_index
 
 TEXTS = ["bread needs flour and water", "the moon goes around the earth", "a cat sleeps all day"]
@@ -52,7 +56,98 @@ def test_langchain_gives_the_models_own_vectors(model: JinaEmbeddings) -> None:
         assert np.array_equal(np.array(vector, dtype=np.float32), query)
     assert embeddings.embed_documents([]) == asyncio.run(embeddings.aembed_documents([])) == []
     with pytest.raises(EmptyInputError):
-        embeddings.embed_query(" ")
+        embeddings.embed_query("")
+
+
+def test_langchain_takes_a_name_and_empty_documents(model: JinaEmbeddings) -> None:
+    embeddings = langchain.LangChainEmbeddings("fake", engine="fake", options={"max_model_len": 64})
+    assert embeddings.model is langchain.LangChainEmbeddings("fake", engine="fake", options={"max_model_len": 64}).model
+    assert embeddings.model.options.max_model_len == 64
+    expected = model.encode_text(["one", " ", "two"], prompt_name="passage")
+    for found in (
+        embeddings.embed_documents(["one", "", "two"]),
+        asyncio.run(embeddings.aembed_documents(["one", "", "two"])),
+    ):
+        assert np.array_equal(np.array(found, dtype=np.float32), expected)
+    with pytest.raises(OptionError, match="loaded already"):
+        langchain.LangChainEmbeddings(model, engine="fake")
+
+
+def test_langchain_refuses_one_text_in_place_of_several(model: JinaEmbeddings) -> None:
+    embeddings = langchain.LangChainEmbeddings(model)
+    for wrong in ("one text", b"bytes", None):
+        with pytest.raises(InputError, match="a list of texts"):
+            embeddings.embed_documents(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="a list of texts"):
+            asyncio.run(embeddings.aembed_documents(wrong))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="use embed_documents"):
+        embeddings.embed_query(["a"])  # type: ignore[arg-type]
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"task": "text-matching"},
+    {"truncate_dim": 256},
+    {"max_length": 3},
+    {"options": {"max_model_len": 4}},
+    {"options": {"normalize": False}},
+]
+
+
+def test_llama_index_caches_tell_settings_apart() -> None:
+    """The ingestion pipeline's, and that of texts, in which queries and passages are apart too."""
+    store, ingested = SimpleKVStore(), IngestionCache()
+    nodes = [TextNode(text=text) for text in TEXTS]
+    for options in SETTINGS:
+        embedding = llama_index.LlamaIndexEmbedding("fake", engine="fake", **options)
+        expected = embedding.get_text_embedding_batch(TEXTS)
+        embedding.embeddings_cache = store
+        pipeline = IngestionPipeline(transformations=[embedding], cache=ingested)
+        for _ in range(2):
+            assert [node.embedding for node in pipeline.run(nodes=nodes)] == expected
+            assert embedding.get_text_embedding_batch(TEXTS) == expected
+            assert asyncio.run(embedding.aget_text_embedding_batch(TEXTS)) == expected
+        query = llama_index.LlamaIndexEmbedding("fake", engine="fake", **options).get_query_embedding(TEXTS[0])
+        assert embedding.get_query_embedding(TEXTS[0]) == query
+    engine: Any = embedding._model._engine
+    before = engine.num_calls
+    embedding.get_text_embedding_batch(TEXTS)
+    assert engine.num_calls == before
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+def test_llama_index_is_written_down_copied_and_pickled(options: dict[str, Any]) -> None:
+    embedding = llama_index.LlamaIndexEmbedding("fake", engine="fake", embed_batch_size=7, **options)
+    expected = embedding.get_text_embedding_batch(TEXTS)
+    for other in (
+        llama_index.LlamaIndexEmbedding.from_dict(embedding.to_dict()),
+        llama_index.LlamaIndexEmbedding.from_json(embedding.to_json()),
+        llama_index.LlamaIndexEmbedding(embedding._model, embed_batch_size=7, **_without(options, "options")),
+        copy.deepcopy(embedding),
+        copy.copy(embedding),
+        pickle.loads(pickle.dumps(embedding)),
+    ):
+        assert other.to_dict() == embedding.to_dict()
+        assert other._model is embedding._model
+        assert other.get_text_embedding_batch(TEXTS) == expected
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+def test_langchain_and_haystack_are_copied_and_written_down(options: dict[str, Any]) -> None:
+    embeddings = langchain.LangChainEmbeddings("fake", engine="fake", **options)
+    for other in (copy.deepcopy(embeddings), copy.copy(embeddings)):
+        assert other.model is embeddings.model
+        assert other.embed_documents(TEXTS) == embeddings.embed_documents(TEXTS)
+    embedder = haystack.TextEmbedder("fake", engine="fake", **options)
+    expected = embedder.run(QUERY)
+    for copied in (copy.deepcopy(embedder), haystack.TextEmbedder.from_dict(embedder.to_dict())):
+        assert copied.run(QUERY) == expected
+        assert copied._model is embedder._model
+        assert copied.to_dict() == embedder.to_dict()
+
+
+def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != name}
 
 
 def test_a_langchain_store_finds_by_it(model: JinaEmbeddings) -> None:

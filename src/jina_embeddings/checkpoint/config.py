@@ -1,4 +1,4 @@
-"""What a checkpoint's config.json says, in one frozen record; no number of the model is written in code."""
+"""What a checkpoint's config.json says, in one frozen record; no number but transformers' defaults is in code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..types import TASKS, Task
 
 # The published model cuts texts here; its rotary positions would allow more.
 MAX_TEXT_TOKENS = 32_768
+MODEL_TYPE = "qwen2_5_vl"
+ARCHITECTURES = ("JinaEmbeddingsV4Model", "Qwen2_5_VLForConditionalGeneration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class VisionConfig:
 class ModelConfig:
     """Sizes of the language model and what is particular to embeddings."""
 
+    names_model_type: bool
+    """Whether `model_type` stands in the file, where transformers and vLLM look for it."""
     architecture: str
     hidden_size: int
     intermediate_size: int
@@ -78,10 +82,8 @@ def read_config(folder: Path) -> ModelConfig:
     """Reads `folder/config.json`, with its text fields flat (older) or under `text_config` (newer)."""
     path = folder / "config.json"
     raw = read_json(path)
-    if raw.get("model_type") != "qwen2_5_vl":
-        raise CheckpointInvalidError(
-            f"{path} says model_type {raw.get('model_type')!r}: expected 'qwen2_5_vl' (Jina Embeddings v4)"
-        )
+    architecture = _architecture(path, raw.get("architectures"))
+    _check_model_type(path, raw.get("model_type"), architecture)
     fields = _Fields(path, raw)
     text = _Fields(path, {**raw, **(fields.mapping("text_config") or {})})
     vision = _Fields(path, fields.mapping("vision_config", required=True) or {})
@@ -90,7 +92,8 @@ def read_config(folder: Path) -> ModelConfig:
     # Newer files have all of it under rope_parameters.
     rope = _Fields(path, {**text.values, **(text.mapping("rope_scaling") or text.mapping("rope_parameters") or {})})
     return ModelConfig(
-        architecture=_architecture(path, raw.get("architectures")),
+        names_model_type=raw.get("model_type") is not None,
+        architecture=architecture,
         hidden_size=hidden,
         intermediate_size=text.count("intermediate_size"),
         num_layers=text.count("num_hidden_layers"),
@@ -107,10 +110,12 @@ def read_config(folder: Path) -> ModelConfig:
         rope_theta=rope.number("rope_theta", 1e6),
         mrope_section=_mrope_section(path, rope.numbers("mrope_section", (16, 24, 24)), head_dim),
         vision=VisionConfig(
-            depth=vision.count("depth"),
-            hidden_size=vision.count("hidden_size"),
-            intermediate_size=vision.count("intermediate_size"),
-            out_hidden_size=vision.count("out_hidden_size"),
+            # transformers leaves out what is as its own Qwen2.5-VL has it: these are its defaults. A checkpoint whose
+            # tower has other sizes is told by the shapes of its tensors.
+            depth=vision.count("depth", 32),
+            hidden_size=vision.count("hidden_size", 3584),
+            intermediate_size=vision.count("intermediate_size", 3420),
+            out_hidden_size=vision.count("out_hidden_size", 3584),
             patch_size=vision.count("patch_size", 14),
             temporal_patch_size=vision.count("temporal_patch_size", 2),
             spatial_merge_size=vision.count("spatial_merge_size", 2),
@@ -162,6 +167,17 @@ class _Fields:
         if not isinstance(value, dict):
             raise CheckpointInvalidError(f"{self.path}: {name!r} must be an object, not {value!r}")
         return value
+
+
+def _check_model_type(path: Path, model_type: Any, architecture: str) -> None:
+    """Some files name it nowhere at their top level, only the architecture."""
+    if model_type is None and architecture in ARCHITECTURES:
+        return
+    if model_type != MODEL_TYPE:
+        raise CheckpointInvalidError(
+            f"{path} says model_type {model_type!r} and architecture {architecture or None!r}: expected {MODEL_TYPE!r} "
+            f"or, without a model_type, {' or '.join(ARCHITECTURES)} (Jina Embeddings v4)"
+        )
 
 
 def _architecture(path: Path, names: Any) -> str:

@@ -268,7 +268,8 @@ def _text_error(text: object) -> InputError | None:
             text.encode()
         except UnicodeEncodeError as error:
             return InputError(f"a text is not valid Unicode at character {error.start}: {error.reason}")
-    if not text.strip():
+    # White space alone is a text, as in the published code.
+    if not text:
         return EmptyInputError("a text is empty: leave it out, or call with on_error='skip'")
     return None
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
-from ..embedder import JinaEmbeddings
 from ..errors import DependencyError, InputError
+from .models import model_of
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -18,9 +16,7 @@ except ImportError:
 if TYPE_CHECKING:
     from typing import Self
 
-# Components of equal settings share a model: a pipeline with both embedders need not load it twice.
-_loaded: WeakValueDictionary[str, JinaEmbeddings] = WeakValueDictionary()
-_loading = Lock()
+    from ..embedder import JinaEmbeddings
 
 
 class _Embedder:
@@ -35,6 +31,7 @@ class _Embedder:
         truncate_dim: int | None = None,
         batch_size: int | None = None,
         max_length: int | None = None,
+        revision: str | None = None,
         options: dict[str, Any] | None = None,
     ):
         self.settings: dict[str, Any] = {
@@ -44,6 +41,7 @@ class _Embedder:
             "truncate_dim": truncate_dim,
             "batch_size": batch_size,
             "max_length": max_length,
+            "revision": revision,
             "options": options,
         }
         self._model: JinaEmbeddings | None = None
@@ -52,13 +50,13 @@ class _Embedder:
         """Loads the model, once; a pipeline does so by itself."""
         if self._model is not None:
             return
-        name, engine, options = (self.settings[key] for key in ("model", "engine", "options"))
-        key = repr((name, engine, sorted((options or {}).items())))
-        with _loading:
-            model = _loaded.get(key)
-            if model is None:
-                model = _loaded[key] = JinaEmbeddings(name, engine=engine, **(options or {}))
-        self._model = model
+        self._model = model_of(*(self.settings[key] for key in ("model", "engine", "revision", "options")))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """With the same model, which equal settings share anyway."""
+        other = type(self)(**self.settings)
+        other._model = self._model
+        return other
 
     def to_dict(self) -> dict[str, Any]:
         """For a pipeline's YAML."""
@@ -97,7 +95,7 @@ class TextEmbedder(_Embedder):
     """Vectors of queries.
 
     Args:
-        model, engine: as in `JinaEmbeddings`; the model is loaded by `warm_up`.
+        model, engine, revision: as in `JinaEmbeddings`; the model is loaded by `warm_up`.
         task, truncate_dim, batch_size, max_length: as in `JinaEmbeddings.encode_text`.
         options: any other options of `JinaEmbeddings`.
     """

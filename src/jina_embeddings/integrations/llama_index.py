@@ -5,11 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DependencyError
+from ..errors import DependencyError, OptionError
+from .models import description, model_of
 
 try:
     from llama_index.core.base.embeddings.base import Embedding
     from llama_index.core.bridge.pydantic import PrivateAttr
+    from llama_index.core.callbacks import CallbackManager
     from llama_index.core.embeddings import MultiModalEmbedding
     from llama_index.core.schema import ImageType
 except ImportError:
@@ -18,6 +20,7 @@ except ImportError:
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
 
+_COLLECTION = "embeddings"
 BATCH = 64
 """Texts that LlamaIndex hands over together, unless `embed_batch_size` says otherwise."""
 
@@ -25,32 +28,78 @@ BATCH = 64
 class LlamaIndexEmbedding(MultiModalEmbedding):
     """A `JinaEmbeddings` as LlamaIndex wants it: texts of nodes as passages, queries as queries.
 
-        index = VectorStoreIndex(nodes, embed_model=LlamaIndexEmbedding(model))
+        index = VectorStoreIndex(nodes, embed_model=LlamaIndexEmbedding("pocket"))
+
+    Everything that vectors depend on is a field, so that LlamaIndex's caches tell settings apart, and `from_dict` of
+    `to_dict` is the same again. A copy, deep ones included, has the same model.
 
     Args:
+        model: a `JinaEmbeddings`, or the name of one, as for `JinaEmbeddings`.
         task: the model's own if left out.
         truncate_dim, batch_size, max_length: as in `JinaEmbeddings.encode_text`.
         embed_batch_size: texts that LlamaIndex hands over together.
+        engine, revision, options: of a model that is given by name.
+        embeddings_cache: a key-value store of LlamaIndex; its keys then have the settings and the prompt in them.
+        model_name: the same as `model`, as `to_dict` writes it.
+        num_workers, callback_manager: as in LlamaIndex's own.
     """
 
+    engine: str
+    revision: str | None
+    task: str
+    truncate_dim: int | None
+    batch_size: int | None
+    max_length: int | None
+    options: dict[str, Any]
+
     _model: Any = PrivateAttr()
-    _options: dict[str, Any] = PrivateAttr()
-    _max_length: dict[str, Any] = PrivateAttr()
+    _cache: Any = PrivateAttr(default=None)
 
     def __init__(
         self,
-        model: JinaEmbeddings,
+        model: JinaEmbeddings | str | None = None,
         *,
         task: str | None = None,
         truncate_dim: int | None = None,
         batch_size: int | None = None,
         max_length: int | None = None,
         embed_batch_size: int = BATCH,
+        engine: str = "auto",
+        revision: str | None = None,
+        options: dict[str, Any] | None = None,
+        embeddings_cache: Any = None,
+        model_name: str | None = None,
+        num_workers: int | None = None,
+        callback_manager: CallbackManager | None = None,
     ):
-        super().__init__(model_name=model.info.name, embed_batch_size=embed_batch_size)
-        self._model = model
-        self._options = {"task": task or model.task, "truncate_dim": truncate_dim, "batch_size": batch_size}
-        self._max_length = {"max_length": max_length}
+        named = model if model is not None else model_name
+        if named is None:
+            raise OptionError("name a model, or give one")
+        loaded = model_of(named, engine, revision, options)
+        super().__init__(
+            **description(loaded),
+            embed_batch_size=embed_batch_size,
+            num_workers=num_workers,
+            callback_manager=callback_manager or CallbackManager([]),
+            task=task or loaded.task,
+            truncate_dim=truncate_dim,
+            batch_size=batch_size,
+            max_length=max_length,
+        )
+        self._model = loaded
+        self._cache = embeddings_cache
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # LlamaIndex looks texts up by themselves alone, queries and passages alike: vectors of other settings.
+        super().__setattr__("_cache" if name == "embeddings_cache" else name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> LlamaIndexEmbedding:
+        copied: LlamaIndexEmbedding = self.model_copy()
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The model is loaded again by its name.
+        return {"__dict__": {name: value for name, value in self.__dict__.items() if name != "callback_manager"}}
 
     @classmethod
     def class_name(cls) -> str:
@@ -75,22 +124,54 @@ class LlamaIndexEmbedding(MultiModalEmbedding):
         return await self._atexts(texts, "passage")
 
     def _get_image_embedding(self, img_file_path: ImageType) -> Embedding:
-        return list(self._model.encode_image(_image(img_file_path), **self._options).tolist())
+        return list(self._model.encode_image(_image(img_file_path), **self._settings()).tolist())
 
     async def _aget_image_embedding(self, img_file_path: ImageType) -> Embedding:
-        return list((await self._model.aencode_image(_image(img_file_path), **self._options)).tolist())
+        return list((await self._model.aencode_image(_image(img_file_path), **self._settings())).tolist())
+
+    def _settings(self) -> dict[str, Any]:
+        return {"task": self.task, "truncate_dim": self.truncate_dim, "batch_size": self.batch_size}
 
     def _texts(self, texts: list[str], prompt_name: str) -> list[Embedding]:
-        if not texts:
-            return []
-        vectors = self._model.encode_text(texts, prompt_name=prompt_name, **self._options, **self._max_length)
-        return list(vectors.tolist())
+        keys = self._keys(texts, prompt_name)
+        found = [self._cache.get(key, collection=_COLLECTION) for key in keys]
+        if missing := _missing(texts, found or [None] * len(texts)):
+            vectors = self._model.encode_text(missing, **self._text_options(prompt_name)).tolist()
+            found = _filled(found or [None] * len(texts), vectors)
+            for key, entry in zip(keys, found, strict=False):
+                self._cache.put(key, entry, collection=_COLLECTION)
+        return [list(entry["vector"]) for entry in found]
 
     async def _atexts(self, texts: list[str], prompt_name: str) -> list[Embedding]:
-        if not texts:
+        keys = self._keys(texts, prompt_name)
+        found = [await self._cache.aget(key, collection=_COLLECTION) for key in keys]
+        if missing := _missing(texts, found or [None] * len(texts)):
+            vectors = (await self._model.aencode_text(missing, **self._text_options(prompt_name))).tolist()
+            found = _filled(found or [None] * len(texts), vectors)
+            for key, entry in zip(keys, found, strict=False):
+                await self._cache.aput(key, entry, collection=_COLLECTION)
+        return [list(entry["vector"]) for entry in found]
+
+    def _text_options(self, prompt_name: str) -> dict[str, Any]:
+        return {"prompt_name": prompt_name, "max_length": self.max_length, **self._settings()}
+
+    def _keys(self, texts: list[str], prompt_name: str) -> list[str]:
+        """Of texts in the cache, with all that their vectors depend on; none where there is no cache."""
+        if self._cache is None:
             return []
-        vectors = await self._model.aencode_text(texts, prompt_name=prompt_name, **self._options, **self._max_length)
-        return list(vectors.tolist())
+        settings = (self.model_name, self.revision, self.engine, sorted(self.options.items()))
+        own = (*settings, self.task, prompt_name, self.truncate_dim, self.max_length)
+        return [repr((*own, text)) for text in texts]
+
+
+def _missing(texts: list[str], found: list[Any]) -> list[str]:
+    return [text for text, entry in zip(texts, found, strict=True) if entry is None]
+
+
+def _filled(found: list[Any], vectors: list[Embedding]) -> list[Any]:
+    """Entries of a cache, those that were missing made of the vectors in order."""
+    fresh = iter(vectors)
+    return [{"vector": next(fresh)} if entry is None else entry for entry in found]
 
 
 def _image(image: ImageType) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -45,10 +48,13 @@ def test_a_merged_checkpoint_and_a_pooling_of_ones_own_run_in_the_worker(
 
 
 @pytest.fixture
-def one_task_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
-    with JinaEmbeddings(
-        checkpoint(dtype="float32", lora_alpha=20), engine="vllm", dtype="float32", merge_adapter="text-matching"
-    ) as model:
+def one_task_model(checkpoint: CheckpointMaker, tmp_path: Path) -> Iterator[JinaEmbeddings]:
+    """Its config.json says no model_type at its top level, as some do."""
+    folder = Path(shutil.copytree(checkpoint(dtype="float32", lora_alpha=20), tmp_path / "checkpoint"))
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with JinaEmbeddings(folder, engine="vllm", dtype="float32", merge_adapter="text-matching") as model:
         yield model
 
 

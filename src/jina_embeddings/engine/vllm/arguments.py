@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ...checkpoint import Checkpoint
+from ...checkpoint.model_type import folder_with_model_type
 from ...errors import EngineUnavailableError
 from ...options import Options
 from ...plugin import ARCHITECTURE, SETTINGS
@@ -45,6 +46,9 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         "kv_cache_dtype": options.cache_dtype,
         "quantization": options.quantization,
     }
+    if not checkpoint.config.names_model_type:
+        # vLLM and transformers choose their classes by it, and know no other name for them.
+        arguments["hf_config_path"] = str(folder_with_model_type(checkpoint.folder))
     if on_cpu():
         # Compiling takes longer there than it ever saves at a laptop's scale. And vLLM's own defaults would take
         # the checkpoint's bfloat16, and reserve nearly all of the host's memory.
