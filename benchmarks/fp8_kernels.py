@@ -25,7 +25,7 @@ from from_tools import write_result
 from gated_products import plain_activation, vllm_activation
 from jina_embeddings.plugin.kernels import checked as checked_kernels
 from jina_embeddings.plugin.kernels import fp8, rotary
-from jina_embeddings.plugin.packed.residual import Fp8States, PlainStates, States
+from jina_embeddings.plugin.packed.residual import Fp8Residual, PlainResidual, Residual
 
 DEVICE, DTYPE = torch.device("cuda", 0), torch.bfloat16
 TOKENS, HIDDEN, WIDTH = 16_384, 2048, 11_008
@@ -107,22 +107,22 @@ def layer(seconds: float) -> dict[str, Any]:
     shapes = (HIDDEN + 512, HIDDEN, True), (HIDDEN, HIDDEN, False), (2 * WIDTH, HIDDEN, False), (HIDDEN, WIDTH, False)
     layers = [Linear(*shape) for shape in shapes]
 
-    def run(kind: type[States], count: int) -> torch.Tensor:
+    def run(kind: type[Residual], count: int) -> torch.Tensor:
         states = kind(x.clone())
-        qkv, o, gate_up, down = [layer.plain for layer in layers] if kind is PlainStates else layers
+        qkv, o, gate_up, down = [layer.plain for layer in layers] if kind is PlainResidual else layers
         for _ in range(count):
             heads = states.product(qkv, states.normed(norms[0]))
             states.add(o, heads[:, :HIDDEN].contiguous())
             states.add(down, states.gated_product(gate_up, vllm_activation, states.normed(norms[1])))
         return states.last(norms[0])
 
-    expected = run(PlainStates, 2).float()
-    found = {"bfloat16": {"microseconds": microseconds(lambda: run(PlainStates, 1), seconds)}}
+    expected = run(PlainResidual, 2).float()
+    found = {"bfloat16": {"microseconds": microseconds(lambda: run(PlainResidual, 1), seconds)}}
     without: dict[str, Any] = dict.fromkeys(("_quantize_kernel", "_norm_kernel", "_gated_kernel"), lambda *_: None)
     for name, kernels in (("ours", nullcontext()), ("vllm", patch.multiple(fp8, **without))):
         with kernels:
-            error = float((run(Fp8States, 2).float() - expected).norm() / expected.norm())
-            found[name] = {"microseconds": microseconds(lambda: run(Fp8States, 1), seconds), "error": error}
+            error = float((run(Fp8Residual, 2).float() - expected).norm() / expected.norm())
+            found[name] = {"microseconds": microseconds(lambda: run(Fp8Residual, 1), seconds), "error": error}
     return found
 
 

@@ -224,11 +224,11 @@ def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_valu
 
 
 def test_what_a_product_adds_to_the_states_is_added_once() -> None:
-    from jina_embeddings.plugin.packed.residual import Fp8States
+    from jina_embeddings.plugin.packed.residual import Fp8Residual
 
     x = torch.randn(3, 16, dtype=torch.float64)
     layer = SimpleNamespace(weight=torch.eye(16).to(fp8.FLOAT8), weight_scale=torch.ones(1), bias=None)
-    states = Fp8States(torch.zeros(3, 16, dtype=torch.float64))
+    states = Fp8Residual(torch.zeros(3, 16, dtype=torch.float64))
     states.add(layer, x)
     read = [fp8._dequantized(states.normed(lambda x: x)) for _ in range(2)]
     rounded = fp8._dequantized(fp8.quantized(x))

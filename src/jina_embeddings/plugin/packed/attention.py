@@ -1,8 +1,9 @@
-"""Attention over a pack: many prompts end to end in one row of tokens, each causal within itself, no KV cache.
+"""Causal attention over a pack: many prompts concatenated along the token dimension, without a KV cache.
 
-The row has what several prompts begin with once; keys and values are laid out with it in front of every prompt.
-vLLM's layers stay as they are. Each attention layer's `impl` gets a subclass of its own class, whose `forward`
-recognises our metadata in the forward context and otherwise is its parent's.
+A prefix that neighbouring prompts share is computed once, so there are fewer queries than prompt tokens; its keys and
+values are gathered in front of every prompt that begins with it. vLLM's layers stay as they are: the `impl` of each
+attention layer gets a subclass of its class, whose `forward` handles a `PackMetadata` and passes everything else on to
+its parent.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PackMetadata:
-    """Where the prompts of a pack lie, in the row of tokens that runs and among whole prompts end to end.
+    """The layout of a pack: its computed tokens, and its whole prompts with shared prefixes repeated.
 
-    cu_rows, cu_seqlens: int32 (num_prompts + 1,) on the device, their boundaries in the one and the other.
-    max_rows, max_seqlen: tokens of the longest.
-    source: integers on the device, for every token of whole prompts the one that runs for it; None if each runs itself.
-    alike: on a CPU, the prompts of each length: int64 (prompts, length), which tokens run for theirs; None if they are
-        to be found by the boundaries.
+    cu_rows, cu_seqlens: int32 (num_prompts + 1,) on the device: the cumulative lengths of the prompts without their
+        shared prefixes (queries), and of whole prompts (keys and values).
+    max_rows, max_seqlen: the largest of these lengths.
+    source: (tokens of whole prompts,) integers on the device: the index of the computed token that each token of the
+        whole prompts stands for; None if no prefix is shared.
+    alike: on a CPU, one int64 (prompts, length) for each length that occurs: `source` of the prompts of that length;
+        None if it has to be derived from cu_seqlens and source.
     """
 
     cu_rows: torch.Tensor
@@ -41,7 +44,11 @@ class PackMetadata:
 
     @classmethod
     def of_prompts(cls, lengths: NDArray[np.int32], shared: NDArray[np.int32], device: torch.device) -> PackMetadata:
-        """lengths: int32 (num_prompts,) of whole prompts; shared: of these, those that the prompt before has too."""
+        """The layout of prompts with these lengths.
+
+        lengths: int32 (num_prompts,), tokens of whole prompts.
+        shared: int32 (num_prompts,), how many of its first tokens each prompt shares with the one before.
+        """
         rows, bounds = lengths - shared, bounds_of(lengths)
         source = sources(lengths, shared)
         return cls(
@@ -54,12 +61,12 @@ class PackMetadata:
         )
 
     def whole(self, rows: torch.Tensor) -> torch.Tensor:
-        """(tokens of whole prompts, ...) from what the tokens that ran have, (num_tokens, ...)."""
+        """Repeats shared prefixes: (computed tokens, ...) becomes (tokens of whole prompts, ...)."""
         return rows if self.source is None else rows.index_select(0, self.source)
 
 
 def sources(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np.int64]:
-    """For every token of whole prompts end to end the one that runs for it: its own, or one of a prompt before."""
+    """`PackMetadata.source`: the computed token of each token of whole prompts, its own or an earlier prompt's."""
     source = np.empty(int(lengths.sum()), dtype=np.int64)
     kept = kept_tokens(lengths, shared)
     source[kept] = np.arange(len(kept))
@@ -70,20 +77,17 @@ def sources(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np
 
 
 def kept_tokens(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Which tokens of whole prompts end to end run: those that don't belong to a shared beginning."""
+    """The indices of the tokens that are computed, among those of whole prompts: all but those of shared prefixes."""
     return np.flatnonzero(places_in_prompts(lengths) >= np.repeat(shared, lengths))
 
 
 def places_in_prompts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
-    """For every token of whole prompts end to end which of its prompt it is."""
+    """The position of each token within its prompt, (tokens of whole prompts,)."""
     return np.arange(int(lengths.sum())) - np.repeat(starts_of(lengths), lengths)
 
 
 def _alike(bounds: NDArray[np.int32], source: NDArray[Any] | None) -> tuple[torch.Tensor, ...]:
-    """`PackMetadata.alike` of prompts with those boundaries; empty ones have no rows.
-
-    source: for every token of whole prompts the one that runs for it; None if each runs itself.
-    """
+    """`PackMetadata.alike` for the boundaries (cu_seqlens) and the source of a pack; empty prompts are left out."""
     lengths, alike = np.diff(bounds), []
     for length in np.unique(lengths[lengths > 0]):
         places = bounds[:-1][lengths == length][:, None] + np.arange(length)
@@ -92,15 +96,17 @@ def _alike(bounds: NDArray[np.int32], source: NDArray[Any] | None) -> tuple[torc
 
 
 def bounds_of(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Where each of several rows begins that lie end to end, and where the last ends."""
+    """cu_seqlens: 0, then the cumulative sums of the lengths."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
 
 
 def install(layers: dict[str, Any]) -> list[str]:
-    """Prepares the attention layers among vLLM's layers by name; returns their names. May run twice.
+    """Lets vLLM's attention layers accept `PackMetadata`; returns their names. Calling it again changes nothing.
+
+    layers: vLLM's `static_forward_context`, layers by name.
 
     Raises:
-        RuntimeError: there are none: vLLM keeps them elsewhere now, and packed prefill can't work.
+        RuntimeError: the layers contain no attention layer, so packs can't run on this version of vLLM.
     """
     names = [name for name, layer in layers.items() if hasattr(layer, "impl") and hasattr(layer, "kv_cache")]
     if not names:
@@ -114,7 +120,7 @@ def install(layers: dict[str, Any]) -> list[str]:
 
 @cache
 def _with_packs(parent: Any) -> Any:
-    """A subclass of vLLM's implementation; one base only, or Python refuses to assign it to `__class__`."""
+    """A subclass of vLLM's implementation, its only base: Python refuses to assign a class with two to `__class__`."""
 
     class WithPacks(parent):  # type: ignore[misc,valid-type]
         runs_packs = True
@@ -145,10 +151,10 @@ def _with_packs(parent: Any) -> Any:
 def attend(
     impl: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
 ) -> torch.Tensor:
-    """Attention of every prompt within itself, into `output`, which is returned.
+    """Causal attention within each prompt, written to `output`, which is returned.
 
-    impl: vLLM's implementation of the layer's attention, which knows the scale and the version of FlashAttention.
-    query, output: (tokens, heads, head size); key, value: (tokens, heads of keys, head size).
+    impl: vLLM's attention implementation of the layer; its scale and FlashAttention version are used.
+    query, output: (computed tokens, heads, head size); key, value: (computed tokens, KV heads, head size).
     """
     if query.is_cuda:
         return _on_cuda(impl, query, key, value, pack, output)
@@ -160,7 +166,7 @@ def _on_cuda(
 ) -> torch.Tensor:
     from vllm.v1.attention.backends.fa_utils import flash_attn_varlen_func
 
-    # Where a prompt has fewer queries than keys, causal means that the last query sees the last key.
+    # With fewer queries than keys, FlashAttention aligns the causal mask at the last query and the last key.
     flash_attn_varlen_func(
         q=query,
         k=pack.whole(key),
@@ -180,7 +186,7 @@ def _on_cuda(
 def _on_cpu(
     scale: float, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
 ) -> torch.Tensor:
-    """Prompts of equal length are one batched call; what several begin with comes out the same for each."""
+    """Runs the prompts of each length as one batch. A shared prefix is computed for each prompt, to the same values."""
     alike = pack.alike
     if alike is None:
         alike = _alike(pack.cu_seqlens.numpy(), None if pack.source is None else pack.source.numpy())

@@ -1,9 +1,9 @@
-"""Weight banks: each task's adapter merged into a copy of the weights, so that a bulk pack pays nothing for LoRA.
+"""Weight banks: copies of the weights with one task's adapter merged, so that a pack runs without LoRA products.
 
 A bank holds the adapted linear layers of one task; embeddings, norms and the vision tower are shared. While a pack
-is launched the layers' parameters point into its task's bank, and afterwards back at the bare weights, which vLLM's
-own steps go on using with their LoRA kernels. W' = W + B A (Hu et al. 2021, section 4.1), where A and B are taken
-from vLLM's LoRA slots: cut for this rank of a tensor-parallel group, and scaled, already.
+is launched, the layers' parameters point to the tensors of its task's bank. Afterwards they point to the base weights
+again, which vLLM's scheduled steps use with LoRA kernels. W' = W + B A (Hu et al. 2021, section 4.1); A and B come from
+vLLM's LoRA slots, where they are sharded for this rank of a tensor-parallel group and scaled already.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What is left free for activations, which grow with a pack.
-_RESERVE = 3 * 1024**3
+# Memory that banks leave free for the activations of packs, which grow with their tokens.
+_RESERVED_BYTES = 3 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Choice:
 
 
 class WeightBanks:
-    """The banks of one worker, made when a task's first pack comes.
+    """The banks of one worker; each is made before the first pack of its task.
 
-    wanted: `auto` merges where memory allows, on a GPU; `merged` on any device; `lora` never.
+    wanted: the option `bulk_weights`: `auto` merges on a GPU where memory allows, `merged` always, `lora` never.
     """
 
     def __init__(self, model_runner: Any, wanted: str):
@@ -52,16 +52,19 @@ class WeightBanks:
         self._choices: dict[int, Choice] = {}
 
     def choose(self, number: int, slot: int) -> Choice:
-        """Decides for the adapter of that number, once, and makes its bank; its LoRA must be in that slot."""
+        """Decides once whether an adapter is merged, and makes its bank if so.
+
+        number: vLLM's id of the adapter; slot: index of the LoRA slot that it is loaded in.
+        """
         if number not in self._choices:
-            # Parameters can't point into what inference mode makes.
+            # A parameter's data can't be a tensor that was made in inference mode.
             with torch.inference_mode(False), torch.no_grad():
                 self._choices[number] = self._choose(number, slot)
         return self._choices[number]
 
     @contextmanager
     def applied(self, number: int) -> Iterator[None]:
-        """Within this context the layers have the weights of that adapter's bank."""
+        """Within this context the layers use the bank of that adapter, which has to exist."""
         bank = self._banks[number]
         for entry in bank:
             entry.swap()
@@ -92,22 +95,22 @@ class WeightBanks:
 
     def _free_bytes(self) -> int:
         if self._device.type != "cuda":
-            return int(psutil.virtual_memory().available) - _RESERVE
+            return int(psutil.virtual_memory().available) - _RESERVED_BYTES
         free, _ = torch.cuda.mem_get_info(self._device)
         unused = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return free + unused - _RESERVE
+        return free + unused - _RESERVED_BYTES
 
 
-# What vLLM's fused layers are made of, in order.
-_PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+# The checkpoint's projections that vLLM concatenates to one layer, in order.
+_FUSED_PROJECTIONS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 
 
 @dataclass
 class BankEntry:
-    """Tensors of one layer that are not in use: the bank's, or the bare ones while the bank's are.
+    """The tensors of one layer that it doesn't use at the moment: the merged ones, or the base ones while swapped.
 
-    weight, scale: stand in for the data of the layer's parameters of these names; scale only where quantised.
-    linear: vLLM's own product on a CPU, which has the weight packed inside.
+    weight, scale: exchanged with the data of `layer.weight` and `layer.weight_scale`; scale only where quantised.
+    linear: exchanged with `layer.cpu_linear` instead: vLLM's product on a CPU, a closure over the packed weight.
     """
 
     layer: Any
@@ -116,7 +119,7 @@ class BankEntry:
     linear: Any = None
 
     def swap(self) -> None:
-        """Exchanges what is kept here with what the layer has."""
+        """Exchanges these tensors with the layer's."""
         layer = self.layer
         if self.linear is not None:
             layer.cpu_linear, self.linear = self.linear, layer.cpu_linear
@@ -127,7 +130,7 @@ class BankEntry:
 
 
 def adapted_layers(model: Any) -> list[tuple[Any, Any]]:
-    """(linear layer, its LoRA wrapper) of everything that vLLM has wrapped and the adapters change."""
+    """(linear layer, its LoRA wrapper) of each layer of the language model that vLLM has wrapped for LoRA."""
     return [
         (module.base_layer, module)
         for name, module in model.named_modules()
@@ -144,14 +147,15 @@ def bank_bytes(layers: list[tuple[Any, Any]]) -> int:
 
 
 def needs_stored(layer: Any) -> bool:
-    """Whether vLLM has quantised the layer's weights, or packed them for a CPU and let go of the original."""
+    """Whether the original weights are no longer in memory: vLLM has quantised them, or packed them for a CPU."""
     return bool(layer.weight.dtype.itemsize == 1 or layer.weight.numel() == 0)
 
 
 def merged_entry(layer: Any, lora: Any, slot: int, checkpoint: Checkpoint | None) -> BankEntry:
-    """The layer's weights with the adapter in that slot merged; summed in float32, then rounded.
+    """The layer's weights with the adapter of a LoRA slot merged; the sum is computed in float32, then rounded.
 
-    checkpoint: where the weights are read again if `needs_stored`; quantising twice would cost accuracy.
+    checkpoint: the weights are read from it again if given, which is needed where `needs_stored` is true: merging into
+        dequantised weights and quantising again would cost accuracy.
     """
     like = lora.lora_a_stacked[0]
     weight = layer.weight if checkpoint is None else _stored_weight(layer.prefix, checkpoint).to(like)
@@ -171,11 +175,11 @@ def merged_entry(layer: Any, lora: Any, slot: int, checkpoint: Checkpoint | None
 
 
 def _stored_weight(prefix: str, checkpoint: Checkpoint) -> torch.Tensor:
-    """The weight (out, in) of the layer that vLLM calls by that name, as the checkpoint has it."""
-    # language_model.model.layers.* to vLLM, model.language_model.layers.* in a checkpoint.
+    """The weight (out, in) from the checkpoint of the layer with that name in vLLM."""
+    # vLLM calls language_model.model.layers.* what checkpoints call model.language_model.layers.*
     parent, _, kind = prefix.rpartition(".")
     parent = parent.replace("language_model.model.", "model.language_model.", 1)
-    names = [f"{parent}.{part}.weight" for part in _PARTS.get(kind, (kind,))]
+    names = [f"{parent}.{part}.weight" for part in _FUSED_PROJECTIONS.get(kind, (kind,))]
     tensors = dict(load_tensors({name: checkpoint.weights.entries[name] for name in names}))
     return torch.cat([tensors[name] for name in names])
 
@@ -185,7 +189,7 @@ def _quantized(layer: Any, merged: torch.Tensor) -> BankEntry:
 
     values, scale = ops.scaled_fp8_quant(merged, scale=None)
     weight = layer.weight
-    # Kernels want the weight transposed, some also padded: it gets the very layout of the one it stands in for.
+    # Some kernels need the weight transposed, some padded too: use the strides and the shape of the one it replaces.
     if weight.stride(0) == 1:
         values = values.t()
     laid_out = torch.empty_strided(weight.shape, weight.stride(), dtype=weight.dtype, device=weight.device)

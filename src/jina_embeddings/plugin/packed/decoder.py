@@ -1,4 +1,4 @@
-"""The language model over a pack: vLLM's loaded layers, without what only its scheduler needs."""
+"""The language model over a pack: runs the decoder layers that vLLM has loaded with fewer and larger kernels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..kernels.fp8 import has_fp8_weight, runs_on
 from ..kernels.products import has_plain_weight
 from ..kernels.rotary import multimodal_table, rotate
 from .attention import PackMetadata, attend
-from .residual import Fp8States, PlainStates, States
+from .residual import Fp8Residual, PlainResidual, Residual
 
 
 class PackDecoder:
-    """Qwen2's decoder layers by their weights.
+    """Qwen2's decoder layers, with the weights of vLLM's.
 
-    vLLM's own graph writes gate and up to memory, and reads them for SiLU. Here SiLU is part of the product before it;
-    where sums and norms are, `states` says.
+    vLLM's own forward writes gate and up to memory and reads them again for SiLU; here SiLU is in the epilogue of the
+    product. Which kernels add to the residual and compute norms depends on the weights: see `residual`.
     """
 
     def __init__(self, layers: list[Any], norm: Any):
@@ -35,13 +35,13 @@ class PackDecoder:
             )
             for block in layers
         ]
-        self._states: type[States] = PlainStates
+        self._residual_type: type[Residual] = PlainResidual
 
     @classmethod
     def of(cls, model: Any) -> PackDecoder | None:
-        """For the language model of `model`; None where its weights are neither plain matrices nor float8 ones.
+        """A decoder for the language model of `model`, or None where its weights are neither unquantised nor float8.
 
-        Float8 only where its kernels run.
+        Float8 weights need a device that its kernels run on.
         """
         inner = model.language_model.model
         decoder = cls(list(inner.layers), inner.norm)
@@ -50,12 +50,12 @@ class PackDecoder:
             return decoder
         weight = inner.norm.weight
         if runs_on(weight.device, weight.dtype) and all(has_fp8_weight(layer) for layer in linear):
-            decoder._states = Fp8States
+            decoder._residual_type = Fp8Residual
             return decoder
         return None
 
     def __str__(self) -> str:
-        return f"decoder layers of our own, {self._states.weights}"
+        return f"decoder layers of our own, {self._residual_type.weights}"
 
     def __call__(self, embeds: torch.Tensor, positions: torch.Tensor, pack: PackMetadata) -> torch.Tensor:
         """Last hidden states after the final norm, (tokens, hidden).
@@ -63,17 +63,17 @@ class PackDecoder:
         embeds: (tokens, hidden), overwritten.
         positions: int64 (3, tokens).
         """
-        states = self._states(embeds)
+        residual = self._residual_type(embeds)
         table = multimodal_table(self._layers[0].self_attn.rotary_emb, positions, embeds.dtype)
         for block, (qkv_proj, o_proj, gate_up_proj, down_proj) in zip(self._layers, self._linear, strict=True):
             attention = block.self_attn.attn
             groups, queries = attention.num_kv_heads, attention.num_heads
-            heads = states.product(qkv_proj, states.normed(block.input_layernorm))
+            heads = residual.product(qkv_proj, residual.normed(block.input_layernorm))
             heads = heads.view(len(embeds), queries + 2 * groups, -1)
             rotate(heads[:, : queries + groups], table)
             query, key, value = heads.split([queries, groups, groups], dim=1)
             attended = attend(attention.impl, query, key, value, pack, torch.empty_like(query))
-            states.add(o_proj, attended.flatten(1))
-            normed = states.normed(block.post_attention_layernorm)
-            states.add(down_proj, states.gated_product(gate_up_proj, block.mlp.act_fn, normed))
-        return states.last(self._norm)
+            residual.add(o_proj, attended.flatten(1))
+            normed = residual.normed(block.post_attention_layernorm)
+            residual.add(down_proj, residual.gated_product(gate_up_proj, block.mlp.act_fn, normed))
+        return residual.last(self._norm)

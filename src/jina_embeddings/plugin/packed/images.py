@@ -1,4 +1,4 @@
-"""Images of a pack: pixels to patches on the device, through vLLM's vision tower, and kept by content."""
+"""Images of a pack: resized and cut into patches on the device, run through the vision tower, cached by content."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .resize import resize_bicubic
 from .tower import Tower
 from .transfer import SideCopies, to_device
 
-# Features of the vision tower that are kept for the next task that asks for the same picture.
+# Device memory for the features of images that were seen last, in case another task asks for the same image.
 _CACHE_BYTES = 256 * 1024**2
 
 
 class VisionCache:
-    """Features of images by content: a second task, or a multi-vector call, skips the tower."""
+    """The vision tower with a cache of its features: the same image for a second task doesn't run through it again."""
 
     def __init__(self, model: Any, config: Any, device: torch.device):
         self._model = model
@@ -33,13 +33,13 @@ class VisionCache:
         self.merge_size: int = model.visual.spatial_merge_size
 
     def warm_up(self) -> None:
-        """Runs a picture of four tokens, which isn't kept."""
+        """Runs an image of four tokens, whose features are not cached."""
         side = 2 * self.merge_size
         weight = self._model.visual.patch_embed.proj.weight
         self._tower(weight.new_zeros(side * side, weight[0].numel()), [(1, side, side)])
 
     def features(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
-        """(num_tokens, hidden) of each image; those not at hand go through the tower together."""
+        """(num_tokens, hidden) of each image; all images that aren't cached run through the tower in one batch."""
         missing = {image.digest: image for image in images if image.digest not in self._features}
         found = {image.digest: self._features[image.digest] for image in images if image.digest not in missing}
         if missing:
@@ -51,10 +51,10 @@ class VisionCache:
         return [found[image.digest] for image in images]
 
     def _patches(self, images: Sequence[PackedImage]) -> torch.Tensor:
-        """Patches of all the images, one after the other, in the tower's own type."""
+        """The patches of all the images concatenated, (num_patches, patch_dim), in the tower's dtype."""
         pixels = self._copies.to_device([image.pixels for image in images])
         dtype, parts, first = self._model.visual.dtype, [], 0
-        # Neighbours of one size are cut together: a few launches instead of a few for each.
+        # Neighbouring images of one size are one batch, which takes fewer kernel launches than one image each.
         for (shape, grid), group in groupby(images, key=lambda image: (image.pixels.shape, image.grid)):
             same = list(group)
             stop = first + len(same) * int(np.prod(shape))
@@ -69,7 +69,7 @@ class VisionCache:
 
     def _keep(self, digest: str, features: torch.Tensor) -> None:
         if digest not in self._features:
-            # A copy: the tower returned a part of one large tensor, which would otherwise stay whole.
+            # Cloned, since it is a view: it would keep the features of all images of the batch in memory.
             self._features[digest] = features.clone()
             self._num_bytes += features.nbytes
         self._features.move_to_end(digest)
@@ -78,19 +78,20 @@ class VisionCache:
 
 
 def patchify_on(pixels: torch.Tensor, config: ImageConfig, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """`images.patchify` on the device of the pixels: the same float32 numbers in the same places, then of `dtype`.
+    """`inputs.patches.patchify` on the device of the pixels: the same float32 values, then converted to `dtype`.
 
     pixels: uint8 (num_images, height, width, 3), both sides multiples of `config.factor`.
     """
     patch, merge = config.patch_size, config.merge_size
     count, height, width, _ = pixels.shape
     by_token = pixels.view(count, height // patch // merge, merge, patch, width // patch // merge, merge, patch, 3)
-    # Images, rows of tokens, tokens, rows and columns of patches in a token; then channels, rows, columns.
+    # (image, token row, token column, patch row, patch column, channel, pixel row, pixel column), where patch row and
+    # column count within a token.
     ordered = by_token.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(-1, 3, 1, patch * patch)
-    # By tensors: a division by a plain number becomes a product on a GPU, which rounds otherwise.
+    # Divide by tensors: on a GPU torch replaces a division by a scalar with a product, which rounds differently.
     scale, mean, std = to_device(np.array([(255, 255, 255), config.mean, config.std], np.float32), pixels.device)
     values = (ordered / scale[:, None, None] - mean[:, None, None]) / std[:, None, None]
-    # A still image fills every frame of a patch; rounded before that, since it is half the numbers.
+    # A still image is repeated for every frame of a patch; converting to `dtype` before that is half the work.
     every = values.to(dtype).expand(-1, 3, config.temporal_patch_size, -1)
     patches: torch.Tensor = every.reshape(-1, config.patch_dim)
     return patches

@@ -1,7 +1,8 @@
-"""The adapter of a pack: all its prompts have one task, so no token needs a mapping of its own.
+"""Applies the adapter of a pack's task; all prompts of a pack have one task, so tokens need no mapping to adapters.
 
-Three ways, the first that can be had: a weight bank with the adapter merged; in eager mode, two plain matrix
-products a layer; in a compiled graph, which has vLLM's LoRA kernels in it, those kernels with one mapping for all.
+There are three ways: on a weight bank, the adapter is merged already. Otherwise, on a CPU, two matrix products a layer
+replace vLLM's LoRA kernels; on a GPU, where those kernels are part of the compiled graph, they get a mapping that
+assigns every token to the same adapter.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class PackLora:
     def __init__(self, model_runner: Any, bulk_weights: str):
         self._runner = model_runner
         self._eager = model_runner.device.type == "cpu"
-        # In eager mode: the slot whose adapter every token gets, -1 for none; None leaves it to vLLM.
+        # On a CPU: the LoRA slot applied to every token, -1 for none. None: vLLM's own mapping is in force.
         self._slot: int | None = None
         self._banks = WeightBanks(model_runner, bulk_weights)
         self._wrappers: list[Any] = []
@@ -41,14 +42,14 @@ class PackLora:
                     self._take_over(wrapper)
 
     def choose(self, request: LoRARequest) -> Choice:
-        """How packs with this adapter run; a bank is made now."""
+        """Decides whether packs with this adapter run on a weight bank, and makes the bank if so."""
         return self._banks.choose(request.lora_int_id, self._activate(request))
 
     @contextmanager
     def applied(self, request: LoRARequest | None, num_tokens: int) -> Iterator[bool]:
-        """Within this context every token has the request's adapter; None where none is needed.
+        """Within this context the adapter applies to every token; None where the weights have it merged already.
 
-        True if the weights have it, so that nothing else is to be added to their products.
+        Yields whether the weights contain the adapter, so that no LoRA product has to be added.
         """
         if request is None:
             yield True
@@ -62,14 +63,14 @@ class PackLora:
                 yield False
 
     def _activate(self, request: LoRARequest) -> int:
-        """The slot in which the request's adapter lies."""
+        """Loads the adapter if it isn't loaded, and returns the index of its LoRA slot."""
         manager = self._runner.lora_manager
         manager.set_active_adapters({request}, None)
         return int(manager._adapter_manager.lora_index_to_id.index(request.lora_int_id))
 
     @contextmanager
     def _mapped(self, slot: int, num_tokens: int) -> Iterator[None]:
-        """Every token has the adapter in that slot; -1 is none."""
+        """Within this context the adapter of a LoRA slot applies to every token; -1 for no adapter."""
         if self._eager:
             self._slot = slot
             try:
@@ -79,7 +80,7 @@ class PackLora:
             return
         for wrapper in self._wrappers:
             _map_all(wrapper.token_mapping_meta, slot, num_tokens)
-        # vLLM leaves the mapping as it is while its own requests stay the same, so it must forget what it set.
+        # vLLM sets its mapping again only if it differs from the last one it set, so that memory has to be cleared.
         manager = self._runner.lora_manager._adapter_manager
         manager._last_mapping = manager._last_slot_layout = None
         yield
@@ -111,7 +112,7 @@ class PackLora:
 
 
 def _map_all(meta: Any, slot: int, num_tokens: int) -> None:
-    """What vLLM's `LoRAKernelMeta.prepare_tensors` leaves for one adapter on all tokens, without its device syncs."""
+    """Does what vLLM's `LoRAKernelMeta.prepare_tensors` does for one adapter on all tokens, without device syncs."""
     meta.no_lora_flag_cpu.fill_(slot < 0)
     if slot < 0:
         return

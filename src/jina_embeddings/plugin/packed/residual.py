@@ -1,4 +1,4 @@
-"""The states of a pack's tokens between layers, by how the weights lie: what is added to them, and in which steps."""
+"""The residual stream of a pack: how products are added to it and how norms read it, for each kind of weights."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from ..kernels import fp8
 from ..kernels.products import add_product, gated_product, product
 
 
-class States(Protocol):
-    """What the layers of `PackDecoder` do; x is what `normed` gives.
+class Residual(Protocol):
+    """The residual stream, and the products of the layers that read and update it.
 
-    layer: a linear layer of vLLM; norm: vLLM's RMSNorm.
-    weights: how they lie, for people.
+    In all methods, layer is a linear layer of vLLM, norm is vLLM's RMSNorm, and x is what `normed` or `gated_product`
+    returned: a tensor or a `Quantized`.
+
+    weights: the kind of weights, for the log.
     """
 
     weights: str
 
     def __init__(self, residual: torch.Tensor):
-        """residual: (tokens, hidden), overwritten."""
+        """residual: the embeddings, (tokens, hidden); overwritten."""
 
     def normed(self, norm: Any) -> Any:
-        """The norm of the states, as the input of a product."""
+        """The norm of the residual, as the input of a product."""
 
     def product(self, layer: Any, x: Any) -> torch.Tensor:
-        """x W^T, and the bias where the layer has one."""
+        """x W^T, plus the layer's bias if it has one."""
 
     def gated_product(self, layer: Any, activation: Any, x: Any) -> Any:
-        """silu(x G^T) * (x U^T), where the layer's weight is G above U; as the input of a product."""
+        """silu(x G^T) * (x U^T), where the layer's weight is G stacked on U; as the input of a product."""
 
     def add(self, layer: Any, x: Any) -> None:
-        """Adds x W^T to the states; x may be a plain tensor."""
+        """Adds x W^T to the residual; x may be an unquantised tensor with any kind of weights."""
 
     def last(self, norm: Any) -> torch.Tensor:
-        """The norm of the states, (tokens, hidden)."""
+        """The norm of the residual after the last layer, (tokens, hidden)."""
 
 
-class PlainStates:
-    """Where weights are plain matrices, products add to the states themselves."""
+class PlainResidual:
+    """For unquantised weights: a product accumulates into the residual."""
 
     weights = "plain weights"
 
@@ -63,8 +65,8 @@ class PlainStates:
         return self.normed(norm)
 
 
-class Fp8States:
-    """Where weights are float8, what a product adds waits for the next norm, which is one kernel with quantising."""
+class Fp8Residual:
+    """For float8 weights: a product's result waits for the next norm, whose kernel adds it and quantises."""
 
     weights = "float8 weights"
 
@@ -83,7 +85,7 @@ class Fp8States:
         return fp8.gated_product(layer, activation, x, self._residual.dtype)
 
     def add(self, layer: Any, x: fp8.Quantized | torch.Tensor) -> None:
-        """To be followed by a norm."""
+        """Adds x W^T with the next norm; `normed` or `last` must be called before the next `add`."""
         self._update = self.product(layer, x if isinstance(x, fp8.Quantized) else fp8.quantized(x))
 
     def last(self, norm: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The vision tower over the pictures of a pack: vLLM's loaded blocks, with queries and keys turned where they lie."""
+"""The vision tower over the images of a pack: runs the blocks that vLLM has loaded, with fused and in-place kernels."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ..kernels.norms import fused_norms
 from ..kernels.products import gated_product, has_plain_weight, product
 from ..kernels.rotary import rotate
 
-# Packs of pictures whose windows are remembered: pages of one document have one size, so packs repeat.
-_LAYOUTS = 4
+# Layouts that are cached. Pages of one document have one size, so the same sizes come again in the next pack.
+_MAX_LAYOUTS = 4
 
 
 class Tower:
-    """vLLM's vision tower, with the windows of the last packs at hand.
+    """vLLM's vision tower with a cache of layouts: windows, rotary tables and cu_seqlens for given image sizes.
 
-    Working them out takes the host milliseconds, and vLLM 0.26 then copies them from memory that isn't pinned, which
-    waits for the pack before.
+    Computing a layout takes the host milliseconds, and vLLM 0.26 then copies it from memory that isn't pinned, which
+    waits until the device has finished the previous pack.
     """
 
     def __init__(self, model: Any, config: Any):
         self._model = model
         self._config = config
         visual = model.visual
-        # Split over a group by images, vLLM lays them out itself.
+        # Where vLLM shards the images over a group (data parallel), each rank computes the layout of its own images.
         split = getattr(model, "use_data_parallel", False)
         self._remembers = hasattr(visual, "prepare_encoder_metadata") and not split
         self._compiled = bool(config.compilation_config.compile_mm_encoder)
@@ -44,7 +44,10 @@ class Tower:
         self._layouts: OrderedDict[tuple[tuple[int, int, int], ...], Any] = OrderedDict()
 
     def __call__(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> Sequence[torch.Tensor]:
-        """(num_tokens, hidden) of each image."""
+        """(num_tokens, hidden) of each image.
+
+        patches: (num_patches, patch_dim) of all images; grids: (frames, rows, columns) of each, in patches.
+        """
         if not self._remembers:
             features: Sequence[torch.Tensor] = self._model.embed_multimodal(
                 pixel_values=patches, image_grid_thw=torch.tensor(grids)
@@ -52,7 +55,7 @@ class Tower:
             return features
         visual = self._model.visual
         layout = self._layout(tuple(grids))
-        # Where vLLM has compiled the tower's blocks, they ask the context for their graphs.
+        # Blocks that vLLM has compiled look up their graphs in the forward context.
         with set_forward_context(None, self._config), fused_norms(visual.device, compiled=self._compiled):
             if self._plain:
                 whole = _blocks(visual, patches, layout)
@@ -67,14 +70,14 @@ class Tower:
     def _layout(self, grids: tuple[tuple[int, int, int], ...]) -> Any:
         if grids not in self._layouts:
             self._layouts[grids] = self._model.visual.prepare_encoder_metadata([list(grid) for grid in grids])
-            if len(self._layouts) > _LAYOUTS:
+            if len(self._layouts) > _MAX_LAYOUTS:
                 self._layouts.popitem(last=False)
         self._layouts.move_to_end(grids)
         return self._layouts[grids]
 
 
 def _blocks(visual: Any, patches: torch.Tensor, layout: dict[str, Any]) -> torch.Tensor:
-    """What `visual(patches, ...)` computes, (tokens, hidden of the language model)."""
+    """The same as `visual(patches, ...)`: (tokens, hidden size of the language model)."""
     embedded = visual.patch_embed(patches)
     count = len(embedded)
     windows = embedded.view(count // visual.spatial_merge_unit, visual.spatial_merge_unit, -1)[layout["window_index"]]

@@ -1,4 +1,4 @@
-"""Copies between host and device that don't make the host wait for work already launched."""
+"""Copies between host and device that don't wait for kernels launched before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """The array on the device. A copy from memory that isn't pinned would wait for all that was launched before."""
+    """The array on the device, copied from pinned memory: other copies wait for all kernels launched before."""
     tensor = torch.from_numpy(array)
     if device.type != "cuda":
         return tensor.to(device)
@@ -22,9 +22,9 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 class SideCopies:
-    """Copies to the device that run beside what it computes, on a stream of their own.
+    """Copies to the device on a stream of their own, which overlap with kernels.
 
-    On the stream of the kernels a copy would wait for all of them, and those after it for the copy.
+    On the kernels' stream, a copy would wait for all kernels launched before.
     """
 
     def __init__(self, device: torch.device):
@@ -32,10 +32,10 @@ class SideCopies:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def to_device(self, arrays: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """The bytes of all arrays end to end, uint8 (num_bytes,); kernels launched afterwards wait for them."""
+        """The bytes of all arrays concatenated, uint8 (num_bytes,); kernels launched afterwards wait for the copy."""
         bounds = np.cumsum([0, *(array.nbytes for array in arrays)])
         host = torch.empty(int(bounds[-1]), dtype=torch.uint8, pin_memory=self._stream is not None)
-        # By numpy, in this thread: torch would wake a thread for each core, and they wait for more by spinning.
+        # numpy copies in this thread; torch would wake its thread pool, whose threads then spin waiting for more work.
         places = np.split(host.numpy(), bounds[1:-1])
         for place, array in zip(places, arrays, strict=True):
             place[:] = array.reshape(-1)
@@ -45,7 +45,7 @@ class SideCopies:
         with torch.cuda.stream(self._stream):
             copied = host.to(self._device, non_blocking=True)
         current.wait_stream(self._stream)
-        # Or its memory might be given to the next copy while kernels still read it.
+        # Keeps the allocator from giving the memory to the next copy while kernels still read it.
         copied.record_stream(current)
         return copied
 
