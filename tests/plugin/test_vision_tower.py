@@ -9,13 +9,13 @@ import torch
 from torch.nn.functional import linear, silu
 
 from jina_embeddings.plugin.kernels.norms import fused_norms
-from jina_embeddings.plugin.model import even_width, widened
+from jina_embeddings.plugin.model import padded_mlp_width, padded_mlp_tensor
 
 BLOCK = "model.visual.blocks.3.mlp."
 
 
 def test_widths_are_rounded_up_to_half_a_tile() -> None:
-    assert [even_width(width) for width in (96, 128, 3420)] == [128, 128, 3456]
+    assert [padded_mlp_width(width) for width in (96, 128, 3420)] == [128, 128, 3456]
 
 
 def test_a_wider_mlp_gives_the_same_numbers() -> None:
@@ -24,7 +24,7 @@ def test_a_wider_mlp_gives_the_same_numbers() -> None:
     weights |= {f"{name}_proj.bias": torch.randn(96, dtype=torch.float64) for name in ("gate", "up")}
     weights["down_proj.weight"] = torch.randn(64, 96, dtype=torch.float64)
     weights["down_proj.bias"] = torch.randn(64, dtype=torch.float64)
-    wide = {name: widened(BLOCK + name, tensor, 128) for name, tensor in weights.items()}
+    wide = {name: padded_mlp_tensor(BLOCK + name, tensor, 128) for name, tensor in weights.items()}
     assert [len(wide[name]) for name in ("gate_proj.weight", "up_proj.bias", "down_proj.bias")] == [128, 128, 64]
     x = torch.randn(5, 64, dtype=torch.float64)
     assert torch.allclose(mlp(wide, x), mlp(weights, x), rtol=0, atol=1e-12)
@@ -41,7 +41,7 @@ def mlp(w: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
 )
 def test_everything_else_stays_as_it_is(name: str) -> None:
     tensor = torch.zeros(96, 96)
-    assert widened(name, tensor, 128) is tensor
+    assert padded_mlp_tensor(name, tensor, 128) is tensor
 
 
 @pytest.mark.parametrize(("device", "compiled", "kernels"), [("cuda", False, 2), ("cuda", True, 0), ("cpu", False, 0)])

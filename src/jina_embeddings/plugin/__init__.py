@@ -1,4 +1,4 @@
-"""What runs inside vLLM. vLLM calls `register` in every process, so it is light and may run twice."""
+"""What runs inside vLLM. vLLM calls `register` in each of its processes, possibly twice, so it imports little."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ _MODEL = "jina_embeddings.plugin.model:JinaEmbeddingsV4ForVllm"
 
 
 def register() -> None:
-    """Tells vLLM which classes run and describe the architecture that the checkpoint's config.json names."""
+    """Registers the model class and the config class for the architecture that the checkpoint's config.json names.
+
+    It also starts the thread that ends this process when its parent has ended.
+    """
     from vllm import ModelRegistry
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
@@ -25,9 +28,9 @@ def _is_ours(registered: object) -> bool:
 
 
 SETTINGS = "jina_embeddings"
-"""Key of the engine's own settings in vLLM's `additional_config`: {"task": ..., "adapters": ..., "bulk_weights": ...}.
+"""Key of our settings in vLLM's `additional_config`: {"task": ..., "adapters": ..., "bulk_weights": ...}.
 
-task: whose adapter is merged where LoRA is off; retrieval if nothing is said.
-adapters: this package's engine sends an adapter with each request.
-bulk_weights: how packs get theirs, see `packed.banks.WeightBanks`.
+task: the task whose adapter is merged into the weights if LoRA is off; retrieval by default.
+adapters: whether each request names its adapter, as the requests of this package's engine do.
+bulk_weights: whether packs run on merged weights, see `packed.banks.WeightBanks`.
 """

@@ -1,4 +1,4 @@
-"""What vLLM should know of the checkpoint's config.json under names of its own."""
+"""Copies values of the checkpoint's config.json to the names under which vLLM looks for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingConfig(VerifyAndUpdateConfig):
-    """Lets requests of a plain `vllm serve` choose `dimensions` among the matryoshka ones."""
+    """Sets `matryoshka_dimensions`, so that requests to a plain `vllm serve` may ask for one of them."""
 
     @classmethod
     def verify_and_update_model_config(cls, model_config: ModelConfig) -> None:

@@ -1,4 +1,4 @@
-"""The architecture that vLLM runs: its own Qwen2.5-VL, our weights' names, adapters and pooler."""
+"""The architecture that vLLM runs: its Qwen2.5-VL with our weight names, adapters and pooler."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
 
 @MULTIMODAL_REGISTRY.register_processor(
     Qwen2_5_VLMultiModalProcessor,
-    # Older releases make the parser elsewhere: images are then decoded by vLLM alone.
+    # Older releases of vLLM have no such method to override; they decode images themselves.
     info=ProcessingInfo if hasattr(Qwen2_5_VLProcessingInfo, "get_data_parser") else Qwen2_5_VLProcessingInfo,
     dummy_inputs=Qwen2_5_VLDummyInputsBuilder,
 )
 class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
     """Qwen2.5-VL with an embedding pooler.
 
-    With LoRA enabled the base weights stay bare, and each request names its adapter. Without it one
-    task's adapter is merged while loading: `--additional-config '{"jina_embeddings": {"task": "code"}}'`,
-    retrieval if nothing is said.
+    With LoRA, the base weights are loaded as they are, and each request names its adapter. Without LoRA, the adapter of
+    one task is merged into the weights while they load: retrieval, or the one of
+    `--additional-config '{"jina_embeddings": {"task": "code"}}'`.
     """
 
     is_pooling_model: ClassVar[bool] = True
-    # Keeps vLLM from splitting prompts and reusing prefixes by itself: a mean needs every token.
+    # With this type vLLM enables neither chunked prefill nor prefix caching by itself: a mean needs every token.
     default_seq_pooling_type: ClassVar[str] = "MEAN"
-    # Our patches arrive normalised; vLLM must not normalise them again on the device.
+    # Patches of our requests are normalised already; vLLM must not normalise them again on the device.
     supports_mm_device_do_normalize: ClassVar[bool] = False
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = ""):
         model_config = vllm_config.model_config
         vision = model_config.hf_config.vision_config
-        vision.intermediate_size = even_width(vision.intermediate_size)
+        vision.intermediate_size = padded_mlp_width(vision.intermediate_size)
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         self._vllm_config = vllm_config
         self._source = (model_config.model, model_config.revision)
@@ -77,10 +77,10 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
         return resolve_task(self._settings.get("task") or "retrieval")[0]
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        """Base weights of either generation of names, with one adapter merged in unless LoRA is on."""
+        """Loads the base weights, named as in Transformers 4 or 5, with one task's adapter merged unless LoRA is on."""
         model, revision = self._source
         checkpoint = open_checkpoint(model, revision=revision, task=self._task() if not self._has_lora else None)
-        # Weights that are quantised while they load have no device yet.
+        # Weights that are quantised while they load are on the meta device until then.
         device = next(parameter.device for parameter in self.parameters() if not parameter.is_meta)
         if checkpoint.has_projector:
             for task in checkpoint.tasks:
@@ -95,37 +95,39 @@ class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: igno
         named = ((canonical(name), tensor) for name, tensor in weights)
         base = ((name, tensor) for name, tensor in named if not name.startswith(PROJECTOR))
         for name, tensor in merged(base, checkpoint.adapters, None if self._has_lora else self._task()):
-            yield name, widened(name, tensor, self._vision_width)
+            yield name, padded_mlp_tensor(name, tensor, self._vision_width)
 
     def embed_input_ids(self, input_ids: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
-        """Token embeddings of a step; which of them are an image's only this call says, for the pooler."""
+        """Token embeddings of a step. Keeps the mask of image tokens for the pooler, as only this call gets it."""
         self.pooler.image_rows = named.get("is_multimodal")
         embedded: torch.Tensor = super().embed_input_ids(input_ids, *arguments, **named)
         return embedded
 
     def embed_multimodal(self, **inputs: object) -> Any:
-        """Images of the scheduled path; see `fused_norms`."""
+        """Features of the images of scheduled requests, computed with `fused_norms`."""
         compiled = self._vllm_config.compilation_config.compile_mm_encoder
         with fused_norms(self.visual.device, compiled=compiled):
             return super().embed_multimodal(**inputs)
 
 
-# Rows of half a tile of a GPU's matrix product, and a multiple of the 16 bytes that its loads take.
-_MULTIPLE = 64
-_WIDE = re.compile(r"model\.visual\.blocks\.\d+\.mlp\.(gate_proj|up_proj|down_proj)\.(weight|bias)")
+# MLP widths are padded to a multiple of this many values: half a tile of a GPU's matrix product, and aligned to the 16
+# bytes of its loads.
+_WIDTH_MULTIPLE = 64
+_MLP_TENSOR = re.compile(r"model\.visual\.blocks\.\d+\.mlp\.(gate_proj|up_proj|down_proj)\.(weight|bias)")
 
 
-def even_width(width: int) -> int:
-    """The width that an MLP of so many values gets: v4's 3,420 are no multiple of eight, which slows every kernel."""
-    return -(-width // _MULTIPLE) * _MULTIPLE
+def padded_mlp_width(width: int) -> int:
+    """The padded width of an MLP. v4's 3,420 is no multiple of 8, which makes every kernel slow; it becomes 3,456."""
+    return -(-width // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
 
 
-def widened(name: str, tensor: torch.Tensor, width: int) -> torch.Tensor:
-    """A tensor of the checkpoint, by its newer name, as the tower with that MLP width has it: zeros are added.
+def padded_mlp_tensor(name: str, tensor: torch.Tensor, width: int) -> torch.Tensor:
+    """Pads a tensor of the vision tower's MLPs with zeros to the width; other tensors are returned as they are.
 
-    What is added between gate and down is silu(0) * 0, which the down projection multiplies with zeros.
+    The result of the MLP doesn't change: the added activations are silu(0) * 0, and the down projection multiplies them
+    with zeros.
     """
-    match = _WIDE.fullmatch(name)
+    match = _MLP_TENSOR.fullmatch(name)
     if match is None or match.groups() == ("down_proj", "bias"):
         return tensor
     if match[1] == "down_proj":

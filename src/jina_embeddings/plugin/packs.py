@@ -1,4 +1,4 @@
-"""Packs: prompts end to end, sent as bytes, run by the vLLM worker."""
+"""Packs: several prompts concatenated to one batch, serialised by the engine and run by the vLLM worker."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..vectors.similarity import normalize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Tokens of a prompt by which it is sorted.
-_SORTED_TOKENS = 512
-# Tokens of whole prompts up to which a small pack runs what they begin with for each: to find it again in every layer
-# would cost more than it spares.
+# How many of its first tokens a prompt is sorted by.
+_SORT_KEY_TOKENS = 512
+# Small packs share prefixes only above this number of tokens of whole prompts. Below it, gathering the shared keys and
+# values in every layer costs more than computing the prefix again.
 SHARES_FROM = 512
 
 
@@ -27,8 +27,9 @@ SHARES_FROM = 512
 class PackedImage:
     """One image of a pack.
 
-    start: index among the tokens that run of its first image-pad token.
-    pixels: uint8 (height, width, 3); the worker resizes them to what `grid` says.
+    start: index of its first image-pad token among the computed tokens of the pack.
+    num_tokens, grid, digest: as in `types.PreparedImage`.
+    pixels: uint8 (height, width, 3); the worker resizes them to the size that `grid` stands for.
     """
 
     start: int
@@ -43,14 +44,15 @@ class PackedImage:
 class Pack:
     """Prompts of one task and one kind of result, in the order of `by_beginning`.
 
-    Attention is causal and every prompt counts from 0, so what two of them begin with, such as `Passage:` or a licence,
-    is run once, as part of the first.
+    Attention is causal and the positions of every prompt start at 0, so a prefix that neighbouring prompts share, such
+    as `Passage:` or a licence, is computed once, as part of the first of them.
 
-    token_ids: int32 (num_tokens,), of every prompt what follows its shared beginning.
-    lengths: int32 (num_prompts,), of whole prompts.
-    shared: int32 (num_prompts,), how many tokens each begins with as the one before it.
-    spans: int32 (num_spans, 2), start and stop among whole prompts end to end; empty for multi-vectors.
-    half: vectors travel as float16.
+    token_ids: int32 (num_tokens,): the tokens that are computed, which are all but those of shared prefixes.
+    lengths: int32 (num_prompts,): tokens of whole prompts.
+    shared: int32 (num_prompts,): how many of its first tokens each prompt shares with the one before it.
+    spans: int32 (num_spans, 2): start and stop of each pooled span, as indices into the concatenated whole prompts;
+        empty for multi-vectors.
+    half: the worker sends vectors as float16.
     """
 
     token_ids: NDArray[np.int32]
@@ -68,7 +70,7 @@ class Pack:
         return len(self.token_ids)
 
     def to_wire(self) -> list[Any]:
-        """Plain values and bytes, since vLLM's calls between processes carry no arrays."""
+        """Serialises to plain values and bytes, as vLLM's calls between processes can't carry arrays."""
         images = [
             [
                 image.start,
@@ -93,7 +95,7 @@ class Pack:
             config = ImageConfig(*fields)
             images = tuple(_image_from_wire(fields, config) for fields in image_fields)
         return cls(
-            # Copied: torch wants memory that it may write to.
+            # Copied, as torch warns about arrays that are not writable.
             token_ids=np.frombuffer(ids, dtype=np.int32).copy(),
             lengths=np.frombuffer(lengths, dtype=np.int32),
             shared=np.frombuffer(shared, dtype=np.int32),
@@ -115,7 +117,8 @@ def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
 def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool, small: bool = False) -> Pack:
     """One pack of these inputs, in their order.
 
-    small: what prompts begin with is run for each of them if the pack has no more than `SHARES_FROM` tokens.
+    half: see `Pack`.
+    small: whether prefixes are shared only in a pack of more than `SHARES_FROM` tokens.
     """
     first = inputs[0]
     lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
@@ -148,22 +151,24 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
 
 
 def starts_of(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Where each of several rows begins that lie end to end."""
+    """The offset of each of several concatenated sequences with these lengths."""
     return np.cumsum(lengths) - lengths
 
 
 def by_beginning(prepared: Prepared) -> tuple[int, bytes]:
-    """Sorts prompts by the power of two above their length, longest first, and then by how they begin.
+    """Sort key: the power of two above the prompt's length, longest first, and then its first tokens.
 
-    Neighbours then have the most in common; large ones come first, so that small ones fill what they leave of packs.
+    Prompts with a common prefix become neighbours. Long prompts come first, so that short ones fill the space that
+    they leave in packs.
     """
-    return -prepared.num_tokens.bit_length(), prepared.token_ids[:_SORTED_TOKENS].tobytes()
+    return -prepared.num_tokens.bit_length(), prepared.token_ids[:_SORT_KEY_TOKENS].tobytes()
 
 
 def shared_beginning(before: Prepared | None, prepared: Prepared) -> int:
-    """How many tokens a prompt begins with as the one before, of about its length; one more at least is its own.
+    """The length of the prefix that a prompt shares with the one before it; less than the whole prompt.
 
-    A picture's has nothing in common with others: its tokens don't say what is seen.
+    0 if their lengths differ in the power of two above them, so that they weren't sorted together. 0 for prompts with
+    an image too: equal image-pad tokens don't mean equal images.
     """
     if before is None or before.num_tokens.bit_length() != prepared.num_tokens.bit_length():
         return 0
@@ -175,14 +180,15 @@ def shared_beginning(before: Prepared | None, prepared: Prepared) -> int:
 
 
 def split_vectors(data: bytes, inputs: Sequence[Prepared], width: int, *, half: bool) -> list[NDArray[np.float32]]:
-    """The float32 vectors of each input from what the worker sent.
+    """Splits the bytes that the worker sent into the float32 vectors of each input.
 
-    half: they are float16 multi-vectors; rounding has changed their norms by up to 1e-3, which is mended.
+    width: values of a vector.
+    half: the bytes are float16. Rounding has changed the vectors' norms by up to 1e-3, so they are normalised again.
     """
     sent: Any = np.frombuffer(data, dtype=np.float16 if half else np.float32).reshape(-1, width)
     vectors: Any = normalize(sent.astype(np.float32)) if half else sent
     if inputs[0].multivector and not half:
-        # They go to the user as they are, who may want to change them; pooled ones are copied anyway.
+        # An array over bytes is read-only, and users get it as it is; pooled vectors are copied later anyway.
         vectors = vectors.copy()
     rows = [prepared.num_tokens if prepared.multivector else len(prepared.spans) for prepared in inputs]
     return np.split(vectors, np.cumsum(rows)[:-1])

@@ -1,9 +1,9 @@
-"""vLLM's processes end with the one that started them, however that one ends.
+"""Ends vLLM's processes when the process that started them has ended, however it ended.
 
-A program that is killed, or ended by SIGTERM without a handler, runs none of its own cleaning up, and vLLM's engine
-process waits for its next request for ever, on a device that nobody else can use. So a thread in each process of vLLM
-asks the system who its parent is. `PR_SET_PDEATHSIG` would ask nothing, but it is sent when the parent's thread ends
-that started the process, and engines are started by threads of a pool.
+A program that is killed, or ended by SIGTERM without a handler, doesn't clean up, and vLLM's engine process would wait
+for requests for ever and keep its memory on the device. So a thread in each process of vLLM polls its parent's process
+id. `PR_SET_PDEATHSIG` wouldn't need polling, but its signal is sent when the thread that started the process ends, and
+engines are started by threads of a pool.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Between two looks at who the parent is.
-_WATCH_S = 0.5
-# For what vLLM cleans up on SIGTERM, its shared memory among it; then the process is killed.
+# Time between two checks of the parent's process id.
+_POLL_S = 0.5
+# Time from SIGTERM, on which vLLM frees its shared memory among other things, to SIGKILL.
 _GRACE_S = 10.0
-_NAMES_OF_PROCESSES = ("EngineCore", "VllmWorker")
+# Names of vLLM's processes begin with one of these.
+_PROCESS_NAMES = ("EngineCore", "VllmWorker")
 
-# Engines being started by this process, or by the one that it was forked from; and the process that is forking.
-_starting = 0
+# Number of engines that are being started by this process, or by the process that it was forked from.
+_num_starting = 0
+# The process that calls fork, set just before it does.
 _forking_pid = 0
-_changing = threading.Lock()
+# Guards _num_starting.
+_lock = threading.Lock()
 
 
 def watch_parent() -> None:
-    """In a process that vLLM started afresh: ends it when its parent has ended. Does nothing in any other process."""
+    """Ends this process when its parent has ended, if it is one of vLLM's that was spawned; otherwise does nothing."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None and _is_of_vllm():
         _start_watching(parent.pid)
@@ -37,18 +40,18 @@ def watch_parent() -> None:
 
 @contextmanager
 def forks_are_watched() -> Iterator[None]:
-    """While an engine starts: what is forked meanwhile, and what that forks, is watched as well.
+    """Within this context, which an engine is started in, processes that are forked watch their parent too.
 
-    vLLM forks where it may, and calls no plugin in a process that already has it.
+    vLLM forks its processes where it can, and calls `register` again only in those that it spawns.
     """
-    global _starting
-    with _changing:
-        _starting += 1
+    global _num_starting
+    with _lock:
+        _num_starting += 1
     try:
         yield
     finally:
-        with _changing:
-            _starting -= 1
+        with _lock:
+            _num_starting -= 1
 
 
 def _start_watching(parent_pid: int) -> None:
@@ -57,8 +60,8 @@ def _start_watching(parent_pid: int) -> None:
 
 def _watch(parent_pid: int) -> None:
     while os.getppid() == parent_pid:
-        time.sleep(_WATCH_S)
-    # Asked now: a forked process gets its name only after the thread has started.
+        time.sleep(_POLL_S)
+    # Checked here, since a forked process gets its name after the thread has started.
     if not _is_of_vllm():
         return
     os.kill(os.getpid(), signal.SIGTERM)
@@ -67,7 +70,7 @@ def _watch(parent_pid: int) -> None:
 
 
 def _is_of_vllm() -> bool:
-    return multiprocessing.current_process().name.startswith(_NAMES_OF_PROCESSES)
+    return multiprocessing.current_process().name.startswith(_PROCESS_NAMES)
 
 
 def _before_fork() -> None:
@@ -76,9 +79,9 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
-    global _changing
-    _changing = threading.Lock()
-    if _starting:
+    global _lock
+    _lock = threading.Lock()
+    if _num_starting:
         _start_watching(_forking_pid)
 
 

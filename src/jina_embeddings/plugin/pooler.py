@@ -1,8 +1,8 @@
-"""Pooling inside vLLM's worker: spans to dense vectors, or every token through the projector.
+"""Pooling inside vLLM's worker: one dense vector for each span, or one projected vector for each token.
 
-Two kinds of request arrive here. Those of this package carry `extra_kwargs` (see `request_fields`) and get
-raw pooled vectors, one a span. Those of a plain `vllm serve` carry none: they get one finished vector, the
-mean over the prompt or over the image in it, truncated and normalised as the request asks.
+There are two kinds of requests. Those of this package carry `extra_kwargs` (see `request_fields`) and get one pooled
+vector a span, neither truncated nor normalised. Those of a plain `vllm serve` carry none and get one vector: the mean
+over the prompt, or over the image in it, truncated and normalised as the request asks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Projector = tuple[torch.Tensor, torch.Tensor]
 
 
 def request_fields(prepared: Prepared) -> dict[str, Any]:
-    """What a request of this package carries to its pooler, as plain values that travel between processes."""
+    """The `extra_kwargs` of a request of this package, as plain values that can be sent between processes."""
     return {
         "task": prepared.task,
         "spans": [bound for span in prepared.spans for bound in span],
@@ -39,7 +39,10 @@ def request_fields(prepared: Prepared) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request's wishes. finish: truncate and normalise here, since nobody after us will."""
+    """What one request asks for.
+
+    finish: whether vectors are truncated to `dimensions` and normalised here; this package's engine does that itself.
+    """
 
     task: str
     spans: tuple[Span, ...]
@@ -51,9 +54,9 @@ class _Request:
 
 
 class EmbeddingPooler(Pooler):
-    """Dense vectors by span and multi-vectors, by request, from one engine.
+    """Pools each request as it asks: dense vectors of its spans, or multi-vectors.
 
-    projectors: weight (dim, hidden) and bias (dim,) of each task, float32; filled while weights load.
+    projectors: weight (dim, hidden) and bias (dim,) of each task, float32; set while weights load.
     default_task: the task of requests that don't name one.
     """
 
@@ -62,8 +65,8 @@ class EmbeddingPooler(Pooler):
         self.projectors: dict[str, Projector] = {}
         self.default_task = default_task
         self._vision = (vision_start, vision_end, image_pad)
-        # Of the step that is pooled next: which rows are an image's. None where that isn't known, as behind the first
-        # of several pipeline stages: token ids have to do then.
+        # Mask of the image tokens of the step that is pooled next. None where it isn't known, as in all pipeline stages
+        # but the first; token ids are used then.
         self.image_rows: torch.Tensor | None = None
 
     def get_supported_tasks(self) -> Set[PoolingTask]:
@@ -76,9 +79,9 @@ class EmbeddingPooler(Pooler):
     def forward(
         self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata
     ) -> torch.Tensor | list[torch.Tensor | None]:
-        """One tensor a request, None for those whose prompt isn't through yet.
+        """One tensor for each request; None for those whose prompt continues in the next step.
 
-        hidden_states: (num_tokens of this step, hidden), requests one after another.
+        hidden_states: (num_tokens of this step, hidden), the requests concatenated.
         """
         cursor = pooling_metadata.get_pooling_cursor()
         counts = cursor.num_scheduled_tokens_cpu.tolist()
@@ -92,21 +95,21 @@ class EmbeddingPooler(Pooler):
             return self._with_earlier_chunks(hidden_states, counts, requests, pooling_metadata)
         outputs = self._pool(hidden_states, counts, requests)
         if all(output.ndim == 1 for output in outputs):
-            # One tensor is one copy to the host.
+            # Stacked, they take one copy to the host.
             return torch.stack(outputs)
         return list(outputs)
 
     def _with_earlier_chunks(
         self, hidden: torch.Tensor, counts: list[int], requests: list[_Request], metadata: PoolingMetadata
     ) -> list[torch.Tensor | None]:
-        """Prompts that are computed in several steps: hidden states are kept until the last one."""
+        """Pools with chunked prefill: keeps the hidden states of a prompt until its last chunk."""
         finished = metadata.get_pooling_cursor().is_finished().tolist()
         seen = metadata.get_pooling_cursor().seq_lens_cpu.tolist()
         outputs: list[torch.Tensor | None] = [None] * len(requests)
         whole: dict[int, torch.Tensor] = {}
         for index, rows in enumerate(hidden.split(counts)):
             cache = metadata.pooling_states[index].hidden_states_cache
-            # The buffer behind `hidden` is used again in the next step.
+            # Cloned, since vLLM overwrites the buffer of `hidden` in the next step.
             cache.append(rows.clone() if not finished[index] else rows)
             if finished[index]:
                 whole[index] = torch.cat(cache)
@@ -151,7 +154,7 @@ class EmbeddingPooler(Pooler):
     def _have_images(
         self, counts: Sequence[int], token_ids: Sequence[torch.Tensor], metadata: PoolingMetadata
     ) -> list[bool]:
-        """Whether each request has an image; a text may hold the words for one."""
+        """Whether each request has an image. Token ids aren't enough: a text may contain the image-pad token."""
         rows, self.image_rows = self.image_rows, None
         named = [bool((ids == self._vision[2]).any()) for ids in token_ids]
         if rows is None or not any(named):
@@ -160,7 +163,7 @@ class EmbeddingPooler(Pooler):
         found = []
         for index, step in enumerate(steps):
             state = metadata.pooling_states[index]
-            # An earlier step of the same prompt may have had it.
+            # The image may have been in an earlier chunk of the same prompt.
             state.jina_has_image = bool(step.any()) or getattr(state, "jina_has_image", False)
             found.append(named[index] and state.jina_has_image)
         return found
@@ -191,7 +194,7 @@ class EmbeddingPooler(Pooler):
 
 
 def _finished(vectors: torch.Tensor, request: _Request) -> torch.Tensor:
-    """(num_spans, hidden); a single span gives (hidden,)."""
+    """The request's vectors, truncated and normalised if it asks for that: (num_spans, dim), or (dim,) for one span."""
     if request.finish:
         vectors = vectors[:, : request.dimensions]
         if request.normalize:

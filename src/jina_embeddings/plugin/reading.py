@@ -11,7 +11,7 @@ from ..inputs.sources import load_image
 
 
 class ImageParser(Qwen2VLMultiModalDataParser):  # type: ignore[misc]
-    """vLLM clips 16-bit grey to white. It keeps the bytes that it decoded, and they are decoded again."""
+    """Decodes the original bytes of each image again, since vLLM's decoding turns 16-bit greyscale to white."""
 
     def _parse_image_data(self, data: Any) -> Any:
         several = isinstance(data, list)
@@ -20,7 +20,7 @@ class ImageParser(Qwen2VLMultiModalDataParser):  # type: ignore[misc]
 
 
 class ProcessingInfo(Qwen2_5_VLProcessingInfo):  # type: ignore[misc]
-    """vLLM's own, with that parser."""
+    """vLLM's processing info with `ImageParser` as its parser."""
 
     def get_data_parser(self) -> ImageParser:
         theirs = super().get_data_parser()
