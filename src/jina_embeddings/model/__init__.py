@@ -1,6 +1,6 @@
-"""The model in plain PyTorch: Qwen2.5-VL as far as embeddings need it, with no cache and no head.
+"""The model in plain PyTorch: the part of Qwen2.5-VL that embeddings need, without KV cache and language model head.
 
-Modules are named as in checkpoints, so that weights and adapters find their places by name.
+Modules are named as in checkpoints, so that weights and adapters are loaded by name.
 """
 
 from .loading import load_model

@@ -1,4 +1,4 @@
-"""The language model: causal, so tokens behind a prompt's end change nothing in it and need no mask."""
+"""The language model. Attention is causal, so padding behind a prompt doesn't change it and needs no mask."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ class LanguageModel(nn.Module):
 
         embeds: (batch, tokens, hidden); positions: int64 (3, batch, tokens), of time, row and column.
         """
-        cos, sin = self._turns(positions)
+        cos, sin = self._rotary_angles(positions)
         x = embeds
         for layer in self.layers:
             x = layer(x, cos, sin)
         result: torch.Tensor = self.norm(x)
         return result
 
-    def _turns(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines (batch, 1, tokens, head size / 2); sections of them take turns in following the three
-        kinds of position (Wang et al. 2024, section 2.1: M-RoPE)."""
+    def _rotary_angles(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The cosines and sines of the rotary angles, (batch, 1, tokens, head size / 2).
+
+        The frequencies are cut into sections, which rotate by the time, row and column position in turn
+        (Wang et al. 2024, section 2.1: M-RoPE).
+        """
         angles = positions[..., None] * inverse_frequencies(self._head_dim // 2, self._theta, positions.device)
         sections = torch.split(angles, self._sections, -1)
         angle = torch.cat([section[at % 3] for at, section in enumerate(sections)], -1)[:, None]
@@ -56,7 +59,7 @@ class DecoderLayer(nn.Module):
 
 
 class CausalAttention(nn.Module):
-    """Several heads of queries share one of keys and values (Ainslie et al. 2023)."""
+    """Causal grouped-query attention: several query heads share a key and value head (Ainslie et al. 2023)."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -75,7 +78,7 @@ class CausalAttention(nn.Module):
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        # Laid out for every head: torch has no fused kernel for heads that share in float32 on CUDA.
+        # Keys and values are repeated, as torch has no fused kernel for grouped queries in float32 on CUDA.
         k, v = (shared.repeat_interleave(self._sharing, 1) for shared in (k, v))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         result: torch.Tensor = self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))

@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 class Linear(nn.Linear):
     def reset_parameters(self) -> None:
-        """Nothing is drawn: weights come from a checkpoint. Drawing would also import half of torch's compiler."""
+        """Does nothing: weights come from a checkpoint, and initialising them would import half of torch's compiler."""
 
 
 class Embedding(nn.Embedding):
     def reset_parameters(self) -> None:
-        """As in `Linear`."""
+        """Does nothing, as in `Linear`."""
 
 
 class RMSNorm(nn.Module):
@@ -45,14 +45,14 @@ class GatedMLP(nn.Module):
 
 
 def inverse_frequencies(count: int, theta: float, device: torch.device) -> torch.Tensor:
-    """theta^(-i / count) for i from 0, float32 (count,): radians by which one position turns each pair of numbers."""
+    """theta^(-i / count) for i < count, float32 (count,): the angle in radians that pair i rotates by per position."""
     return theta ** -(torch.arange(count, dtype=torch.float32, device=device) / count)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding (Su et al. 2021): number i and number i + size / 2 of a head are the coordinates of a point.
+    """Rotary embedding (Su et al. 2021): values i and i + size / 2 of a head are a point that is rotated.
 
-    x: (..., head size); cos, sin: (..., head size / 2), float32, in which the turning is done.
+    x: (..., head size); cos, sin: float32 (..., head size / 2). Computed in float32, returned in the dtype of x.
     """
     first, second = x.float().chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).to(x.dtype)

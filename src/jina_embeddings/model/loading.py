@@ -20,10 +20,10 @@ def load_model(
 ) -> Network:
     """The network of a checkpoint, for inference.
 
-    merge_adapter: the task whose adapter becomes part of the weights.
+    merge_adapter: the task whose adapter is merged into the weights; None for the base weights.
 
     Raises:
-        EngineUnavailableError: the checkpoint asks for something that isn't written here.
+        EngineUnavailableError: config.json asks for something that this implementation doesn't have.
     """
     _require_known(checkpoint.config)
     with torch.device("meta"):
@@ -34,14 +34,14 @@ def load_model(
         if name not in names:
             continue
         owner, _, leaf = name.rpartition(".")
-        # A copy: what is read lies in the file, and would change with it.
+        # Copied, since the tensor is a memory map of the file and would change with it.
         weight = nn.Parameter(tensor.to(device, dtype, copy=True), requires_grad=False)
         setattr(network.get_submodule(owner), leaf, weight)
     return network.eval()
 
 
 def _require_known(config: ModelConfig) -> None:
-    """Whatever else config.json says of the architecture would be ignored, and the vectors would only look right."""
+    """Raises for settings that aren't implemented: ignoring them would give vectors that look right and are wrong."""
     unknown = {
         f"rope_type {config.rope_type!r}": config.rope_type not in _ROPE_TYPES,
         f"hidden_act {config.activation!r}": config.activation != "silu",

@@ -1,4 +1,4 @@
-"""The vision tower: patches of pixels to one vector for each square of them."""
+"""The vision tower: from patches of pixels to one vector for each token, which is a square of patches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..checkpoint.config import VisionConfig
 from .layers import GatedMLP, Linear, RMSNorm, inverse_frequencies, rotate
 from .windows import Layout
 
+# Epsilon of the norms and base of the rotary frequencies; constants of the architecture, not in config.json.
 _EPS = 1e-6
 _THETA = 10_000.0
-"""Not in config.json: the architecture has no other."""
 
 
 class VisionTower(nn.Module):
-    """Most blocks see windows, some the whole image (Bai et al. 2025, "Qwen2.5-VL", section 2.1.1)."""
+    """Most blocks attend within windows, some to the whole image (Bai et al. 2025, "Qwen2.5-VL", section 2.1.1)."""
 
     def __init__(self, config: VisionConfig):
         super().__init__()
@@ -28,14 +28,14 @@ class VisionTower(nn.Module):
         self.merger = Merger(config)
 
     def forward(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> torch.Tensor:
-        """(tokens of all images, hidden of the language model).
+        """The features of all images' tokens, (tokens, hidden size of the language model).
 
-        patches: (patches of all images, numbers of a patch), those of one token together.
-        grids: frames, rows and columns of patches of each image.
+        patches: (patches of all images, patch_dim); the patches of a token follow each other.
+        grids: (frames, rows, columns) of each image, in patches.
         """
         config, device = self._config, patches.device
         layout = Layout.of(grids, config.spatial_merge_size, config.window_size // config.patch_size)
-        cos, sin = self._turns(torch.from_numpy(layout.places).to(device))
+        cos, sin = self._rotary_angles(torch.from_numpy(layout.places).to(device))
         images, windows = (
             [torch.from_numpy(group).to(device) for group in groups] for groups in (layout.images, layout.windows)
         )
@@ -45,16 +45,20 @@ class VisionTower(nn.Module):
         result: torch.Tensor = self.merger(x)
         return result
 
-    def _turns(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines (patches, 1, head size / 2): the first half of the pairs turn by the row, the others by
-        the column."""
+    def _rotary_angles(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The cosines and sines of the rotary angles, (patches, 1, head size / 2).
+
+        The first half of the pairs rotates by the row of the patch, the second half by its column.
+
+        places: (patches, 2), row and column.
+        """
         pairs = self._config.hidden_size // self._config.num_heads // 2
         angles = (places[..., None] * inverse_frequencies(pairs // 2, _THETA, places.device)).flatten(1)[:, None]
         return angles.cos(), angles.sin()
 
 
 class PatchEmbed(nn.Module):
-    """A convolution whose stride is its size: one product."""
+    """A convolution whose stride equals its kernel size, computed as one matrix product."""
 
     def __init__(self, config: VisionConfig):
         super().__init__()
@@ -66,7 +70,7 @@ class PatchEmbed(nn.Module):
 
 
 class Filters(nn.Module):
-    """Weights of the convolution, (hidden, channels, frames, rows, columns)."""
+    """The convolution's weight, (hidden, channels, frames, rows, columns)."""
 
     def __init__(self, config: VisionConfig):
         super().__init__()
@@ -91,7 +95,7 @@ class VisionBlock(nn.Module):
 
 
 class VisionAttention(nn.Module):
-    """Each group of patches within itself, groups of one size together."""
+    """Attention within groups of patches; the groups of one size are one batch."""
 
     def __init__(self, config: VisionConfig):
         super().__init__()
@@ -113,7 +117,7 @@ class VisionAttention(nn.Module):
 
 
 class Merger(nn.Module):
-    """The patches of a token side by side, to one vector."""
+    """Concatenates the patches of each token and projects them to one vector."""
 
     def __init__(self, config: VisionConfig):
         super().__init__()

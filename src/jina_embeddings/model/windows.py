@@ -1,4 +1,4 @@
-"""Where the patches of images lie, and which of them see each other."""
+"""The positions of image patches, and the groups of them that attend to each other."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Of all images of a call, whose patches come token after token.
+    """The layout of all images of a batch; the patches of a token follow each other.
 
     places: (patches, 2), row and column of each patch in its image.
-    images, windows: numbers of the patches that see each other, (groups, patches of a group) for each size of group.
+    images, windows: the indices of patches that attend to each other, in a whole frame and in a window: one array
+        (groups, patches of a group) for each size of group.
     """
 
     places: NDArray[np.int64]
@@ -28,7 +29,11 @@ class Layout:
 
     @classmethod
     def of(cls, grids: Sequence[Grid], merge: int, window: int) -> Layout:
-        """grids: frames, rows and columns of patches; merge: sides of a token, window: of a window, in patches."""
+        """The layout of images.
+
+        grids: (frames, rows, columns) of each image, in patches.
+        merge, window: the side of a token and of a window, in patches.
+        """
         places, frames, windows, first = [], [], [], 0
         for count, rows, columns in grids:
             place = _places(rows, columns, merge)
@@ -46,7 +51,7 @@ class Layout:
 
 
 def _places(rows: int, columns: int, merge: int) -> NDArray[np.int64]:
-    """Rows and columns (patches, 2) in the order of tokens, and within a token."""
+    """Row and column of each patch, (patches, 2), ordered by token."""
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1)
     tokens = grid.reshape(rows // merge, merge, columns // merge, merge, 2).swapaxes(1, 2)
     return tokens.reshape(-1, 2)
