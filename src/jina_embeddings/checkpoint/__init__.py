@@ -1,4 +1,4 @@
-"""Where weights live and what is in them: layouts, names, adapters."""
+"""Checkpoints: finding one, and reading its configuration, weights and adapters."""
 
 from __future__ import annotations
 

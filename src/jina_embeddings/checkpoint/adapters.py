@@ -1,4 +1,4 @@
-"""The task adapters: three LoRAs in one file, read, checked, merged, or split into one folder a task.
+"""The task adapters: three LoRAs in one file, which are read, checked, merged, or split into one folder a task.
 
 W' = W + (lora_alpha / r) B A, with A (r, in) and B (out, r) (Hu et al. 2021, section 4.1).
 """
@@ -74,8 +74,8 @@ def read_adapters(folder: Path, model: ModelConfig) -> AdapterSet | None:
     """The adapters under `folder/adapters`, checked against the model; None where there is no such folder.
 
     Raises:
-        CheckpointInvalidError: a tensor is missing, misshapen, or for a layer that the model doesn't
-            have; the file is damaged. Names the tensor and the file.
+        CheckpointInvalidError: a tensor is missing, has another shape, or is for a layer that the model doesn't have;
+            or the file is damaged. The message names the tensor and the file.
     """
     home = folder / "adapters"
     if not home.is_dir():
@@ -146,7 +146,10 @@ def merge(weight: torch.Tensor, pair: LoraPair, scaling: float) -> torch.Tensor:
 def merged(
     tensors: Iterable[tuple[str, torch.Tensor]], adapters: AdapterSet | None, task: Task | None
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Base tensors by canonical name, in float32 where the task's adapter goes into them; as they are for None."""
+    """The tensors with a task's adapter merged, as (canonical name, tensor).
+
+    Merged tensors are float32. Others, and all of them if the task is None, are returned as they are.
+    """
     pairs = adapters.load(task) if adapters is not None and task is not None else {}
     for name, tensor in tensors:
         pair = pairs.get(name.removesuffix(".weight"))
@@ -154,10 +157,10 @@ def merged(
 
 
 def split_adapter(adapters: AdapterSet, task: Task, cache: Path | None = None) -> Path:
-    """A folder that holds one task's adapter as PEFT and vLLM read it, without the projector's part.
+    """A folder with one task's adapter in the format that PEFT and vLLM read, without the projector's tensors.
 
-    The folder is named by a hash of the tensors' bytes and of the configuration, so that a changed
-    checkpoint gets another one; it appears whole or not at all, whoever else is making it.
+    The folder's name has a hash of the tensors and of the configuration, so that a changed checkpoint gets another one.
+    It is renamed into place when it is complete, so several processes may create it at the same time.
 
     Raises:
         CheckpointNotFoundError: the cache folder can't be written.
@@ -192,7 +195,7 @@ def split_adapter(adapters: AdapterSet, task: Task, cache: Path | None = None) -
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        # Another process may have been first: its folder is equal, since the name is the content's hash.
+        # Another process may have created it first; its content is the same, since the name has the content's hash.
         if not target.is_dir():
             raise CheckpointNotFoundError(
                 f"the adapter cache {home} can't be written ({error}): set JINA_EMBEDDINGS_CACHE to a folder that can"
@@ -205,14 +208,14 @@ def _write_adapter(folder: Path, tensors: dict[str, torch.Tensor], config: dict[
 
     save_file(tensors, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    # Both are made for their owner only; a cache may be shared.
+    # mkdtemp and save_file make them readable by their owner only, but a cache may be shared.
     folder.chmod(0o755)
     for path in folder.iterdir():
         path.chmod(0o644)
 
 
 def default_cache() -> Path:
-    """`JINA_EMBEDDINGS_CACHE`, else `~/.cache/jina-embeddings`, then `adapters`."""
+    """The folder `adapters` in `JINA_EMBEDDINGS_CACHE`, or in `~/.cache/jina-embeddings` where that isn't set."""
     root = os.environ.get("JINA_EMBEDDINGS_CACHE")
     base = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jina-embeddings"
     return base / "adapters"

@@ -1,4 +1,4 @@
-"""One checkpoint: opened, checked, asked for its tasks and its projector."""
+"""`Checkpoint`: an opened and checked checkpoint, its tasks and its projector."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ MULTI_TASK_ARCHITECTURE = "JinaEmbeddingsV4Model"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint folder, checked; tensors are read when they are asked for.
+    """One checkpoint folder, checked; tensors are read when they are needed.
 
-    tasks: what it can answer for: one for each adapter, or the one it was merged for.
+    tasks: the tasks of its adapters, or the one that was merged into its weights.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Checkpoint:
         )
 
     def require_task(self, task: Task) -> None:
-        """Raises TaskUnavailableError unless the checkpoint can answer for the task."""
+        """Raises TaskUnavailableError unless the checkpoint has the task."""
         if task not in self.tasks:
             kind = "was merged for" if self.adapters is None else "has adapters for"
             raise TaskUnavailableError(
@@ -62,7 +62,7 @@ class Checkpoint:
             )
 
     def require_multivector(self) -> None:
-        """Raises MultivectorUnavailableError where there is no projector."""
+        """Raises MultivectorUnavailableError if the checkpoint has no projector."""
         if not self.has_projector:
             raise MultivectorUnavailableError(
                 f"{self.name} has no {PROJECTOR}, so no multi-vectors: load {DEFAULT_MODEL}"
@@ -73,7 +73,7 @@ class Checkpoint:
         import torch
 
         tensors = dict(load_tensors({key: self.weights.entries[f"{PROJECTOR}.{key}"] for key in ("weight", "bias")}))
-        # Copies: what is read lies in the file, and would change with it.
+        # Copied, since the tensors are memory maps of the file and would change with it.
         weight, bias = (tensors[key].to(torch.float32, copy=True) for key in ("weight", "bias"))
         return weight, bias
 
@@ -95,15 +95,17 @@ def open_checkpoint(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Checkpoint:
-    """Finds, reads and checks a checkpoint; no weights are loaded yet.
+    """Finds, reads and checks a checkpoint; weights are not loaded yet.
 
     Args:
         model: a folder, a hub id or the name of a bundled model.
-        task: for a merged checkpoint, the task it was merged for; needed where nothing else says it.
+        task: a task that the checkpoint has to have. For a merged checkpoint that doesn't name its task, the task that
+            was merged into it.
 
     Raises:
-        CheckpointNotFoundError, CheckpointInvalidError: see there.
-        TaskUnavailableError: `task` is not what the checkpoint has.
+        CheckpointNotFoundError: nothing is found under that name.
+        CheckpointInvalidError: a file is missing, damaged or contradicts config.json.
+        TaskUnavailableError: the checkpoint doesn't have the task, or it doesn't say which one was merged into it.
     """
     folder = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
     name = os.fspath(model)
@@ -119,7 +121,7 @@ def open_checkpoint(
 
 
 def _with_projector(config: ModelConfig, weights: WeightStore) -> ModelConfig:
-    # Some merged checkpoints keep the projector's size in config.json though they have no projector.
+    # config.json of some merged checkpoints gives the size of a projector that they don't have.
     stored = weights.entries.get(f"{PROJECTOR}.weight")
     if stored is not None:
         return replace(config, multivector_dim=stored.shape[0])

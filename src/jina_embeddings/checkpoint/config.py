@@ -1,4 +1,4 @@
-"""What a checkpoint's config.json says, in one frozen record; no number but transformers' defaults is in code."""
+"""The values of a checkpoint's config.json in one frozen record; the only numbers in code are transformers' defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import CheckpointInvalidError
 from ..types import TASKS, Task
 
-# The published model cuts texts here; its rotary positions would allow more.
+# The published model truncates texts at this length, though its rotary positions go further.
 MAX_TEXT_TOKENS = 32_768
 MODEL_TYPE = "qwen2_5_vl"
 ARCHITECTURES = ("JinaEmbeddingsV4Model", "Qwen2_5_VLForConditionalGeneration")
@@ -18,7 +18,7 @@ ARCHITECTURES = ("JinaEmbeddingsV4Model", "Qwen2_5_VLForConditionalGeneration")
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """Sizes of the vision tower, in the units of config.json."""
+    """Sizes of the vision tower: patches and windows in pixels, `temporal_patch_size` in frames, merging in patches."""
 
     depth: int
     hidden_size: int
@@ -36,10 +36,14 @@ class VisionConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Sizes of the language model and what is particular to embeddings."""
+    """Sizes of the language model, the vision tower, and what config.json says about embeddings.
+
+    names_model_type: whether config.json has a `model_type`, which transformers and vLLM need.
+    max_length: tokens at which texts are truncated; max_positions: most tokens of a prompt.
+    cautions: what the checkpoint says about its own limits: a sentence by kind of input, such as `image`.
+    """
 
     names_model_type: bool
-    """Whether `model_type` stands in the file, where transformers and vLLM look for it."""
     architecture: str
     hidden_size: int
     intermediate_size: int
@@ -62,11 +66,10 @@ class ModelConfig:
     task_names: tuple[Task, ...]
     weight_dtype: str | None
     cautions: dict[str, str]
-    """What a checkpoint says of its own limits: by kind of input (`image`), a sentence."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file, or an error that names the file."""
+    """Reads a JSON object; raises CheckpointInvalidError with the file's name if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -79,7 +82,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """Reads `folder/config.json`, with its text fields flat (older) or under `text_config` (newer)."""
+    """Reads `folder/config.json`; the language model's fields are at the top (older files) or under `text_config`."""
     path = folder / "config.json"
     raw = read_json(path)
     architecture = _architecture(path, raw.get("architectures"))
@@ -89,7 +92,7 @@ def read_config(folder: Path) -> ModelConfig:
     vision = _Fields(path, fields.mapping("vision_config", required=True) or {})
     hidden, heads = text.count("hidden_size"), text.count("num_attention_heads")
     head_dim = text.count("head_dim", hidden // heads)
-    # Newer files have all of it under rope_parameters.
+    # Newer files have the rotary fields under rope_parameters instead.
     rope = _Fields(path, {**text.values, **(text.mapping("rope_scaling") or text.mapping("rope_parameters") or {})})
     return ModelConfig(
         names_model_type=raw.get("model_type") is not None,
@@ -196,7 +199,7 @@ def _mrope_section(path: Path, sections: tuple[int, ...], head_dim: int) -> tupl
 
 def _matryoshka_dims(path: Path, dims: Any, hidden: int) -> tuple[int, ...]:
     if dims is None:
-        # Those of jina-embeddings-v4, as parts of its 2048: merged checkpoints don't name them.
+        # Merged checkpoints don't list them: use the fractions of jina-embeddings-v4, 128 to 2048 of 2048.
         return tuple(hidden // part for part in (16, 8, 4, 2, 1))
     if not isinstance(dims, list) or not all(isinstance(dim, int) and 0 < dim <= hidden for dim in dims):
         raise CheckpointInvalidError(f"{path}: 'matryoshka_dims' must list sizes up to {hidden}, not {dims!r}")

@@ -1,4 +1,4 @@
-"""From what a user calls a model to a folder on disk."""
+"""From the name of a model (a folder, a hub id, a bundled model) to a folder on disk."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ..types import Task
 
 DEFAULT_MODEL = "jinaai/jina-embeddings-v4"
 
-# The task that a published merged checkpoint was merged for: its files don't say.
+# The task that was merged into each published merged checkpoint, whose files don't say it.
 MERGED_REPOSITORIES: dict[str, Task] = {
     "jinaai/jina-embeddings-v4-vllm-retrieval": "retrieval",
     "jinaai/jina-embeddings-v4-vllm-text-matching": "text-matching",
     "jinaai/jina-embeddings-v4-vllm-code": "code",
 }
 
-# Models that come with the package: name -> folder under `models/`.
+# Models that come with the package, with their folders under `models/`.
 BUNDLED: dict[str, str] = {"pocket": "pocket"}
 
-# Weights, their index, adapters, tokenizer and configuration; never code.
-_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja", "adapters/*.json", "adapters/*.safetensors"]
+# Files that are downloaded: weights, their index, adapters, tokenizer and configuration, but no code.
+_DOWNLOADED_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "adapters/*.json", "adapters/*.safetensors"]
 
 
 def resolve(
@@ -34,12 +34,11 @@ def resolve(
 ) -> Path:
     """The folder of a checkpoint: a local one, a bundled one, or a snapshot of a hub repository.
 
-    A hub id is downloaded once into the hub's own cache; `HF_HUB_OFFLINE`, `HF_HOME` and `HF_TOKEN`
-    mean what they always mean.
+    A hub id is downloaded once into huggingface_hub's cache; `HF_HUB_OFFLINE`, `HF_HOME` and `HF_TOKEN` work as always.
 
     Raises:
-        CheckpointNotFoundError: no such folder, repository or revision; or it isn't in the cache and
-            the network may not or can not be used.
+        CheckpointNotFoundError: there is no such folder, repository or revision; or it isn't in the cache and the
+            network can't be used or isn't allowed to be.
     """
     name = os.fspath(model)
     if name in BUNDLED:
@@ -78,7 +77,7 @@ def _snapshot(
                 revision=revision,
                 cache_dir=None if cache_dir is None else Path(cache_dir),
                 local_files_only=local_files_only,
-                allow_patterns=_PATTERNS,
+                allow_patterns=_DOWNLOADED_FILES,
             )
         )
     except HFValidationError as error:

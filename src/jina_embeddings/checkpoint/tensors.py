@@ -1,8 +1,7 @@
-"""The tensors that a checkpoint must hold, and those that its files do hold.
+"""The tensors that a checkpoint must have by its config.json, and those that its files have.
 
-Names come in two generations: `model.layers.*` and `visual.*` as older transformers stored them,
-`model.language_model.layers.*` and `model.visual.*` as transformers 5 holds them. Everything here
-speaks the newer one.
+There are two generations of names: `model.layers.*` and `visual.*` of older transformers, and
+`model.language_model.layers.*` and `model.visual.*` of transformers 5. The newer ones are called canonical here.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 PROJECTOR = "multi_vector_projector"
-# The element types of the safetensors format.
+# Bytes of an element of each safetensors dtype.
 _ITEM_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
@@ -39,7 +38,7 @@ _IGNORED = ("lm_head.", "model.language_model.lm_head.")
 
 
 def canonical(name: str) -> str:
-    """A base weight's name in the newer generation."""
+    """The name of a base weight in transformers 5, from a name of either generation."""
     if name.startswith("visual."):
         return "model." + name
     if name.startswith("model.") and not name.startswith(("model.language_model.", "model.visual.")):
@@ -49,7 +48,7 @@ def canonical(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """Where one tensor lies: its file, its name there, its shape and safetensors dtype."""
+    """One tensor of a file: the file, the tensor's name in it, its shape and its safetensors dtype."""
 
     file: Path
     stored_name: str
@@ -66,9 +65,9 @@ class TensorEntry:
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """Tensors of one safetensors file by stored name, after checking that the file is whole.
+    """The tensors of one safetensors file by stored name, after a check that the file is complete.
 
-    The format: 8 bytes little-endian header length, a JSON header, then the data that it describes.
+    The format is 8 bytes of header length (little-endian), a JSON header, and the data that it describes.
     """
     try:
         size = path.stat().st_size
@@ -111,7 +110,7 @@ def _entry(path: Path, name: str, description: Any, data_start: int, size: int) 
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of the base weights: those that the index names, or the single one."""
+    """The files of the base weights: the shards that the index names, or model.safetensors."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weight_map = read_json(index).get("weight_map")
@@ -128,7 +127,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 class WeightStore:
-    """The base weights of one checkpoint folder, by canonical name; nothing is read before it is asked for."""
+    """The base weights of one checkpoint folder by canonical name; headers and tensors are read when needed."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -151,7 +150,7 @@ class WeightStore:
         return sum(entry.num_values for entry in self.entries.values())
 
     def verify(self, config: ModelConfig) -> None:
-        """Raises CheckpointInvalidError for a tensor that is missing, misshapen, or of a layer too many."""
+        """Raises CheckpointInvalidError for a tensor that is missing, has another shape, or belongs to no layer."""
         expected = expected_shapes(config)
         for name, entry in self.entries.items():
             if name not in expected and _LAYER.match(name):
@@ -171,12 +170,12 @@ class WeightStore:
                 )
 
     def load(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every tensor, one at a time, as (canonical name, tensor as stored)."""
+        """Reads every tensor, one at a time: (canonical name, tensor in its stored dtype)."""
         yield from load_tensors(self.entries)
 
 
 def load_tensors(entries: dict[str, TensorEntry]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of these entries, file by file, under the keys given."""
+    """Reads the tensors of these entries, file by file, as (key, tensor); keys are those of `entries`."""
     from safetensors import safe_open
 
     by_file: dict[Path, list[str]] = {}
@@ -193,7 +192,7 @@ def _file_names(folder: Path) -> str:
 
 
 def projection_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
-    """(out, in) of each linear layer that adapters change, by its name within a decoder layer."""
+    """(out, in) of each linear layer that has an adapter, by its name within a decoder layer."""
     heads = config.num_heads * config.head_dim
     kv_heads = config.num_kv_heads * config.head_dim
     hidden, mlp = config.hidden_size, config.intermediate_size
@@ -209,7 +208,7 @@ def projection_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, Shape]:
-    """Every base tensor that config.json calls for, by canonical name."""
+    """The shape of every base tensor that a checkpoint with this configuration has, by canonical name."""
     shapes: dict[str, Shape] = {
         "model.language_model.embed_tokens.weight": (config.vocab_size, config.hidden_size),
         "model.language_model.norm.weight": (config.hidden_size,),
