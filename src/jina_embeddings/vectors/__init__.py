@@ -1,1 +1,1 @@
-"""What comes out: pooled, compared, quantised."""
+"""Operations on vectors: pooling, similarity, quantisation and similarity maps."""

@@ -1,4 +1,4 @@
-"""Where in an image each word of a query is found: multi-vectors, patch by patch. Pure numpy."""
+"""Similarity maps: how similar each patch of an image is to each word of a query, by multi-vectors. Pure numpy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimilarityMap:
-    """How like each patch of an image is to each word of a query.
+    """The similarity of each patch of an image to each word of a query.
 
-    words: of the query, in order.
-    maps: float32 (words, rows, columns): the cosine of a patch and the word, the largest over its tokens. Rows and
-        columns divide the image evenly.
+    words: the words of the query, in order.
+    maps: float32 (words, rows, columns): the largest cosine between the patch and a token of the word. Rows and columns
+        divide the image evenly.
     """
 
     words: tuple[str, ...]
@@ -29,7 +29,11 @@ class SimilarityMap:
 
 
 def words_of(query: str) -> list[tuple[str, int]]:
-    """The words of a query and where each ends, in characters. Raises EmptyInputError if there are none."""
+    """The words of a query, each with the offset of its end in characters.
+
+    Raises:
+        EmptyInputError: the query has no words.
+    """
     words = [(match[0], match.end()) for match in re.finditer(r"\S+", query)]
     if not words:
         raise EmptyInputError("the query has no words")
@@ -43,10 +47,12 @@ def make_map(
     image: PreparedImage,
     count_tokens: Callable[[Sequence[str]], list[int]],
 ) -> SimilarityMap:
-    """The map of a query and an image that an engine has run.
+    """The similarity map of a query and an image from their multi-vectors.
 
-    query_vectors, image_vectors: (tokens, dim), rows normalised, of the whole prompts. count_tokens: of the prompt
-    with so much of the query. A word that was cut off with the end of the prompt has no vectors, and is left out.
+    query_vectors, image_vectors: float32 (tokens, dim) of the whole prompts, rows normalised.
+    count_tokens: returns the number of tokens of the query's prompt for each of several beginnings of the query.
+
+    A word without vectors, because the prompt was truncated before it, is left out.
     """
     words = words_of(query)
     ends = count_tokens([query[:end] for _, end in words])

@@ -1,12 +1,12 @@
-"""From the hidden states of tokens to one vector a span, on the device that holds them.
+"""Pooling: from the hidden states of tokens to one vector for each span, on their device.
 
-Built in: `mean` (what the model was trained with), `max`, `first` and `last`. A function of one's own
-is registered by import path, so that it can run in another process than the one that registered it:
+Built in are `mean` (what the model was trained with), `max`, `first` and `last`. Other functions are registered by
+import path, since they may run in another process:
 
     register_pooling("median", "my_package.pooling:median")
 
-and is called with the float32 hidden states of one span, a torch tensor (num_tokens, hidden_size); it
-returns (hidden_size,) on the same device.
+Such a function gets the hidden states of one span, a float32 torch tensor (num_tokens, hidden_size), and returns
+(hidden_size,) on the same device.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = ("mean", "max", "first", "last")
 
-# The names that vLLM uses for the same thing.
+# vLLM's names of the built-in ones.
 _ALIASES = {"MEAN": "mean", "MAX": "max", "CLS": "first", "LAST": "last"}
 _registered: dict[str, str] = {}
 
@@ -35,7 +35,7 @@ def register_pooling(name: str, path: str) -> None:
     """Make `pooling_type=name` run the function at `path`, `"package.module:function"`.
 
     Raises:
-        OptionError: the name is built in, or nothing callable is found at the path.
+        OptionError: the name is built in, or there is no function at the path.
     """
     if name in BUILT_IN or name in _ALIASES:
         raise OptionError(f"pooling {name!r} is built in: choose another name")
@@ -44,7 +44,13 @@ def register_pooling(name: str, path: str) -> None:
 
 
 def resolve_pooling(name: str) -> str:
-    """A built-in name, or the import path of a registered function (what travels to workers)."""
+    """The built-in name or the import path of a function, which is what workers are sent.
+
+    name: a built-in name or vLLM's name for it, a registered name, or an import path.
+
+    Raises:
+        OptionError: the name is unknown, or there is no function at the path.
+    """
     if not isinstance(name, str):
         raise OptionError(f"pooling_type is a str, not {type(name).__name__}{suggest(name, BUILT_IN)}")
     name = _ALIASES.get(name, name)
@@ -73,11 +79,11 @@ def _load(path: str) -> PoolingFunction:
 
 
 def pool(hidden: torch.Tensor, spans: Sequence[Span], how: str) -> torch.Tensor:
-    """One float32 vector a span.
+    """One float32 vector for each span.
 
     Args:
-        hidden: (num_tokens, hidden_size), any float dtype; sums are made in float32.
-        spans: token ranges within `hidden`; they may be in any order and leave tokens out.
+        hidden: (num_tokens, hidden_size) of any floating point dtype; sums are computed in float32.
+        spans: token ranges within `hidden`, in any order; they may leave tokens out.
         how: what `resolve_pooling` returned.
 
     Returns:
@@ -88,9 +94,9 @@ def pool(hidden: torch.Tensor, spans: Sequence[Span], how: str) -> torch.Tensor:
     starts = [start for start, _ in spans]
     stops = [stop for _, stop in spans]
     if how == "first":
-        return hidden[_beside(hidden, torch.tensor(starts))].float()
+        return hidden[_on_device_of(hidden, torch.tensor(starts))].float()
     if how == "last":
-        return hidden[_beside(hidden, torch.tensor(stops) - 1)].float()
+        return hidden[_on_device_of(hidden, torch.tensor(stops) - 1)].float()
     if how not in BUILT_IN:
         function = _load(how)
         pooled = [function(hidden[start:stop].float()) for start, stop in spans]
@@ -103,12 +109,12 @@ def pool(hidden: torch.Tensor, spans: Sequence[Span], how: str) -> torch.Tensor:
     if adjoining:
         rows = hidden[starts[0] : stops[-1]]
     else:
-        rows = hidden[_beside(hidden, torch.cat([torch.arange(a, b) for a, b in spans]))]
-    lengths = _beside(hidden, torch.tensor([b - a for a, b in spans]))
-    # unsafe: its checks of the lengths would wait for the device.
+        rows = hidden[_on_device_of(hidden, torch.cat([torch.arange(a, b) for a, b in spans]))]
+    lengths = _on_device_of(hidden, torch.tensor([b - a for a, b in spans]))
+    # unsafe=True: checking the lengths would wait for the device.
     return torch.segment_reduce(rows.float(), how, lengths=lengths, unsafe=True)
 
 
-def _beside(hidden: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Indices on the device of `hidden`; a GPU goes on working meanwhile, which takes pinned memory."""
+def _on_device_of(hidden: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """The indices on the device of `hidden`; copied from pinned memory, which doesn't wait for kernels on a GPU."""
     return indices.pin_memory().to(hidden.device, non_blocking=True) if hidden.is_cuda else indices.to(hidden.device)

@@ -1,4 +1,4 @@
-"""Smaller forms of normalised vectors. Pure numpy; the names are those of the hosted API.
+"""Quantisation of normalised vectors, and base64, by the names of the hosted API. Pure numpy.
 
 | embedding_type | result for (n, dim) | compare by |
 |---|---|---|
@@ -26,16 +26,16 @@ EMBEDDING_TYPES: tuple[str, ...] = get_args(EmbeddingType)
 
 
 def check_embedding_type(name: str) -> None:
-    """Raises OptionError for a name that is not in the table above."""
+    """Raises OptionError for a name that is not in the table at the top of this file."""
     if name not in EMBEDDING_TYPES:
         raise OptionError(f"unknown embedding_type {name!r}{suggest(name, EMBEDDING_TYPES)}")
 
 
 def quantize(vectors: FloatArray, embedding_type: str = "float") -> Any:
-    """Vectors (..., dim) in another form; see the table at the top of this file.
+    """Converts vectors (..., dim) to an embedding type; see the table at the top of this file.
 
-    int8 is `round(127 x / max|x|)` with the largest number of each vector, so that its cosine to the
-    original stays above 0.999 without calibration data. A bit is 1 where the number is above 0.
+    int8 is `round(127 x / max|x|)` with the maximum of each vector; its cosine to the original stays above 0.999
+    without calibration data. A bit of a binary vector is 1 where the value is above 0.
 
     >>> quantize(np.array([0.6, -0.8], dtype=np.float32), "int8")
     array([  95, -127], dtype=int8)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Cosine of every vector of `a` with every vector of `b`.
+    """The cosine of every vector of `a` with every vector of `b`.
 
     Args:
-        a: (n, dim) or (dim,); b: (m, dim) or (dim,). Need not be normalised.
+        a: (n, dim) or (dim,); b: (m, dim) or (dim,). They need not be normalised.
 
     Returns:
         (n, m); a single vector on either side drops that axis, so two of them give a 0-d array.
@@ -39,7 +39,7 @@ def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> FloatArray:
-    """Late-interaction score of one query with each document.
+    """The late-interaction score of one query with each document.
 
     score = sum over query tokens of the largest dot product with any document token
     (Khattab and Zaharia 2020, ColBERT, equation 3).
@@ -70,8 +70,8 @@ def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> F
     return np.asarray(np.maximum.reduceat(products, starts, axis=0).sum(axis=1), dtype=np.float32)
 
 
-# Vectors whose float64 copies stay in a processor's cache.
-_BLOCK = 32
+# Vectors that `normalize` handles at a time, so that their float64 copies fit into the processor's cache.
+_BLOCK_VECTORS = 32
 
 
 def normalize(vectors: FloatArray) -> FloatArray:
@@ -81,14 +81,16 @@ def normalize(vectors: FloatArray) -> FloatArray:
         return vectors
     rows = vectors.reshape(-1, vectors.shape[-1])
     normalized = np.empty_like(rows)
-    for start in range(0, len(rows), _BLOCK):
-        # In float64: squares of very small and very large numbers leave the range of float32.
-        block = rows[start : start + _BLOCK].astype(np.float64)
+    for start in range(0, len(rows), _BLOCK_VECTORS):
+        # In float64, as squares of very small and very large values under- or overflow in float32.
+        block = rows[start : start + _BLOCK_VECTORS].astype(np.float64)
         norms = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
-        np.divide(block, np.where(norms > 0, norms, 1), out=normalized[start : start + _BLOCK], casting="same_kind")
+        np.divide(
+            block, np.where(norms > 0, norms, 1), out=normalized[start : start + _BLOCK_VECTORS], casting="same_kind"
+        )
     return normalized.reshape(vectors.shape)
 
 
 def truncate(vectors: FloatArray, dim: int | None) -> FloatArray:
-    """The first `dim` numbers of each vector (matryoshka); normalise afterwards."""
+    """The first `dim` values of each vector (matryoshka), which have to be normalised again; all of them for None."""
     return vectors if dim is None else vectors[..., :dim]

@@ -1,4 +1,4 @@
-"""Fewer token vectors for a document: those that are most alike are merged.
+"""Token pooling: reduces the token vectors of a document by merging those that are most similar.
 
 Clavié, Chaffin and Adams 2024, "Reducing the Footprint of Multi-Vector Retrieval with Minimal Performance Impact via
 Token Pooling": hierarchical clustering by Ward's method, and each cluster's mean.
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def pool_tokens(vectors: FloatArray, factor: int) -> FloatArray:
-    """The normalised means of clusters of token vectors, one cluster for each `factor` of them, at least one.
+    """Clusters the token vectors and returns the normalised mean of each cluster.
 
     Args:
         vectors: (tokens, dim), rows normalised.
-        factor: 1 leaves everything as it is; 2 to 4 are usual.
+        factor: tokens for each cluster on average; 1 doesn't merge any, 2 to 4 are usual.
 
     Returns:
-        float32 (ceil(tokens / factor), dim), in the order of each cluster's first token; fewer where tokens are equal.
+        float32 (ceil(tokens / factor), dim), in the order of each cluster's first token; fewer if tokens are equal.
 
     Raises:
         OptionError: a factor below 1. DependencyError: SciPy is missing.
