@@ -1,4 +1,4 @@
-"""What an engine is. It sees `Prepared` and returns vectors; it knows no prompts and no files."""
+"""The protocol of an engine: it gets `Prepared` inputs and returns vectors; it knows neither prompts nor files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Thread-safe. Both calls return, for each input in order, a float32 array:
+    """Runs the model on prepared inputs. All methods may be called from any thread.
+
+    `run` and `arun` return a list with a float32 array for each input, in order:
 
     dense: (num_spans, hidden_size), pooled and not normalised;
     multi-vector: (num_tokens, multivector_dim), each row L2-normalised.
 
-    An engine that dies in mid-call raises EngineDeadError, whose `done` is that list with None for inputs not done.
+    If the engine dies during a call, the call raises EngineDeadError, whose `done` is that list with None for the
+    inputs that were not embedded.
 
-    calls_at_once: how many calls keep the device busy; 1 where they would wait for each other.
-    chunk_size: inputs of a stream that are given together.
+    max_length: tokens at which texts are truncated.
+    calls_at_once: how many concurrent calls keep the device busy; 1 if calls run one after another anyway.
+    chunk_size: how many inputs of a stream make one call.
     """
 
     name: str
@@ -30,25 +34,25 @@ class Engine(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it can answer calls: it was not closed, and has not died."""
+        """Whether the engine can answer calls: it hasn't been closed and hasn't died."""
         ...
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
-        """Blocks until all are done.
+        """Embeds the batch, and blocks until all of it is done.
 
-        batch_size: most inputs of one forward.
-        call_size: inputs of the whole call, of which the batch is a part; None where it is all of it.
+        batch_size: the largest number of inputs in one forward; None for no limit.
+        call_size: the number of inputs of the user's call if the batch is one of its parts; None if it is the whole.
         """
         ...
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
-        """The same without blocking the event loop."""
+        """Does the same as `run` without blocking the event loop."""
         ...
 
     def close(self) -> None:
-        """Frees the model; calls in progress fail with EngineClosedError. May be called twice."""
+        """Frees the model; calls in progress fail with EngineClosedError. Closing twice does nothing."""
         ...

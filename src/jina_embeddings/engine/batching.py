@@ -1,4 +1,4 @@
-"""Which inputs run together: in one padded forward, or end to end in one pack."""
+"""Groups inputs to batches of one kind: one task, one kind of result, one pooling."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, TypeAlias
 from ..types import Prepared
 
 Kind: TypeAlias = "tuple[str, bool, str]"
-"""Task, whether multi-vectors are wanted, and pooling: what runs together has one."""
+"""Task, whether multi-vectors are wanted, and pooling: the same for all inputs of a batch or pack."""
 
 
 def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int | None = None) -> Iterator[list[int]]:
-    """Indices of `inputs` in padded batches of one task and one kind of result, longest first.
+    """Plans padded batches, each of one kind, as lists of indices into `inputs`; the longest inputs come first.
 
-    A batch times its longest input stays within `max_tokens` (an input that is longer runs alone), and
-    holds at most `batch_size` inputs. Neighbours in length run together, so little is padding.
+    The tokens of a batch, which are its inputs times the longest of them, stay within `max_tokens`; an input that is
+    longer is a batch alone. A batch has at most `batch_size` inputs. Inputs are sorted by length, so there is little
+    padding.
     """
     for _, indices in by_kind(inputs, _longest_first):
         batch: list[int] = []
@@ -30,7 +31,7 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
 
 
 def by_kind(inputs: Sequence[Prepared], order: Callable[[Prepared], Any]) -> Iterator[tuple[Kind, list[int]]]:
-    """Each kind, with the indices of its inputs in that order."""
+    """Each kind with the indices of its inputs, sorted by the key `order`."""
     groups: dict[Kind, list[int]] = defaultdict(list)
     for index, prepared in enumerate(inputs):
         groups[kind_of(prepared)].append(index)

@@ -1,4 +1,4 @@
-"""The choice of an engine, and its start."""
+"""Chooses an engine by name or by what is installed, and starts it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 def choose_engine(name: str) -> str:
-    """`auto` becomes `vllm` where a CUDA GPU and vLLM are there, else `torch`.
+    """The name itself; for `auto`, `vllm` if there are vLLM and a CUDA GPU, else `torch`.
 
     Raises:
-        OptionError: no such engine.
+        OptionError: there is no engine of that name.
     """
     if name not in ENGINES:
         raise OptionError(f"unknown engine {name!r}{suggest(name, ENGINES)}")
@@ -34,10 +34,11 @@ def choose_engine(name: str) -> str:
 
 
 def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_length: int) -> Engine:
-    """Starts an engine on a checkpoint; only `fake` needs none.
+    """Starts an engine on a checkpoint; the fake engine needs none.
 
     Raises:
-        EngineUnavailableError: what it needs is not installed.
+        EngineUnavailableError: vLLM is not installed, or the device isn't there.
+        DependencyError: another package that the engine needs is not installed.
     """
     if name == "fake" or checkpoint is None:
         from .fake import FakeEngine
@@ -83,8 +84,7 @@ def _load_vllm(checkpoint: Checkpoint, options: Options) -> Engine:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Pauses the garbage collector: thousands of modules are imported, all of them stay, and a sixth of the time
-    would go into looking through them."""
+    """Pauses the garbage collector while an engine imports thousands of modules, which makes imports a sixth faster."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
-"""Deterministic vectors without a model: for testing what stands above the engine.
+"""The fake engine: deterministic vectors without a model, for testing code that uses embeddings.
 
-A token's vector is random but always the same, and a text's is the mean of its tokens': texts that
-share words are near each other, and nothing else is meant by it.
+A token's vector is pseudo-random, seeded by the token. A text's vector is the mean over its tokens, so texts that share
+words are similar; the vectors have no other meaning.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SPECIAL = {VISION_START: 1, IMAGE_PAD: 2, VISION_END: 3}
 
 
 class WordTokenizer:
-    """A token is a word; its id is a checksum. Has the two methods of `tokenizers` that are used."""
+    """Makes a token of each word, whose id is a checksum. Has the two methods of a `tokenizers.Tokenizer` we use."""
 
     def encode_batch_fast(self, texts: list[str], add_special_tokens: bool = False) -> list[Any]:
         return [SimpleNamespace(ids=[self._id(word) for word in self._words(text)]) for text in texts]
@@ -66,9 +66,9 @@ def fake_processor(
 
 
 class FakeEngine:
-    """The `Engine` protocol over hashes; counts what it was given.
+    """An `Engine` whose vectors come from hashes of the tokens.
 
-    num_inputs, num_calls: since it was made.
+    num_inputs, num_calls: how many inputs and calls it has got so far.
     """
 
     name = "fake"

@@ -1,4 +1,4 @@
-"""LoRA layers for the engines without vLLM: all tasks resident, one of them active."""
+"""LoRA layers for the engines without vLLM: the adapters of all tasks are in memory, and one of them is active."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..types import Task
 
 @dataclass
 class ActiveTask:
-    """Which adapter the layers apply; shared by all of them."""
+    """The index of the task whose adapter is applied; one object shared by all layers."""
 
     index: int = 0
 
 
 class LoraLinear(nn.Module):
-    """y = W x + b + B_t (A_t x), t being the active task; the scaling is part of B."""
+    """y = W x + bias + B_t (A_t x), where t is the active task; B_t contains the scaling."""
 
     def __init__(self, base: nn.Linear, a: torch.Tensor, b: torch.Tensor, active: ActiveTask):
         super().__init__()
@@ -33,7 +33,7 @@ class LoraLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         task = self._active.index
         y: torch.Tensor = self.base(x)
-        # In place: y is this call's own, and the sum would otherwise be copied once more.
+        # In place, which saves a copy; y was made by this call.
         return y.view(-1, y.shape[-1]).addmm_(x.reshape(-1, x.shape[-1]) @ self.a[task], self.b[task]).view(y.shape)
 
 

@@ -1,4 +1,4 @@
-"""How much memory there is, and a clear error before too little of it becomes a crash."""
+"""Checks the free memory of a device before a model is loaded, for an error that says what to change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GIB = 1024**3
 
 
 def free_bytes(device: str) -> int | None:
-    """Free bytes of a torch device; None where that can't be known."""
+    """The free bytes of a torch device; None for devices whose memory can't be asked for."""
     import torch
 
     if device.startswith("cuda"):
@@ -21,7 +21,7 @@ def free_bytes(device: str) -> int | None:
 
 
 def require_memory(needed: int, device: str, remedy: str) -> None:
-    """Raises OutOfMemoryError, with both numbers and the remedy, if `needed` bytes are not free."""
+    """Raises OutOfMemoryError, with the needed and the free memory and the remedy, if `needed` bytes are not free."""
     free = free_bytes(device)
     if free is not None and needed > free:
         raise OutOfMemoryError(

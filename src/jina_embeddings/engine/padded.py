@@ -1,4 +1,4 @@
-"""What the engines without vLLM have in common: padded batches of one task, shared by calls, one forward at a time."""
+"""The base of the engines without vLLM: padded batches, shared by concurrent calls, one forward at a time."""
 
 from __future__ import annotations
 
@@ -29,31 +29,36 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Default of max_batch_tokens by type of device.
 _BATCH_TOKENS = {"cpu": 8192, "cuda": 32_768, "mps": 8192}
-# What a forward of `pocket` costs beside its tokens, in tokens: measured on one CPU core; on GPUs, where launching
-# kernels takes longer than running them on so few tokens, an estimate.
+# The fixed cost of a forward, as the number of tokens that take as long. Measured with `pocket` on one CPU core; an
+# estimate for GPUs, where launching the kernels takes longer than running them on few tokens.
 _FORWARD_TOKENS = {"cpu": 32, "cuda": 1024, "mps": 256}
 
 
 class Model(Protocol):
-    """Qwen2.5-VL, whoever wrote its classes."""
+    """Qwen2.5-VL, as our own `model.Network` or as transformers' classes."""
 
     @property
     def module(self) -> torch.nn.Module:
-        """Holds the language model as `language_model`, whose layers get adapters."""
+        """The module that has the language model as `language_model`, whose layers adapters are attached to."""
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
-        """(batch, tokens, hidden) of token ids (batch, tokens)."""
+        """The embeddings (batch, tokens, hidden) of token ids (batch, tokens)."""
 
     def image_features(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> Sequence[torch.Tensor]:
-        """(tokens, hidden) of each image, from float32 patches of all and frames, rows and columns of each."""
+        """(tokens, hidden) of each image.
+
+        patches: float32 (patches of all images, patch_dim).
+        grids: (frames, rows, columns) of each image, in patches.
+        """
 
     def hidden_states(self, embeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Last hidden states (batch, tokens, hidden); positions: int64 (3, batch, tokens)."""
 
 
 class PaddedEngine(ABC):
-    """Our adapters, batching and pooling around a model in PyTorch."""
+    """An engine on a PyTorch model: adds adapters, batching and pooling; subclasses load the model."""
 
     name: str
     calls_at_once = 1
@@ -88,7 +93,7 @@ class PaddedEngine(ABC):
 
     @abstractmethod
     def load(self, checkpoint: Checkpoint, merge_adapter: Task | None) -> Model:
-        """The model on `self.device` in `self.dtype`, with that task's adapter in its weights."""
+        """Loads the model on `self.device` in `self.dtype`, with the adapter of a task merged if one is given."""
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
@@ -97,14 +102,14 @@ class PaddedEngine(ABC):
         try:
             return future.result()
         except BaseException:
-            # An interrupted caller leaves no work behind.
+            # After KeyboardInterrupt, batches of this call that haven't run must not run.
             future.cancel()
             raise
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
-        # A cancelled task cancels the future with it.
+        # If the task is cancelled, wrap_future cancels the future too.
         return await asyncio.wrap_future(self._batches.submit(batch, batch_size))
 
     @property
@@ -119,7 +124,7 @@ class PaddedEngine(ABC):
             torch.cuda.empty_cache()
 
     def _forward(self, batch: Sequence[Prepared]) -> list[FloatArray]:
-        """One padded forward; a batch that doesn't fit in the device's memory is halved."""
+        """Runs one padded forward; a batch that doesn't fit in the device's memory is run in two halves."""
         try:
             with torch.inference_mode():
                 if self._model is None:
@@ -153,8 +158,8 @@ class PaddedEngine(ABC):
     def _hidden_states(self, model: Model, batch: Sequence[Prepared]) -> torch.Tensor:
         """Last hidden states after the final norm, (batch, longest, hidden).
 
-        Inputs are padded on the right and no mask is needed: attention is causal, so no token sees the
-        padding behind it, and what the padding itself becomes is never pooled.
+        Inputs are padded on the right and no mask is needed: attention is causal, so no token attends to the padding
+        behind it, and hidden states of padding are never pooled.
         """
         width = max(prepared.num_tokens for prepared in batch)
         ids = np.zeros((len(batch), width), dtype=np.int64)
@@ -190,11 +195,11 @@ def _require_memory_for(checkpoint: Checkpoint, options: Options, device: torch.
 
 
 def _device(name: str | None) -> torch.device:
-    """The device of that name, or the best one.
+    """The torch device of that name; for None, CUDA or MPS if there is one, else the CPU.
 
     Raises:
-        OptionError: no such device, or none that this engine knows.
-        EngineUnavailableError: it isn't there.
+        OptionError: torch has no such device, or these engines don't support it.
+        EngineUnavailableError: this machine doesn't have it.
     """
     name = name or _best_device()
     try:

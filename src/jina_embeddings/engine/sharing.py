@@ -1,4 +1,4 @@
-"""Calls of many threads and asyncio tasks share batches: one thread runs them all, one batch at a time."""
+"""Batches shared by the calls of many threads and asyncio tasks: one thread runs them, one batch at a time."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ Forward: TypeAlias = "Callable[[Sequence[Prepared]], list[FloatArray]]"
 
 @dataclass(eq=False, slots=True)
 class _Call:
-    """plan: batches that are still to run, as indices of `inputs`. since: the number of its arrival."""
+    """One call to `SharedBatches.submit`.
+
+    plan: the batches that haven't run yet, as indices into `inputs`.
+    arrival: the number of the call, counted over all calls.
+    """
 
     inputs: Sequence[Prepared]
     plan: deque[list[int]]
     batch_size: int | None
-    since: int
+    arrival: int
     future: Future[list[FloatArray]] = field(default_factory=Future)
     results: list[FloatArray | None] = field(default_factory=list)
 
@@ -37,19 +41,19 @@ class _Call:
 
 
 class SharedBatches:
-    """What waits, of all calls, and the thread that runs it.
+    """The queue of all calls' batches, and the thread that runs them.
 
-    A call is planned by itself, and its batches run as planned while no other call waits. Where others do, batches of
-    one kind are joined as far as that saves time. A call that has just come goes before those that have had a batch,
-    so that a small one beside a large one waits for the batch that runs and for no second one of the large call;
-    large calls have a batch each in turn. A call whose future is cancelled leaves no work behind.
+    Each call is planned by itself. While other calls wait, batches of one kind are joined if that saves time. A call
+    that has had no batch yet goes before those that have had one, so a small call waits for the batch that is running,
+    but for no second one of a large call; large calls get a batch in turn. Batches of a call whose future is cancelled
+    don't run any more.
 
     Args:
         forward: runs one batch of one kind.
-        max_tokens: of a batch, padding included.
-        forward_tokens: what a forward costs beside its tokens, in tokens: joining two batches may add that much
-            padding.
-        name: of the thread.
+        max_tokens: the largest number of tokens in a batch, padding included.
+        forward_tokens: the fixed cost of a forward, in tokens. Batches are joined if they save a forward and add fewer
+            tokens of padding than that.
+        name: the thread's name.
     """
 
     def __init__(self, forward: Forward, *, max_tokens: int, forward_tokens: int, name: str):
@@ -59,26 +63,27 @@ class SharedBatches:
         self._lock = threading.Lock()
         self._fresh: deque[_Call] = deque()
         self._begun: deque[_Call] = deque()
-        self._clock = 0
-        self._turn = 0
+        self._num_arrived = 0
+        # Fresh calls whose arrival is up to this number go before the begun ones.
+        self._fresh_first_until = 0
         self._is_running = False
         self._closed = False
         self._pid = os.getpid()
-        # Ends with this object, and is joined when the program ends.
+        # An executor's thread ends when the executor is collected, and is joined at interpreter exit.
         self._thread = ThreadPoolExecutor(1, name)
 
     def submit(self, inputs: Sequence[Prepared], batch_size: int | None) -> Future[list[FloatArray]]:
-        """The vectors of the inputs, in order. Cancel the future to take back what has not run.
+        """A future of the vectors of the inputs, in order. Cancelling it removes the batches that haven't run.
 
         Raises:
-            EngineClosedError: after `close`.
+            EngineClosedError: `close` was called before.
         """
         plan = deque(plan_batches(inputs, max_tokens=self._max_tokens, batch_size=batch_size))
         with self._lock:
             if self._closed:
                 raise _closed()
-            self._clock += 1
-            call = _Call(inputs, plan, batch_size, self._clock, results=[None] * len(inputs))
+            self._num_arrived += 1
+            call = _Call(inputs, plan, batch_size, self._num_arrived, results=[None] * len(inputs))
             if not plan:
                 call.future.set_result([])
                 return call.future
@@ -89,9 +94,9 @@ class SharedBatches:
         return call.future
 
     def close(self) -> None:
-        """Fails what waits with EngineClosedError, and returns when the batch that runs is done."""
+        """Fails waiting calls with EngineClosedError, and returns when the running batch is done."""
         if os.getpid() != self._pid:
-            # A forked process has neither the thread nor, perhaps, an open lock.
+            # In a forked process the thread doesn't exist, and the lock may be locked for ever.
             return
         with self._lock:
             self._closed = True
@@ -112,11 +117,12 @@ class SharedBatches:
             self._run_batch(calls)
 
     def _next(self) -> list[_Call]:
-        """The calls whose next planned batches run now, in one batch; they stay where they wait."""
+        """The calls whose next planned batches are joined and run now; the calls are left in their queues."""
         self._fresh = deque(call for call in self._fresh if not call.future.done())
         self._begun = deque(call for call in self._begun if not call.future.done())
-        # Those who came before the last batch of a call that had begun go first; then it is such a call's turn again.
-        if self._fresh and (not self._begun or self._fresh[0].since <= self._turn):
+        # Fresh calls go first if they arrived before the last batch of a begun call ended. Otherwise it is a begun
+        # call's turn, so that a stream of new calls can't hold it up for ever.
+        if self._fresh and (not self._begun or self._fresh[0].arrival <= self._fresh_first_until):
             waiting = [*self._fresh, *self._begun]
         elif self._begun:
             waiting = [*self._begun, *self._fresh]
@@ -132,7 +138,7 @@ class SharedBatches:
         return chosen
 
     def _pays(self, batch: list[Prepared], more: list[Prepared]) -> bool:
-        """Whether one forward of both is allowed, and quicker than one of each."""
+        """Whether one forward of both batches is possible and faster than two."""
         if kind_of(batch[0]) != kind_of(more[0]):
             return False
         width, more_width = _longest(batch), _longest(more)
@@ -152,7 +158,7 @@ class SharedBatches:
             if len(calls) == 1:
                 self._fail(calls[0], error)
                 return
-            # One call's inputs must not end another's.
+            # An input of one call must not fail the other calls.
             for call in calls:
                 if not call.future.done():
                     self._run_batch([call])
@@ -170,7 +176,7 @@ class SharedBatches:
                     finished.append(call)
                 elif not self._closed:
                     if not self._begun:
-                        self._turn = self._clock
+                        self._fresh_first_until = self._num_arrived
                     self._begun.append(call)
         for call in finished:
             _settle(call.future, call.results)  # type: ignore[arg-type]
@@ -185,7 +191,7 @@ class SharedBatches:
             if call in waiting:
                 waiting.remove(call)
                 if waiting is self._begun:
-                    self._turn = self._clock
+                    self._fresh_first_until = self._num_arrived
 
 
 def _longest(batch: Sequence[Prepared]) -> int:
@@ -193,7 +199,7 @@ def _longest(batch: Sequence[Prepared]) -> int:
 
 
 def _settle(future: Future[list[FloatArray]], result: list[FloatArray] | BaseException) -> None:
-    # Whoever waited may have gone in the meantime.
+    # The caller may have cancelled the future in the meantime.
     with suppress(InvalidStateError):
         if isinstance(result, BaseException):
             future.set_exception(result)

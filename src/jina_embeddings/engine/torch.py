@@ -1,4 +1,4 @@
-"""The engine of our own model in plain PyTorch: without the seconds that importing transformers takes."""
+"""The torch engine: our own model in plain PyTorch, which starts without the seconds of importing transformers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .padded import PaddedEngine
 
 
 class TorchEngine(PaddedEngine):
-    """For CPUs, Apple's GPUs, and CUDA where there is no vLLM."""
+    """Runs on CPUs, Apple's GPUs (MPS), and on CUDA where vLLM isn't installed."""
 
     name = "torch"
 

@@ -1,4 +1,4 @@
-"""The Transformers engine: what other engines are compared with."""
+"""The Transformers engine: transformers' own model classes, which the other engines are compared with."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TransformersEngine(PaddedEngine):
 
 
 class TransformersModel:
-    """A `Qwen2_5_VLModel` as `PaddedEngine` asks for things."""
+    """Adapts a `Qwen2_5_VLModel` to the protocol `padded.Model`."""
 
     def __init__(self, module: Any):
         self.module = module

@@ -21,7 +21,7 @@ class Engine(VllmEngine):
     """Results say which way their input went."""
 
     def __init__(self, path: str):
-        self.path, self._pack_from, self.pack_tokens = path, 16, PACK_TOKENS
+        self.path, self._min_packed_inputs, self.pack_tokens = path, 16, PACK_TOKENS
         self._packed: Any = self
 
     async def fill(self, results: list[Any], batch: Sequence[Prepared], indices: list[int]) -> None:

@@ -1,1 +1,1 @@
-"""vLLM as an engine: started, fed with packs or requests, on one device or several."""
+"""The vLLM engine: started, given packs or requests, on one device or several."""

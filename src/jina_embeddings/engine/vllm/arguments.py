@@ -1,4 +1,4 @@
-"""Our options in vLLM's words, and whether vLLM will find our plugin."""
+"""Translates our options to vLLM's engine arguments, and checks that vLLM will load our plugin."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ...options import Options
 from ...plugin import ARCHITECTURE, SETTINGS
 from .packed import WORKER_EXTENSION
 
-# The ranks that vLLM's kernels are made for.
+# The values that vLLM accepts for max_lora_rank.
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: int) -> dict[str, Any]:
-    """Our options in the words of vLLM's `AsyncEngineArgs`."""
+    """The arguments of vLLM's `AsyncEngineArgs` for a checkpoint and our options."""
     adapters = checkpoint.adapters if options.merge_adapter is None else None
     task = options.merge_adapter or checkpoint.tasks[0]
     arguments: dict[str, Any] = {
@@ -31,12 +31,12 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         "additional_config": {
             SETTINGS: {"task": task, "adapters": adapters is not None, "bulk_weights": options.bulk_weights}
         },
-        # Both would leave tokens out of a mean, or reuse those of another task.
+        # A cached prefix would be left out of the mean, or would come from another task's adapter.
         "enable_prefix_caching": False,
-        # Our pooler puts chunks together again, so a long text need not fit in one step.
+        # Our pooler concatenates the chunks, so a long text need not fit in one step.
         "enable_chunked_prefill": True,
         "limit_mm_per_prompt": {"image": 1, "video": 0},
-        # Patches are made by our processor, and equal inputs are sent once: nothing is left to cache.
+        # We send patches, which vLLM doesn't process, so there is nothing for this cache to keep.
         "mm_processor_cache_gb": 0,
         "worker_extension_cls": WORKER_EXTENSION,
         "disable_log_stats": True,
@@ -50,19 +50,19 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         # vLLM and transformers choose their classes by it, and know no other name for them.
         arguments["hf_config_path"] = str(folder_with_model_type(checkpoint.folder))
     if on_cpu():
-        # Compiling takes longer there than it ever saves at a laptop's scale. And vLLM's own defaults would take
-        # the checkpoint's bfloat16, and reserve nearly all of the host's memory.
+        # On a CPU, compiling takes longer than it saves. vLLM's defaults would use the checkpoint's bfloat16, and
+        # reserve nearly all of the host's memory for the KV cache.
         arguments["enforce_eager"] = True
         arguments["dtype"] = "float32" if options.dtype == "auto" else options.dtype
         if options.gpu_memory_utilization is None:
             arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len, 4)
     else:
-        # Prompts leave the cache after a step or a few, and what it doesn't take is there for merged weights.
+        # Prompts stay in the KV cache for a few steps only, so it can be small and leave memory to weight banks.
         arguments["kv_cache_memory_bytes"] = _kv_cache_bytes(checkpoint, max_model_len, 2)
         if options.max_num_batched_tokens is None:
-            # Steps of this size keep a large GPU's matrix units busy; vLLM's own default is made for chats.
+            # vLLM's default is for decoding; prefills need steps of this size to keep a large GPU busy.
             arguments["max_num_batched_tokens"] = 16_384
-        # As many short texts as fill such a step.
+        # With 16 tokens each, this many texts fill such a step.
         arguments["max_num_seqs"] = 1024
     optional = {
         "gpu_memory_utilization": options.gpu_memory_utilization,
@@ -82,17 +82,17 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
 
 
 def on_cpu() -> bool:
-    """Whether the vLLM that is installed runs on the CPU."""
+    """Whether the installed vLLM is the CPU build."""
     from vllm.platforms import current_platform
 
     return bool(current_platform.is_cpu())
 
 
 def devices_of_replicas(options: Options) -> list[list[str]]:
-    """The devices of each engine, as CUDA_VISIBLE_DEVICES names them; on a CPU they share what there is.
+    """The devices of each replica by their names in CUDA_VISIBLE_DEVICES; empty lists on a CPU, which they share.
 
     Raises:
-        EngineUnavailableError: there are too few.
+        EngineUnavailableError: there are too few devices.
     """
     if on_cpu():
         return [[] for _ in range(options.data_parallel_size)]
@@ -111,14 +111,14 @@ def devices_of_replicas(options: Options) -> list[list[str]]:
 
 
 def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int, item: int) -> int:
-    """A cache of values of `item` bytes that holds the longest prompt twice, and never less than 64 k tokens."""
+    """The size of a KV cache for two prompts of the largest length, at least for 65,536 tokens; item: bytes a value."""
     config = checkpoint.config
     per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * item
     return per_token * max(2 * max_model_len, 65_536)
 
 
 def require_plugin() -> None:
-    """Raises EngineUnavailableError where vLLM would start without our architecture."""
+    """Raises EngineUnavailableError if vLLM's processes wouldn't load our plugin, and so not know our architecture."""
     if not any(point.value.startswith("jina_embeddings.") for point in entry_points(group="vllm.general_plugins")):
         raise EngineUnavailableError(
             "vLLM can't find this package's plugin: install the package (pip install jina-embeddings-vllm) instead "

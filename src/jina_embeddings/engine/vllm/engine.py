@@ -1,7 +1,6 @@
-"""The vLLM engine: our architecture in vLLM's continuous batching, one process of its own.
+"""`VllmEngine`: runs our architecture in vLLM's engine process, as packs or through vLLM's scheduler.
 
-One private thread runs the event loop that talks to vLLM, so that threads and asyncio tasks of the caller
-share its batches.
+One thread runs the event loop that talks to vLLM, so that threads and asyncio tasks of the caller share batches.
 """
 
 from __future__ import annotations
@@ -36,24 +35,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Requests handed to vLLM and not yet answered, at most: enough to fill its batches many times over.
-_MAX_IN_FLIGHT = 2048
-# vLLM kills processes that take longer, and their shared memory is then left behind.
-_SHUTDOWN_S = 30
-# How often the engine is asked whether its process still lives: vLLM itself leaves some calls waiting for ever.
-_WATCH_S = 0.25
-# Inputs that wait from which on they are packed where packs have no graphs: launching a pack takes the host longer than
-# a step of the scheduler. On a CPU the scheduler's steps cost so much more that sharing them gains nothing.
-_PACK_FROM, _PACK_FROM_ON_CPU = 16, 1
-# Tokens of a call that counts as small where packs have no graphs.
-_SMALL_TOKENS = 4096
+# Requests of a call that vLLM has at a time; they fill its batches many times over.
+_MAX_REQUESTS_IN_FLIGHT = 2048
+# vLLM kills processes that need longer to shut down, and their shared memory is left behind then.
+_SHUTDOWN_TIMEOUT_S = 30
+# Time between two checks that vLLM's engine process is alive; when it dies, vLLM leaves some calls waiting for ever.
+_HEALTH_POLL_S = 0.25
+# Without CUDA graphs, the smallest number of waiting inputs that are packed rather than scheduled. Launching a pack
+# takes the host longer than a step of vLLM's compiled model; on a CPU packs are always faster.
+_MIN_PACKED_INPUTS, _MIN_PACKED_INPUTS_ON_CPU = 16, 1
+# Without CUDA graphs, the most tokens of a call that is handled as a small one.
+_SMALL_CALL_TOKENS = 4096
 
 
 class VllmEngine:
-    """vLLM's scheduler, with all tasks resident as LoRAs, or one merged into the weights."""
+    """An engine on vLLM, with the adapters of all tasks as LoRAs, or with one merged into the weights."""
 
     name = "vllm"
-    # One is prepared, one runs, one is finished.
+    # One call is prepared, one runs and one is finished at the same time.
     calls_at_once = 3
     chunk_size = 256
 
@@ -72,13 +71,13 @@ class VllmEngine:
         image_config = read_image_config(checkpoint)
         self._inputs = InputMaker(image_config)
         self.path = possible_path(options)
-        self._pack_from = _PACK_FROM_ON_CPU if on_cpu() else _PACK_FROM
+        self._min_packed_inputs = _MIN_PACKED_INPUTS_ON_CPU if on_cpu() else _MIN_PACKED_INPUTS
         self.pack_tokens: int = self._llm.vllm_config.scheduler_config.max_num_batched_tokens
-        # Tokens of a small call, which goes with others as one pack.
-        self.small_tokens: int = min(options.graph_tokens or _SMALL_TOKENS, self.pack_tokens)
+        # The most tokens of a small call, and of the packs that small calls share.
+        self.small_tokens: int = min(options.graph_tokens or _SMALL_CALL_TOKENS, self.pack_tokens)
         self._sender: Any = PackSender(
             self._llm.collective_rpc,
-            {task: _names(adapter) for task, adapter in self._adapters.items()},
+            {task: _lora_fields(adapter) for task, adapter in self._adapters.items()},
             image_config,
             hidden_size=checkpoint.config.hidden_size,
             multivector_dim=checkpoint.config.multivector_dim,
@@ -108,12 +107,12 @@ class VllmEngine:
         with forks_are_watched():
             llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         for adapter in self._adapters.values():
-            # Before the first request rather than with it: a broken adapter shows now.
+            # Loaded now rather than with the first request, so that a broken adapter fails the start.
             await llm.add_lora(adapter)
         self.graphs: dict[str, Any] = {}
         if possible_path(options) != "scheduled":
             await llm.collective_rpc("jina_warm_up")
-            names = [_names(adapter) for adapter in self._adapters.values()]
+            names = [_lora_fields(adapter) for adapter in self._adapters.values()]
             tokens = 0 if options.enforce_eager else options.graph_tokens
             self.graphs, *_ = await llm.collective_rpc("jina_record_graphs", args=(names, tokens))
             log_graphs(self.graphs, {number: name for name, number, _ in names})
@@ -140,7 +139,7 @@ class VllmEngine:
             raise self._explained(error, [None] * len(batch)) from error
 
     def _is_small(self, batch: Sequence[Prepared], call_size: int | None) -> bool:
-        """Whether the batch is a whole call that goes with others in one pack."""
+        """Whether the batch is a whole call, and small enough to share one pack with other small calls."""
         if self.path == "scheduled" or not batch or (call_size or len(batch)) > len(batch):
             return False
         num_tokens = sum(prepared.num_tokens for prepared in batch)
@@ -156,20 +155,23 @@ class VllmEngine:
         self._loop.cancel()
         atexit.unregister(self.close)
         self._loop.run_last(lambda: self._small.fail_all(EngineClosedError("the engine was closed during the call")))
-        self._llm.shutdown(timeout=_SHUTDOWN_S)
-        # vLLM's destructor must not run as late as the interpreter's end; a call that comes too late may still look.
+        self._llm.shutdown(timeout=_SHUTDOWN_TIMEOUT_S)
+        # vLLM's destructor must run before interpreter exit. None rather than deleted, as late calls still read them.
         self._llm = self._packed = self._sender = None
         self._loop.stop()
 
     async def _watch(self) -> asyncio.Future[None]:
-        """A future that is done when the engine has died; small calls fail then, larger ones wait for it too."""
+        """Starts polling vLLM's engine process; returns a future that is done when it has died.
+
+        Small calls are failed then; larger ones wait for this future beside their own work.
+        """
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         llm, died = self._llm, asyncio.get_running_loop().create_future()
 
         async def watch() -> None:
             while not llm.errored:
-                await asyncio.sleep(_WATCH_S)
+                await asyncio.sleep(_HEALTH_POLL_S)
             died.set_result(None)
             self._small.fail_all(VllmDeadError())
 
@@ -177,7 +179,7 @@ class VllmEngine:
         return died
 
     def _accept(self, call: Call) -> None:
-        """A small call, in the engine's loop: into a pack, or to the scheduler where that is quicker."""
+        """Takes a small call, in the loop's thread: it is packed, or scheduled where that is faster."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         if self._loop.stopping:
@@ -192,7 +194,7 @@ class VllmEngine:
             request.add_done_callback(self._requests.discard)
 
     def _many_wait(self, call: Call) -> bool:
-        return bool(self._small.num_waiting + len(self._requests) + len(call.batch) >= self._pack_from)
+        return bool(self._small.num_waiting + len(self._requests) + len(call.batch) >= self._min_packed_inputs)
 
     async def _schedule(self, call: Call) -> None:
         try:
@@ -203,7 +205,7 @@ class VllmEngine:
             call.succeed()
 
     def _explained(self, error: Exception, results: list[Any]) -> Exception:
-        """An error of our tree for one that came while the engine worked; results: None for inputs not done."""
+        """The exception of `errors` for one that vLLM raised during a call; results: None for inputs not embedded."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         if isinstance(error, JinaEmbeddingsError):
@@ -217,10 +219,10 @@ class VllmEngine:
         return EngineError(f"vLLM refused the work: {error}")
 
     async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
-        """The results of a batch; an engine that dies meanwhile is an error with those that came."""
+        """The results of a batch. If the engine dies, the error has the results that arrived before."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
-        # Kept: `close` lets go of it while this may still be cleaning up.
+        # `close` sets self._llm to None, which may happen before the clean-up below.
         llm = self._llm
         results: list[Any] = [None] * len(batch)
         work = asyncio.ensure_future(self._fill(results, batch, len(batch) if call_size is None else call_size))
@@ -233,13 +235,13 @@ class VllmEngine:
             raise self._explained(error, results) from error
         finally:
             work.cancel()
-            # For what it has to clean up; a dead engine may keep it waiting for ever.
-            await asyncio.wait({work}, timeout=1 if llm.errored else _SHUTDOWN_S)
+            # Wait for its clean-up, but not for ever: a dead engine never answers.
+            await asyncio.wait({work}, timeout=1 if llm.errored else _SHUTDOWN_TIMEOUT_S)
         return results
 
     async def _fill(self, results: list[Any], batch: Sequence[Prepared], call_size: int) -> None:
-        """Packed or scheduled; inputs too long for a pack always go the scheduled way."""
-        packs = self.path == "packed" or (self.path == "auto" and call_size >= self._pack_from)
+        """Fills the results, by packs or by vLLM's scheduler; inputs too long for a pack are always scheduled."""
+        packs = self.path == "packed" or (self.path == "auto" and call_size >= self._min_packed_inputs)
         short: list[int] = []
         long: list[int] = []
         for index, prepared in enumerate(batch):
@@ -251,11 +253,11 @@ class VllmEngine:
         upcoming = iter(indices)
 
         async def work() -> None:
-            # Workers share one iterator: each takes the next input when its last one is done.
+            # The tasks share one iterator: each takes the next input when its last one is done.
             for index in upcoming:
                 results[index] = await self._request(batch[index])
 
-        tasks = [asyncio.ensure_future(work()) for _ in range(min(_MAX_IN_FLIGHT, len(indices)))]
+        tasks = [asyncio.ensure_future(work()) for _ in range(min(_MAX_REQUESTS_IN_FLIGHT, len(indices)))]
         try:
             await asyncio.gather(*tasks)
         except BaseException:
@@ -274,11 +276,11 @@ class VllmEngine:
         raise EngineError("vLLM ended a request without an answer")
 
 
-def _names(adapter: Any) -> tuple[str, int, str]:
-    """vLLM's request of a LoRA as it travels to workers."""
+def _lora_fields(adapter: Any) -> tuple[str, int, str]:
+    """Name, id and folder of a LoRARequest, which are sent to workers instead of the object."""
     return adapter.lora_name, adapter.lora_int_id, adapter.lora_path
 
 
 def possible_path(options: Options) -> str:
-    """A pack runs through the whole model at once: with pipeline stages only the scheduler can."""
+    """The path of the options; `scheduled` with pipeline parallelism, as a pack runs all layers in one worker."""
     return options.path if options.pipeline_parallel_size == 1 else "scheduled"

@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, so that threads and asyncio tasks of the caller share what runs on it."""
+"""An event loop on a thread of its own, which runs coroutines for any thread or asyncio task of the caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLOSED = "the engine is closed: make a new JinaEmbeddings"
 
 
 class Mailbox:
-    """Hands an event loop what other threads want done there; however much it is, the loop is woken once."""
+    """Passes callbacks from any thread to an event loop, which is woken once for all callbacks that wait."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
@@ -26,21 +26,21 @@ class Mailbox:
         self._is_woken = False
 
     def post(self, act: Callable[[], None]) -> None:
-        """Raises RuntimeError where the loop is closed."""
+        """Has the loop call `act`. Raises RuntimeError if the loop is closed."""
         self._posted.append(act)
         if not self._is_woken:
             self._is_woken = True
             self._loop.call_soon_threadsafe(self._act)
 
     def _act(self) -> None:
-        # Before it looks: what is posted while it does wakes it again.
+        # Reset first: a callback that is posted during the loop below, and missed by it, wakes the event loop again.
         self._is_woken = False
         while self._posted:
             self._posted.popleft()()
 
 
 class LoopThread:
-    """Runs coroutines that any thread hands in, until it is stopped."""
+    """A thread with an event loop that runs coroutines of any thread until it is stopped."""
 
     def __init__(self, name: str):
         self.stopping = False
@@ -51,10 +51,10 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Blocks until the work is done.
+        """Runs a coroutine in the loop, and blocks until it is done.
 
         Raises:
-            EngineClosedError: the thread was stopped before or meanwhile.
+            EngineClosedError: the loop was stopped before or during the work.
         """
         try:
             return self._submit(work).result()
@@ -62,20 +62,20 @@ class LoopThread:
             raise EngineClosedError("the engine was closed during the call") from error
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
-        """The same without blocking the caller's event loop."""
+        """Does the same as `run` without blocking the caller's event loop."""
         try:
             return await asyncio.wrap_future(self._submit(work))
         except asyncio.CancelledError:
-            # Either the caller was cancelled, or the work was because the thread is to stop: only that is an error.
+            # Either the caller's task was cancelled, or `cancel` has cancelled the work, which is an error.
             if self.stopping:
                 raise EngineClosedError("the engine was closed during the call") from None
             raise
 
     def post(self, act: Callable[[], None]) -> None:
-        """Has something done in the thread, which must not wait.
+        """Has the loop's thread call `act`, which must not block.
 
         Raises:
-            EngineClosedError: the thread was stopped before.
+            EngineClosedError: the loop was stopped before.
         """
         if self.stopping:
             raise EngineClosedError(_CLOSED)
@@ -85,7 +85,7 @@ class LoopThread:
             raise EngineClosedError(_CLOSED) from error
 
     def run_last(self, act: Callable[[], None]) -> None:
-        """The same after `cancel`, before `stop`."""
+        """Does the same as `post`, between `cancel` and `stop`."""
         self._mailbox.post(act)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -98,13 +98,13 @@ class LoopThread:
         return future
 
     def cancel(self) -> None:
-        """Takes no more work, and cancels what is under way."""
+        """Refuses new work, and cancels the coroutines that are running."""
         self.stopping = True
         for work in list(self._running):
             work.cancel()
 
     def stop(self) -> None:
-        """Ends the thread, with every task that was left on its loop: one that ends under them complains at exit."""
+        """Cancels every task of the loop, since asyncio warns about pending ones at exit, and ends the thread."""
         self.cancel()
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(timeout=10)

@@ -1,4 +1,4 @@
-"""One engine a device behind one face: each piece of work goes to the one with the least under way."""
+"""`Replicas`: several engines, one on each device, as one; each piece of work goes to the least busy engine."""
 
 from __future__ import annotations
 
@@ -27,27 +27,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Of one piece of work, in packs: little, so that all engines end at about the same time. They fill packs across pieces.
-_PIECE = 0.5
-# Packs of one kind under way in one engine above which it gets no more of that kind: one that runs, one that follows,
-# and enough beside them to fill the next, of which beginnings run once.
-_AHEAD = 9
+# Tokens of one piece of work, as a share of a pack. Small, so that all engines finish at about the same time; an engine
+# fills its packs from several pieces.
+_PIECE_PACKS = 0.5
+# An engine with this many packs of one kind in progress gets no more of that kind. One pack runs and one is launched;
+# the others are there to choose neighbours with shared prefixes from.
+_MAX_PACKS_IN_PROGRESS = 9
 
 
 @dataclass(eq=False)
 class _Replica:
-    """One engine. under_way: tokens of each kind."""
+    """One engine; in_progress: the tokens that it has been given and not returned, by kind."""
 
     number: int
     engine: Engine
-    under_way: Counter[Kind] = field(default_factory=Counter)
+    in_progress: Counter[Kind] = field(default_factory=Counter)
     alive: bool = True
 
 
 class Replicas:
-    """Engines with the same weights. One that dies is reported in the log, and the others do its work.
+    """Engines with the same weights. If one dies, the log says so, and the others do its work.
 
-    pack_tokens: of a pack on these engines.
+    pack_tokens: the most tokens of a pack on these engines.
     """
 
     name = "vllm"
@@ -56,7 +57,7 @@ class Replicas:
     def __init__(self, engines: Sequence[Engine], pack_tokens: int):
         self.engines = list(engines)
         self.max_length = engines[0].max_length
-        # Two for each engine, and one that is prepared or finished.
+        # Two calls keep each engine busy while one is prepared or finished.
         self.calls_at_once = 1 + 2 * len(engines)
         self._pack_tokens = pack_tokens
         self._replicas = [_Replica(number, engine) for number, engine in enumerate(engines)]
@@ -87,12 +88,12 @@ class Replicas:
 
     async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
         results: list[Any] = [None] * len(batch)
-        pieces = plan_packs(batch, int(_PIECE * self._pack_tokens))
+        pieces = plan_packs(batch, int(_PIECE_PACKS * self._pack_tokens))
         ends = await asyncio.gather(
             *(self._run_piece(results, batch, piece, call_size or len(batch)) for piece in pieces),
             return_exceptions=True,
         )
-        # What is wrong with the work says more than an engine's death.
+        # An error about the inputs says more than the death of an engine, so it is raised first.
         for error in sorted((end for end in ends if end), key=lambda end: isinstance(end, EngineDeadError)):
             if isinstance(error, EngineDeadError):
                 not_done = [index for index, result in enumerate(results) if result is None]
@@ -107,24 +108,24 @@ class Replicas:
         outputs = None
         while outputs is None:
             replica = await self._least_busy(kind)
-            replica.under_way[kind] += num_tokens
+            replica.in_progress[kind] += num_tokens
             try:
                 outputs = await replica.engine.arun(inputs, call_size=call_size)
             except EngineDeadError as error:
                 self._bury(replica, error)
             finally:
-                replica.under_way[kind] -= num_tokens
+                replica.in_progress[kind] -= num_tokens
                 async with self._freed:
                     self._freed.notify_all()
         for index, output in zip(piece, outputs, strict=True):
             results[index] = output
 
     async def _least_busy(self, kind: Kind) -> _Replica:
-        """The engine that gets the next piece of that kind; waits while all of them have enough."""
-        limit = _AHEAD * self._pack_tokens
+        """The engine that gets the next piece of that kind; waits while all of them have the most allowed."""
+        limit = _MAX_PACKS_IN_PROGRESS * self._pack_tokens
 
         def ready() -> list[_Replica]:
-            return [one for one in self._replicas if one.alive and one.under_way[kind] < limit]
+            return [one for one in self._replicas if one.alive and one.in_progress[kind] < limit]
 
         async with self._freed:
             await self._freed.wait_for(lambda: ready() or not any(one.alive for one in self._replicas))
@@ -132,7 +133,7 @@ class Replicas:
             raise EngineDeadError(
                 "the processes of all engines have ended; their logs say why. Make a new JinaEmbeddings"
             )
-        return min(engines, key=lambda one: one.under_way.total())
+        return min(engines, key=lambda one: one.in_progress.total())
 
     def _bury(self, replica: _Replica, error: EngineDeadError) -> None:
         if replica.alive:
@@ -142,9 +143,9 @@ class Replicas:
 
 
 def start_on_devices(make: Callable[[], Engine], devices: Sequence[Sequence[str]]) -> list[Engine]:
-    """`make()` for each list of devices, side by side, with only those visible to the processes that it starts.
+    """Calls `make` in parallel for each list of devices; the processes that it starts see those devices only.
 
-    An empty list leaves what is visible as it is. If one engine fails to start, the others are closed.
+    An empty list leaves CUDA_VISIBLE_DEVICES as it is. If one engine fails to start, the others are closed.
     """
     with ThreadPoolExecutor(len(devices), "jina-embeddings-start") as pool:
         futures = []
@@ -152,7 +153,7 @@ def start_on_devices(make: Callable[[], Engine], devices: Sequence[Sequence[str]
             with _visible(names):
                 before = set(multiprocessing.active_children())
                 future = pool.submit(make)
-                # A process keeps the environment that it was started with, so the next may start now.
+                # A process keeps the environment that it was started with, so once it exists, the next one can start.
                 while not future.done() and not _has_core(set(multiprocessing.active_children()) - before):
                     time.sleep(0.02)
                 futures.append(future)
@@ -184,9 +185,9 @@ def _visible(devices: Sequence[str]) -> Iterator[None]:
 
 
 def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of `inputs` in packs of one task and one kind of result, in the order of `by_beginning`.
+    """Plans packs, each of one kind, as lists of indices into `inputs` in the order of `by_beginning`.
 
-    A pack has at most `max_tokens` tokens, or one input.
+    A pack has at most `max_tokens` tokens of whole prompts, unless it is a single input.
     """
     for _, indices in by_kind(inputs, by_beginning):
         pack: list[int] = []

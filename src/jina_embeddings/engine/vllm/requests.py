@@ -1,4 +1,4 @@
-"""A `Prepared` as vLLM takes it: rendered already, so that vLLM neither tokenises nor touches the image."""
+"""Turns a `Prepared` into a request of vLLM that contains token ids and patches, so that vLLM processes neither."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...types import Prepared, PreparedImage
 
 
 class InputMaker:
-    """Makes vLLM's engine inputs; the patches are those that every engine gets."""
+    """Makes vLLM's engine inputs, with the same patches as for the other engines."""
 
     def __init__(self, image_config: ImageConfig):
         self._image_config = image_config
 
     def make(self, prepared: Prepared) -> tuple[dict[str, Any], PoolingParams]:
-        """(engine input, pooling parameters) of one request."""
+        """The engine input and the pooling parameters of one request."""
         params = PoolingParams(task="embed", use_activation=False, extra_kwargs=request_fields(prepared))
         ids = prepared.token_ids.tolist()
         if prepared.image is None:

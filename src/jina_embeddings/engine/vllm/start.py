@@ -1,4 +1,7 @@
-"""Whether the model fits, asked before vLLM starts: its own answer comes from another process, without numbers."""
+"""Checks memory before vLLM starts, and explains why a start failed.
+
+vLLM's own memory errors come from another process and don't say how much is needed.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,28 @@ from ..memory import GIB, require_memory
 
 logger = logging.getLogger(__name__)
 
-# What vLLM takes of a GPU unless it is told otherwise, and what it uses beside weights and cache.
+# vLLM's default of gpu_memory_utilization.
 DEFAULT_UTILIZATION = 0.92
-_WORKSPACE = 1 * GIB
+# Estimate of the bytes that vLLM uses beside weights and KV cache.
+_WORKSPACE_BYTES = 1 * GIB
+# Bytes of a value by dtype.
 _ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Bytes of one device: its share of the weights, and a KV cache for the longest prompt."""
+    """Bytes that one device needs: its shard of the weights, and a KV cache for the longest prompt."""
 
     weights: int
     kv_cache: int
 
     @property
     def total(self) -> int:
-        return self.weights + self.kv_cache + _WORKSPACE
+        return self.weights + self.kv_cache + _WORKSPACE_BYTES
 
 
 def demand(checkpoint: Checkpoint, options: Options, max_model_len: int) -> Demand:
-    """What each of the devices that share the model has to hold."""
+    """The memory that each of the devices needs that the model is sharded over."""
     item = 1 if options.quantization == "fp8" else _ITEM_BYTES[options.dtype]
     num_values = checkpoint.weights.num_values
     if checkpoint.adapters is not None and options.merge_adapter is None:
@@ -45,9 +50,10 @@ def demand(checkpoint: Checkpoint, options: Options, max_model_len: int) -> Dema
 
 
 def check_memory(needed: Demand, total: int, free: int, utilization: float | None, max_model_len: int) -> None:
-    """Raises OutOfMemoryError, with the numbers, if vLLM would not start on a device of `total` bytes.
+    """Raises OutOfMemoryError, with the numbers, if vLLM would not start on a device.
 
-    utilization: the share of the device that vLLM takes; its default if None.
+    total, free: bytes of the device.
+    utilization: the share of the device's memory that vLLM takes; None for its default.
     """
     share = DEFAULT_UTILIZATION if utilization is None else utilization
     taken = share * total
@@ -68,14 +74,14 @@ def check_memory(needed: Demand, total: int, free: int, utilization: float | Non
 
 
 def require_host_memory(checkpoint: Checkpoint, options: Options, max_model_len: int) -> None:
-    """The same for vLLM on a CPU, whose own default there is float32."""
+    """Raises OutOfMemoryError if the model doesn't fit in the host's memory, for vLLM on a CPU; `auto` is float32."""
     dtype = "float32" if options.dtype == "auto" else options.dtype
     needed = demand(checkpoint, replace(options, dtype=dtype), max_model_len)
     require_memory(needed.total, "cpu", "lower max_model_len, or use dtype='bfloat16'")
 
 
 def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: int) -> None:
-    """`check_memory` for the GPUs that vLLM would use; asked of the driver, so that no CUDA context is made."""
+    """`check_memory` for the GPUs that vLLM will use. Their memory is read from the driver, without a CUDA context."""
     from vllm.third_party import pynvml
 
     needed = demand(checkpoint, options, max_model_len)
@@ -85,7 +91,7 @@ def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: 
     try:
         for number in numbers[: options.tensor_parallel_size * options.pipeline_parallel_size]:
             if not number.strip().isdigit():
-                # A device named by its UUID, or a part of one: vLLM's own message has to do.
+                # The device is named by its UUID, or it is a MIG slice; leave the check to vLLM.
                 continue
             memory = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(int(number)))
             check_memory(needed, int(memory.total), int(memory.free), options.gpu_memory_utilization, max_model_len)
@@ -94,7 +100,10 @@ def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: 
 
 
 def log_graphs(report: dict[str, Any], names: dict[int, str]) -> None:
-    """report: of `PackRunner.record_graphs`; names: of adapters, by their numbers."""
+    """Logs how many CUDA graphs there are, or why there are none.
+
+    report: as returned by `PackRunner.record_graphs`; names: the adapters' names by id.
+    """
     for number, why in report["reasons"].items():
         logger.info("small packs%s run without CUDA graphs: %s", f" of {names[number]}" if number in names else "", why)
     if report["count"]:
@@ -119,7 +128,7 @@ _MEMORY_SIGNS = (
 
 
 def explain_start(error: Exception, checkpoint: Checkpoint, options: Options) -> Exception:
-    """An error of our tree for one that came while vLLM started; ours pass through."""
+    """The exception of `errors` for one that was raised while vLLM started; ours are returned as they are."""
     if isinstance(error, JinaEmbeddingsError):
         return error
     text = str(error)
