@@ -1,4 +1,4 @@
-"""The values of a checkpoint's config.json in one frozen record; the only numbers in code are transformers' defaults."""
+"""The values of a checkpoint's config.json in one frozen record; defaults in code are those of transformers."""
 
 from __future__ import annotations
 
