@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import linear, silu
 
 from jina_embeddings.plugin.kernels.norms import fused_norms
-from jina_embeddings.plugin.model import padded_mlp_width, padded_mlp_tensor
+from jina_embeddings.plugin.model import padded_mlp_tensor, padded_mlp_width
 
 BLOCK = "model.visual.blocks.3.mlp."
 
