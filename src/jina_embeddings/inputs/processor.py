@@ -31,13 +31,12 @@ from .patches import ImageConfig, grid, resize_image, resized_size
 from .pdf import PDF_PIXELS
 from .prompts import IMAGE_TEMPLATE, PREFIXES
 from .sources import ANY_SOURCE, ImageSource, SourcePolicy, load_image
+from .tokens import First, Tokens, tokenize, tokenize_first
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
     from tokenizers import Tokenizer
-
-    Tokens = NDArray[np.int32]
 
 
 # Area of an image that is resized later, as a multiple of what it becomes: all its pixels travel between processes,
@@ -93,9 +92,8 @@ class Processor:
         return other
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text in one call of the tokenizer; no special tokens are added."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        """Token ids of each text; no special tokens are added."""
+        return tokenize(self.tokenizer, texts)
 
     def texts(
         self,
@@ -114,24 +112,17 @@ class Processor:
         """
         limit = self._limit(max_length)
         prefix = PREFIXES[prompt_name]
-        errors = [_text_error(text) for text in texts]
+        results: list[Prepared | InputError | None] = [_text_error(text) for text in texts]
         good = [
-            prefix + text for text, error in zip(texts, errors, strict=True) if isinstance(text, str) and error is None
+            prefix + text for text, error in zip(texts, results, strict=True) if isinstance(text, str) and error is None
         ]
-        tokens = iter(self.tokenize(good))
-        results: list[Prepared | InputError] = []
-        for error in errors:
-            if error is not None:
-                results.append(error)
-                continue
-            ids = next(tokens)
-            if len(ids) > limit and not truncate:
-                results.append(TextTooLongError(_too_long(len(ids), limit)))
-                continue
-            cut = len(ids) > limit
-            ids = ids[:limit]
-            results.append(Prepared(token_ids=ids, task=task, spans=((0, len(ids)),), cut=cut))
-        return results
+        # Equal texts are one `Prepared`, so that what comes after this knows them without a look at their tokens.
+        prepared = {
+            text: _text(first, limit, task, truncate)
+            for text, first in tokenize_first(self.tokenizer, good, limit).items()
+        }
+        each = iter(good)
+        return [prepared[next(each)] if error is None else error for error in results]
 
     def chunks(
         self, chunks: Sequence[object], task: Task, prompt_name: str, *, max_length: int | None = None
@@ -150,12 +141,15 @@ class Processor:
             error = _text_error(chunk)
             if error is not None:
                 raise type(error)(f"chunk {index}: {error}")
-        parts = self.tokenize([PREFIXES[prompt_name], *("" + chunk for chunk in chunks if isinstance(chunk, str))])
+        texts = [PREFIXES[prompt_name], *("" + chunk for chunk in chunks if isinstance(chunk, str))]
+        firsts = tokenize_first(self.tokenizer, texts, limit)
+        parts = [firsts[text].ids for text in texts]
         stops = np.cumsum([len(part) for part in parts]).tolist()
         if stops[-1] > limit:
+            least = "" if all(first.whole for first in firsts.values()) else "at least "
             raise TextTooLongError(
-                f"{len(chunks)} chunks have {stops[-1]} tokens together, {limit} fit: late chunking needs them in one "
-                f"prompt, so embed the document in several calls"
+                f"{len(chunks)} chunks have {least}{stops[-1]} tokens together, {limit} fit: late chunking needs them "
+                f"in one prompt, so embed the document in several calls"
             )
         spans: tuple[Span, ...] = tuple(itertools.pairwise(stops))
         return Prepared(token_ids=np.concatenate(parts), task=task, spans=spans)
@@ -274,8 +268,16 @@ def _text_error(text: object) -> InputError | None:
     return None
 
 
-def _too_long(num_tokens: int, limit: int) -> str:
-    return f"a text has {num_tokens} tokens, {limit} fit: shorten it, raise max_length, or allow truncate=True"
+def _text(first: First, limit: int, task: Task, truncate: bool) -> Prepared | InputError:
+    ids = first.ids
+    cut = len(ids) > limit
+    if cut and not truncate:
+        least = "" if first.whole else "at least "
+        return TextTooLongError(
+            f"a text has {least}{len(ids)} tokens, {limit} fit: shorten it, raise max_length, or allow truncate=True"
+        )
+    ids = ids[:limit]
+    return Prepared(token_ids=ids, task=task, spans=((0, len(ids)),), cut=cut)
 
 
 def with_pixels(config: ImageConfig, min_pixels: int | None, max_pixels: int | None) -> ImageConfig:
