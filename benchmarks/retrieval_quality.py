@@ -177,7 +177,7 @@ def read_manual(name: str, most: int, passage_size: int) -> Manual:
     sections: list[tuple[str, list[str]]] = []
     for path in paths:
         try:
-            read = html_sections(read_text(str(path)))
+            read = html_sections(read_text(str(path), "html"))
         except InputError:
             continue
         for section in read:

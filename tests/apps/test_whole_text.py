@@ -10,7 +10,6 @@ import pytest
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.documents import cutting
-from jina_embeddings.apps.documents.html import html_sections
 from jina_embeddings.apps.documents.options import CutOptions
 from jina_embeddings.apps.index import Passage
 from jina_embeddings.apps.matching import Matcher
@@ -18,28 +17,42 @@ from jina_embeddings.apps.matching.inputs import open_vectors
 from jina_embeddings.errors import InputError
 
 
-def _text(page: str) -> str:
-    return " ".join(block.text for section in html_sections(page) for block in section.blocks)
+def _pdf_texts(monkeypatch: pytest.MonkeyPatch, *pages: str) -> list[str]:
+    monkeypatch.setattr(cutting, "num_pdf_pages", lambda path: len(pages))
+    monkeypatch.setattr(cutting, "pdf_texts", lambda path: iter(pages))
+    found = cutting.passages_of("a.pdf", "a.pdf", "pdf", "d", CutOptions(pdf="text"))
+    return [item.text for item in found if isinstance(item, Passage)]
 
 
-def test_a_head_that_is_never_closed_ends_where_the_page_begins() -> None:
-    assert _text("<html><head><title>T</title><body><p>Hello</p></body></html>") == "Hello"
+@pytest.mark.parametrize(
+    ("cut", "whole"),
+    [
+        ("photo\x02synthesis", "photosynthesis"),
+        ("photo\ufffe\nsynthesis", "photosynthesis"),
+        ("well\x02known facts", "well-known facts"),
+        ("state-of\x02the-art", "state-of-the-art"),
+        ("Jean\x02Paul", "Jean-Paul"),
+        ("COVID\x0219", "COVID-19"),
+        ("qzxwv\x02kjhgf", "qzxwvkjhgf"),
+        ("soft\u00adly", "softly"),
+        ("a\x01b", "a b"),
+        ("end\x02", "end"),
+    ],
+)
+def test_words_cut_in_a_pdf_are_whole(monkeypatch: pytest.MonkeyPatch, cut: str, whole: str) -> None:
+    assert _pdf_texts(monkeypatch, cut) == [whole]
 
 
-def test_a_nav_that_is_never_closed_swallows_nothing() -> None:
-    assert "Hello" in _text("<body><nav><a href=x>Home</a><p>Hello</p></body>")
-    assert _text("<body><nav>Home</nav><p>Hello</p></body>") == "Hello"
+def test_a_document_says_itself_how_it_writes_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _pdf_texts(monkeypatch, "the foo\x02bar", "A foo-bar.") == ["the foo-bar", "A foo-bar."]
+    assert _pdf_texts(monkeypatch, "well\x02known", "Wellknown.") == ["wellknown", "Wellknown."]
 
 
-def test_a_template_is_left_out() -> None:
-    assert _text("<body><template><p>No</p></template><p>Yes</p></body>") == "Yes"
-
-
-def test_words_cut_in_a_pdf_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "num_pdf_pages", lambda path: 1)
-    monkeypatch.setattr(cutting, "pdf_texts", lambda path: iter(["photo\x02synthesis\x01 is"]))
-    found = list(cutting.passages_of("a.pdf", "a.pdf", "pdf", "d", CutOptions(pdf="text")))
-    assert [item.text for item in found if isinstance(item, Passage)] == ["photosynthesis  is"]
+def test_words_cut_in_a_real_pdf_are_whole() -> None:
+    path = str(Path(__file__).parent / "hyphens.pdf")
+    found = cutting.passages_of(path, "a.pdf", "pdf", "d", CutOptions(pdf="text"))
+    (text,) = [item.text for item in found if isinstance(item, Passage)]
+    assert text == "This is important information about photosynthesis and well-known facts."
 
 
 def test_null_vectors_are_named(tmp_path: Path) -> None:

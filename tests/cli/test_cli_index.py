@@ -118,12 +118,12 @@ def test_bad_inputs_are_told_and_passed_over(docs: Path, tmp_path: Path, monkeyp
     (bad / "locked" / "a.txt").write_text("never listed")
     really_read, really_list = cutting.read_text, os.listdir
 
-    def read(path: str) -> str:
+    def read(path: str, form: str) -> str:
         if path.endswith("vanishing.txt"):
             os.unlink(path)
         if path.endswith("secret.txt"):
             raise PermissionError(13, "Permission denied")
-        return really_read(path)
+        return really_read(path, form)
 
     def listed(path: str) -> list[str]:
         if path.endswith("locked"):

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from jina_embeddings.pipeline.readers import MAX_TEXT_BYTES, Reader
+from jina_embeddings.pipeline.readers import Reader
 from jina_embeddings.pipeline.rows import Failure, LeftOut, Row
+from jina_embeddings.pipeline.text import MAX_TEXT_BYTES
 
 Tree = dict[str, str | bytes]
 

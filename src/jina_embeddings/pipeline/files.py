@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from ..errors import InputError
+from .rows import NothingInsideError
+from .text import binary, encoding_of_mark
 
 Kind = Literal["text", "image", "pdf", "jsonl", "csv"]
 
@@ -19,10 +21,6 @@ IMAGE_SUFFIXES = frozenset(
 )
 _SUFFIXES: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".pdf": "pdf"}
 _HEAD_BYTES = 8192
-
-
-class NothingInsideError(InputError):
-    """A file without anything that could be embedded; in a folder it is passed over."""
 
 
 def find_files(paths: Iterable[str], leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, bool]]:
@@ -74,10 +72,13 @@ def kind_of(path: str) -> Kind:
         head = file.read(_HEAD_BYTES)
     if head.startswith(b"%PDF-"):
         return "pdf"
+    encoding = encoding_of_mark(head)
+    if encoding and "\0" not in head.decode(encoding, "ignore"):
+        return "text"
     if not _is_text(head) and _is_image(path):
         return "image"
     if b"\0" in head:
-        raise NothingInsideError("binary, and neither an image nor a PDF: give the text that is in it")
+        raise binary()
     return "text"
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import IO, Any
 
 from ..errors import DependencyError, InputError
-from .readers import MAX_TEXT_BYTES
+from .text import MAX_TEXT_BYTES
 
 COLUMNAR = {"parquet": ".parquet", "arrow": ".arrow"}
 MARK_ROWS = 1000

@@ -13,11 +13,9 @@ from typing import Any
 
 from ..errors import ImageError, InputError, JinaEmbeddingsError
 from ..inputs.pdf import num_pdf_pages
-from .files import STDIN, NothingInsideError, find_files, kind_of
-from .rows import Failure, Item, LeftOut, Row, printable
-
-MAX_TEXT_BYTES = 16 * 2**20
-"""Of a text file, which is held in memory whole; the model reads 32,768 tokens of it at most."""
+from .files import STDIN, find_files, kind_of
+from .rows import Failure, Item, LeftOut, NothingInsideError, Row, printable
+from .text import MAX_TEXT_BYTES, decode, read_bytes
 
 _URL = re.compile(r"(https?|file|data):", re.IGNORECASE)
 
@@ -146,14 +144,7 @@ def _stdin() -> Iterator[Row | Failure]:
 
 
 def _text(path: str) -> Row:
-    with open(path, "rb") as file:
-        data = file.read(MAX_TEXT_BYTES + 1)
-    if len(data) > MAX_TEXT_BYTES:
-        raise InputError(f"over {MAX_TEXT_BYTES >> 20} MiB of text: cut it into the lines of a .jsonl")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 at byte {error.start}: convert it") from None
+    text = decode(read_bytes(path))
     if not text.strip():
         raise NothingInsideError("the file is empty")
     return Row(printable(path), "text", {"text": text})

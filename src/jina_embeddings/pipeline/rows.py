@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from ..errors import InputError
+
+
+class NothingInsideError(InputError):
+    """A file without anything that could be embedded; in a folder it is left out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -10,9 +10,9 @@ from typing import Any
 
 from ..errors import EmptyInputError, InputError, JinaEmbeddingsError
 from ..inputs.pdf import num_pdf_pages
-from .files import STDIN, NothingInsideError, find_files, kind_of
+from .files import STDIN, find_files, kind_of
 from .positions import COLUMNAR, MARK_ROWS, columnar_rows, line_offsets, record_offsets
-from .rows import printable
+from .rows import NothingInsideError, printable
 
 _WHOLE_DIGEST_BYTES = 256 * 2**20
 _SAMPLE_BYTES = 2**20

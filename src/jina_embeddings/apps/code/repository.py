@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import InputError, JinaEmbeddingsError
-from ...pipeline.files import NothingInsideError, find_files, kind_of
-from ...pipeline.rows import Failure, LeftOut, printable
+from ...pipeline.files import find_files, kind_of
+from ...pipeline.rows import Failure, LeftOut, NothingInsideError, printable
 from ..index import Document, Passage
 from .chunks import VERSION, cut
 from .languages import language_of

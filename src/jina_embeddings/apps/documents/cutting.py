@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from ...errors import EmptyInputError, InputError, JinaEmbeddingsError
+from ...errors import EmptyInputError, JinaEmbeddingsError
 from ...inputs.pdf import num_pdf_pages, pdf_texts
-from ...pipeline.readers import MAX_TEXT_BYTES, Reader
+from ...pipeline.readers import Reader
 from ...pipeline.rows import Failure, Row
+from ...pipeline.text import decode, read_bytes
 from ..index import Passage
 from ..index.passage import digest_of
+from .cleaning import cleaned
+from .encoding import declared_encoding
 from .html import html_sections
+from .hyphens import Hyphens
 from .markdown import markdown_sections
 from .options import CutOptions
 from .sections import Lines, Section, cut, paragraphs
 
-CUTTER = 2
+CUTTER = 3
 """Counts up when files are cut in another way: documents are then cut again, and equal passages keep their vectors."""
-
-_HYPHEN = re.compile("[\x02\ufffe\u00ad]\\s*\n?")
-"""What PDF libraries put where a word is cut at the end of a line."""
-
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 _HTML = (".html", ".htm", ".xhtml")
 _MARKDOWN = (".md", ".markdown", ".mdown")
@@ -42,12 +40,17 @@ def format_of(path: str, kind: str) -> str:
 
 
 def passages_of(path: str, name: str, form: str, digest: str, options: CutOptions) -> Cut:
-    """The passages of a file, and what should have been one.
+    """The passages of a file, and what should have been one. Control characters are spaces, whatever has them.
 
     path: what to open. name: what the index calls it. form: its format. digest: of its bytes.
 
     Raises: InputError for a file that can't be used at all, OSError.
     """
+    for item in _passages(path, name, form, digest, options):
+        yield cleaned(item) if isinstance(item, Passage) else item
+
+
+def _passages(path: str, name: str, form: str, digest: str, options: CutOptions) -> Cut:
     metadata = {**options.metadata, "format": form}
     if form == "image":
         yield Passage(name, "image", image=name, metadata=metadata, content=digest_of("image", digest))
@@ -56,26 +59,13 @@ def passages_of(path: str, name: str, form: str, digest: str, options: CutOption
     elif form in ("jsonl", "csv"):
         yield from _records(path, name, metadata, options)
     else:
-        yield from _text(read_text(path), name, form, metadata, options)
+        yield from _text(read_text(path, form), name, form, metadata, options)
 
 
-def read_text(path: str) -> str:
-    """Raises InputError for what is not text in UTF-8, or more of it than is read."""
-    with open(path, "rb") as file:
-        data = file.read(MAX_TEXT_BYTES + 1)
-    if len(data) > MAX_TEXT_BYTES:
-        raise too_long()
-    if b"\0" in data:
-        raise InputError("binary, and neither an image nor a PDF: give the text that is in it")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 at byte {error.start}: convert it") from None
-    return text.replace("\r\n", "\n") if "\r" in text else text
-
-
-def too_long() -> InputError:
-    return InputError(f"over {MAX_TEXT_BYTES >> 20} MiB of text: cut it into the lines of a .jsonl")
+def read_text(path: str, form: str) -> str:
+    """The text of a file; one of HTML says its encoding itself. Raises InputError for what is no text, OSError."""
+    data = read_bytes(path)
+    return decode(data, declared_encoding(data) if form == "html" else None)
 
 
 def _text(text: str, name: str, form: str, metadata: dict[str, str], options: CutOptions) -> Iterator[Passage]:
@@ -93,7 +83,7 @@ def _text(text: str, name: str, form: str, metadata: dict[str, str], options: Cu
         yield Passage(
             name,
             "text",
-            _CONTROL.sub(" ", own if 0 < len(own) <= options.size else block.text),
+            own if 0 < len(own) <= options.size else block.text,
             block.start,
             block.end,
             lines.at(block.start),
@@ -107,13 +97,13 @@ def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: C
     num_pages = num_pdf_pages(path)
     if options.pdf in ("both", "text"):
         found = False
-        for number, page in enumerate(pdf_texts(path), 1):
+        pages = list(pdf_texts(path))
+        hyphens = Hyphens(page for page in pages if isinstance(page, str))
+        for number, page in enumerate(pages, 1):
             if isinstance(page, JinaEmbeddingsError):
                 yield Failure(f"{name}#page={number}", page)
                 continue
-            for _, block in cut(
-                [Section("", tuple(paragraphs(_CONTROL.sub(" ", _HYPHEN.sub("", page)))))], options.size
-            ):
+            for _, block in cut([Section("", tuple(paragraphs(hyphens.joined(page))))], options.size):
                 found = True
                 where = {**metadata, "page": str(number)}
                 yield Passage(name, "text", block.text, block.start, block.end, metadata=where)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from ...errors import DependencyError, InputError, JinaEmbeddingsError
-from ...pipeline.files import STDIN, NothingInsideError, find_files, kind_of
-from ...pipeline.readers import MAX_TEXT_BYTES
-from ...pipeline.rows import Failure, LeftOut, printable
+from ...pipeline.files import STDIN, find_files, kind_of
+from ...pipeline.rows import Failure, LeftOut, NothingInsideError, printable
+from ...pipeline.text import MAX_TEXT_BYTES, too_long
 from ..index import Document
 from ..index.update import Item
-from .cutting import CUTTER, format_of, passages_of, too_long
+from .cutting import CUTTER, format_of, passages_of
 from .options import CutOptions
 
 _TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown", ".mdown", ".rst", ".html", ".htm", ".xhtml", ".log"})
