@@ -1,4 +1,4 @@
-"""One call between preparing and answering: which inputs run, and where their vectors go."""
+"""`Job`: the prepared inputs of one call, the batch that an engine runs, and the result made of its output."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ OnError = Literal["raise", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a call asked for.
+    """The form of a call's result.
 
-    single: one input was given by itself, so one vector is returned by itself.
-    dim: numbers in a whole vector, for a result without rows.
+    single: the input was not in a list, so the result is one vector instead of rows.
+    dim: size of a vector before truncation; needed for the shape of a result without rows.
+    The other fields are the arguments of `JinaEmbeddings.encode_text`.
     """
 
     multivector: bool = False
@@ -50,16 +51,18 @@ def check_on_error(on_error: object) -> None:
 
 
 class Job:
-    """The prepared inputs of one call, equal ones once.
+    """The prepared inputs of one call, or of one part of it.
 
-    items: for each input of the call, what was prepared or the error that it caused.
-    batch: what an engine has to run.
-    usage: what the call's inputs come to, equal ones each counted.
-    first: index in the call of the first input, where a large call is made in parts.
+    Args:
+        items: for each input, its `Prepared` or the error that it caused.
+        first: index in the call of the first of them.
+
+    batch: the inputs that an engine has to run; of equal ones only the first.
+    usage: the tokens of all good inputs, equal ones included.
 
     Raises:
-        EmptyInputError: no inputs.
-        InputError: the first bad input, if the call did not ask to skip them.
+        EmptyInputError: there are no inputs.
+        InputError: the error of the first bad input, unless the call skips bad ones.
     """
 
     def __init__(self, items: Sequence[Prepared | InputError], output: Output, pooling: str, first: int = 0):
@@ -99,10 +102,10 @@ class Job:
         self._skipped.append(Skipped(index, error))
 
     def finish(self, outputs: Sequence[FloatArray]) -> Any:
-        """The call's result from an engine's: checked, truncated, normalised, quantised, in order.
+        """The call's result: the engine's output checked, truncated, normalised and quantised, in the inputs' order.
 
         Raises:
-            NonFiniteError: an engine returned NaN or infinity, and the call did not ask to skip.
+            NonFiniteError: the engine returned NaN or infinity, and the call doesn't skip bad inputs.
         """
         good = [bool(np.isfinite(output).all()) for output in outputs]
         for index in self._drop(good):
@@ -117,7 +120,7 @@ class Job:
         return result
 
     def rescue(self, error: EngineDeadError) -> EngineDeadError:
-        """The engine's error as the call's: inputs by their index in the call, and vectors of those that were done."""
+        """Turns the error of an engine that died into the call's: indices of the call, and finished embeddings."""
         outputs: Sequence[Any] = error.done or [None] * len(self.batch)
         not_done = self._drop([output is not None for output in outputs])
         self.output = replace(self.output, on_error="skip")
@@ -125,7 +128,7 @@ class Job:
         return EngineDeadError(error.reason, not_done, self.finish([nothing if o is None else o for o in outputs]))
 
     def _drop(self, good: Sequence[bool]) -> list[int]:
-        """Leaves out the inputs whose output isn't good; returns their indices."""
+        """Removes the inputs whose output isn't good, and returns their indices in the call."""
         pairs = list(zip(self._kept, self._place, strict=True))
         self._kept = [index for index, place in pairs if good[place]]
         self._place = [place for _, place in pairs if good[place]]
@@ -145,7 +148,7 @@ class Job:
         seen: set[int] = set()
         results = []
         for place, vector in zip(self._place, vectors, strict=True):
-            # Equal inputs were computed once, and whoever changes one result must not change another.
+            # Equal inputs share one output; copied, so that changing one result doesn't change another.
             results.append(self._as_asked(vector.copy() if place in seen else vector))
             seen.add(place)
         return results[0] if self.output.single and self.output.on_error == "raise" else results
@@ -157,5 +160,5 @@ class Job:
         import torch
 
         tensor = torch.from_numpy(quantized)
-        # A list of tensors, as the published model returns it.
+        # The published model returns a list of tensors.
         return list(tensor) if tensor.ndim == 2 and not self.output.multivector else tensor

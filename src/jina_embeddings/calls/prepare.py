@@ -1,4 +1,4 @@
-"""From a `Request` to a `Job`: defaults, checks, preparing."""
+"""`Preparer`: makes a `Job` of a `Request`; fills in defaults, checks the arguments and prepares the inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .request import Request, listed_texts
 
 
 class Preparer:
-    """What every call of one model has in common: its processor, its defaults, its limits. Thread-safe."""
+    """Prepares the calls of one model, with its processor, defaults and limits. Thread-safe."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class Preparer:
         self._normalize = normalize
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text as it is."""
+        """The number of tokens of each text, without a prompt and without truncation."""
         return [len(tokens) for tokens in self._processor.tokenize(listed_texts(texts, "texts"))]
 
     def prepare(self, request: Request, first: int = 0, stop: int | None = None) -> Job:
-        """The job of the inputs from `first` to before `stop`.
+        """The job of the inputs `first` to `stop - 1`.
 
         Raises:
-            InputError: a bad input, if the call did not ask to skip them; what the call asks for can't be had.
+            InputError: an input is bad, unless the call skips bad ones; or the model can't return what is asked for.
         """
         task, prompt = self._resolve(request)
         output = self._output(request)
@@ -145,7 +145,7 @@ class Preparer:
 
 
 def _kind(value: object) -> tuple[str, Any]:
-    """(`text` | `image`, the value), or (`error`, what is wrong with it)."""
+    """Tells texts from images: (`text`, value), (`image`, value), or (`error`, exception)."""
     if isinstance(value, str):
         return "text", value
     if isinstance(value, Mapping):

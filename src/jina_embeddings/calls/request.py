@@ -1,4 +1,4 @@
-"""What one call asks for, frozen: the inputs, how they are prompted, and the form of the result."""
+"""`Request`: the arguments of one call, frozen: the inputs, their task and prompt, and the form of the result."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class EncodeOptions(_Common, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. Made by `texts`, `images` or `mixed`, which refuse what isn't a list of inputs.
+    """The arguments of one call. Use `texts`, `images` or `mixed` to make one: they check the arguments.
 
-    kind: what the inputs are; in `mixed` each says it itself.
-    inputs: all of them, in order.
-    single: one input was given by itself, so one vector is returned by itself.
+    kind: what the inputs are; `mixed` if each has to be looked at.
+    inputs: all inputs, in order.
+    single: the input was not in a list, so the result is one vector instead of rows.
     The other fields are the arguments of `JinaEmbeddings.encode_text` and `encode_image`.
     """
 
@@ -108,13 +108,13 @@ def _known(options: Any) -> dict[str, Any]:
 
 
 def check_count(value: object, name: str) -> None:
-    """Raises OptionError for what is no whole number above 0."""
+    """Raises OptionError if the value is not a whole number above 0."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or int(value) <= 0:
         raise OptionError(f"{name} must be a whole number above 0, not {value!r}")
 
 
 def listed_texts(texts: Any, name: str) -> list[Any]:
-    """The texts of an iterable that has an order, as a list."""
+    """The texts as a list; raises InputError for a single text and for values without an order."""
     _refuse_unordered(texts, name)
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         raise InputError(f"{name} must be a list of str, not {type(texts).__name__}")
@@ -122,7 +122,7 @@ def listed_texts(texts: Any, name: str) -> list[Any]:
 
 
 def _listed(inputs: Any) -> tuple[Sequence[Any], bool]:
-    """(inputs, single): a list, tuple or iterator holds several; everything else is one input."""
+    """(inputs, single): the values of a list, tuple or iterator; any other value is a single input."""
     if isinstance(inputs, (list, tuple)):
         return inputs, False
     if isinstance(inputs, Iterator) and not hasattr(inputs, "read"):
@@ -132,7 +132,7 @@ def _listed(inputs: Any) -> tuple[Sequence[Any], bool]:
 
 
 def _refuse_unordered(value: Any, name: str) -> None:
-    """A set would be embedded in an order that the caller does not see, a table by the names of its columns."""
+    """Raises InputError for a set, whose order is unknown, and for a table, which iterates over column names."""
     if isinstance(value, (set, frozenset)):
         raise InputError(f"{name} must be a list, not a {type(value).__name__}, which has no order: use sorted(...)")
     if hasattr(value, "columns") and hasattr(value, "shape"):

@@ -1,7 +1,7 @@
-"""The path of one call: prepare, run, finish; in parts where there are many inputs.
+"""Runs one call: prepares its inputs, runs the engine and finishes the result, in parts if there are many inputs.
 
-Parts bound what is prepared at a time, and let some be prepared and finished while others run, so that the device
-doesn't wait. Threads and asyncio tasks go the same way.
+Parts bound the memory of prepared inputs. While the engine runs one part, others are prepared and finished, so that the
+device doesn't wait. `run` is for threads, `arun` for asyncio.
 """
 
 from __future__ import annotations
@@ -25,27 +25,33 @@ from .request import Request
 
 T = TypeVar("T")
 
+# Most inputs of a part: of texts, and of inputs that aren't all texts.
 PART_TEXTS, PART_IMAGES = 2048, 64
-# What is prepared in the event loop itself, since a thread would cost more than it: about a millisecond.
+# Calls up to this size are prepared in the event loop itself. It takes about a millisecond, less than using a thread.
 _INLINE_TEXTS, _INLINE_CHARACTERS = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a call returns. embeddings: an array, a list, or a `Partial`, as the call asked for."""
+    """What a call returns.
+
+    embeddings: an array, a list, or a `Partial`, as the call asked for.
+    """
 
     embeddings: Any
     usage: Usage
 
 
 Outcome: TypeAlias = "Result | BaseException | None"
-"""Of one part: its result, its error, or None if it never began."""
+"""How one part ended: its result, its error, or None if it never began."""
 
 
 def run(request: Request, preparer: Preparer, engine: Engine, advance: Callable[[int], None] | None = None) -> Result:
-    """Blocks until all inputs are done. advance: called with the number of inputs of each part that is done.
+    """Embeds the inputs of a request, and blocks until all of them are done.
 
-    Raises the first error in order; parts that have not begun by then never do.
+    advance: called after each part with its number of inputs.
+
+    Raises the error of the first part that failed; parts that haven't begun by then are not run.
     """
     bounds = part_bounds(request, engine.calls_at_once)
     call_size = len(request.inputs) if len(bounds) > 1 else None
@@ -81,24 +87,24 @@ def run(request: Request, preparer: Preparer, engine: Engine, advance: Callable[
             for future in futures:
                 future.cancel()
         if isinstance(outcomes[number], EngineDeadError):
-            # Parts that were under way have something to say of what was done.
+            # Other parts that were running may have finished some of their inputs, which the error reports.
             outcomes = [None if future.cancelled() else future.result() for future in futures]
     return _joined_outcomes(bounds, outcomes)
 
 
 async def arun(request: Request, preparer: Preparer, engine: Engine) -> Result:
-    """`run` for asyncio. The event loop prepares and finishes what takes it no longer than a thread would."""
+    """`run` for asyncio. Small calls are prepared and finished in the event loop, others in threads."""
     bounds = part_bounds(request, engine.calls_at_once)
     call_size = len(request.inputs) if len(bounds) > 1 else None
     inline = _is_small(request)
 
     async def encode(first: int, stop: int) -> Result:
-        job = await _away(inline, preparer.prepare, request, first, stop)
+        job = await _run_inline_or_in_thread(inline, preparer.prepare, request, first, stop)
         try:
             outputs = await engine.arun(job.batch, batch_size=request.batch_size, call_size=call_size)
         except EngineDeadError as error:
             raise job.rescue(error) from error
-        return await _away(inline, _finished, job, outputs)
+        return await _run_inline_or_in_thread(inline, _finished, job, outputs)
 
     if len(bounds) == 1:
         return await encode(*bounds[0])
@@ -128,9 +134,10 @@ async def arun(request: Request, preparer: Preparer, engine: Engine) -> Result:
 
 
 def part_bounds(request: Request, at_once: int) -> list[tuple[int, int]]:
-    """(first, stop) of each part: all inputs, or enough of them for a few packs.
+    """(first, stop) of each part: all inputs in one, or enough for a few packs in each.
 
-    Where several parts are under way at a time, the first ones are small, so that the device soon has something to do.
+    at_once: how many parts run at a time. If it is more than one, the first parts are small, so that the device starts
+    early.
     """
     num_inputs = len(request.inputs)
     size = PART_TEXTS if all(isinstance(value, str) for value in request.inputs) else PART_IMAGES
@@ -160,21 +167,21 @@ def _is_small(request: Request) -> bool:
     )
 
 
-async def _away(inline: bool, function: Callable[..., T], *arguments: Any) -> T:
+async def _run_inline_or_in_thread(inline: bool, function: Callable[..., T], *arguments: Any) -> T:
     if inline:
         return function(*arguments)
-    return await asyncio.get_running_loop().run_in_executor(_threads(), function, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_call_threads(), function, *arguments)
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    """Apart from asyncio's own: what others do there must not keep answers waiting that are ready."""
+def _call_threads() -> ThreadPoolExecutor:
+    """A pool of our own: in asyncio's default pool, slow work of others would hold up finished results."""
     return ThreadPoolExecutor(4, "jina-embeddings-calls")
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked process has the pool, and none of its threads.
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+    # A forked process inherits the pool without its threads.
+    os.register_at_fork(after_in_child=_call_threads.cache_clear)
 
 
 def _outcome(encode: Callable[[int, int], Result], first: int, stop: int) -> Outcome:
@@ -185,7 +192,7 @@ def _outcome(encode: Callable[[int, int], Result], first: int, stop: int) -> Out
 
 
 def _joined_outcomes(bounds: list[tuple[int, int]], outcomes: Sequence[Outcome]) -> Result:
-    """One result of all parts, or the first error in order."""
+    """The joined result of all parts; raises the error of the first part that failed."""
     results: list[Result] = []
     for outcome in outcomes:
         if isinstance(outcome, EngineDeadError):
@@ -199,7 +206,7 @@ def _joined_outcomes(bounds: list[tuple[int, int]], outcomes: Sequence[Outcome])
 
 
 def _interrupted(reason: str, bounds: list[tuple[int, int]], outcomes: Sequence[Outcome]) -> EngineDeadError:
-    """One error for all parts, of which some are done, some failed, and some never began."""
+    """The error of a call whose engine died, with the embeddings of all parts that were done or partly done."""
     left = set(range(bounds[-1][1]))
     done = []
     for (first, stop), outcome in zip(bounds, outcomes, strict=True):
@@ -217,7 +224,7 @@ def _interrupted(reason: str, bounds: list[tuple[int, int]], outcomes: Sequence[
 
 
 def _joined(results: list[Any]) -> Any:
-    """One result of several: arrays by rows, lists end to end, and the fields of a `Partial` each for itself."""
+    """Concatenates results: the rows of arrays, lists, and each field of a `Partial`."""
     first = results[0]
     if isinstance(first, Partial):
         kept: list[int] = [index for result in results for index in result.kept]

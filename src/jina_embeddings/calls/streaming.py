@@ -1,4 +1,4 @@
-"""Unending inputs in, vectors out: in order, a bounded number in memory, reading ahead of the engine."""
+"""Streams: one result for each input of an iterable that may never end, in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ from ..types import Partial, Skipped
 from .job import OnError, check_on_error
 from .request import check_count
 
-_FIRST_CHUNK = 8
-_DEPTH = 2
+# Inputs of the first chunk; each next chunk has twice as many, up to the chunk size.
+_FIRST_CHUNK_INPUTS = 8
+# Chunks in progress at a time: one is prepared while the other runs.
+_MAX_CHUNKS = 2
+# An asyncio stream sends a chunk that isn't full once its first input has waited this long.
 _MAX_WAIT_S = 0.02
+# Marks the end of an iterator.
 _END = object()
 
 
 def stream_in_order(
     items: Iterable[Any], encode: Callable[[list[Any]], list[Any]], chunk_size: int
 ) -> Generator[Any, None, None]:
-    """Results of `encode` over chunks of `items`, one for each item, in order.
+    """Runs `encode` on chunks of `items` and yields one result for each item, in order.
 
-    Two chunks are under way at a time; the first ones are small, so that results start early. When
-    `items` or `encode` fails, the results before it are given first. Closing the iterator stops reading.
+    Two chunks are in progress at a time; the first ones are small, so that results start early. If `items` or `encode`
+    raises, the results before that are yielded first. Closing the generator stops reading.
     """
     source = iter(items)
     failure: Exception | None = None
-    size = min(_FIRST_CHUNK, chunk_size)
+    size = min(_FIRST_CHUNK_INPUTS, chunk_size)
     pending: deque[Future[list[Any]]] = deque()
-    with ThreadPoolExecutor(_DEPTH, thread_name_prefix="jina-embeddings-stream") as executor:
+    with ThreadPoolExecutor(_MAX_CHUNKS, thread_name_prefix="jina-embeddings-stream") as executor:
         try:
             while True:
-                while len(pending) < _DEPTH and failure is None:
+                while len(pending) < _MAX_CHUNKS and failure is None:
                     chunk: list[Any] = []
                     try:
                         chunk.extend(islice(source, size))
@@ -60,9 +64,9 @@ def stream_in_order(
 async def astream_in_order(
     items: AsyncIterable[Any], encode: Callable[[list[Any]], Awaitable[list[Any]]], chunk_size: int
 ) -> AsyncGenerator[Any, None]:
-    """The same over an async iterable; a chunk goes off when it is full or its first item has waited long enough."""
+    """`stream_in_order` for an async iterable; a chunk runs when it is full or its first item waited `_MAX_WAIT_S`."""
     chunks: asyncio.Queue[Any] = asyncio.Queue()
-    slots = asyncio.Semaphore(_DEPTH)
+    slots = asyncio.Semaphore(_MAX_CHUNKS)
     running: set[asyncio.Future[list[Any]]] = set()
 
     async def read() -> None:
@@ -95,7 +99,7 @@ async def astream_in_order(
 
 
 async def _chunks(items: AsyncIterable[Any], size: int) -> AsyncGenerator[list[Any], None]:
-    """Lists of up to `size` items; what came before the source failed or was cancelled is given first."""
+    """Lists of up to `size` items. If the source fails or is cancelled, the items before that are yielded first."""
     loop = asyncio.get_running_loop()
     iterator = aiter(items)
     upcoming: asyncio.Future[Any] | None = None
@@ -141,20 +145,20 @@ async def _next(iterator: AsyncIterator[Any]) -> Any:
 def stream(
     inputs: Iterable[Any], encode: Callable[[list[Any]], Partial], chunk_size: int, on_error: OnError
 ) -> Generator[Any, None, None]:
-    """`JinaEmbeddings.stream`. encode: of a chunk, with bad inputs skipped."""
+    """`JinaEmbeddings.stream`. encode: embeds a chunk, skipping bad inputs."""
 
     def aligned(chunk: list[Any]) -> list[Any]:
         return _one_each(encode(chunk), len(chunk))
 
-    # Closed with this generator, though an error's traceback may keep it alive.
+    # Closed explicitly, since the traceback of an error could keep the inner generator alive.
     with closing(stream_in_order(inputs, aligned, chunk_size)) as results:
         index = 0
         try:
             for result in results:
-                yield _at(index, result, on_error)
+                yield _result_at(index, result, on_error)
                 index += 1
         except EngineDeadError as error:
-            raise _in_stream(error, index) from error
+            raise _stream_error(error, index) from error
 
 
 async def astream(
@@ -163,7 +167,7 @@ async def astream(
     chunk_size: int,
     on_error: OnError,
 ) -> AsyncGenerator[Any, None]:
-    """`JinaEmbeddings.astream`. encode: of a chunk, with bad inputs skipped."""
+    """`JinaEmbeddings.astream`. encode: embeds a chunk, skipping bad inputs."""
 
     async def aligned(chunk: list[Any]) -> list[Any]:
         return _one_each(await encode(chunk), len(chunk))
@@ -172,14 +176,14 @@ async def astream(
     async with aclosing(astream_in_order(inputs, aligned, chunk_size)) as results:
         try:
             async for result in results:
-                yield _at(index, result, on_error)
+                yield _result_at(index, result, on_error)
                 index += 1
         except EngineDeadError as error:
-            raise _in_stream(error, index) from error
+            raise _stream_error(error, index) from error
 
 
 def check_stream(inputs: object, chunk_size: int, on_error: object) -> None:
-    """Raises InputError or OptionError for what can't be streamed."""
+    """Raises InputError if the inputs can't be streamed, and OptionError for a bad `chunk_size` or `on_error`."""
     if isinstance(inputs, (str, bytes)):
         raise InputError("a stream takes an iterable of inputs: put a single one into a list, or use encode")
     check_count(chunk_size, "chunk_size")
@@ -187,7 +191,7 @@ def check_stream(inputs: object, chunk_size: int, on_error: object) -> None:
 
 
 def _one_each(result: Partial, num_inputs: int) -> list[Any]:
-    """Results aligned with the inputs: a `Skipped` in the place of each bad one."""
+    """One result for each input: its embedding, or its `Skipped`."""
     aligned: list[Any] = [None] * num_inputs
     for index, embedding in zip(result.kept, result.embeddings, strict=True):
         aligned[index] = embedding
@@ -196,14 +200,17 @@ def _one_each(result: Partial, num_inputs: int) -> list[Any]:
     return aligned
 
 
-def _in_stream(error: EngineDeadError, start: int) -> EngineDeadError:
-    """The error of the chunk that begins there: results are given in order, so all of its inputs count as not done."""
+def _stream_error(error: EngineDeadError, start: int) -> EngineDeadError:
+    """A chunk's error with the indices of the stream, where the chunk begins at `start`.
+
+    None of its results has been yielded, so all of its inputs count as not done.
+    """
     num_inputs = len(error.not_done) + len(error.done.kept) + len(error.done.skipped)
     return EngineDeadError(error.reason, range(start, start + num_inputs))
 
 
-def _at(index: int, result: Any, on_error: OnError) -> Any:
-    """A result of a stream; a bad input's is its `Skipped` or, if asked for, its error."""
+def _result_at(index: int, result: Any, on_error: OnError) -> Any:
+    """The result to yield; for a bad input, its `Skipped` with the index in the stream, or its error raised."""
     if not isinstance(result, Skipped):
         return result
     if on_error == "skip":

@@ -1,4 +1,4 @@
-"""How many pixels of decoded images the process holds at a time, over all its threads."""
+"""Limits how many pixels of decoded images are in memory at a time, over all threads of the process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MAX_DECODED_PIXELS = 100_000_000
-"""Of one image that is decoded, and of all that are decoded at a time. A pixel takes 4 bytes, twice that where parts of
-the image are transparent; a small file may say that it has any number of them."""
+"""The most pixels of one image, and of all images that are decoded at a time.
+
+A pixel takes 4 bytes, or 8 if parts of the image are transparent. The size of a file says nothing about its pixels.
+"""
 
 
 class PixelBudget:
-    """Room for pixels. Who asks for room that isn't there waits until others have given theirs back, in turn."""
+    """A number of pixels that threads take and give back; a thread that wants more than is free waits its turn."""
 
     def __init__(self, total: int):
         self.total = total
@@ -24,7 +26,7 @@ class PixelBudget:
 
     @contextmanager
     def room(self) -> Iterator[Room]:
-        """Room for one image, given back at the end."""
+        """Within this context, a `Room` for one image; it is given back at the end."""
         room = Room(self)
         try:
             yield room
@@ -49,14 +51,14 @@ class PixelBudget:
 
 
 class Room:
-    """What one image takes of a budget."""
+    """The pixels that one image has taken from a budget."""
 
     def __init__(self, budget: PixelBudget):
         self._budget = budget
         self._taken = 0
 
     def take(self, num_pixels: int) -> None:
-        """Waits until there is room for an image of that many pixels; one above the whole budget runs alone."""
+        """Waits until that many pixels are free, and takes them; an image above the whole budget takes all of it."""
         self.give_back()
         wanted = min(num_pixels, self._budget.total)
         self._budget._take(wanted)
@@ -71,5 +73,5 @@ class Room:
 PIXELS = PixelBudget(MAX_DECODED_PIXELS)
 
 if hasattr(os, "register_at_fork"):
-    # Rooms that threads held which a forked process doesn't have.
+    # The rooms of threads that don't exist in a forked process would never be given back.
     os.register_at_fork(after_in_child=lambda: PIXELS.__init__(MAX_DECODED_PIXELS))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Inputs become `Prepared`, once, for a whole batch and for every engine."""
+"""`Processor`: makes a `Prepared` of each text or image of a batch, the same for every engine."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-# Area of an image that is resized later, as a multiple of what it becomes: all its pixels travel between processes,
-# and many more than are needed would take longer than resizing them here.
-_MOST_TIMES = 4
+# With resize_later, an image is resized by the engine only if its area is at most this multiple of the resized area:
+# sending more pixels to the engine's process takes longer than resizing them here.
+_MAX_SENT_AREA_RATIO = 4
 
 VISION_START, IMAGE_PAD, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
 
@@ -50,9 +50,9 @@ class Processor:
     """Tokenizer, prompts and image preprocessing of one checkpoint. Thread-safe.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer`, or what has its `encode_batch_fast` and `token_to_id`.
-        max_length: longest prompt in tokens.
-        resize_later: images that are not far too large are left to be resized by the engine, on its device.
+        tokenizer: a `tokenizers.Tokenizer`, or an object with its `encode_batch_fast` and `token_to_id`.
+        max_length: the most tokens of a prompt.
+        resize_later: leave resizing to the engine's device, unless an image is far larger than needed.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Processor:
         return cls(tokenizer, config, max_length, resize_later=resize_later)
 
     def reading(self, policy: SourcePolicy, *, as_stored: bool = False) -> Processor:
-        """The same with other rules for images: see `load_image`."""
+        """A copy of this processor that reads images by this policy and reading; see `load_image`."""
         other = copy(self)
         other._policy, other._as_stored = policy, as_stored
         return other
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text; no special tokens are added."""
+        """The token ids of each text; no special tokens are added."""
         return tokenize(self.tokenizer, texts)
 
     def texts(
@@ -104,11 +104,11 @@ class Processor:
         max_length: int | None = None,
         truncate: bool = True,
     ) -> list[Prepared | InputError]:
-        """One `Prepared` for each text, or the error that this text caused.
+        """The `Prepared` of each text, or the error that it caused.
 
         Args:
-            max_length: tokens, prompt included; at most the processor's own, which is the default.
-            truncate: cut longer texts at the end; otherwise they are errors.
+            max_length: the most tokens, prompt included; by default, and at most, the processor's.
+            truncate: whether longer texts are truncated at the end; otherwise they are errors.
         """
         limit = self._limit(max_length)
         prefix = PREFIXES[prompt_name]
@@ -127,14 +127,14 @@ class Processor:
     def chunks(
         self, chunks: Sequence[object], task: Task, prompt_name: str, *, max_length: int | None = None
     ) -> Prepared:
-        """Consecutive chunks of one document as one input with a span for each: late chunking.
+        """Late chunking: the consecutive chunks of one document as one input with a span for each chunk.
 
-        The prompt is the prefix's tokens, then each chunk's; a span holds its own chunk's tokens only,
-        while every token has seen all before it (Günther et al. 2024, Late Chunking).
+        The prompt is the tokens of the prefix, then those of each chunk. A span has the tokens of its chunk only, but
+        each of them attends to all tokens before it (Günther et al. 2024, Late Chunking).
 
         Raises:
-            EmptyInputError: a chunk without a character.
-            TextTooLongError: all chunks together have more than `max_length` tokens.
+            EmptyInputError: a chunk is empty.
+            TextTooLongError: the chunks together have more than `max_length` tokens.
         """
         limit = self._limit(max_length)
         for index, chunk in enumerate(chunks):
@@ -157,7 +157,7 @@ class Processor:
     def images(
         self, sources: Sequence[ImageSource], task: Task, *, max_pixels: int | None = None
     ) -> list[Prepared | InputError]:
-        """One `Prepared` for each image, or the error that this image caused."""
+        """The `Prepared` of each image, or the error that it caused; max_pixels: the most after resizing."""
         config = with_pixels(self.image_config, None, max_pixels)
 
         def prepare(source: ImageSource) -> Prepared | InputError:
@@ -166,14 +166,14 @@ class Processor:
             except InputError as error:
                 return error
 
-        # Decoding and resizing leave Python's lock, so threads use all cores.
+        # Decoding and resizing release the GIL, so threads use all cores.
         if len(sources) < 2:
             return [prepare(source) for source in sources]
         return list(image_threads().map(prepare, sources))
 
     @cached_property
     def _image_prompt(self) -> tuple[Tokens, Tokens, int, int]:
-        # Before the pad, after it, the pad itself, and where the vision-start token stands.
+        # The tokens before and after the image-pad token, that token, and the index of the vision-start token.
         (ids,) = self.tokenize([IMAGE_TEMPLATE])
         pad = int(self.tokenizer.token_to_id(IMAGE_PAD) or 0)
         at = int(np.flatnonzero(ids == pad)[0])
@@ -196,14 +196,14 @@ class Processor:
         return Prepared(token_ids=ids, task=task, spans=((start, stop),), image=prepared)
 
     def _pixels_of(self, source: ImageSource, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
-        # A page at its usual size has enough pixels, unless the model is to see more.
+        # A page rendered at the usual size has more pixels than the model sees, unless max_pixels is larger still.
         pdf_pixels = max(PDF_PIXELS, config.max_pixels)
         with PIXELS.room() as room:
             image = load_image(source, self._policy, room, pdf_pixels=pdf_pixels, as_stored=self._as_stored)
             return self._pixels(image, config)
 
     def _pixels(self, image: Image.Image, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
-        """The pixels, and the grid of patches that they are or will be resized to."""
+        """The pixels, resized or not, and the grid of patches of the resized image."""
         bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
         if self._resize_later:
             height, width = resized_size(image.height, image.width, **bounds)
@@ -221,7 +221,7 @@ class Processor:
 
 
 def read_image_config(checkpoint: Checkpoint) -> ImageConfig:
-    """How the checkpoint wants images, from its preprocessor_config.json."""
+    """The image settings of the checkpoint's preprocessor_config.json."""
     return ImageConfig.from_preprocessor_config(read_json(checkpoint.folder / "preprocessor_config.json"))
 
 
@@ -238,17 +238,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
     for token in (VISION_START, IMAGE_PAD, VISION_END):
         if tokenizer.token_to_id(token) is None:
             raise CheckpointInvalidError(f"{path} has no token {token!r}")
-    # Cutting is done by the processor: settings in the tokenizer would be state that all calls share.
+    # The processor truncates: in the tokenizer, truncation would be state that all calls share.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
 def _digest(pixels: NDArray[np.uint8], shape: tuple[int, int, int], config: ImageConfig) -> str:
-    """What an image is known by: its pixels, and the grid that they have or are resized to.
-
-    Pixels that aren't resized yet don't have the grid's shape, so theirs is part of it.
-    """
+    """The content hash of an image: of its pixels and its grid, and of the pixels' shape if they aren't resized yet."""
     resized = pixels.shape[:2] == (shape[1] * config.patch_size, shape[2] * config.patch_size)
     key = repr(shape if resized else (shape, pixels.shape))
     return hashlib.blake2b(pixels.data, digest_size=16, key=key.encode()).hexdigest()
@@ -281,10 +278,10 @@ def _text(first: First, limit: int, task: Task, truncate: bool) -> Prepared | In
 
 
 def with_pixels(config: ImageConfig, min_pixels: int | None, max_pixels: int | None) -> ImageConfig:
-    """The configuration with other bounds; `min_pixels` gives way to a smaller `max_pixels`.
+    """The configuration with other bounds; `min_pixels` is lowered to `max_pixels` if that is smaller.
 
     Raises:
-        InputError: a bound that is no whole number of pixels, or that no image could keep.
+        InputError: a bound is not a whole number of pixels, or `max_pixels` is below one token.
     """
     for name, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
@@ -299,14 +296,14 @@ def with_pixels(config: ImageConfig, min_pixels: int | None, max_pixels: int | N
     return replace(config, **changes)
 
 
-# Cores left to the engine where there are many: a thread that launches kernels and has to wait for a core keeps the
-# device waiting.
-_SPARED, _MANY = 2, 4
+# With more than _MANY_CORES cores, this many are left to the engine: its thread that launches kernels must not wait for
+# a core, as the device would wait for it.
+_CORES_FOR_ENGINE, _MANY_CORES = 2, 4
 
 
 @cache
 def image_threads() -> ThreadPoolExecutor:
-    """As many as there are cores to use. Shared, so that calls under way together don't crowd each other out."""
+    """The pool that decodes and resizes images; concurrent calls share it, so that there aren't more threads than cores."""
     return ThreadPoolExecutor(num_threads(_num_cores()), "jina-embeddings-images")
 
 
@@ -321,5 +318,5 @@ def _num_cores() -> int:
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked process has the pool, and none of its threads.
+    # A forked process inherits the pool without its threads.
     os.register_at_fork(after_in_child=image_threads.cache_clear)
