@@ -25,16 +25,16 @@ FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM"
 
 _EXIF_ORIENTATION = 0x0112
 _MAX_NAME = 120
-# Rows of an image that are laid on white together, so that little of it is in memory a third time.
-_BAND = 256
+# A transparent image is laid on white in bands of this many rows, so that only a band is in memory a third time.
+_BAND_ROWS = 256
 
 
 class UnknownFormatError(ImageError):
-    """Bytes that are in none of FORMATS, damaged or not. Callers of the package see an ImageError."""
+    """The bytes are in none of FORMATS. Users of the package see it as an ImageError."""
 
 
 def describe_source(source: object) -> str:
-    """A short name of a source for messages: no contents, and no password from a URL."""
+    """A short name of a source for messages, without its contents and without a URL's password."""
     if isinstance(source, np.ndarray):
         return f"array {source.dtype} {source.shape}"
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -52,9 +52,9 @@ def describe_source(source: object) -> str:
 
 
 def check_image_size(width: int, height: int, name: str, most: int | None = None) -> None:
-    """Raises ImageError unless there are pixels, no more than Pillow's limit, and no extreme ratio.
+    """Raises ImageError for an image without pixels, with too many, or with an extreme aspect ratio.
 
-    most: a limit of the caller's own, where that is lower.
+    most: the caller's limit of pixels; Pillow's limit holds too.
     """
     from PIL import Image
 
@@ -72,9 +72,12 @@ def check_image_size(width: int, height: int, name: str, most: int | None = None
 
 
 def decode_image(file: IO[bytes], name: str, room: Room | None = None, *, as_stored: bool = False) -> Image.Image:
-    """The first frame of an encoded image, RGB. Raises ImageError for an unknown, damaged or huge file.
+    """The first frame of an encoded image as RGB. Its size is checked before anything is decoded.
 
-    room, as_stored: as in `rgb_image`. The size is known, and checked, before anything is decoded.
+    room, as_stored: as in `rgb_image`.
+
+    Raises:
+        ImageError: the format is unknown, or the image is damaged or too large.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -90,10 +93,10 @@ def decode_image(file: IO[bytes], name: str, room: Room | None = None, *, as_sto
 
 
 def rgb_image(image: Image.Image, name: str, room: Room | None = None, *, as_stored: bool = False) -> Image.Image:
-    """A PIL image of any mode as upright RGB; itself where it is that already. Never modifies it.
+    """A PIL image of any mode as upright RGB: the same object if it is that already, which is never modified.
 
-    room: for the pixels, taken before they are decoded and left taken; without one it is given back at the end.
-    as_stored: transparency is dropped rather than laid on white, and the EXIF orientation is left undone.
+    room: takes the image's pixels before they are decoded, and keeps them; None gives them back at the end.
+    as_stored: drop transparency instead of laying it on white, and don't apply the EXIF orientation.
     """
     check_image_size(*image.size, name)
     if room is None:
@@ -108,14 +111,17 @@ def rgb_image(image: Image.Image, name: str, room: Room | None = None, *, as_sto
     except Exception as error:  # damaged data makes Pillow's decoders raise nearly anything
         raise ImageError(f"{name}: can't be decoded: {_reason(error)}") from error
     if rgb is not image:
-        rgb.info = {}  # its orientation and transparency would be applied again to the result
+        rgb.info = {}  # or orientation and transparency would be applied to the result again
     return rgb
 
 
 def array_image(array: NDArray[Any], name: str, room: Room | None = None, *, as_stored: bool = False) -> Image.Image:
-    """An array as RGB: shapes and types as in `load_image`. Raises ImageError for any other.
+    """An array as an RGB image; shapes and dtypes as in `load_image`.
 
     room, as_stored: as in `rgb_image`.
+
+    Raises:
+        ImageError: the array has another shape or dtype, or values out of range.
     """
     from PIL import Image
 
@@ -142,22 +148,22 @@ def array_image(array: NDArray[Any], name: str, room: Room | None = None, *, as_
 
 
 def _on_white(image: Image.Image, name: str) -> Image.Image:
-    """Any mode to RGB, transparent parts over white."""
+    """Converts any mode to RGB, with transparent parts over white."""
     from PIL import Image
 
     if image.mode == "F" or image.mode.startswith("I") or not image.has_transparency_data:
         return _opaque(image, name)
     canvas = Image.new("RGB", image.size, "white")
-    for top in range(0, image.height, _BAND):
-        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
-        # La, premultiplied, has no direct way to RGBA.
+    for top in range(0, image.height, _BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))
+        # Pillow can't convert La (premultiplied alpha) to RGBA directly.
         rgba = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
         canvas.paste(rgba, (0, top), mask=rgba)
     return canvas
 
 
 def _opaque(image: Image.Image, name: str) -> Image.Image:
-    """Any mode to RGB, with the colours that transparent parts have."""
+    """Converts any mode to RGB and drops transparency."""
     if image.mode == "F" or image.mode.startswith("I"):
         return _grey_image(image, name)
     if image.mode == "La":
@@ -168,8 +174,11 @@ def _opaque(image: Image.Image, name: str) -> Image.Image:
 
 
 def _grey_image(image: Image.Image, name: str) -> Image.Image:
-    """16-bit, 32-bit and float grey. What white is, I and F don't say: the smallest of 1 (F), 255 and 65535
-    that no value exceeds, because Pillow itself puts all of these ranges there."""
+    """Converts 16-bit, 32-bit and float greyscale to RGB.
+
+    Pillow uses the modes I and F for values up to 1 (F only), 255 and 65535. White is taken to be the smallest of these
+    that no value exceeds.
+    """
     from PIL import Image
 
     values = np.asarray(image)
@@ -192,12 +201,12 @@ def _to_8_bits(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
 
 
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
-    """Undoes the EXIF orientation of `original`, which must be loaded: loading a TIFF undoes its own."""
+    """Applies the EXIF orientation of `original`, which must be loaded, as loading a TIFF applies its own."""
     from PIL import Image
 
     try:
         orientation = original.getexif().get(_EXIF_ORIENTATION)
-    except Exception:  # the pixels are good: damaged EXIF says nothing about them, as in other viewers
+    except Exception:  # damaged EXIF data is ignored, as by image viewers
         return rgb
     method = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,

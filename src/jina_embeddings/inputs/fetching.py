@@ -1,4 +1,4 @@
-"""The body of an http(s) URL: bounded in time and bytes, with redirects, and only from public addresses on request."""
+"""Downloads an http(s) URL with limits on time and bytes and, if asked for, from public addresses only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ T = TypeVar("T")
 FETCH_TIMEOUT_S = 20.0
 MAX_FETCH_BYTES = 64 * 2**20
 
-# Not for the public, though Python calls them global: Azure's own services, IPv6 site-local, and what wraps IPv4.
+# Networks that Python counts as global though they aren't public: Azure's internal services, IPv6 site-local addresses,
+# and IPv6 networks that contain IPv4 addresses.
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -48,14 +49,15 @@ def fetch(
 ) -> bytes:
     """The body of an http(s) URL, redirects followed.
 
-    timeout_s: for everything together, from the look-up of the name to the last byte.
-    private_addresses: False refuses hosts, redirects' too, of which any address is not public: loopback, private and
-        link-local networks, cloud metadata. The connection is made to the address that was checked; proxies that the
-        environment names are then not used, since they would look the name up again.
+    timeout_s: limit for the whole download, name resolution included.
+    private_addresses: whether hosts may have addresses that aren't public: loopback, private and link-local networks,
+        cloud metadata. If not, this is checked for redirects too, the connection is made to the address that was
+        checked, and proxies of the environment are not used, since they would resolve the name again.
 
-    Raises ImageError, naming the URL, whatever goes wrong: a status other than 2xx, a body over `max_bytes`, a
-    timeout, a host that can't be reached, a redirect to another scheme, a proxy or a certificate file of the
-    environment that can't be used.
+    Raises:
+        ImageError: anything went wrong: a status other than 2xx, a body over `max_bytes`, a timeout, a host that can't
+            be reached, a redirect to another scheme, a proxy or a certificate file that can't be used. The message
+            names the URL.
     """
     name = describe_source(url)
     try:
@@ -64,8 +66,8 @@ def fetch(
         raise
     except TimeoutError:
         raise ImageError(f"{name}: not received within {timeout_s:g} s") from None
-    # The URL, the environment's proxies and certificates, and every redirect can make httpx and what it stands on raise
-    # nearly anything: ValueError, ImportError, SSLError, IDNAError, groups of them.
+    # A URL, the environment's proxies and certificates, and redirects make httpx and its dependencies raise nearly
+    # anything: ValueError, ImportError, SSLError, IDNAError, exception groups.
     except Exception as error:
         raise ImageError(
             f"{name}: can't be fetched: {_without_password(str(error) or type(error).__name__)}"
@@ -77,7 +79,7 @@ async def _download(url: str, name: str, timeout_s: float, max_bytes: int, priva
 
     import httpx
 
-    # The body is taken as sent: a small compressed one could grow past any limit on its way here.
+    # No compression, as a small compressed body could decompress to more than any limit.
     headers = {"accept-encoding": "identity", "user-agent": "jina-embeddings-vllm"}
 
     async def body() -> bytes:
@@ -96,7 +98,7 @@ async def _download(url: str, name: str, timeout_s: float, max_bytes: int, priva
             return bytes(received)
 
     try:
-        # httpx's own timeouts start anew with every read; only a cancelled task ends in time.
+        # httpx's timeouts are for each read; cancelling the task limits the whole download.
         return await asyncio.wait_for(body(), timeout_s)
     except httpx.TooManyRedirects as error:
         raise ImageError(f"{name}: too many redirects") from error
@@ -114,7 +116,7 @@ def _public_transport() -> httpx.AsyncBaseTransport:
     import httpx
 
     class PublicTransport(httpx.AsyncHTTPTransport):
-        """Connects to an address that was found to be public, whatever the name says a moment later."""
+        """Resolves the host once, checks the address, and connects to that address (no DNS rebinding)."""
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             url = request.url
@@ -143,7 +145,7 @@ async def _public_address(host: str, port: int) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, by the address registries and what they leave out."""
+    """Whether an IP address is public: global by the address registries, and not in `_NOT_PUBLIC`."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
@@ -156,7 +158,7 @@ def _without_password(message: str) -> str:
 
 @cache
 def _ssl_context() -> ssl.SSLContext:
-    """Loading the certificates takes longer than many a download."""
+    """Cached, since loading the certificates takes longer than many downloads."""
     import httpx
 
     return httpx.create_ssl_context()
@@ -169,13 +171,13 @@ def _on_loop(work: Coroutine[Any, Any, T]) -> T:
     try:
         return future.result()
     finally:
-        # A caller that is interrupted wants it no more.
+        # If the caller was interrupted, the download must stop.
         future.cancel()
 
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """One for all fetches of the process, on a thread of its own: the caller's may be running a loop already."""
+    """The event loop of all downloads, in a thread of its own, as the caller's thread may be running one already."""
     import asyncio
 
     loop = asyncio.new_event_loop()
@@ -184,5 +186,5 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked process has the loop, and no thread that runs it.
+    # A forked process inherits the loop without the thread that runs it.
     os.register_at_fork(after_in_child=_loop.cache_clear)

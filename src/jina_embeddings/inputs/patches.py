@@ -3,8 +3,8 @@
     load_image -> resize_image -> patchify
     any source    uint8 (h, w, 3)  float32 (num_patches, patch_dim)
 
-The numbers are those of transformers' `Qwen2VLImageProcessor`, here without torch: two preprocessings
-that differ slightly put one image at two places in the vector space.
+The values are those of transformers' `Qwen2VLImageProcessor`, computed without torch. If preprocessing differed
+slightly, the vectors of an image would differ too.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _FIXED_STEPS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "re
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """How a checkpoint wants its images; the defaults are those of jina-embeddings-v4.
+    """The image settings of a checkpoint; the defaults are those of jina-embeddings-v4.
 
     patch_size: side of a patch, in pixels.
-    merge_size: patches along each side of what becomes one token.
+    merge_size: side of a token, in patches.
     temporal_patch_size: frames in a patch; a still image is repeated to fill it.
-    min_pixels, max_pixels: area of the resized image.
-    mean, std: of the red, green and blue channel, on a scale of 0 to 1.
+    min_pixels, max_pixels: bounds of the resized image's area.
+    mean, std: mean and standard deviation of the red, green and blue channel, on a scale of 0 to 1.
     """
 
     patch_size: int = 14
@@ -65,12 +65,12 @@ class ImageConfig:
 
     @property
     def factor(self) -> int:
-        """Side of one token's square, in pixels: both sides of a resized image are multiples of it."""
+        """Side of a token, in pixels; both sides of a resized image are multiples of it."""
         return self.patch_size * self.merge_size
 
     @property
     def patch_dim(self) -> int:
-        """Numbers in one patch."""
+        """Values of one patch."""
         return 3 * self.temporal_patch_size * self.patch_size**2
 
     @classmethod
@@ -111,18 +111,19 @@ class ImageConfig:
 
 
 def resized_size(height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """The (height, width) an image of `height` x `width` pixels is resized to.
+    """The (height, width) that an image of `height` x `width` pixels is resized to.
 
-    Both are multiples of `factor`, the area lies between `min_pixels` and `max_pixels` where the aspect
-    ratio allows it (no side gets shorter than `factor`), and the ratio is kept as well as that permits.
-    `max_pixels` wins over a larger `min_pixels`.
+    Both are multiples of `factor` and at least `factor`. The area is between `min_pixels` and `max_pixels` if the
+    aspect ratio allows it, and the ratio is kept as far as that permits. If `min_pixels` is larger than `max_pixels`,
+    `max_pixels` counts.
 
-    The rule is Qwen2-VL's `smart_resize`, as in transformers,
-    `models/qwen2_vl/image_processing_qwen2_vl.py`: with f the factor, round both sides to multiples of f,
-    half to even; where that leaves the allowed areas, scale the original sides by
-    sqrt(limit / (height * width)) and round down for the maximum, up for the minimum.
+    This is Qwen2-VL's `smart_resize` (transformers, `models/qwen2_vl/image_processing_qwen2_vl.py`): both sides are
+    rounded to multiples of the factor, half to even. If the area is then out of bounds, the original sides are scaled
+    by sqrt(bound / (height * width)) and rounded down for the maximum, up for the minimum.
 
-    Raises ImageError for an empty image or an aspect ratio over 200, InputError for limits below 1.
+    Raises:
+        ImageError: the image is empty, or its aspect ratio is over 200.
+        InputError: the factor or a bound is below 1.
     """
     if min(factor, min_pixels, max_pixels) < 1:
         raise InputError(f"factor {factor}, min_pixels {min_pixels}, max_pixels {max_pixels}: below 1")
@@ -157,7 +158,7 @@ def resize_image(image: Image.Image, *, factor: int, min_pixels: int, max_pixels
 
 
 def resized(pixels: NDArray[np.uint8], grid: tuple[int, int, int], config: ImageConfig) -> NDArray[np.uint8]:
-    """The pixels at the size that the grid of patches says, by PIL's bicubic filter; as they are if they have it."""
+    """The pixels resized by PIL's bicubic filter to the size of the grid; the same array if they have that size."""
     height, width = grid[1] * config.patch_size, grid[2] * config.patch_size
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -197,13 +198,13 @@ def patchify(pixels: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.float
     token_rows, per_token_row = rows // merge, merge * columns
 
     by_token = pixels.reshape(token_rows, merge, patch, columns // merge, merge, patch, 3)
-    # Reordered while still bytes, a quarter of the memory traffic of floats.
+    # Reordered as bytes, since reordering floats moves four times as much memory.
     bands = by_token.transpose(0, 3, 1, 4, 6, 2, 5).reshape(token_rows, per_token_row, 3 * area)
     mean = np.repeat(np.asarray(config.mean, np.float32), area)
     std = np.repeat(np.asarray(config.std, np.float32), area)
 
     patches = np.empty((token_rows, per_token_row, 3, config.temporal_patch_size, area), np.float32)
-    # One band at a time, so that its floats stay in the processor's cache.
+    # One row of tokens at a time, so that its floats stay in the processor's cache.
     for band, out in zip(bands, patches, strict=True):
         values = np.divide(band, 255, dtype=np.float32)
         values -= mean

@@ -21,30 +21,32 @@ PdfSource: TypeAlias = "str | os.PathLike[str] | bytes"
 
 PDF_DPI = 150
 PDF_PIXELS = 16 * 602_112
-"""Most pixels of a page at `PDF_DPI`, sixteen times what the model sees of it; a larger page is rendered at fewer dots
-an inch. An A2 page has fewer."""
+"""The most pixels of a rendered page, sixteen times what the model sees; larger pages are rendered at a lower dpi. An
+A2 page at `PDF_DPI` has fewer."""
 _UNITS_PER_INCH = 72
-# Of a PDF that can't be opened, in search of why: one without pages is small.
+# How many bytes of a PDF that can't be opened are searched for its number of pages; a PDF without pages is small.
 _MAX_SCANNED_BYTES = 2**20
 
-# PDFium is not thread-safe. Reentrant, since a generator may be finalised in the thread that holds it.
+# PDFium is not thread-safe. Reentrant, since a generator of pages may be finalised in the thread that holds the lock.
 _pdfium = threading.RLock()
 
 
 def num_pdf_pages(source: PdfSource) -> int:
-    """Pages of the PDF at a path or in bytes. Raises ImageError and DependencyError as `pdf_pages` does."""
+    """The number of pages of a PDF, given as a path or bytes. Raises ImageError and DependencyError as `pdf_pages`."""
     with closing(_Document(source, describe_source(source))) as document:
         return document.num_pages
 
 
 def pdf_pages(source: PdfSource, *, dpi: float = PDF_DPI) -> Iterator[Image.Image]:
-    """Renders the pages of a PDF in turn, each when it is asked for: RGB, filled-in form fields included.
+    """Yields the rendered pages of a PDF as RGB images, with the contents of form fields.
 
-    source: a path or the file's bytes. dpi: pixels per inch, of which a PDF has 72 units.
+    source: a path or the file's bytes.
+    dpi: pixels per inch.
 
-    Raises at the first page: InputError for a dpi that isn't a number over 0, ImageError for a missing,
-    broken or encrypted PDF, DependencyError without pypdfium2. A page too large at this dpi raises
-    ImageError at its turn.
+    Raises:
+        InputError: dpi is not a number above 0.
+        ImageError: the PDF is missing, broken or encrypted; or, when its turn comes, a page is too large at this dpi.
+        DependencyError: pypdfium2 is not installed.
     """
     name = describe_source(source)
     if not (dpi > 0 and math.isfinite(dpi)):
@@ -57,8 +59,10 @@ def pdf_pages(source: PdfSource, *, dpi: float = PDF_DPI) -> Iterator[Image.Imag
 
 
 def pdf_texts(source: PdfSource) -> Iterator[str | ImageError]:
-    """The text of each page in turn, lines ended by `\\n`; empty for a page that is only a picture, and the error
-    for one that can't be read. Raises at the first page as `pdf_pages` does."""
+    """Yields the text of each page, with lines ended by `\\n`: empty for a scanned page, an error if it can't be read.
+
+    Raises at the first page as `pdf_pages` does.
+    """
     with closing(_Document(source, describe_source(source))) as document:
         for number in range(1, document.num_pages + 1):
             try:
@@ -72,12 +76,12 @@ def pdf_texts(source: PdfSource) -> Iterator[str | ImageError]:
 def pdf_page(
     source: PdfSource, number: int | None, name: str, room: Room | None = None, *, max_pixels: int = PDF_PIXELS
 ) -> Image.Image:
-    """Page `number`, from 1, at 150 dpi; the only page for None.
+    """Renders page `number` (from 1) at 150 dpi; None renders the only page of a PDF with one page.
 
-    room: for the pixels, taken and left taken; without one it is given back at the end.
-    max_pixels: a page that would have more is rendered at fewer dots an inch.
+    room: takes the page's pixels, and keeps them; None gives them back at the end.
+    max_pixels: the most pixels of the rendered page; a larger one is rendered at a lower dpi.
 
-    Raises as `pdf_pages` does, and ImageError for a page that isn't there or, without a number, for several pages.
+    Raises as `pdf_pages` does, and ImageError if there is no such page or, without a number, more than one.
     """
     if room is None:
         with PIXELS.room() as own:
@@ -96,7 +100,7 @@ def pdf_page(
 
 
 class _Document:
-    """An open PDF, one PDFium call at a time in the whole process."""
+    """An open PDF; PDFium is called under a lock of the whole process."""
 
     def __init__(self, source: PdfSource, name: str):
         try:
@@ -116,7 +120,7 @@ class _Document:
             raise ImageError(f"{name}: no such file") from None
         except (PdfiumError, OSError, ValueError) as error:
             if _says_no_pages(path_or_data):
-                # PDFium calls it broken, or says that a password is missing.
+                # PDFium's message says that it is broken, or that a password is missing.
                 raise ImageError(f"{name}: a PDF without pages") from error
             raise ImageError(f"{name}: a broken or encrypted PDF: {error}") from error
 
@@ -130,7 +134,7 @@ class _Document:
                 scale = math.sqrt(max_pixels / math.prod(sides))
             width, height = (math.ceil(side * scale) for side in sides)
             check_image_size(width, height, name, MAX_DECODED_PIXELS)
-            # Before the lock: who waits for room must not keep those from rendering who have some.
+            # Before the lock is taken: a thread that waits for room must not keep others from rendering.
             room.take(width * height)
             with _pdfium:
                 image: Image.Image = page.render(scale=scale).to_pil().convert("RGB")
@@ -155,7 +159,7 @@ class _Document:
 
 
 def _says_no_pages(source: str | bytes) -> bool:
-    """Whether a PDF that PDFium refuses is one of no pages, as far as its plain objects tell."""
+    """Whether a PDF that PDFium can't open has no pages, as far as its uncompressed objects tell."""
     if isinstance(source, str):
         try:
             with open(source, "rb") as file:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def positions(prepared: Prepared, merge_size: int) -> NDArray[np.int64]:
     """M-RoPE positions (3, num_tokens): time, height, width.
 
-    Text counts up by one on all three; an image's tokens hold their row and column, and the text after
-    it goes on from the largest of them (Qwen2-VL, Wang et al. 2024, section 2.1).
+    All three count up by one over text. An image's tokens have the row and column of each token, and text after the
+    image continues from the largest of these (Qwen2-VL, Wang et al. 2024, section 2.1).
     """
     image, num_tokens = prepared.image, prepared.num_tokens
     if image is None:

@@ -207,7 +207,7 @@ class Processor:
         bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
         if self._resize_later:
             height, width = resized_size(image.height, image.width, **bounds)
-            if image.height * image.width <= _MOST_TIMES * height * width:
+            if image.height * image.width <= _MAX_SENT_AREA_RATIO * height * width:
                 return np.array(image), (1, height // config.patch_size, width // config.patch_size)
         pixels = resize_image(image, **bounds)
         return pixels, grid(pixels, config)
@@ -303,12 +303,12 @@ _CORES_FOR_ENGINE, _MANY_CORES = 2, 4
 
 @cache
 def image_threads() -> ThreadPoolExecutor:
-    """The pool that decodes and resizes images; concurrent calls share it, so that there aren't more threads than cores."""
+    """The pool that decodes and resizes images; concurrent calls share it, so that threads don't outnumber cores."""
     return ThreadPoolExecutor(num_threads(_num_cores()), "jina-embeddings-images")
 
 
 def num_threads(num_cores: int) -> int:
-    return num_cores - _SPARED if num_cores > _MANY else num_cores
+    return num_cores - _CORES_FOR_ENGINE if num_cores > _MANY_CORES else num_cores
 
 
 def _num_cores() -> int:

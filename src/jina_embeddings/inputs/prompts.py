@@ -1,6 +1,6 @@
-"""The prompt of each task and role, and the spellings that users of the hosted API know.
+"""The prompts of texts and images, and the task names of the hosted API.
 
-The prefixes are what the model was trained with, except `Code: `, which is offered and never a default.
+The model was trained with these prefixes, except `Code: `, which is available but never a default.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _HOSTED: dict[str, tuple[Task, str | None]] = {
 
 
 def resolve_task(task: str, prompt_name: str | None = None) -> tuple[Task, str]:
-    """Task and prompt name from what a caller wrote.
+    """The task and the prompt name of a call.
 
-    `"retrieval.query"` and the like carry the prompt name; text-matching is symmetric, so its
-    prompt is always `query`.
+    `"retrieval.query"` and the like, the hosted API's task names, contain the prompt name. Text matching is symmetric,
+    so its prompt is always `query`.
 
     >>> resolve_task("code.passage")
     ('code', 'passage')
@@ -33,8 +33,8 @@ def resolve_task(task: str, prompt_name: str | None = None) -> tuple[Task, str]:
     ('text-matching', 'query')
 
     Raises:
-        UnknownTaskError: no such task.
-        UnknownPromptError: no such prompt, or one that contradicts the task's spelling.
+        UnknownTaskError: there is no such task.
+        UnknownPromptError: there is no such prompt, or it contradicts the prompt in the task's name.
     """
     if not isinstance(task, str):
         raise UnknownTaskError(f"a task is a str, not {type(task).__name__}{suggest(task, TASKS)}")

@@ -1,4 +1,4 @@
-"""From whatever names or holds an image, a page of a PDF included, to a PIL image of mode RGB.
+"""Opens an image source (a path, a URL, bytes, an array, a page of a PDF) as a PIL image of mode RGB.
 
 A source is opened by its kind, as far as a `SourcePolicy` allows. One that can't be used raises ImageError with its
 description, never with its contents.
@@ -33,22 +33,23 @@ ImageSource: TypeAlias = "Image.Image | NDArray[Any] | str | os.PathLike[str] | 
 """A PIL image, an array, a path, `path.pdf#page=3`, a URL, a data URL, base64, an encoded file's bytes, or a file open
 for reading bytes."""
 
-_PDF_HEAD = 1024
+# The header of a PDF is somewhere in its first bytes.
+_PDF_HEADER_BYTES = 1024
 _EXCLUDED = "{} are not read here, by the policy for image sources"
 _PAGE = re.compile(r"(.*)#page=(\d{1,9})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePolicy:
-    """What the name of an image may reach. Pixels and bytes themselves, data URLs and base64 are always taken.
+    """What an image source given by name may access. Pixels, bytes, data URLs and base64 are always allowed.
 
     paths: files of this machine, by path or file URL.
     urls: http and https.
     private_addresses: URLs whose host, or a redirect's, is in a loopback, private or link-local network.
 
-    The default is for inputs that are the program's own. Where they come from somebody else, whoever writes `"path"`
-    or `"http://10.0.0.1/"` would see what this machine can see: use `CONTENTS_ONLY`, or `SourcePolicy(paths=False,
-    private_addresses=False)`.
+    The default allows everything, which is for inputs of the program itself. For inputs of others use `CONTENTS_ONLY`,
+    or `SourcePolicy(paths=False, private_addresses=False)`: otherwise they can read files of this machine and reach
+    addresses of its network.
     """
 
     paths: bool = True
@@ -68,26 +69,28 @@ def load_image(
     pdf_pixels: int = PDF_PIXELS,
     as_stored: bool = False,
 ) -> Image.Image:
-    """Any source as a PIL image of mode RGB: upright (EXIF), transparency on white, the first frame.
+    """Opens any source as a PIL image of mode RGB: the first frame, upright by EXIF, with transparency on white.
 
-    PIL image: never modified; returned itself where it is RGB and upright already.
+    PIL image: never modified; the same object is returned if it is RGB and upright already.
     array: (h, w), (h, w, 1), (h, w, 3), (h, w, 4), or channels first where only that fits; uint8, uint16,
         or floats from 0 to 1.
     str: a data URL, an http(s) URL, a path or file:// URL, `path.pdf#page=3` (pages count from 1), else
         base64 without a header.
-    bytes, or a file open for reading bytes, which is read from where it stands: an encoded image or a PDF.
+    bytes, or a file open for reading bytes, which is read from its current position: an encoded image or a PDF.
 
-    A PDF without `#page=` must have one page; pages are rendered at 150 dpi, or at fewer where a page would have more
-    than `pdf_pixels`. 16-bit grey is scaled to 8 bits, not clipped. Images of more pixels than `MAX_DECODED_PIXELS`
-    or Pillow's limit against decompression bombs are errors, found before they are decoded.
+    A PDF without `#page=` must have one page. Pages are rendered at 150 dpi, or at a lower dpi if a page would have
+    more than `pdf_pixels`. 16-bit greyscale is scaled to 8 bits, not clipped. Images with more pixels than
+    `MAX_DECODED_PIXELS`, or than Pillow's limit against decompression bombs, are refused before they are decoded.
 
-    policy: what a str or path object may reach.
-    room: for the image's pixels, taken before they are decoded and left taken; without one it is given back at the end.
-    as_stored: colours as they are stored, as the published model's own code reads them: transparency is dropped rather
-        than laid on white, and the EXIF orientation is left undone.
+    policy: what a str or a path object may access.
+    room: takes the image's pixels before they are decoded, and keeps them; None gives them back at the end.
+    as_stored: read images as the published model's code does: drop transparency instead of laying it on white, and
+        don't apply the EXIF orientation.
 
-    Raises ImageError for a source that can't be found, fetched or decoded, that the policy excludes, that is empty,
-    too large, or over 200 times as long as wide; DependencyError for a PDF without pypdfium2.
+    Raises:
+        ImageError: the source can't be found, fetched or decoded; the policy excludes it; or the image is empty, too
+            large, or over 200 times as long as wide.
+        DependencyError: the source is a PDF, and pypdfium2 is not installed.
     """
     if room is None:
         with PIXELS.room() as own:
@@ -97,7 +100,7 @@ def load_image(
 
 @dataclass(frozen=True, slots=True)
 class _Opener:
-    """One source to be opened. Fields: see `load_image`; name: its description."""
+    """Opens one source; name: its description for messages. The other fields are the arguments of `load_image`."""
 
     name: str
     policy: SourcePolicy
@@ -106,7 +109,7 @@ class _Opener:
     as_stored: bool
 
     def open(self, source: object) -> Image.Image:
-        """By the kind of the source."""
+        """Opens the source by its type."""
         from PIL import Image
 
         if isinstance(source, Image.Image):
@@ -163,10 +166,10 @@ class _Opener:
         try:
             mode = os.stat(path).st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                # Opening a pipe waits for somebody to write to it, and a device never ends.
+                # Opening a pipe blocks until somebody writes to it, and a device may never end.
                 raise ImageError(f"{self.name}: a device, pipe or socket, not a file")
             with open(path, "rb") as file:
-                if not path.lower().endswith(".pdf") and not _is_pdf(file.read(_PDF_HEAD)):
+                if not path.lower().endswith(".pdf") and not _is_pdf(file.read(_PDF_HEADER_BYTES)):
                     _refuse_page(page, self.name)
                     file.seek(0)
                     return decode_image(file, self.name, self.room, as_stored=self.as_stored)
@@ -180,7 +183,7 @@ class _Opener:
         return pdf_page(path, page, self.name, self.room, max_pixels=self.pdf_pixels)
 
     def _bytes(self, data: bytes, page: int | None) -> Image.Image:
-        if _is_pdf(data[:_PDF_HEAD]):
+        if _is_pdf(data[:_PDF_HEADER_BYTES]):
             return pdf_page(data, page, self.name, self.room, max_pixels=self.pdf_pixels)
         _refuse_page(page, self.name)
         return decode_image(io.BytesIO(data), self.name, self.room, as_stored=self.as_stored)
@@ -193,7 +196,7 @@ class _Opener:
 def _read(file: Any, name: str) -> bytes:
     try:
         data: object = file.read()
-    except Exception as error:  # a file object may be anybody's
+    except Exception as error:  # any class may be a file object, and raise anything
         raise ImageError(f"{name}: can't be read: {error}") from error
     if not isinstance(data, bytes):
         raise ImageError(f"{name}: gives {type(data).__name__}, not bytes: open the file in binary mode")
@@ -201,7 +204,7 @@ def _read(file: Any, name: str) -> bytes:
 
 
 def _path_and_page(text: str) -> tuple[str, int | None]:
-    """Splits `#page=N` off, unless a file is called that."""
+    """Splits `#page=N` off a path, unless there is a file of that whole name."""
     return (text, None) if os.path.exists(text) else _url_and_page(text)
 
 
@@ -234,7 +237,7 @@ def _data_of_url(url: str, name: str) -> bytes:
 
 
 def _base64(data: bytes) -> bytes:
-    """Padding may be missing, as many programs leave it out. Raises binascii.Error for what is no base64."""
+    """Decodes base64, whose padding may be missing, as many programs leave it out. Raises binascii.Error."""
     digits = data.rstrip(b"=")
     return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
 
