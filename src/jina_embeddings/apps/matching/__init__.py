@@ -1,6 +1,6 @@
 """Text matching: scores of pairs, translations in two files, duplicates, paraphrases.
 
-`Matcher` takes texts. The functions beneath it take vectors, and need no model.
+`Matcher` takes texts and images. The functions that it calls take vectors and need no model.
 """
 
 from __future__ import annotations

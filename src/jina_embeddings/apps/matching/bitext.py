@@ -1,4 +1,4 @@
-"""Translations in two lists of sentences: the pairs that are nearer to each other than to all else."""
+"""Bitext mining: finds translations in two lists of sentences, pairs closer to each other than to neighbours."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ...types import FloatArray
 
 NEIGHBOURS = 4
-_LEAST = 1e-6
-"""Of the denominator of a margin, which has no meaning at zero and below."""
+_MIN_DENOMINATOR = 1e-6
+"""Lower bound of a margin's denominator; the ratio has no meaning if it is 0 or negative."""
 
 
 def mine_bitext(
@@ -33,18 +33,18 @@ def mine_bitext(
 
         margin(x, y) = cos(x, y) / (sum of cos(x, z) over NN(x) + sum of cos(y, z) over NN(y)) * 2k
 
-    NN(x) are the k nearest rows of the other side. Candidates are each row's nearest in both directions; the one of
-    the greatest margin is chosen for each row, and of all of these the best are taken first (their `max` strategy).
+    NN(x) are the k nearest rows of the other side, and the candidates for x. Each row of either side proposes its
+    candidate of the greatest margin, and proposals are accepted from the best down (their `max` strategy).
 
     Args:
         source, target: (n, dim) and (m, dim).
         neighbours: k.
-        min_margin: pairs below it are left out; around 1 a pair is no nearer than its neighbourhood.
+        min_margin: pairs below it are left out; at 1 a pair is as similar as the neighbours of its rows.
         exact: see `nearest`.
 
     Raises:
-        DimensionError: the two don't have the same number of columns.
-        OptionError: neighbours below 1.
+        DimensionError: source and target have different dimensions.
+        OptionError: neighbours is below 1.
     """
     check_count("neighbours", neighbours)
     forward, right = nearest(source, target, neighbours, exact=exact)
@@ -64,13 +64,13 @@ def mine_bitext(
 
 
 def _mean(scores: FloatArray) -> FloatArray:
-    """Of each row's neighbours, those that were found."""
+    """The mean score of each row's neighbours; those that were not found (-inf) don't count."""
     found = np.isfinite(scores)
     return np.asarray(np.where(found, scores, 0).sum(axis=1) / np.maximum(found.sum(axis=1), 1), dtype=np.float32)
 
 
 def _margin(cosines: FloatArray, left: FloatArray, right: FloatArray) -> FloatArray:
-    margins = cosines / np.maximum((left + right) / 2, _LEAST)
+    margins = cosines / np.maximum((left + right) / 2, _MIN_DENOMINATOR)
     return np.where(np.isfinite(cosines), margins, -np.inf)
 
 

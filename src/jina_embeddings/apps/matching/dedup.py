@@ -1,8 +1,8 @@
-"""Duplicates by meaning: which rows to keep, and which kept row stands for each of the others.
+"""Deduplication by meaning: which rows to keep, and which kept row represents each of the others.
 
-Rows are taken in order. One that reaches the threshold with a row kept before it joins the nearest of those; any other
-is kept. So every row is as near to its representative as was asked for, no chain of small steps makes a group of
-unlike rows, no two kept rows are duplicates, and no pair is ever stored, however large a group is.
+Rows are processed in order. A row whose cosine to an earlier kept row reaches the threshold is assigned to the nearest
+such row; otherwise it is kept. So every row reaches the threshold with its representative (similarity isn't chained),
+no two kept rows are duplicates, and memory doesn't grow with the number of duplicate pairs.
 """
 
 from __future__ import annotations
@@ -23,19 +23,24 @@ if TYPE_CHECKING:
     from ...types import FloatArray
 
 THRESHOLD = 0.9
-_ROUNDING = 1e-5
-"""Two equal vectors may score this much below 1."""
+_ROUNDING_ERROR = 1e-5
+"""The cosine of two equal vectors may be this much below 1."""
 
-_APPROXIMATION = 2e-3
-"""A score from float16 may be this much too low; it is then computed again."""
+_FLOAT16_ERROR = 2e-3
+"""A cosine from float16 may be this much too low; scores that near to the threshold are computed again."""
 
-_TRIALS = 16
-_TOLERANCE = 0.002
+_MAX_TRIALS = 16
+_RATE_TOLERANCE = 0.002
+"""`deduplicate_to_rate` tries this many thresholds at most, and stops when the rate is this close."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that are duplicates of each other. rows: in order, the representative first; scores: cosines with it."""
+    """Rows that are duplicates of their representative.
+
+    rows: in order, the representative first.
+    scores: the cosine of each row with the representative.
+    """
 
     representative: int
     rows: tuple[int, ...]
@@ -44,11 +49,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What came of a deduplication.
+    """The result of a deduplication.
 
-    representatives: (n,) the row that stands for each row: itself, if it is kept.
-    scores: (n,) cosine with it.
-    threshold: the least cosine of two duplicates.
+    representatives: (n,), the representative of each row; a kept row is its own.
+    scores: (n,), the cosine of each row with its representative.
+    threshold: the lowest cosine of two duplicates.
     """
 
     representatives: NDArray[np.int64]
@@ -57,16 +62,16 @@ class Duplicates:
 
     @property
     def kept(self) -> NDArray[np.int64]:
-        """Rows that are kept, in order."""
+        """The rows that are kept, in order."""
         return np.flatnonzero(self.representatives == np.arange(len(self.representatives)))
 
     @property
     def rate(self) -> float:
-        """Share of the rows that are not kept."""
+        """The share of rows that are not kept."""
         return 1 - len(self.kept) / len(self.representatives) if len(self.representatives) else 0.0
 
     def groups(self) -> Iterator[Group]:
-        """The groups of two rows and more, in the order of their representatives."""
+        """The groups of two or more rows, in the order of their representatives."""
         if not len(self.representatives):
             return
         order = np.argsort(self.representatives, kind="stable")
@@ -85,19 +90,19 @@ def deduplicate(
     exact: bool | None = None,
     probes: int = PROBES,
 ) -> Duplicates:
-    """Which rows are duplicates of rows before them.
+    """Finds the rows that are duplicates of earlier rows.
 
     Args:
-        vectors: (n, dim), in memory or mapped from a file.
-        threshold: least cosine of two duplicates, above 0 and up to 1.
-        exact: True compares with every row kept so far; False with those in `probes` inverted lists, and with all of
-            the same block of 2,048 rows. None decides by size.
+        vectors: (n, dim), in memory or memory-mapped.
+        threshold: the lowest cosine of two duplicates, above 0 and up to 1.
+        exact: True compares each row with all rows kept so far; False with those in the `probes` nearest inverted
+            lists, and with all rows of the same block of 2,048. None chooses by size.
 
-    Memory: the kept rows once more, in float16 if approximate and else in float32.
+    Memory: a copy of the kept rows, in float16 if approximate, in float32 if exact.
 
     Raises:
-        OptionError: a threshold out of range.
-        DimensionError: no (n, dim).
+        OptionError: the threshold is out of range.
+        DimensionError: vectors are not (n, dim).
     """
     num_vectors, dim = check_vectors(vectors)
     if not 0 < threshold <= 1:
@@ -107,7 +112,7 @@ def deduplicate(
     if exact is None:
         exact = is_small(num_vectors, num_vectors, dim)
     kept = _Kept(vectors, exact=exact, probes=probes)
-    least = threshold - _ROUNDING
+    least = threshold - _ROUNDING_ERROR
     for start, block in blocks(vectors):
         before, before_scores = kept.nearest(block, least)
         representatives[start : start + len(block)], scores[start : start + len(block)] = _join(
@@ -122,10 +127,10 @@ def deduplicate_to_rate(vectors: FloatArray, rate: float, *, exact: bool | None 
     """`deduplicate` at a threshold that removes about this share of the rows.
 
     Args:
-        rate: above 0 and below 1. Missed where so many rows are equal that any threshold removes more; what was
-            reached is in the result, and so is the threshold.
+        rate: the share to remove, above 0 and below 1. It can't be reached if so many rows are equal that any threshold
+            removes more. The result has the rate and the threshold that were reached.
 
-    Time: one search for each row's nearest other row, and up to 16 deduplications of those rows that have one near.
+    Time: a search of the nearest other row of each row, and up to 16 deduplications of the rows that have one near.
     """
     num_vectors, _ = check_vectors(vectors)
     if not 0 < rate < 1:
@@ -134,15 +139,16 @@ def deduplicate_to_rate(vectors: FloatArray, rate: float, *, exact: bool | None 
         return deduplicate(vectors, 1.0, exact=exact)
     nearest_other = _nearest_other(vectors, exact)
     ranked = np.sort(nearest_other)[::-1]
-    # In ranks: at the cosine of rank r, at most r rows are removed. So the rank wanted is `rate * n` or more.
+    # A binary search over ranks: with the cosine of rank r as threshold, at most r rows are removed, so the rank that
+    # removes `rate * n` rows is `rate * n` or above.
     low, high = max(0, int(rate * num_vectors) - 1), num_vectors - 1
     best: Duplicates | None = None
-    for _ in range(_TRIALS):
+    for _ in range(_MAX_TRIALS):
         middle = low if best is None else (low + high) // 2
         found = _deduplicate_near(vectors, nearest_other, float(np.clip(ranked[middle], 1e-3, 1.0)), exact)
         if best is None or abs(found.rate - rate) < abs(best.rate - rate):
             best = found
-        if abs(found.rate - rate) <= _TOLERANCE or low >= high:
+        if abs(found.rate - rate) <= _RATE_TOLERANCE or low >= high:
             break
         if found.rate > rate:
             high = middle - 1
@@ -155,8 +161,8 @@ def deduplicate_to_rate(vectors: FloatArray, rate: float, *, exact: bool | None 
 def _deduplicate_near(
     vectors: FloatArray, nearest_other: FloatArray, threshold: float, exact: bool | None
 ) -> Duplicates:
-    """`deduplicate`, without looking at rows that have no other near them."""
-    rows = np.flatnonzero(nearest_other >= threshold - _APPROXIMATION)
+    """`deduplicate`, leaving out rows whose nearest other row is below the threshold."""
+    rows = np.flatnonzero(nearest_other >= threshold - _FLOAT16_ERROR)
     found = deduplicate(vectors[rows], threshold, exact=exact)
     representatives = np.arange(len(vectors), dtype=np.int64)
     scores = np.ones(len(vectors), dtype=np.float32)
@@ -165,9 +171,9 @@ def _deduplicate_near(
 
 
 def _nearest_other(vectors: FloatArray, exact: bool | None) -> FloatArray:
-    """Cosine of each row with the nearest other one, (n,)."""
+    """The cosine of each row with its nearest other row, (n,)."""
     scores, rows = nearest(vectors, vectors, 2, exact=exact)
-    # Of equal rows, a row need not find itself first.
+    # With equal rows, the first neighbour of a row need not be itself.
     own = rows[:, 0] == np.arange(len(rows))
     return np.asarray(np.maximum(np.where(own, scores[:, 1], scores[:, 0]), 0), dtype=np.float32)
 
@@ -175,7 +181,12 @@ def _nearest_other(vectors: FloatArray, exact: bool | None) -> FloatArray:
 def _join(
     block: FloatArray, start: int, before: NDArray[np.int64], before_scores: FloatArray, least: float
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """The representative and score of each row of a block, given the nearest row kept before the block (-1: none)."""
+    """The representative and the score of each row of a block.
+
+    start: index of the block's first row.
+    before, before_scores: the nearest row kept before the block for each row, -1 for none, and its cosine.
+    least: the lowest cosine of duplicates.
+    """
     rows = np.arange(len(block))
     representatives = np.where(before >= 0, before, rows + start)
     scores = np.where(before >= 0, before_scores, 1).astype(np.float32)
@@ -193,7 +204,7 @@ def _join(
 
 
 class _Kept:
-    """The rows kept so far, searchable."""
+    """A search index of the rows kept so far."""
 
     def __init__(self, vectors: FloatArray, *, exact: bool, probes: int):
         self._vectors, self._exact = vectors, exact
@@ -209,11 +220,11 @@ class _Kept:
         self._rows = np.concatenate([self._rows, rows])
 
     def nearest(self, block: FloatArray, least: float) -> tuple[NDArray[np.int64], FloatArray]:
-        """(n,) the nearest kept row of each, -1 where none reaches `least`, and its cosine."""
+        """The nearest kept row of each row, -1 if none reaches the cosine `least`, and its cosine; both (n,)."""
         if not len(self._rows):
             return np.full(len(block), -1), np.zeros(len(block), dtype=np.float32)
         scores, numbers = (column[:, 0] for column in self._index.search(block, 1))
-        near = np.flatnonzero((numbers >= 0) & (scores >= least - _APPROXIMATION))
+        near = np.flatnonzero((numbers >= 0) & (scores >= least - _FLOAT16_ERROR))
         if not self._exact and len(near):
             others = normalize(self._vectors[self._rows[numbers[near]]])
             scores[near] = np.einsum("ij,ij->i", block[near], others)

@@ -1,4 +1,4 @@
-"""What is compared: the lines of a text file, the files of a folder, records, or vectors that are there already."""
+"""Reads the inputs of text matching: lines of text files, files of folders, records, or files of vectors."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ VECTOR_SUFFIXES = (".npy", ".parquet")
 
 
 def read_inputs(paths: Iterable[str], reader: Reader) -> Iterator[Item]:
-    """Every row of every path: a text file that is named itself gives its lines, all else is as in `Reader`.
+    """The rows of all paths: the lines of text files given by name, and whatever `Reader` reads from other paths.
 
-    A line that is blank is none; the id of a line is `notes.txt:7`.
+    Blank lines are left out. The id of a line is `notes.txt:7`.
     """
     for path in paths:
         yield from _lines(path) if is_lines(path) else reader.read([path])
 
 
 def is_lines(path: str) -> bool:
-    """Whether a path is a file of text, so that it gives its lines."""
+    """Whether a path is a text file, whose rows are its lines."""
     return _kind(path) == "text"
 
 
 def without_rows(path: str, positions: Iterable[int]) -> Iterator[bytes] | None:
-    """The lines of a file as they stand but for these of its rows; None where rows aren't lines.
+    """The lines of a file, unchanged, without some of its rows; None for a format whose rows aren't lines.
 
-    positions: counted from 0 over all that `read_inputs` gives for the file.
+    positions: indices of the rows to leave out, counted from 0 over the rows that `read_inputs` yields for the file.
     """
     if is_lines(path):
         return _without(path, set(positions), _is_blank)
@@ -49,7 +49,7 @@ def without_rows(path: str, positions: Iterable[int]) -> Iterator[bytes] | None:
 
 
 def _kind(path: str) -> str | None:
-    """None for what is no file, or can't be read."""
+    """The kind of a file as `pipeline.files` names it; None for standard input and for paths that can't be read."""
     try:
         return None if path == STDIN else kind_of(path)
     except (JinaEmbeddingsError, OSError):
@@ -69,7 +69,7 @@ def _without(path: str, positions: set[int], is_blank: Callable[[bytes], bool]) 
 
 
 def _is_blank(line: bytes) -> bool:
-    """Spaces of other scripts and a byte order mark count as nothing."""
+    """Whether a line is empty but for a byte order mark and white space, including that of other scripts."""
     return not line.decode("utf-8", "replace").strip("\ufeff").strip()
 
 
@@ -91,13 +91,14 @@ def _lines(path: str) -> Iterator[Item]:
 
 
 def open_vectors(path: Path) -> tuple[list[str] | range, FloatArray]:
-    """Names and vectors (n, dim) of a file that `jina-embeddings embed` wrote, or of any .npy of that shape.
+    """The names and vectors (n, dim) of a file that `jina-embeddings embed` wrote, or of any .npy of that shape.
 
-    An .npy is mapped, not read; names of its rows are in `NAME.rows.jsonl`, else they are numbers from 0.
+    An .npy is memory-mapped. The names of its rows are read from `NAME.rows.jsonl`; without that file they are the
+    numbers from 0.
 
     Raises:
-        InputError: no dense float vectors in it.
-        OSError: it can't be read.
+        InputError: the file has no dense float vectors.
+        OSError: the file can't be read.
     """
     if path.suffix == ".parquet":
         return _open_parquet(path)
@@ -129,7 +130,7 @@ def _open_parquet(path: Path) -> tuple[list[str] | range, FloatArray]:
     if not (pa.types.is_fixed_size_list(column.type) and pa.types.is_floating(column.type.value_type)):
         raise InputError(f"{path} has embeddings of type {column.type}: write them with --embedding-type float")
     if column.null_count or column.flatten().null_count:
-        # A null has no numbers in the flattened column: all rows behind it would get another row's vector.
+        # A null has no values in the flattened column, so all rows behind it would get another row's vector.
         bad = [
             name for name, value in zip(table["id"].to_pylist(), column.to_pylist(), strict=True) if not _whole(value)
         ]
@@ -145,20 +146,20 @@ def _whole(vector: list[float | None] | None) -> bool:
 
 
 class VectorFile:
-    """Vectors on their way from a model, in a file without a name: a million of them need not be in memory twice."""
+    """Collects vectors in an unnamed temporary file, so that a million of them aren't in memory twice."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="jina-embeddings-")  # noqa: SIM115 - lives as long as its array
         self._shape = (0, 0)
 
     def append(self, vector: FloatArray) -> None:
-        """One vector (dim,)."""
+        """Adds one vector (dim,)."""
         data: Any = np.ascontiguousarray(vector, dtype=np.float32)
         self._file.write(data.data)
         self._shape = (self._shape[0] + 1, len(data))
 
     def array(self) -> FloatArray:
-        """All of them, (n, dim), mapped."""
+        """All vectors, (n, dim), memory-mapped."""
         self._file.flush()
         if not os.fstat(self._file.fileno()).st_size:
             return np.zeros(self._shape, dtype=np.float32)

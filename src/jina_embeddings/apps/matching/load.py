@@ -1,4 +1,4 @@
-"""Inputs of text matching with their vectors: made by a model, or taken from a file that has them."""
+"""Loads the inputs of text matching with their vectors, which a model computes or a file contains."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 class Inputs:
     """Inputs and their vectors (n, dim).
 
-    names: where each stands. texts: what it says, its name for an image; empty where they were not asked for.
-    positions: of each among all rows that were read, failed ones included.
+    names: the id of each input.
+    texts: the text of each input, or the id of an image; empty if the vectors come from a file.
+    positions: the index of each input among all rows that were read, failed ones included.
+    num_rows: how many rows were read, failed ones included.
+    failures: the rows that could not be read or embedded.
     """
 
     names: Sequence[Any]
@@ -35,7 +38,7 @@ class Inputs:
     failures: list[Failure] = field(default_factory=list)
 
     def text(self, row: int) -> str:
-        """For a line of output."""
+        """A row's text on one line, or its name if there are no texts."""
         return " ".join(self.texts[row].split()) if self.texts else str(self.names[row])
 
 
@@ -47,9 +50,10 @@ def embed_inputs(
     advance: Callable[[], None] | None = None,
     **options: Any,
 ) -> Inputs:
-    """All inputs of paths. options: those of `JinaEmbeddings.stream`. advance: called after each input.
+    """Reads and embeds all inputs of the paths. Rows that fail are in `failures`, and may be all of them.
 
-    What can't be read is in `failures`; there may be no input left.
+    advance: called after each input.
+    options: those of `JinaEmbeddings.stream`.
     """
     names: list[str] = []
     found = Inputs(names, VectorFile().array())
@@ -77,7 +81,7 @@ def load_inputs(
     task: str,
     **options: Any,
 ) -> Inputs:
-    """Inputs with their vectors: made by the model, or, for one .npy or .parquet, taken from the file.
+    """Inputs with their vectors: read from the file if the path is one .npy or .parquet, else computed by the model.
 
     options: those of `embed_inputs`.
     """

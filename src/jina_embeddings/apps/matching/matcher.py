@@ -1,4 +1,4 @@
-"""`Matcher`: text matching on texts."""
+"""`Matcher`: scores, bitext mining, deduplication and paraphrase mining of texts and images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Matcher:
-    """Compares inputs of `JinaEmbeddings.encode`: texts and images, in any languages.
+    """Compares inputs of `JinaEmbeddings.encode`: texts in any language, and images.
 
         matcher = Matcher(model)
         matcher.scores(["A dog barks."], ["Ein Hund bellt."])
 
     Args:
-        task: whose vectors are compared; `text-matching` is trained for it.
-        truncate_dim: shorter vectors, which take less memory and time.
+        task: the task of the vectors; `text-matching` was trained for such comparisons.
+        truncate_dim: size of the vectors; smaller ones take less memory and time.
         batch_size, max_length: as in `JinaEmbeddings.encode`.
     """
 
@@ -51,7 +51,7 @@ class Matcher:
         }
 
     def vectors(self, inputs: Sequence[Input]) -> FloatArray:
-        """Vectors (n, dim) of inputs; (0, dim) for none. Raises InputError for a text that is in no list."""
+        """The vectors (n, dim) of inputs; (0, dim) for an empty list. Raises InputError for a single text."""
         if isinstance(inputs, str):
             raise InputError("a list of inputs, not one text: put it into a list")
         if not len(inputs):
@@ -61,9 +61,9 @@ class Matcher:
         return vectors
 
     def scores(self, left: Sequence[Input], right: Sequence[Input]) -> FloatArray:
-        """Cosine (n,) of each input on the left with the one at its place on the right.
+        """The cosines (n,) of pairs: of each input on the left with the one of the same index on the right.
 
-        Raises InputError where the two don't have the same length.
+        Raises InputError if the lists have different lengths.
         """
         if isinstance(left, str) or isinstance(right, str):
             raise InputError("pairs are two lists: put single texts into lists")
@@ -74,7 +74,7 @@ class Matcher:
         return np.asarray(scores, dtype=np.float32)
 
     def matrix(self, left: Sequence[Input], right: Sequence[Input] | None = None) -> FloatArray:
-        """Cosine of each with each, (n, m); with itself where `right` is left out."""
+        """The cosines (n, m) of each input on the left with each on the right, or with each on the left for None."""
         vectors = self.vectors(left)
         return similarity(vectors, vectors if right is None else self.vectors(right))
 

@@ -1,7 +1,7 @@
-"""The nearest vectors by cosine: exactly where that is quick, else through faiss's inverted lists.
+"""Nearest neighbours by cosine: an exact search if that is fast enough, else faiss's inverted lists.
 
-Vectors are float32 (n, dim) with rows of length 1, in memory or in a mapped file; none of the functions copies them
-all, but for an approximate index, which holds half of each number.
+Vectors are float32 (n, dim), in memory or memory-mapped. The functions copy a block of them at a time; an approximate
+index has a float16 copy of all of them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
     from ...types import FloatArray
 
 EXACT_PRODUCTS = 1e12
-"""Multiplications up to which everything is compared with everything: half a minute on two cores."""
+"""An exact search is used up to this many multiplications, which take half a minute on two cores."""
 
 BLOCK = 2048
-PROBES = 32
-"""Of the inverted lists, those that are looked through for each query."""
+"""Rows that are normalised and searched at a time."""
 
-_TRAINING_PER_LIST = 48
+PROBES = 32
+"""Inverted lists that are searched for each query."""
+
+_TRAINING_VECTORS_PER_LIST = 48
 _MAX_LISTS = 4096
 _SEED = 0
 
 
 def load_faiss() -> Any:
-    """Raises DependencyError."""
+    """The module faiss. Raises DependencyError if it is not installed."""
     try:
         import faiss
     except ImportError:
@@ -51,18 +53,18 @@ def check_vectors(vectors: FloatArray) -> tuple[int, int]:
 
 
 def check_count(name: str, value: int) -> None:
-    """Raises OptionError unless it is a whole number above 0."""
+    """Raises OptionError unless the value is a whole number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise OptionError(f"{name} must be a whole number above 0, not {value!r}")
 
 
 def is_small(num_queries: int, num_vectors: int, dim: int) -> bool:
-    """Whether comparing each query with each vector is quick enough to be done."""
+    """Whether an exact search takes at most `EXACT_PRODUCTS` multiplications."""
     return num_queries * num_vectors * dim <= EXACT_PRODUCTS
 
 
 def blocks(vectors: FloatArray, size: int = BLOCK) -> Iterator[tuple[int, FloatArray]]:
-    """(first row, rows normalised) of each block in turn."""
+    """Yields the vectors in blocks: (index of the first row, normalised rows)."""
     for start in range(0, len(vectors), size):
         yield start, np.ascontiguousarray(normalize(np.asarray(vectors[start : start + size])))
 
@@ -73,11 +75,11 @@ def nearest(
     """The `count` nearest vectors of each query.
 
     Args:
-        exact: None decides by size, see `is_small`.
+        exact: None chooses by size, see `is_small`.
 
     Returns:
-        Cosines and row numbers, both (len(queries), count), nearest first; fewer columns where there are fewer
-        vectors. Approximately, a query may have found fewer: -1 for the row and -inf for the cosine.
+        Cosines and row numbers, both (len(queries), count), nearest first; fewer columns if there are fewer vectors.
+        An approximate search may find fewer neighbours: missing ones have row -1 and cosine -inf.
     """
     num_queries, dim = check_vectors(queries)
     num_vectors, other = check_vectors(vectors)
@@ -100,7 +102,10 @@ def nearest(
 
 
 def approximate_index(vectors: FloatArray, *, probes: int = PROBES, filled: bool) -> Any:
-    """A faiss index of inverted lists in float16, trained on a sample of the vectors; filled: it holds them all."""
+    """A faiss index of inverted lists in float16, trained on a sample of the vectors.
+
+    filled: whether all vectors are added to it.
+    """
     faiss = load_faiss()
     num_vectors, dim = check_vectors(vectors)
     num_lists = min(_MAX_LISTS, 2 ** round(math.log2(4 * math.sqrt(num_vectors))), max(1, num_vectors // 4))
@@ -110,7 +115,7 @@ def approximate_index(vectors: FloatArray, *, probes: int = PROBES, filled: bool
     )
     index.cp.niter, index.cp.spherical, index.cp.seed = 8, True, _SEED
     index.cp.min_points_per_centroid = 1
-    size = min(num_vectors, _TRAINING_PER_LIST * num_lists)
+    size = min(num_vectors, _TRAINING_VECTORS_PER_LIST * num_lists)
     sample = np.sort(np.random.default_rng(_SEED).choice(num_vectors, size, replace=False))
     index.train(np.ascontiguousarray(normalize(vectors[sample])))
     index.nprobe = min(probes, num_lists)
@@ -121,7 +126,7 @@ def approximate_index(vectors: FloatArray, *, probes: int = PROBES, filled: bool
 
 
 class _ExactIndex:
-    """Compares with every vector, without a copy of them all."""
+    """Exact search, which copies a block of the vectors at a time."""
 
     def __init__(self, vectors: FloatArray):
         self._vectors = vectors

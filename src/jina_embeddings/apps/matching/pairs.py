@@ -1,4 +1,4 @@
-"""Pairs of rows with a score, and the best of many of them in bounded memory."""
+"""Pairs of rows with a score, and the selection of the best pairs in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from ...types import FloatArray
 
-_SLACK = 4
-"""Pairs held, as a multiple of those wanted, before the worst of them are dropped."""
+_MAX_HELD_RATIO = 4
+"""The worst pairs are dropped when this multiple of the wanted number is held."""
 
 
 class Pair(NamedTuple):
-    """Two rows. score: what the pair is ranked by. cosine: of their vectors."""
+    """Two rows, the score that ranks them, and the cosine of their vectors."""
 
     score: float
     cosine: float
@@ -25,9 +25,11 @@ class Pair(NamedTuple):
 
 
 class BestPairs:
-    """The `limit` pairs of the highest cosine among those added, each counted once.
+    """Selects the `limit` pairs of the highest cosine among those added; a pair that is added twice counts once.
 
-    Memory is bounded by the limit and one addition. floor: what is below it need not be added.
+    Memory is bounded by the limit and the size of one addition.
+
+    floor: pairs below this cosine need not be added.
     """
 
     def __init__(self, limit: int, min_score: float):
@@ -37,15 +39,15 @@ class BestPairs:
         self._held = 0
 
     def add(self, scores: FloatArray, left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
-        """Three arrays (n,)."""
+        """Adds pairs, given as three arrays (n,)."""
         wanted = scores >= self.floor
         self._parts.append((scores[wanted], left[wanted], right[wanted]))
         self._held += int(wanted.sum())
-        if self._held > _SLACK * self._limit:
+        if self._held > _MAX_HELD_RATIO * self._limit:
             self._drop()
 
     def best(self) -> list[Pair]:
-        """Best first; equal scores in the order of their rows."""
+        """The selected pairs, best first; equal scores are ordered by row."""
         self._drop()
         if not self._parts:
             return []

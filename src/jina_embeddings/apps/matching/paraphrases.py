@@ -1,4 +1,4 @@
-"""The most similar pairs within one list."""
+"""Paraphrase mining: the most similar pairs within one list."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ...types import FloatArray
 
 NEIGHBOURS = 32
+"""Neighbours of each row that an approximate search compares."""
 
 
 def mine_paraphrases(
@@ -29,10 +30,10 @@ def mine_paraphrases(
     Args:
         vectors: (n, dim).
         min_score: pairs below it are left out.
-        exact: True compares all pairs, a block at a time; False only each row with its nearest `neighbours`, which
-            are looked for in `probes` inverted lists. None decides by size.
+        exact: True compares all pairs, a block at a time; False compares each row with its `neighbours` nearest in
+            `probes` inverted lists. None chooses by size.
 
-    Memory: `limit` pairs and one block of scores; approximately, a float16 copy of the vectors too.
+    Memory: `limit` pairs and one block of scores; if approximate, also a float16 copy of the vectors.
     """
     num_vectors, dim = check_vectors(vectors)
     check_count("limit", limit)
@@ -50,7 +51,7 @@ def _add_all(vectors: FloatArray, best: BestPairs) -> None:
         for offset, other in blocks(vectors[start:]):
             scores = block @ other.T
             if not offset:
-                # A pair is met twice in the block on the diagonal, and each row meets itself.
+                # On the diagonal, the block contains each pair twice, and each row with itself.
                 scores[np.tril_indices(len(block), m=len(other))] = -np.inf
             rows, columns = np.nonzero(scores >= best.floor)
             best.add(scores[rows, columns], rows + start, columns + start + offset)
@@ -61,7 +62,7 @@ def _add_nearest(vectors: FloatArray, best: BestPairs, neighbours: int, probes: 
     for start, block in blocks(vectors):
         scores, others = index.search(block, neighbours + 1)
         rows = np.arange(start, start + len(block))[:, None]
-        # A pair may be found from both of its rows; it is counted once.
+        # A pair may be found from either of its rows; ordered, both are the same pair.
         left, right = np.minimum(rows, others), np.maximum(rows, others)
         wanted = (others >= 0) & (left != right) & (scores >= best.floor)
         best.add(scores[wanted], left[wanted], right[wanted])
