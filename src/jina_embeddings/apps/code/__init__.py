@@ -1,4 +1,4 @@
-"""Code search: a repository cut at its functions and classes, found by words, by code and by documentation."""
+"""Code search: a repository is cut at its functions and classes, and searched with words, code or documentation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A file of source code in pieces: its functions and methods, what is between them, and windows of lines elsewhere.
+"""Cuts a source file into chunks: functions and methods, the code between them, and windows of lines elsewhere.
 
-Pieces are whole lines, in order, and don't overlap; what is in none of them is blank or closes something.
+Chunks are in order, consist of whole lines and don't overlap. Parts of blank lines and closing words are left out.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ from .definitions import Definition, definitions
 from .languages import Language, language_of
 
 MAX_CHARS = 4000
-"""About a thousand tokens; longer pieces are cut, at a blank line if there is one in their last third."""
+"""The most characters of a chunk, about a thousand tokens. Longer ones are cut, if possible at a blank line in the last
+third of the window."""
 
 VERSION = 1
-"""Of the way files are cut: another one makes every index cut them again."""
+"""Version of the way files are cut: if it changes, every index cuts its files again."""
 
-_WORDS = re.compile(r"\w{2,}")
-_CLOSERS = frozenset({"end", "fi", "done", "esac", "else", "endif", "pass", "php"})
+_WORD = re.compile(r"\w{2,}")
+# Words that don't make a chunk worth indexing: they close or separate blocks.
+_CLOSING_WORDS = frozenset({"end", "fi", "done", "esac", "else", "endif", "pass", "php"})
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a file.
+    """A chunk of a file.
 
-    first, last: lines from 1, both included. start, end: in characters. symbol: what it defines or is in, or nothing.
+    symbol: the name of the definition that it is, or is inside of; empty if there is none.
+    first, last: its first and last line, counted from 1.
+    start, end: its offsets in the file's text, in characters.
     """
 
     text: str
@@ -40,11 +44,11 @@ class Chunk:
 
 
 def cut(path: str, text: str) -> Iterator[Chunk]:
-    """The pieces of a file; its language is found by the path, or by a `#!` line.
+    """The chunks of a file, whose language is known by its path or by a `#!` line.
 
-    Raises DependencyError without tree-sitter.
+    Raises DependencyError if tree-sitter is not installed.
     """
-    # As tree-sitter counts them: form feeds and other separators that Python knows end no line.
+    # Lines as tree-sitter counts them; str.splitlines would also split at form feeds and other separators.
     lines = list(io.StringIO(text, newline="\n"))
     language = language_of(path, text)
     starts = [0]
@@ -62,7 +66,7 @@ def cut(path: str, text: str) -> Iterator[Chunk]:
 
 
 def _pieces(text: str, num_lines: int, language: Language | None) -> Iterator[tuple[int, int, str]]:
-    """(first line, line after the last, symbol) over the whole file."""
+    """Cuts the whole file at its definitions: (first line, line after the last, symbol) of each part."""
     if language is None:
         yield 0, num_lines, ""
         return
@@ -81,7 +85,7 @@ def _pieces(text: str, num_lines: int, language: Language | None) -> Iterator[tu
 
 
 def _apart(whole: list[Definition]) -> list[Definition]:
-    """Those that share a line with the one before belong to it."""
+    """Joins each definition that begins on the last line of the one before with that one."""
     apart: list[Definition] = []
     for definition in whole:
         if apart and definition.first <= apart[-1].last:
@@ -117,4 +121,4 @@ def _windows(lines: list[str], first: int, stop: int) -> Iterator[tuple[int, int
 
 
 def _says_something(text: str) -> bool:
-    return any(word not in _CLOSERS for word in _WORDS.findall(text))
+    return any(word not in _CLOSING_WORDS for word in _WORD.findall(text))

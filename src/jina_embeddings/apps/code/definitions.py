@@ -1,4 +1,4 @@
-"""Where the definitions of a file stand, and what they are called."""
+"""Finds the definitions of a source file: their lines and their names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from .languages import Language, parser_of
 
-# What stands around a definition and belongs to it.
+# Node types that may contain a definition as its wrapper; their lines belong to the definition.
 _WRAPPERS = frozenset(
     {
         "decorated_definition",
@@ -22,7 +22,7 @@ _WRAPPERS = frozenset(
         "ambient_declaration",
     }
 )
-# What stands above one and belongs to it.
+# Node types that belong to a definition if they are directly above it.
 _ABOVE = frozenset({"comment", "line_comment", "block_comment", "attribute_item", "attribute_list"})
 _FUNCTION_VALUES = frozenset(
     {"arrow_function", "function_expression", "generator_function", "function", "class", "lambda"}
@@ -59,11 +59,11 @@ _TYPE_ARGUMENTS = re.compile(r"<[^<>=]*>")
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A definition over whole lines.
+    """A definition, as whole lines.
 
-    first, last: lines from 0, both included, with the comments and attributes above it.
-    symbol: its name with those around it, `Class.method`.
-    is_whole: one piece, or else opened, so that what is in it are pieces.
+    first, last: its first and last line, counted from 0, with the comments and attributes above it.
+    symbol: its qualified name, such as `Class.method`.
+    is_whole: whether it is one chunk; otherwise its members are chunks.
     """
 
     first: int
@@ -73,9 +73,9 @@ class Definition:
 
 
 def definitions(source: bytes, language: Language) -> list[Definition]:
-    """In the order in which they start; broken syntax costs no more than the definitions that it is in."""
+    """The definitions in the order of their first lines; those with broken syntax may be missing."""
     found: list[Definition] = []
-    # Not recursive: a file may be nested deeper than Python's stack.
+    # Iterative, since a file may be nested deeper than Python's recursion limit.
     pending: list[tuple[Any, str]] = [(parser_of(language).parse(source).root_node, "")]
     while pending:
         node, scope = pending.pop()
@@ -102,7 +102,7 @@ def _is_whole(node: Any, language: Language) -> bool:
 
 
 def _has_body(node: Any) -> bool:
-    """A struct that is only named, as in `struct stat *s`, is no definition."""
+    """Whether a node has a body: a struct that is only mentioned, as in `struct stat *s`, has none."""
     return node.child_by_field_name("body") is not None or any(
         child.type.endswith(("body", "list", "block", "declaration_list")) for child in node.named_children
     )
@@ -113,7 +113,7 @@ def _name_of(node: Any) -> str:
         return f"{_receiver(node)}{_text(node.child_by_field_name('name'))}"
     for field in _NAME_FIELDS:
         named = node.child_by_field_name(field)
-        # A declarator of C has the name inside: pointer, array and function declarators are around it.
+        # In C, the name is nested in pointer, array and function declarators.
         while named is not None and named.type not in _NAMES:
             inner = named.child_by_field_name("declarator") or named.child_by_field_name("name")
             named = inner or next((child for child in named.named_children if child.type in _NAMES), None)
@@ -123,7 +123,7 @@ def _name_of(node: Any) -> str:
 
 
 def _receiver(node: Any) -> str:
-    """Of a method of Go: the type, without the pointer and the type's own parameters."""
+    """The receiver type of a Go method and a dot, without the pointer and without type parameters."""
     types = [_text(child) for child in _walk(node.child_by_field_name("receiver")) if child.type == "type_identifier"]
     return f"{types[0]}." if types else ""
 
@@ -140,7 +140,7 @@ def _lines(node: Any) -> tuple[int, int]:
         last -= 1
     above = node.prev_named_sibling
     while above is not None and above.type in _ABOVE and 0 <= first - _last_line(above) <= 1:
-        # A comment at the end of a line of code is that line's.
+        # A comment behind code on the same line belongs to that code.
         before = above.prev_named_sibling
         if before is not None and _last_line(before) == above.start_point[0]:
             break
@@ -149,7 +149,7 @@ def _lines(node: Any) -> tuple[int, int]:
 
 
 def _is_around(parent: Any, node: Any) -> bool:
-    """Whether it wraps this one alone: `type ( A ...; B ... )` in Go does not."""
+    """Whether the parent wraps this node alone, unlike `type ( A ...; B ... )` in Go."""
     return [child.type for child in parent.named_children].count(node.type) == 1
 
 

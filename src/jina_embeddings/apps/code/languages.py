@@ -1,4 +1,4 @@
-"""Languages that are cut by their syntax: which files, which grammar, and which of its nodes are definitions."""
+"""The languages that are cut by their syntax: their files, their tree-sitter grammars, and the nodes of definitions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _C_WHOLE = frozenset({"function_definition", "struct_specifier", "union_specifie
 class Language:
     """One language.
 
-    grammar: module and function that give the grammar.
-    whole: nodes that are one piece each: functions, methods, small types.
-    open: nodes whose parts are pieces: classes, namespaces, and the like.
+    grammar: the module of the grammar, and the function in it that returns the grammar.
+    suffixes, interpreters: what its files end with, and the programs that their `#!` lines name.
+    whole: types of nodes that are one chunk each: functions, methods, small types.
+    open: types of nodes whose members are chunks: classes, namespaces, and the like.
     """
 
     name: str
@@ -147,7 +148,7 @@ _BY_INTERPRETER = {name: language for language in LANGUAGES for name in language
 
 
 def language_of(path: str, text: str = "") -> Language | None:
-    """By suffix, else by the `#!` line of the text; None for any other file."""
+    """The language of a file by its suffix, else by the `#!` line of its text; None for any other file."""
     found = _BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
     if found is None and text.startswith("#!"):
         words = text.partition("\n")[0][2:].split()
@@ -158,7 +159,7 @@ def language_of(path: str, text: str = "") -> Language | None:
 
 @cache
 def parser_of(language: Language) -> Any:
-    """Its tree-sitter parser. Raises DependencyError."""
+    """The tree-sitter parser of a language. Raises DependencyError if tree-sitter or the grammar is not installed."""
     module, function = language.grammar
     try:
         from tree_sitter import Language as Grammar

@@ -1,4 +1,4 @@
-"""The files of a repository: as git has them, what it ignores left out; or those of a plain folder."""
+"""The files of a repository: those that git tracks or doesn't ignore, or all of a folder that is not a repository."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from .chunks import VERSION, cut
 from .languages import language_of
 
 OWN_FOLDER = ".jina-embeddings"
-"""Where an index is kept in a repository; never indexed itself."""
+"""The folder of a repository that its index is kept in; it is never indexed."""
 
 MAX_BYTES = 2**20
-"""Larger files are data or generated."""
+"""The largest file that is indexed; larger ones are data or generated."""
 
 TEXT = "text"
-"""The language of what is no code."""
+"""The language of files that aren't code."""
 
-# A folder's own configuration may name commands. Only listing is asked of git: it runs no filter, and these forbid
-# a monitor, hooks, and the fetching of missing objects, which runs whatever a remote's address says.
+# The configuration of somebody else's repository may name commands to run. We only list files, which runs no filters;
+# these settings forbid the file system monitor, hooks, and fetching missing objects, which runs a remote's helper.
 _NO_COMMANDS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.devnull)
 _NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
 
+# Modes of git's index entries.
 _LINK, _SUBMODULE = "120000", "160000"
 
 
 class Repository:
-    """A folder with source code, of git or not.
+    """A folder with source code, which may be a git repository.
 
-    root: the folder; paths are relative to it, with `/`.
+    root: the folder; paths of files are relative to it, with `/`.
 
-    Raises InputError where there is no such folder, or git refuses to read it.
+    Raises InputError if there is no such folder, or git can't read it.
     """
 
     def __init__(self, root: str | os.PathLike[str]):
@@ -49,21 +50,21 @@ class Repository:
         self.is_git = self._is_git()
 
     def documents(self, without: Container[str] = ()) -> Iterator[Document | Failure | LeftOut]:
-        """Every file with text in it, known by a digest of its content that is made here.
+        """A document for each text file; its state is a digest of the file's content.
 
-        without: paths that are not looked at.
+        without: paths that are left out.
         """
         for name in self._files():
             if printable(name) not in without:
                 yield from self._document(name)
 
     def unchanged(self, states: Mapping[str, str]) -> frozenset[str]:
-        """Paths whose content is in the state that an index has it in."""
+        """The paths of files whose content has the state that an index has for them."""
         names = {printable(name): name for name in self._files()}
         return frozenset(path for path in names if path in states and states[path] == self._state(names[path]))
 
     def _state(self, name: str) -> str | None:
-        """None for what can't be read, or is not read."""
+        """The state of a file; None if it can't be read, or is one that is not indexed."""
         path = self.root / name
         try:
             status = path.lstat()
@@ -74,14 +75,14 @@ class Repository:
             return None
 
     def _files(self) -> list[str]:
-        """Names, sorted."""
+        """The paths of all files, sorted."""
         if not self.is_git:
             found = [Path(path).relative_to(self.root).as_posix() for path, _ in find_files([str(self.root)])]
             return [name for name in found if not _is_own(name)]
         return sorted(name for name in {*self._tracked(), *self._untracked()} if not _is_own(name))
 
     def _known(self, name: str, digest: str) -> Document:
-        """A file of such a digest."""
+        """The document of a file with this digest."""
         shown = printable(name)
         return Document(shown, f"{VERSION}:{digest}", partial(passages, shown, self.root / name))
 
@@ -96,7 +97,7 @@ class Repository:
             else:
                 yield self._known(name, _blob(path.read_bytes()))
         except FileNotFoundError:
-            return  # deleted, and not committed yet
+            return  # git still lists a file that was deleted without a commit
         except NothingInsideError:
             yield LeftOut(shown)
         except JinaEmbeddingsError as error:
@@ -116,7 +117,7 @@ class Repository:
         return True
 
     def _tracked(self) -> list[str]:
-        """The files that git knows, without links and submodules."""
+        """The files that git tracks, without links and submodules."""
         found = []
         for entry in self._names("ls-files", "--stage"):
             fields, _, name = entry.partition("\t")
@@ -132,7 +133,7 @@ class Repository:
         return [os.fsdecode(name) for name in self._git(command, "-z", *rest).split(b"\0") if name]
 
     def _git(self, *arguments: str) -> bytes:
-        # In English whatever the user's language: an error is told by its words.
+        # LC_ALL: errors are recognised by their English messages.
         environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", **_NO_FETCH}
         done = subprocess.run(
             ["git", "-C", str(self.root), *_NO_COMMANDS, *arguments], capture_output=True, env=environment, check=False
@@ -143,7 +144,7 @@ class Repository:
 
 
 def read_source(path: Path) -> str:
-    """The text of a file. Raises InputError where it is not UTF-8, OSError."""
+    """The text of a file. Raises InputError if it is not UTF-8, and OSError if it can't be read."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -151,7 +152,7 @@ def read_source(path: Path) -> str:
 
 
 def passages(name: str, path: Path) -> Iterator[Passage]:
-    """The pieces of a file as passages. name: the path that an index knows it by."""
+    """The chunks of a file as passages. name: the file's path in the index."""
     text = read_source(path)
     language = language_of(name, text)
     for chunk in cut(name, text):
@@ -173,10 +174,10 @@ def _is_own(name: str) -> bool:
 
 
 def _is_text(path: Path) -> bool:
-    """Raises NothingInsideError for what is neither text nor an image nor a PDF."""
+    """Whether a file is code or text. Raises NothingInsideError for files that are neither text, image nor PDF."""
     return language_of(path.name) is not None or kind_of(str(path)) == "text"
 
 
 def _blob(data: bytes) -> str:
-    """The digest that git gives to such a file."""
+    """git's digest of a file with this content."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""`CodeSearch`: an index of a repository, asked in words, with code, or with documentation."""
+"""`CodeSearch`: an index of a repository that is searched with words, code or documentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CODE = tuple(language.name for language in LANGUAGES)
 
 
 class CodeSearch:
-    """Finds pieces of code.
+    """Finds chunks of code.
 
     found = CodeSearch.open("code.index", model, create=True)
     found.update(Repository("my-project"))
@@ -41,7 +41,7 @@ class CodeSearch:
         create: bool = False,
         dimension: int | None = None,
     ) -> Self:
-        """See `Index.open`, whose errors it raises; the task is `code`."""
+        """Opens or creates an index for the task `code`; arguments and errors as of `Index.open`."""
         return cls(Index.open(address, model, create=create, task="code", dimension=dimension, kind=KIND))
 
     def update(
@@ -52,11 +52,11 @@ class CodeSearch:
         advance: Callable[[], None] | None = None,
         **options: Any,
     ) -> Summary:
-        """Brings the index in step with a repository; only pieces that are new are embedded.
+        """Updates the index to the files of a repository; only new chunks are embedded.
 
         Args:
-            changed: look only at files whose digest is not the one in the index.
-            advance: called after each piece.
+            changed: read only files whose digest differs from the one in the index.
+            advance: called after each chunk.
             options: `batch_size` and `max_length` of `JinaEmbeddings.stream`.
         """
         unchanged = repository.unchanged(self.index.store.states()) if changed else frozenset()
@@ -76,31 +76,31 @@ class CodeSearch:
         path: str | None = None,
         mode: Mode | None = None,
     ) -> list[Hit]:
-        """The best pieces for a question in words, or for a text of documentation.
+        """The best chunks for a question in words, or for a text of documentation.
 
         Args:
-            language: as `languages.LANGUAGES` name it, or `text` for all else.
-            path: relative to the repository; `*` stands for anything.
-            mode: as `Index.search` takes it; identifiers are words, whole and by their parts.
+            language: a name of `languages.LANGUAGES`, or `text` for files that aren't code.
+            path: relative to the repository; `*` matches anything.
+            mode: as of `Index.search`; in word search, identifiers match as a whole and by their parts.
 
-        Raises OptionError for a language that there is not, or a wrong mode.
+        Raises OptionError for an unknown language or mode.
         """
         return self.index.search(query, limit=limit, filters=_filters(language, path), mode=mode)
 
     def similar(
         self, file: Path, line: int, *, name: str = "", limit: int = 10, language: str | None = None
     ) -> list[Hit]:
-        """The pieces most like the one at a line of a file, which need not be in the index; itself left out.
+        """The chunks most similar to the one at a line of a file, without that chunk; the file need not be indexed.
 
-        Documentation is a question: unless a language is given, what is found is code, and no other documentation.
+        Text such as documentation is embedded as a query, and finds only code unless a language is given.
 
         Args:
-            line: from 1.
-            name: the file's path in the index.
+            line: counted from 1.
+            name: the file's path in the index, to leave its chunk out.
 
         Raises:
-            InputError: there is nothing at that line.
-            OptionError: there is no such language.
+            InputError: there is no chunk at that line.
+            OptionError: the language is unknown.
         """
         source = read_source(file)
         chunk = next((chunk for chunk in cut(file.name, source) if chunk.first <= line <= chunk.last), None)
@@ -114,7 +114,7 @@ class CodeSearch:
             truncate_dim=self.index.store.fingerprint.dimension,
         )
         filters = _filters(language, None) if is_code or language else {"language": _CODE}
-        # One more for itself, and for each of its parts if it was longer than a piece.
+        # One more, as the chunk itself may be found.
         found = self.index.search_vector(vector, limit=limit + 1, filters=filters)
         return [hit for hit in found if not _is_same(hit, name, chunk)][:limit]
 

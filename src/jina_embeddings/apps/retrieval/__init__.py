@@ -1,4 +1,4 @@
-"""Retrieval: an index of files, and the context for a language model."""
+"""Retrieval: an index of files, the context for a language model, and a page to search with."""
 
 from __future__ import annotations
 

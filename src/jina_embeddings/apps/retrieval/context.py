@@ -1,4 +1,4 @@
-"""The context for a language model: passages with their sources, within a budget of tokens."""
+"""The context for a language model: passages with their sources, within a limit of tokens."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 
 def context(hits: Sequence[Hit], max_tokens: int, count_tokens: CountTokens) -> str:
-    """Passages with their sources, numbered, for the prompt of a language model.
+    """Numbered passages with their sources, for the prompt of a language model.
 
-    Passages come in the order of the hits, whole; pictures and what doesn't fit are passed over. If even the
-    first doesn't fit by itself, it is cut.
+    Whole passages in the order of the hits. Images, and passages that don't fit, are left out. If none fits, the first
+    is truncated.
 
     Args:
-        max_tokens: of the whole text. count_tokens: tokens of each of several texts, `JinaEmbeddings.count_tokens`
-            or that of the language model.
+        max_tokens: the most tokens of the whole text.
+        count_tokens: returns the number of tokens of each of several texts: `JinaEmbeddings.count_tokens`, or the
+            language model's own.
     """
     chosen: list[str] = []
     hits = [hit for hit in hits if hit.passage.text]

@@ -1,4 +1,4 @@
-"""An index of files: made, or brought in step with them."""
+"""`index_files`: makes an index of files, or updates it to them."""
 
 from __future__ import annotations
 
@@ -31,20 +31,19 @@ def index_files(
     advance: Callable[[], None] | None = None,
     **encode: Any,
 ) -> tuple[Index, Summary]:
-    """Makes an index of files and folders, or brings one in step with them.
+    """Makes an index of files and folders, or updates it to them.
 
     Args:
-        paths: text, Markdown, HTML, PDFs, pictures, .jsonl and .csv; folders stand for all files below them.
-            What the index has from below these paths, and is no longer there, is removed; nothing below a path
-            that is missing or can't be read.
+        paths: text, Markdown, HTML, PDF, image, .jsonl and .csv files, and folders of them. Documents of the index
+            below these paths that no longer exist are removed, except below a path that is missing or can't be read.
         into: a folder, or an address such as `s3://bucket/path`.
-        task, dimension, multivector, token_pooling: of a new index; see `Index.open`.
+        task, dimension, multivector, token_pooling: settings of a new index; see `Index.open`.
         options: how files are cut.
-        allow_empty: remove what the index has from below a given folder that has no files in it.
+        allow_empty: whether a given folder without files removes the documents below it from the index.
         advance: called after each passage.
         encode: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
 
-    Raises: as `Index.open` and `Index.update`. What can't be read is in the summary's `failures` instead.
+    Raises as `Index.open` and `Index.update` do. Files that can't be read are in the summary's `failures`.
     """
     files = Files([os.fspath(path) for path in paths], options, [os.fspath(into)], allow_empty=allow_empty)
     index = Index.open(

@@ -1,4 +1,4 @@
-"""The words of a question, marked in a text."""
+"""Marks the words of a question in a text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import unicodedata
 
 _WORD = re.compile(r"\w+")
 _STEM_CHARACTERS = 4
-"""A word that begins with so many characters of another, and goes on at most three, is a form of it."""
-
 _ENDING_CHARACTERS = 3
+"""Two words are forms of one if they begin with the same 4 or more characters and at most 3 follow these."""
 
 
 def mark(text: str, question: str) -> str:
-    """HTML in which words of the question, and forms of them, stand in `<mark>`; everything else is escaped.
+    """The text as HTML, with words of the question, and forms of them, in `<mark>`; everything else is escaped.
 
-    Case and accents don't count.
+    Case and accents are ignored.
 
     >>> mark("<b> Breads are baked", "café bread")
     '&lt;b&gt; <mark>Breads</mark> are baked'

@@ -1,4 +1,4 @@
-"""One page on the local machine: search an index with words or a dropped picture, and see which part matched."""
+"""A local web page that searches an index with words or an image, and shows which part of an image matched."""
 
 from __future__ import annotations
 
@@ -41,11 +41,13 @@ mark { background: #ffd54f; color: #222; border-radius: 3px; }
 
 
 def serve(index: Index, *, port: int = 8080, show: bool = True) -> None:
-    """Serves the page until the process is told to stop; only this machine can reach it.
+    """Serves the page on the loopback interface until the process is stopped.
 
-    show: open it in the browser.
+    show: whether to open it in the browser.
 
-    Raises DependencyError without NiceGUI, OSError for a port that is taken.
+    Raises:
+        DependencyError: NiceGUI is not installed.
+        OSError: the port is taken.
     """
     try:
         from nicegui import app, ui
@@ -54,7 +56,7 @@ def serve(index: Index, *, port: int = 8080, show: bool = True) -> None:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     _check_port(port)
-    # A page elsewhere could otherwise reach this one through a name that it points at this machine.
+    # Otherwise another website could read this page through a name that resolves to this machine (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     ui.run(
         lambda: _Page(index, ui),
@@ -62,7 +64,7 @@ def serve(index: Index, *, port: int = 8080, show: bool = True) -> None:
         port=port,
         title=f"{index.store.address} – Jina Embeddings",
         show=show,
-        # As the visitor's system is.
+        # None: dark or light like the visitor's system.
         dark=None,
         reload=False,
         show_welcome_message=False,
@@ -81,7 +83,7 @@ def _check_port(port: int) -> None:
 
 
 class _Page:
-    """What one visitor sees. ui: `nicegui.ui`."""
+    """The page of one visitor. ui: the module `nicegui.ui`."""
 
     def __init__(self, index: Index, ui: Any):
         self._index, self._ui = index, ui
@@ -121,7 +123,7 @@ class _Page:
         await self._again()
 
     async def _dropped(self, event: Any) -> None:
-        # The browser's own limit binds the browser only.
+        # The limit of the upload element is checked by the browser only.
         if event.file.size() > _MAX_UPLOAD_BYTES:
             self._ui.notify(_NO_PICTURE, type="warning")
             return
@@ -144,7 +146,7 @@ class _Page:
         filters = {} if self._kind.value == _EVERY_KIND else {"kind": self._kind.value}
         if path := (self._path.value or "").strip():
             filters["path"] = path
-        # A picture has no words.
+        # An image can be searched by its vector only.
         mode = self._mode.value if isinstance(query, str) else None
         rerank = self._rerank.value
         try:
@@ -223,7 +225,7 @@ class _Page:
 
 
 def _data_url(image: Image.Image) -> str:
-    # Given the picture itself, NiceGUI would leave a file for each on the disk.
+    # NiceGUI would write a file for each PIL image that it is given.
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
