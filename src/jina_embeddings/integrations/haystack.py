@@ -1,4 +1,4 @@
-"""Haystack: a text embedder and a document embedder, which can be written to a pipeline's YAML."""
+"""Haystack: a text embedder and a document embedder, which can be serialised in a pipeline's YAML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Embedder:
-    """What the two share. Arguments: see `TextEmbedder`."""
+    """The base of both embedders; arguments as of `TextEmbedder`."""
 
     def __init__(
         self,
@@ -53,18 +53,18 @@ class _Embedder:
         self._model = model_of(*(self.settings[key] for key in ("model", "engine", "revision", "options")))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """With the same model, which equal settings share anyway."""
+        """A copy with the same model, which components of equal settings share anyway."""
         other = type(self)(**self.settings)
         other._model = self._model
         return other
 
     def to_dict(self) -> dict[str, Any]:
-        """For a pipeline's YAML."""
+        """The component as a dict, for a pipeline's YAML."""
         return dict(default_to_dict(self, **self.settings))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """From a pipeline's YAML."""
+        """The component from its dict in a pipeline's YAML."""
         embedder: Self = default_from_dict(cls, data)
         return embedder
 
@@ -92,7 +92,7 @@ class _Embedder:
 
 @component
 class TextEmbedder(_Embedder):
-    """Vectors of queries.
+    """Embeds queries.
 
     Args:
         model, engine, revision: as in `JinaEmbeddings`; the model is loaded by `warm_up`.
@@ -111,7 +111,7 @@ class TextEmbedder(_Embedder):
 
 @component
 class DocumentEmbedder(_Embedder):
-    """Vectors of documents, as passages; the documents given are not changed. Arguments: see `TextEmbedder`."""
+    """Embeds documents as passages, and returns copies of them with vectors. Arguments as of `TextEmbedder`."""
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:

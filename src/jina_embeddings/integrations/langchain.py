@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class LangChainEmbeddings(Embeddings):
-    """A `JinaEmbeddings` as LangChain wants it: documents as passages, queries as queries.
+    """LangChain's `Embeddings` on a `JinaEmbeddings`, with the prompts for passages and queries.
 
         store = InMemoryVectorStore(LangChainEmbeddings("pocket"))
 
-    A copy, deep ones included, has the same model. An empty document, of which stores with their own loaders may have
-    some, gets the vector of a space: LangChain wants a vector for each, and one must not fail its batch.
+    Copies, also deep ones, share the model. LangChain needs a vector for each document, and document loaders produce
+    empty ones; these get the vector of a single space.
 
     Args:
         model: a `JinaEmbeddings`, or the name of one, as for `JinaEmbeddings`.
-        task: the model's own if left out.
+        task: by default the model's task.
         truncate_dim, batch_size, max_length: as in `JinaEmbeddings.encode_text`.
-        engine, revision, options: of a model that is given by name.
+        engine, revision, options: arguments of `JinaEmbeddings` for a model that is given by name.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""LlamaIndex: a `MultiModalEmbedding`, which is a `BaseEmbedding` that takes images too."""
+"""LlamaIndex: a `MultiModalEmbedding`, which embeds texts and images."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 _COLLECTION = "embeddings"
 BATCH = 64
-"""Texts that LlamaIndex hands over together, unless `embed_batch_size` says otherwise."""
+"""Default of `embed_batch_size`: how many texts LlamaIndex embeds in one call."""
 
 
 class LlamaIndexEmbedding(MultiModalEmbedding):
-    """A `JinaEmbeddings` as LlamaIndex wants it: texts of nodes as passages, queries as queries.
+    """LlamaIndex's `MultiModalEmbedding` on a `JinaEmbeddings`, with the prompts for passages and queries.
 
         index = VectorStoreIndex(nodes, embed_model=LlamaIndexEmbedding("pocket"))
 
-    Everything that vectors depend on is a field, so that LlamaIndex's caches tell settings apart, and `from_dict` of
-    `to_dict` is the same again. A copy, deep ones included, has the same model.
+    Everything that vectors depend on is a field, so that LlamaIndex's caches distinguish settings, and `to_dict` and
+    `from_dict` round-trip. Copies, also deep ones, share the model.
 
     Args:
-        model: a `JinaEmbeddings`, or the name of one, as for `JinaEmbeddings`.
-        task: the model's own if left out.
+        model: a `JinaEmbeddings`, or a name as for `JinaEmbeddings`.
+        task: by default the model's task.
         truncate_dim, batch_size, max_length: as in `JinaEmbeddings.encode_text`.
-        embed_batch_size: texts that LlamaIndex hands over together.
-        engine, revision, options: of a model that is given by name.
-        embeddings_cache: a key-value store of LlamaIndex; its keys then have the settings and the prompt in them.
-        model_name: the same as `model`, as `to_dict` writes it.
-        num_workers, callback_manager: as in LlamaIndex's own.
+        embed_batch_size: how many texts LlamaIndex embeds in one call.
+        engine, revision, options: arguments of `JinaEmbeddings` for a model that is given by name.
+        embeddings_cache: a key-value store of LlamaIndex. Its keys contain the settings and the prompt.
+        model_name: another name of `model`, which `to_dict` writes.
+        num_workers, callback_manager: as in LlamaIndex's own embeddings.
     """
 
     engine: str
@@ -90,7 +90,7 @@ class LlamaIndexEmbedding(MultiModalEmbedding):
         self._cache = embeddings_cache
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # LlamaIndex looks texts up by themselves alone, queries and passages alike: vectors of other settings.
+        # LlamaIndex's own cache has the text alone as a key, so it would mix up queries, passages and settings.
         super().__setattr__("_cache" if name == "embeddings_cache" else name, value)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> LlamaIndexEmbedding:
@@ -98,7 +98,7 @@ class LlamaIndexEmbedding(MultiModalEmbedding):
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        # The model is loaded again by its name.
+        # Without the model, which is loaded again by its name.
         return {"__dict__": {name: value for name, value in self.__dict__.items() if name != "callback_manager"}}
 
     @classmethod
@@ -156,7 +156,7 @@ class LlamaIndexEmbedding(MultiModalEmbedding):
         return {"prompt_name": prompt_name, "max_length": self.max_length, **self._settings()}
 
     def _keys(self, texts: list[str], prompt_name: str) -> list[str]:
-        """Of texts in the cache, with all that their vectors depend on; none where there is no cache."""
+        """The texts' keys in the cache, which contain all settings that vectors depend on; empty without a cache."""
         if self._cache is None:
             return []
         settings = (self.model_name, self.revision, self.engine, sorted(self.options.items()))
@@ -169,7 +169,7 @@ def _missing(texts: list[str], found: list[Any]) -> list[str]:
 
 
 def _filled(found: list[Any], vectors: list[Embedding]) -> list[Any]:
-    """Entries of a cache, those that were missing made of the vectors in order."""
+    """The cache entries, with the missing ones (None) filled from the vectors in order."""
     fresh = iter(vectors)
     return [{"vector": next(fresh)} if entry is None else entry for entry in found]
 

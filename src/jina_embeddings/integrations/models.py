@@ -1,4 +1,4 @@
-"""The model behind an integration: the one given, or one by name, which equal settings share."""
+"""The model of an integration: a given one, or one loaded by name and shared by integrations of equal settings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def model_of(
     revision: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> JinaEmbeddings:
-    """The model itself, or the one of that name, loaded unless one of equal settings is in use already.
+    """The given model, or the one of a name; it is loaded unless one of equal settings is in use already.
 
-    engine, revision, options: as in `JinaEmbeddings`; only for a name.
+    engine, revision, options: arguments of `JinaEmbeddings`; only with a name.
     """
     if not isinstance(model, str):
         if engine != "auto" or revision is not None or options:
@@ -38,7 +38,7 @@ def model_of(
 
 
 def description(model: JinaEmbeddings) -> dict[str, Any]:
-    """What a model has to be loaded with to be this one: `model_name`, `engine`, `revision`, `options`."""
+    """The settings that load this model again: `model_name`, `engine`, `revision`, `options`."""
     given = {
         option.name: value
         for option in dataclasses.fields(Options)
