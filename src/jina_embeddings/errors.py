@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose, as one tree.
+"""The errors that this package raises on purpose, as one tree.
 
     JinaEmbeddingsError                 jina_embeddings_error
     ├── InputError (ValueError)         input_error
@@ -41,7 +41,7 @@ from typing import Any
 
 
 class JinaEmbeddingsError(Exception):
-    """Base of all; `code` names the case for programs, the message says what to change."""
+    """Base of all errors. `code` identifies the case for programs; the message says what to change."""
 
     code = "jina_embeddings_error"
 
@@ -145,8 +145,8 @@ class OutOfMemoryError(EngineError):
 class EngineDeadError(EngineError):
     """The engine's process has ended; make a new `JinaEmbeddings`.
 
-    not_done: indices of the inputs whose vectors did not come.
-    done: the others' vectors, a `Partial`; None where none were to be had.
+    not_done: indices of the inputs that were not embedded.
+    done: the embeddings of the others, as a `Partial`; None if there are none.
     """
 
     code = "engine_dead"
@@ -226,11 +226,11 @@ class DependencyError(JinaEmbeddingsError, ImportError):
 
 
 class CautionWarning(UserWarning):
-    """A checkpoint's own word on a kind of input that it is weak at; see `ModelInfo.cautions`."""
+    """A kind of input that the checkpoint is weak at, by its own `ModelInfo.cautions`; or texts that were truncated."""
 
 
 def suggest(word: object, known: Iterable[str]) -> str:
-    """`; did you mean ...?` or the list of what is known, for the end of an error message."""
+    """The end of an error message about an unknown name: `; did you mean ...?`, or a list of the known names."""
     names = list(known)
     close = difflib.get_close_matches(str(word), names, n=1)
     if close:

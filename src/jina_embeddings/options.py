@@ -1,7 +1,7 @@
 """The options of `JinaEmbeddings`, one frozen record for every engine.
 
-An option that an engine has no use for is accepted and logged, so that moving between development and
-production changes nothing but the engine; a name that is not here is an error.
+An option that has no effect on an engine is accepted and logged, so that development and production may differ in the
+engine alone. An unknown option is an error.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ class Options:
     """
     pooling_type: `mean`, `max`, `first`, `last`, a registered name, or `package.module:function`.
     normalize: L2-normalise dense vectors.
-    dtype: of weights and activations; `auto` is bfloat16 on CUDA, float32 elsewhere.
-    max_model_len: longest prompt in tokens; texts are cut there.
-    min_pixels, max_pixels: bounds of an image after resizing; default: the checkpoint's.
-    image_reading: `shown`, as viewers show an image: on white where it is transparent, turned by its EXIF orientation;
-        or `stored`, as the published model's own code reads it: both are left out.
-    image_paths, image_urls, image_private_addresses: whether what names an image may be a path or file URL, an http(s)
-        URL, and a URL whose host is in a private network. Turn off what inputs of others may not reach; pixels, bytes,
-        data URLs and base64 are always taken.
+    dtype: the dtype of weights and activations; `auto` is bfloat16 on CUDA, float32 elsewhere.
+    max_model_len: the most tokens of a prompt; longer texts are truncated.
+    min_pixels, max_pixels: bounds of an image's area after resizing; default: the checkpoint's.
+    image_reading: `shown` reads an image as viewers show it: transparency on white, upright by its EXIF orientation;
+        `stored` reads it as the published model's code does, which ignores both.
+    image_paths, image_urls, image_private_addresses: whether an image may be given as a path or file URL, as an http(s)
+        URL, and as a URL whose host is in a private network. Turn off what inputs of others must not access; pixels,
+        bytes, data URLs and base64 are always accepted.
     merge_adapter: load one task with its adapter merged into the weights; other tasks are refused.
 
     torch and transformers:
-    device: `cpu`, `cuda`, `cuda:1`, `mps`; default: the best there is.
-    max_batch_tokens: tokens of one forward, padding included.
+    device: `cpu`, `cuda`, `cuda:1`, `mps`; default: CUDA or MPS if there is one, else the CPU.
+    max_batch_tokens: the most tokens of one forward, padding included.
 
     vLLM:
-    gpu_memory_utilization: share of the device's memory that the engine takes.
-    tensor_parallel_size, pipeline_parallel_size: GPUs that share one copy of the model.
-    data_parallel_size: engines with a copy of the model each, on devices of their own (times the two above).
-    max_num_batched_tokens: tokens of one scheduling step.
-    max_num_seqs: inputs of one scheduling step.
+    gpu_memory_utilization: the share of the device's memory that the engine takes.
+    tensor_parallel_size, pipeline_parallel_size: the number of GPUs that one copy of the model is sharded over.
+    data_parallel_size: the number of engines, each with a copy of the model on its own devices (times the two above).
+    max_num_batched_tokens: the most tokens of a scheduling step, and of a pack.
+    max_num_seqs: the most inputs of a scheduling step.
     enforce_eager: no torch.compile and no CUDA graphs: starts sooner, runs slower.
-    cache_dtype: of the KV cache, such as `fp8`.
-    quantization: of the weights at load time, such as `fp8`.
-    path: `scheduled` is vLLM's continuous batching, `packed` goes around it; `auto` packs what can be packed, or,
-        where small packs have no CUDA graphs, what waits together.
+    cache_dtype: the dtype of the KV cache, such as `fp8`.
+    quantization: how weights are quantised while they load, such as `fp8`.
+    path: `scheduled` uses vLLM's scheduler (continuous batching), `packed` sends packs to the workers directly; `auto`
+        packs where that is possible, and without CUDA graphs only if several inputs wait.
     graph_tokens: tokens of the largest pack that runs as a CUDA graph, 0 for none: small packs take a fraction of the
         time, for about 50 MB of device memory a graph. The log says how many there are, or why there are none.
     bulk_weights: packs run on a copy of the weights with their task's adapter `merged`, or on `lora`; `auto` merges
         on a GPU where memory allows. The log says what was chosen and why.
-    image_resize: where packed images are resized: on the `host`, or on the `device`, to the same pixels; `host` sends
-        less between processes, `device` spares its processor.
-    multivector_dtype: how packed multi-vectors travel from the worker; they are float32 in the end.
-    trust_remote_code, swap_space: accepted; a warning says why they mean nothing here.
+    image_resize: where packed images are resized, to the same pixels: the `host` sends less between processes, the
+        `device` saves the host's CPU time.
+    multivector_dtype: the dtype in which packed multi-vectors are sent from the worker; results are float32.
+    trust_remote_code, swap_space: accepted without effect; a warning says why.
     """
 
     pooling_type: str = "mean"

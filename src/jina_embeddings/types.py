@@ -1,4 +1,4 @@
-"""What travels between the parts: tasks, prepared inputs and results. Imports nothing of ours."""
+"""The types that the parts of the package exchange: tasks, prepared inputs and results. Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ TASKS: tuple[Task, ...] = ("retrieval", "text-matching", "code")
 EmbeddingType = Literal["float", "int8", "binary", "ubinary", "base64"]
 
 MultivectorFormat = Literal["float16", "int8", "binary"]
-"""How an index stores the numbers of its multi-vectors."""
+"""The number format in which an index stores multi-vectors."""
 
 Span = tuple[int, int]
-"""Tokens `start <= i < stop` that are pooled to one vector."""
+"""(start, stop): the tokens `start <= i < stop`, which are pooled to one vector."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedImage:
-    """An image ready for patchifying, the same for every engine.
+    """An image that is ready to be resized and cut into patches, the same for every engine.
 
-    pixels: uint8 (height, width, 3), resized to whole merged patches, or still to be resized to them by the engine.
-    grid: (1, height / patch, width / patch) of the resized image, in patches before merging.
+    pixels: uint8 (height, width, 3); already resized, unless the engine resizes images.
+    grid: (frames, rows, columns) of the resized image in patches, before merging; frames is 1.
     offset: index of the first image-pad token in the prompt.
     num_tokens: image-pad tokens, one for each merged patch.
     digest: content hash of pixels and grid; equal images have equal digests.
@@ -43,14 +43,14 @@ class PreparedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """One input as an engine sees it.
+    """One input of an engine.
 
     token_ids: int32 (num_tokens,), the whole prompt.
-    task: whose adapter runs.
-    spans: one dense vector is pooled from each; ignored for multi-vector.
-    multivector: every token's projected vector instead of pooled ones.
-    pooling: name of a registered pooling function.
-    cut: the text had more tokens than were allowed.
+    task: the task whose adapter is applied.
+    spans: the token ranges that are pooled to one dense vector each; ignored for multi-vectors.
+    multivector: whether to return the projected vector of every token instead of pooled vectors.
+    pooling: a built-in pooling or the import path of a function, see `vectors.pooling`.
+    cut: whether the text was truncated.
     """
 
     token_ids: NDArray[np.int32]
@@ -68,10 +68,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the good inputs of a call come to.
+    """Counts over the good inputs of a call.
 
-    num_tokens: of all prompts, image tokens included. num_image_tokens: the image-pad tokens among them.
-    num_cut: texts that were cut at `max_length`.
+    num_tokens: tokens of all prompts, image tokens included.
+    num_image_tokens: image-pad tokens among them.
+    num_cut: texts that were truncated.
     """
 
     num_tokens: int = 0
@@ -88,18 +89,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """One input that `on_error="skip"` passed over: its index in the call and why."""
+    """An input that `on_error="skip"` left out: its index in the call, and its error."""
 
     index: int
     error: Exception
 
 
 class Partial(NamedTuple):
-    """What `on_error="skip"` returns.
+    """The result of a call with `on_error="skip"`.
 
-    embeddings: of the inputs that were good, in their order.
-    kept: their indices in the call, one for each row.
-    skipped: the others, each with its error.
+    embeddings: the embeddings of the good inputs, in their order.
+    kept: the index in the call of each embedding.
+    skipped: the other inputs, with their errors.
     """
 
     embeddings: Any
@@ -109,7 +110,13 @@ class Partial(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What callers may ask of a loaded model; all read from the checkpoint."""
+    """The properties of a loaded model, as its checkpoint gives them.
+
+    multivector_dim: None if the model has no multi-vectors.
+    matryoshka_dims: the sizes that dense vectors may be truncated to.
+    max_length: the tokens at which texts are truncated.
+    cautions: warnings of the checkpoint about its own limits: a sentence by kind of input, such as `image`.
+    """
 
     name: str
     revision: str | None
