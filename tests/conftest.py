@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: checkpoints are made once, engines are loaded once."""
+"""Fixtures that test files share; checkpoints are made once, and engines are loaded once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def vllm_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 
 @pytest.fixture
 def fake_model() -> Iterator[JinaEmbeddings]:
-    """Vectors from hashes: for what stands above the engine."""
+    """A model on the fake engine, for tests of what is above the engine."""
     from jina_embeddings import JinaEmbeddings
 
     with JinaEmbeddings(engine="fake") as model:

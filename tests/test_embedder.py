@@ -233,7 +233,7 @@ def test_equal_inputs_are_computed_once_and_returned_in_place(fake_model: JinaEm
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_encode_takes_a_value_for(fake_model: JinaEmbeddings, value: Any, same: tuple[str, Any]) -> None:
+def test_encode_tells_texts_from_images(fake_model: JinaEmbeddings, value: Any, same: tuple[str, Any]) -> None:
     method, plain = same
     expected = getattr(fake_model, method)(plain)
     assert np.array_equal(fake_model.encode(value), expected)
@@ -255,7 +255,7 @@ def test_files_and_bytes_are_images(fake_model: JinaEmbeddings, tmp_path: Path) 
 @pytest.mark.parametrize(
     "value", [3, None, 2.5, ["nested"], {}, {"text": "a", "image": IMAGES[0]}, {"txt": "a"}, {"text": 3}], ids=str
 )
-def test_what_is_neither_text_nor_image_is_named(fake_model: JinaEmbeddings, value: Any) -> None:
+def test_a_value_that_is_neither_text_nor_image_is_named(fake_model: JinaEmbeddings, value: Any) -> None:
     with pytest.raises(InputError, match="input 1: "):
         fake_model.encode(["a", value, "b"])
     result = fake_model.encode(["a", value, "b"], on_error="skip")
@@ -264,7 +264,7 @@ def test_what_is_neither_text_nor_image_is_named(fake_model: JinaEmbeddings, val
 
 
 @pytest.mark.parametrize("texts", [None, 5, b"text", {"text": "a"}, 2.5], ids=str)
-def test_what_holds_no_texts_is_an_error_of_ours(fake_model: JinaEmbeddings, texts: Any) -> None:
+def test_values_that_are_no_list_of_texts_are_input_errors(fake_model: JinaEmbeddings, texts: Any) -> None:
     with pytest.raises(InputError, match="texts"):
         fake_model.encode_text(texts)
 
@@ -293,7 +293,7 @@ def test_the_models_own_task_is_used_where_a_call_names_none(fake_model: JinaEmb
 
 @pytest.mark.parametrize("task", ["retrieval.passage", "code.passage", "code.query"])
 def test_the_prompt_in_the_models_own_task_is_used_too(fake_model: JinaEmbeddings, task: str) -> None:
-    """Lost, it would leave a corpus embedded as queries."""
+    """If the prompt were ignored, a corpus would be embedded as queries."""
     with JinaEmbeddings(engine="fake", task=task) as model:
         assert np.array_equal(model.encode_text("a text"), fake_model.encode_text("a text", task=task))
         assert np.array_equal(model.encode(["a text"]), fake_model.encode(["a text"], task=task))
@@ -406,7 +406,7 @@ def test_a_single_bad_input_can_be_skipped_as_well(fake_model: JinaEmbeddings) -
 
 
 class NotANumber(FakeEngine):
-    """NaN for whatever has the word `poison` in it."""
+    """An engine that returns NaN for texts with the word `poison`."""
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
@@ -420,7 +420,7 @@ class NotANumber(FakeEngine):
 
 
 @pytest.mark.parametrize("multivector", [False, True])
-def test_a_number_that_is_none_is_never_a_vector(multivector: bool) -> None:
+def test_nan_is_never_returned_as_a_vector(multivector: bool) -> None:
     model = model_on(NotANumber())
     texts = ["good", "poison", "better", "poison", ""]
     with pytest.raises(NonFiniteError, match="input 1: "):
@@ -549,7 +549,7 @@ def test_a_default_task_that_merging_excludes_is_refused_at_once(checkpoint: Che
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
-    """The engines that are started on real checkpoints, fake ones all."""
+    """Replaces `load_engine` by one that starts fake engines, and returns them."""
     engines: list[FakeEngine] = []
 
     def start(*_: object) -> FakeEngine:
@@ -598,7 +598,7 @@ def test_auto_is_vllm_where_it_can_run_on_a_gpu(
     assert engines.choose_engine("transformers") == "transformers"
 
 
-def test_vllm_that_is_not_there_is_no_reason_to_run_something_else(
+def test_without_vllm_the_vllm_engine_is_an_error_and_no_other_is_chosen(
     checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "_installed", lambda _: False)
@@ -606,7 +606,7 @@ def test_vllm_that_is_not_there_is_no_reason_to_run_something_else(
         JinaEmbeddings(checkpoint(), engine="vllm")
 
 
-def test_a_package_that_is_not_there_is_named_with_the_way_to_get_it(
+def test_a_missing_package_is_named_with_its_install_command(
     checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "jina_embeddings.engine.transformers", raising=False)
@@ -615,7 +615,7 @@ def test_a_package_that_is_not_there_is_named_with_the_way_to_get_it(
         JinaEmbeddings(checkpoint(), engine="transformers")
 
 
-def test_a_model_that_is_not_there_is_no_reason_to_load_another(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error_and_no_other_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         JinaEmbeddings(tmp_path / "nowhere", engine="transformers")
 
@@ -635,7 +635,7 @@ CALLS: list[tuple[str, Any, dict[str, Any]]] = [
 
 
 def plain(result: Any) -> Any:
-    """A result as nested lists, to be compared whatever its form."""
+    """A result of any form as nested lists, for comparison."""
     if isinstance(result, Partial):
         return plain(result.embeddings), result.kept, [(skip.index, str(skip.error)) for skip in result.skipped]
     if isinstance(result, list):
@@ -663,7 +663,7 @@ def test_many_tasks_at_once_get_their_own_results(fake_model: JinaEmbeddings) ->
 
 
 class Slow(FakeEngine):
-    """Takes its time, off the event loop as an engine must."""
+    """A slow engine, which doesn't block the event loop."""
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
@@ -736,7 +736,7 @@ def test_threads_may_share_a_model(fake_model: JinaEmbeddings) -> None:
 # The end
 
 
-def test_a_closed_model_says_so(fake_model: JinaEmbeddings) -> None:
+def test_calls_of_a_closed_model_raise_engine_closed(fake_model: JinaEmbeddings) -> None:
     fake_model.close()
     fake_model.close()
     for method, inputs in METHODS.values():
@@ -786,7 +786,7 @@ def test_what_an_engine_raises_passes_through() -> None:
 
 
 class DiesAfter(FakeEngine):
-    """Answers for so many inputs and then dies."""
+    """An engine that answers for a number of inputs and then dies."""
 
     calls_at_once = 3
 
@@ -839,7 +839,7 @@ def test_a_stream_on_an_engine_that_dies_names_the_inputs_from_the_first_without
     assert 0 < len(results) <= 30
 
 
-def test_the_class_says_what_it_runs(fake_model: JinaEmbeddings) -> None:
+def test_engine_and_info_say_what_is_loaded(fake_model: JinaEmbeddings) -> None:
     assert fake_model.engine == "fake"
     assert fake_model.info.hidden_size == DIM
     assert fake_model.info.tasks == TASKS
@@ -847,9 +847,7 @@ def test_the_class_says_what_it_runs(fake_model: JinaEmbeddings) -> None:
 
 
 @pytest.mark.parametrize(("name", "meant"), [("promt_name", "prompt_name"), ("maxlength", "max_length")])
-def test_an_argument_with_a_slip_is_answered_with_the_one_meant(
-    fake_model: JinaEmbeddings, name: str, meant: str
-) -> None:
+def test_a_misspelled_argument_gets_a_suggestion(fake_model: JinaEmbeddings, name: str, meant: str) -> None:
     wrong: dict[str, Any] = {name: "query"}
     with pytest.raises(OptionError, match=f"unknown argument '{name}'; did you mean '{meant}'"):
         fake_model.encode(["a"], **wrong)

@@ -1,4 +1,4 @@
-"""The tree of errors: drawn as it is, every code once, every leaf in use."""
+"""The tree of errors is drawn as it is, its codes are unique, and its leaves are raised."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def drawn(error: type[JinaEmbeddingsError], before: str = "", branch: str = "", 
     return lines
 
 
-def test_the_tree_in_the_docstring_is_the_real_one() -> None:
+def test_the_tree_in_the_docstring_is_the_class_hierarchy() -> None:
     documentation = inspect.getdoc(errors) or ""
     paragraph = next(part for part in documentation.split("\n\n") if "JinaEmbeddingsError" in part)
     lines = inspect.cleandoc(paragraph).splitlines()
@@ -49,7 +49,7 @@ def test_the_tree_in_the_docstring_is_the_real_one() -> None:
     assert [f"{line[:column].rstrip()} {line[column:]}" for line in lines] == drawn(JinaEmbeddingsError)
 
 
-def test_every_error_stands_in_one_tree() -> None:
+def test_every_error_is_in_the_tree() -> None:
     assert len(drawn(JinaEmbeddingsError)) == len(ERRORS)
 
 
@@ -66,14 +66,14 @@ def test_each_kind_is_also_the_built_in_error_that_callers_expect(error: type[Ji
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_an_error_travels_between_processes(error: type[JinaEmbeddingsError]) -> None:
+def test_errors_can_be_pickled(error: type[JinaEmbeddingsError]) -> None:
     copy = pickle.loads(pickle.dumps(error("what to change")))
     assert type(copy) is error
     assert str(copy) == "what to change"
     assert copy.code == error.code
 
 
-def test_every_error_without_a_finer_one_is_raised_somewhere() -> None:
+def test_every_leaf_of_the_tree_is_raised_somewhere() -> None:
     source = Path(jina_embeddings.__file__).parent
     made: set[str] = set()
     for path in source.rglob("*.py"):
@@ -85,6 +85,6 @@ def test_every_error_without_a_finer_one_is_raised_somewhere() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_every_error_says_when_it_comes(error: type[JinaEmbeddingsError]) -> None:
+def test_every_error_has_a_docstring(error: type[JinaEmbeddingsError]) -> None:
     assert error.__doc__ != JinaEmbeddingsError.__doc__ or error is JinaEmbeddingsError
     assert error.__doc__

@@ -1,4 +1,4 @@
-"""What importing costs, and that imports point down only."""
+"""Importing the package is cheap, and imports point down only."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def name_of(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
-def test_every_file_has_a_place_in_the_house() -> None:
+def test_every_file_is_on_a_floor() -> None:
     assert [name_of(path) for path in FILES if room_of(path) not in FLOOR_OF] == []
 
 
 def test_imports_point_down_only() -> None:
-    """Those inside functions and for type checkers too."""
+    """All imports count, also those inside functions and for type checkers."""
     upward = [
         f"{name_of(path)} imports {room}"
         for path in FILES
@@ -91,7 +91,7 @@ def test_only_the_vllm_engine_and_the_plugin_import_vllm() -> None:
     assert [entry for entry in found if entry[1].partition(".")[0] == "vllm"] == []
 
 
-def test_what_stands_on_the_embedder_knows_no_engine() -> None:
+def test_modules_above_the_embedder_import_no_engine() -> None:
     above = [path for path in FILES if FLOOR_OF[room_of(path)] > FLOOR_OF["__init__"]]
     found = [(name_of(path), name) for path in above for name in imported_modules(path)]
     assert [entry for entry in found if entry[1].startswith("jina_embeddings.engine")] == []

@@ -60,7 +60,7 @@ def test_a_level_of_vllms_own_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_messages_go_to_stderr_once(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """Though the application's own handler writes there too."""
+    """Also if the application has its own handler on stderr."""
     monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler()])
     configure("info")
     configure("info")
@@ -72,7 +72,7 @@ def test_messages_go_to_stderr_once(monkeypatch: pytest.MonkeyPatch, capfd: pyte
     assert line.endswith("INFO jina_embeddings.somewhere: a message")
 
 
-def test_the_last_level_holds(logger: logging.Logger) -> None:
+def test_the_last_level_that_is_set_holds(logger: logging.Logger) -> None:
     configure("info")
     configure("debug")
     assert logger.level == logging.DEBUG
@@ -81,14 +81,14 @@ def test_the_last_level_holds(logger: logging.Logger) -> None:
 
 @pytest.mark.parametrize("first", [None, "warning"])
 def test_a_level_that_comes_later_reaches_vllm_too(first: str | None) -> None:
-    """What stands in the environment from the call before is not the user's wish."""
+    """VLLM_LOGGING_LEVEL that an earlier call has set doesn't count as the user's setting."""
     configure(first)
     configure("debug")
     assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
 
 
 def test_a_model_that_is_made_later_leaves_a_level_as_it_is(logger: logging.Logger) -> None:
-    """`--debug` comes first, and every model applies the environment's level anew."""
+    """Every model applies the environment's level, also after `--debug` was given."""
     configure("debug")
     configure()
     JinaEmbeddings(engine="fake").close()

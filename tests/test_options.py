@@ -1,4 +1,4 @@
-"""Names and values of options: wrong ones are errors, useless ones are logged."""
+"""Options: wrong names and values are errors, and options without effect are logged."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ WHOLE_NUMBERS = (
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_nothing_given_is_the_default(engine: str) -> None:
+def test_without_arguments_options_have_their_defaults(engine: str) -> None:
     assert make_options({}, engine) == Options()
 
 
-def test_given_values_arrive() -> None:
+def test_given_values_are_kept() -> None:
     options = make_options({"max_model_len": 512, "dtype": "float16", "normalize": False}, "transformers")
     assert (options.max_model_len, options.dtype, options.normalize) == (512, "float16", False)
 
@@ -53,13 +53,13 @@ def test_options_can_not_be_changed_afterwards() -> None:
         ("dtpye", "dtype"),
     ],
 )
-def test_a_name_with_a_slip_is_answered_with_the_one_meant(name: str, meant: str) -> None:
+def test_a_misspelled_option_gets_a_suggestion(name: str, meant: str) -> None:
     wrong: dict[str, Any] = {name: 1}
     with pytest.raises(OptionError, match=f"'{name}'; did you mean '{meant}'"):
         JinaEmbeddings(engine="fake", **wrong)
 
 
-def test_a_name_like_no_other_is_answered_with_the_list() -> None:
+def test_an_unknown_option_is_answered_with_the_list() -> None:
     with pytest.raises(OptionError, match="'zzzz': choose one of 'pooling_type'"):
         make_options({"zzzz": 1}, "fake")
 
@@ -72,7 +72,7 @@ def test_counts_are_whole_numbers_above_zero(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE_NUMBERS)
-def test_a_count_of_one_is_enough(name: str) -> None:
+def test_counts_may_be_one(name: str) -> None:
     assert getattr(make_options({name: 1}, "fake"), name) == 1
 
 
@@ -83,19 +83,19 @@ def test_a_share_of_memory_is_above_zero_and_at_most_one(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [0.01, 0.9, 1, 1.0])
-def test_a_share_of_memory_that_can_be(value: float) -> None:
+def test_valid_shares_of_memory_are_accepted(value: float) -> None:
     assert make_options({"gpu_memory_utilization": value}, "vllm").gpu_memory_utilization == value
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype(dtype: str) -> None:
+def test_every_dtype_is_accepted(dtype: str) -> None:
     assert make_options({"dtype": dtype}, "vllm").dtype == dtype
 
 
 @pytest.mark.parametrize(
     ("dtype", "meant"), [("bfloat", "bfloat16"), ("float", "float"), ("fp16", None), (None, None), (16, None)]
 )
-def test_an_unknown_dtype_is_answered_with_the_one_meant(dtype: object, meant: str | None) -> None:
+def test_an_unknown_dtype_gets_a_suggestion(dtype: object, meant: str | None) -> None:
     with pytest.raises(OptionError, match=f"did you mean '{meant}" if meant else "choose one of 'auto'|did you mean"):
         make_options({"dtype": dtype}, "vllm")
 
@@ -108,8 +108,8 @@ def test_bounds_of_pixels_that_exclude_each_other_are_refused_with_both() -> Non
 
 @pytest.mark.parametrize("name", ["normalize", "enforce_eager"])
 @pytest.mark.parametrize("value", ["no", "false", None])
-def test_a_switch_takes_nothing_but_true_and_false(name: str, value: object) -> None:
-    """Taken as Python takes it, `"no"` would switch it on."""
+def test_switches_are_true_or_false(name: str, value: object) -> None:
+    """As a truth value, `"no"` would switch the option on."""
     with pytest.raises(OptionError, match=name):
         make_options({name: value}, "vllm")
 
@@ -128,7 +128,7 @@ def test_an_obsolete_option_is_accepted_with_a_warning_that_says_why(
 
 
 @pytest.mark.parametrize(("name", "value"), [("trust_remote_code", False), ("swap_space", None)])
-def test_an_obsolete_option_that_asks_for_nothing_is_not_worth_a_warning(
+def test_an_obsolete_option_that_is_off_gives_no_warning(
     caplog: pytest.LogCaptureFixture, name: str, value: object
 ) -> None:
     with caplog.at_level(logging.WARNING, "jina_embeddings"):
@@ -137,7 +137,7 @@ def test_an_obsolete_option_that_asks_for_nothing_is_not_worth_a_warning(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_option_that_the_engine_has_no_use_for_is_accepted_and_logged(
+def test_an_option_without_effect_on_the_engine_is_accepted_and_logged(
     caplog: pytest.LogCaptureFixture, engine: str
 ) -> None:
     unused = {"vllm": ONLY_PADDED, "fake": ONLY_PADDED | ONLY_VLLM}.get(engine, ONLY_VLLM)
@@ -147,7 +147,7 @@ def test_an_option_that_the_engine_has_no_use_for_is_accepted_and_logged(
     assert all(engine in record.getMessage() for record in caplog.records)
 
 
-def test_options_of_one_engine_are_options() -> None:
+def test_options_listed_for_one_engine_exist() -> None:
     assert ONLY_PADDED | ONLY_VLLM <= NAMES
     assert not ONLY_PADDED & ONLY_VLLM
 

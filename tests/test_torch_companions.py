@@ -26,7 +26,7 @@ COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 
 PackageMaker = Callable[[str, str], None]
 
-# What torchvision does first: it fails where its compiled operators could not be loaded.
+# The first thing that importing torchvision does, which fails if its compiled operators couldn't be loaded.
 REGISTERS_OPERATOR = """
 import torch
 
@@ -83,7 +83,7 @@ print(json.dumps([list(bytes_.shape), str(bytes_.dtype), list(flipped.shape), to
     assert (size, dtype, shape, equal) == ([3, 28, 28], "torch.uint8", [3, 20, 30], True)
 
 
-def test_a_torchvision_without_its_operators_is_mended(package: PackageMaker, tmp_path: Path) -> None:
+def test_a_torchvision_without_its_operators_is_repaired(package: PackageMaker, tmp_path: Path) -> None:
     package("torchvision", REGISTERS_OPERATOR)
     schema, is_new, implemented = run(
         """
@@ -179,7 +179,7 @@ print(json.dumps([found, importable, left_over]))
     assert [num_runs(tmp_path, name) for name in COMPANIONS] == [1, 1, 1]
 
 
-def test_what_is_absent_costs_nothing() -> None:
+def test_absent_companions_are_not_imported() -> None:
     loaded = run("""
 import importlib.util
 importlib.util.find_spec = lambda name, package=None: None
@@ -210,12 +210,12 @@ def test_vllm_finds_the_entry_points(group: str, value: str) -> None:
 
 
 def test_a_repair_is_no_platform() -> None:
-    """vLLM takes anything but None for the name of a platform's class."""
+    """vLLM takes any value but None as the name of a platform class."""
     assert torch_companions.repair() is None  # type: ignore[func-returns-value]
 
 
 def test_transformers_may_have_been_imported_before(checkpoint: CheckpointMaker) -> None:
-    """It remembers which packages it has found, and would import one that has been hidden since."""
+    """transformers caches which packages are installed, and would import one that was hidden later."""
     code = f"""
 import transformers
 from transformers.utils import is_torchaudio_available, is_torchvision_available

@@ -48,7 +48,7 @@ def address(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # NiceGUI behaves otherwise under pytest, which it knows by this variable.
+    # NiceGUI recognises pytest by this variable and behaves differently.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
     server = subprocess.Popen(
         [*program, "browse", into, "--engine", "torch", "--port", str(port), "--no-open"], env=environment
@@ -89,7 +89,7 @@ def browser(address: str) -> Iterator[Any]:
 
 
 def until(browser: Any, script: str) -> Any:
-    """What the script returns once that is true."""
+    """The result of a script, once it is true."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     return WebDriverWait(browser, WAIT_S).until(lambda driver: driver.execute_script(f"return {script}"))
@@ -124,7 +124,7 @@ def picture(browser: Any, source: str) -> np.ndarray[Any, Any]:
 
 
 def screenshot(browser: Any, name: str) -> None:
-    """For people to look at, where they say into which folder."""
+    """Saves a screenshot, if a folder is given in the environment."""
     if folder := os.environ.get("SCREENSHOTS"):
         browser.save_screenshot(f"{folder}/{name}.png")
 
@@ -180,7 +180,7 @@ def test_only_this_machine_is_served_and_only_the_page(address: str) -> None:
 
     port = int(address.rstrip("/").rpartition(":")[2])
     with socket.socket() as probe:
-        # Another address of this machine: a server on all of them would answer.
+        # Another loopback address: a server on all interfaces would answer.
         assert probe.connect_ex(("127.0.0.2", port)) != 0
     for path in (
         "docs/bread.md",

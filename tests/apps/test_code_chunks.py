@@ -1,4 +1,4 @@
-"""Source code is cut at its definitions, in every language, and nothing of it is lost."""
+"""Source code is cut at its definitions in every language, and no text is lost."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ EXPECTED: dict[str, list[tuple[int, int, str]]] = {
 
 
 def check(text: str, chunks: list[Chunk]) -> None:
-    """Pieces are what stands there, in order, and only blanks and closing words are in none."""
+    """Chunks are consecutive parts of the file, and only blank lines and closing words are left out."""
     at = 0
     between = []
     for chunk in chunks:

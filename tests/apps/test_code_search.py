@@ -32,7 +32,7 @@ FILES = {
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Files that git knows, and two that it ignores."""
+    """A repository with tracked files and two ignored ones."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
@@ -59,7 +59,7 @@ def run(*arguments: str, color: bool = False) -> Any:
 
 
 def index(*arguments: str) -> str:
-    """What is said at the end."""
+    """The summary at the end of the output."""
     result = run("index", *arguments)
     assert result.exit_code == 0, result.stderr
     return str(result.stderr)
@@ -133,7 +133,7 @@ def test_deleted_and_moved_files_are_no_longer_found() -> None:
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files that are looked at from here on."""
+    """Records the names of the files that are read from now on."""
     seen: list[str] = []
     is_text = repository_module._is_text
 

@@ -1,4 +1,4 @@
-"""Files become passages: cut at their own structure, bounded, with offsets that lead back."""
+"""Files are cut into passages at their headings, of bounded size, with correct offsets."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_text_of_headings_only_is_a_passage(tmp_path: Path) -> None:
 
 
 def pdf_with_text(path: Path, *pages: str) -> None:
-    """A PDF of one line of text a page, by PDFium itself."""
+    """A PDF with a line of text on each page, made by PDFium."""
     import ctypes
 
     import pypdfium2 as pdfium

@@ -1,4 +1,4 @@
-"""Folders that are not to be trusted, or not there: nothing of theirs runs, nothing is removed for their absence."""
+"""Untrusted folders run nothing, and missing folders remove nothing from an index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of passages: what it keeps, what it embeds again, what it refuses."""
+"""The index of passages: what it stores, what it embeds again, and what it refuses."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_document_that_has_moved_is_not_embedded_again(index: Index) -> None:
 
 
 def test_two_documents_that_change_places(index: Index) -> None:
-    """The state of the one is that of the other before: nothing of it may stay."""
+    """Each document's state equals the other's earlier state; no passage of the old content may stay."""
     index.update([document("a", "one", "two"), document("b", "three")])
     index.update([document("a", "three"), document("b", "one", "two")])
     assert sorted((p.path, p.text) for p in index.store.passages()) == [("a", "three"), ("b", "one"), ("b", "two")]
@@ -279,7 +279,7 @@ def test_the_approximate_index_finds_what_the_exact_one_finds(index: Index) -> N
         exact = {hit.passage.text for hit in index.search(query, exact=True, limit=5)}
         same.append(len(exact & {hit.passage.text for hit in index.search(query, limit=5)}) / 5)
     assert np.mean(same) >= 0.9
-    # What comes later is found too.
+    # Passages that are added later are found too.
     index.update([document("new", "quite another thing")])
     assert index.search("quite another thing")[0].passage.path == "new"
 

@@ -1,4 +1,4 @@
-"""Multi-vectors that an index keeps: their formats, what a search reads of them, and what is embedded."""
+"""Multi-vectors in an index: their formats, searches that use them, and what is embedded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_what_is_read_is_written_the_same_again(number_format: str) -> None:
     read = from_column(column)
     assert [len(rows) for rows in read] == [3, 1, 700]
     assert to_column(read, number_format).equals(column)
-    # A slice of a column begins in the middle of its values.
+    # A slice of an Arrow column shares the values of the whole column, with an offset.
     assert np.array_equal(from_column(column[1:])[0], read[1])
 
 

@@ -1,4 +1,4 @@
-"""An index survives SIGKILL; `tools/kill_indexing.py` does the same at length, on a real model."""
+"""An index survives SIGKILL; `tools/kill_indexing.py` tests the same for longer, on a real model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text matching over vectors, held to what brute force finds; and over texts, on the fake engine."""
+"""Text matching over vectors, compared with brute force; and over texts, on the fake engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def random_vectors(num_vectors: int, dim: int = 16, seed: int = 0) -> np.ndarray
 
 
 def near(vectors: np.ndarray, cosine: float, seed: int = 1) -> np.ndarray:
-    """Other vectors, each at this cosine from its original."""
+    """Vectors that each have this cosine with the original."""
     rows, dim = vectors.shape
     noise = random_vectors(rows, dim, seed)
     across = normalize(noise - np.einsum("ij,ij->i", noise, vectors)[:, None] * vectors)
@@ -243,7 +243,7 @@ def test_translations_are_found_and_scored_as_in_the_paper() -> None:
 
 
 def test_the_margin_tells_a_sentence_near_everything_from_a_translation() -> None:
-    """A hub: by cosine it is each source's nearest, by margin only its own translation's."""
+    """A sentence that is near everything: by cosine it is nearest to every source, by margin to its own only."""
     axes = np.eye(12, dtype=np.float32)
     source = normalize(axes[:6] + 0.4 * axes[:6].sum(axis=0))
     hub = normalize(source.sum(axis=0))

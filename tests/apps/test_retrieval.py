@@ -63,7 +63,7 @@ def test_a_picture_that_has_gone_comes_last_when_ranked_again(docs: Path, fake_m
 
 @pytest.mark.parametrize("left", ["nothing", "_transactions", "_versions"])
 def test_a_table_whose_making_was_killed_is_made_again(tmp_path: Path, fake_model: JinaEmbeddings, left: str) -> None:
-    """The manifest comes last."""
+    """A table is complete when its manifest is written, which is the last step."""
     index = Index.open(tmp_path / "index", fake_model, create=True, dimension=128)
     table = tmp_path / "index" / "passages.lance"
     for part in table.iterdir():

@@ -1,4 +1,4 @@
-"""Text comes out whole, of pages that are broken too, and vectors belong to their rows."""
+"""Text is extracted completely, also from broken HTML and PDF pages, and vectors stay with their rows."""
 
 from __future__ import annotations
 

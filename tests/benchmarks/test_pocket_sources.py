@@ -1,4 +1,4 @@
-"""The inventory of what `pocket` was trained on: complete, and of licences that go with Apache-2.0."""
+"""The inventory of the data that `pocket` was trained on is complete, with licences compatible with Apache-2.0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sets and measures by which `pocket` is judged, on cases whose answers are known."""
+"""The data sets and metrics of the evaluation of `pocket`, on cases with known answers."""
 
 from __future__ import annotations
 

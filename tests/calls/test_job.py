@@ -1,4 +1,4 @@
-"""From prepared inputs to results: equal inputs once, results in place, bad ones named or skipped."""
+"""Jobs: equal inputs run once, results are in the inputs' order, bad inputs are raised or skipped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prepared(
 
 
 def outputs_for(job: Job) -> list[np.ndarray]:
-    """What an engine might return: numbers that tell each input by its first token."""
+    """Fake engine outputs, which contain the first token of each input."""
     results = []
     for item in job.batch:
         num_rows = item.num_tokens if job.output.multivector else len(item.spans)
@@ -81,12 +81,12 @@ def test_inputs_that_differ_in_one_thing_both_run(one: Prepared, other: Prepared
 
 
 @pytest.mark.parametrize("multivector", [False, True])
-def test_the_batch_says_what_was_asked_for(multivector: bool) -> None:
+def test_the_batch_has_the_calls_multivector_and_pooling(multivector: bool) -> None:
     (item,) = Job([prepared(1)], Output(multivector=multivector), "max").batch
     assert (item.multivector, item.pooling) == (multivector, "max")
 
 
-def test_no_inputs_are_an_error() -> None:
+def test_a_call_without_inputs_is_an_error() -> None:
     for on_error in ("raise", "skip"):
         with pytest.raises(EmptyInputError, match="at least one"):
             Job([], Output(on_error=on_error), "mean")
@@ -103,14 +103,14 @@ def test_the_first_bad_input_is_raised_with_its_index(error: InputError) -> None
     assert raised.value.__cause__ is error
 
 
-def test_a_bad_input_by_itself_is_raised_as_it_is() -> None:
+def test_the_error_of_a_single_input_has_no_index() -> None:
     error = EmptyInputError("why")
     with pytest.raises(EmptyInputError) as raised:
         Job([error], Output(single=True), "mean")
     assert raised.value is error
 
 
-def test_skipped_inputs_are_told_from_kept_ones() -> None:
+def test_skipped_and_kept_inputs_are_listed() -> None:
     errors = [EmptyInputError("first"), ImageError("second")]
     result = run([errors[0], prepared(1), prepared(2), errors[1], prepared(1)], on_error="skip")
     assert isinstance(result, Partial)
@@ -120,7 +120,7 @@ def test_skipped_inputs_are_told_from_kept_ones() -> None:
 
 
 @pytest.mark.parametrize("multivector", [False, True])
-def test_nothing_to_skip_is_a_partial_all_the_same(multivector: bool) -> None:
+def test_skipping_returns_a_partial_also_without_bad_inputs(multivector: bool) -> None:
     result = run([prepared(1, 2)], on_error="skip", single=True, multivector=multivector)
     assert isinstance(result, Partial)
     assert (len(result.embeddings), result.kept, result.skipped) == (1, [0], [])
@@ -128,8 +128,8 @@ def test_nothing_to_skip_is_a_partial_all_the_same(multivector: bool) -> None:
 
 @pytest.mark.parametrize("embedding_type", ["float", "int8", "binary", "ubinary"])
 @pytest.mark.parametrize("truncate_dim", [None, 8])
-def test_where_all_are_skipped_an_array_without_rows_remains(embedding_type: str, truncate_dim: int | None) -> None:
-    """The form of a result comes from the call, not from the inputs."""
+def test_if_all_inputs_are_skipped_the_array_has_no_rows(embedding_type: str, truncate_dim: int | None) -> None:
+    """The form of a result depends on the call, not on the inputs."""
     options: dict[str, Any] = {"on_error": "skip", "embedding_type": embedding_type, "truncate_dim": truncate_dim}
     some = run([prepared(1)], **options).embeddings
     result = run([EmptyInputError("why")], **options)
@@ -141,13 +141,13 @@ def test_where_all_are_skipped_an_array_without_rows_remains(embedding_type: str
 
 
 @pytest.mark.parametrize("options", [{"multivector": True}, {"embedding_type": "base64"}, {"return_numpy": False}])
-def test_where_all_are_skipped_a_list_stays_a_list(options: dict[str, Any]) -> None:
+def test_if_all_inputs_are_skipped_the_list_of_multivectors_is_empty(options: dict[str, Any]) -> None:
     assert run([EmptyInputError("why")], on_error="skip", **options).embeddings == []
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("multivector", [False, True])
-def test_a_number_that_is_none_is_an_error_and_no_vector(bad: float, multivector: bool) -> None:
+def test_nan_and_infinity_are_errors_and_never_vectors(bad: float, multivector: bool) -> None:
     empty = EmptyInputError("why")
     items: list[Prepared | InputError] = [prepared(1, 2), prepared(3, 4), empty, prepared(5, 6), prepared(3, 4)]
     good = [item for item in items if not isinstance(item, InputError)]
@@ -184,13 +184,13 @@ def test_vectors_are_truncated_and_then_normalised() -> None:
         np.testing.assert_allclose(vector, head / np.linalg.norm(head), rtol=1e-5)
 
 
-def test_without_normalising_vectors_come_as_the_engine_gave_them() -> None:
+def test_without_normalising_vectors_are_the_engines() -> None:
     job = Job([prepared(1), prepared(2)], Output(normalize=False, truncate_dim=8), "mean")
     outputs = outputs_for(job)
     assert np.array_equal(job.finish(outputs), np.concatenate(outputs)[:, :8])
 
 
-def test_a_vector_for_each_span() -> None:
+def test_each_span_gives_a_vector() -> None:
     job = Job([prepared(1, 2, 3, spans=((0, 1), (1, 3), (2, 3)))], Output(), "mean")
     assert job.finish(outputs_for(job)).shape == (3, DIM)
 
@@ -203,7 +203,7 @@ def test_vectors_are_quantised_last(embedding_type: str) -> None:
 
 
 @pytest.mark.parametrize("embedding_type", EMBEDDING_TYPES)
-def test_one_input_by_itself_is_one_result_by_itself(embedding_type: str) -> None:
+def test_a_single_input_has_a_result_without_rows(embedding_type: str) -> None:
     several = run([prepared(1)], embedding_type=embedding_type)
     alone = run([prepared(1)], embedding_type=embedding_type, single=True)
     assert np.array_equal(alone, several[0])
@@ -212,7 +212,7 @@ def test_one_input_by_itself_is_one_result_by_itself(embedding_type: str) -> Non
     assert len(tokens) == 2
 
 
-def test_multivectors_are_a_list_of_what_the_engine_gave() -> None:
+def test_multivectors_are_a_list_of_the_engines_arrays() -> None:
     items = [prepared(1, 2, 3), prepared(4)]
     job = Job(items, Output(multivector=True), "mean")
     outputs = outputs_for(job)
@@ -224,7 +224,7 @@ def test_multivectors_are_a_list_of_what_the_engine_gave() -> None:
 
 @pytest.mark.parametrize("multivector", [False, True])
 def test_equal_inputs_do_not_share_memory(multivector: bool) -> None:
-    """Whoever changes one result must not change another."""
+    """Changing one result must not change another."""
     first, second = run([prepared(1, 2), prepared(1, 2)], multivector=multivector)
     assert not np.shares_memory(first, second)
 
@@ -235,9 +235,7 @@ def test_equal_inputs_do_not_share_memory(multivector: bool) -> None:
 )
 @pytest.mark.parametrize("multivector", [False, True])
 @pytest.mark.parametrize("single", [False, True])
-def test_tensors_hold_the_numbers_of_the_arrays(
-    embedding_type: str, dtype: torch.dtype, multivector: bool, single: bool
-) -> None:
+def test_tensors_equal_the_arrays(embedding_type: str, dtype: torch.dtype, multivector: bool, single: bool) -> None:
     items = [prepared(1, 2)] if single else [prepared(1, 2), prepared(3)]
     options: dict[str, Any] = {"embedding_type": embedding_type, "multivector": multivector, "single": single}
     arrays, tensors = run(items, **options), run(items, return_numpy=False, **options)
@@ -268,7 +266,7 @@ def test_base64_holds_the_vector() -> None:
         ({"embedding_type": "base64", "return_numpy": False}, "base64"),
     ],
 )
-def test_a_wish_that_can_not_be_met_is_refused(options: dict[str, Any], message: str) -> None:
+def test_impossible_output_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Output(**options).check()
     Output().check()

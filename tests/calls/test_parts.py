@@ -1,4 +1,4 @@
-"""Large calls are made in parts, and nobody can tell but by the time and the memory."""
+"""Large calls run in parts, with the same results as in one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = [f"text {number}" for number in range(50)]
 
 
 class Listening(FakeEngine):
-    """Notes the size of each batch, and what it was told of the whole call."""
+    """An engine that records the size of each batch and the `call_size` that it got with it."""
 
     def __init__(self, calls_at_once: int):
         super().__init__()
@@ -54,7 +54,7 @@ def in_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     "options",
     [{}, {"return_multivector": True}, {"embedding_type": "base64"}, {"return_numpy": False}, {"truncate_dim": 128}],
 )
-def test_the_result_is_that_of_one_part(
+def test_a_call_in_parts_has_the_result_of_a_call_in_one(
     in_parts: tuple[JinaEmbeddings, Listening], options: Any, asynchronous: bool
 ) -> None:
     model, engine = in_parts
@@ -92,7 +92,7 @@ def test_bad_inputs_have_their_index_in_the_call(in_parts: tuple[JinaEmbeddings,
         asyncio.run(model.aencode_text(texts))
 
 
-def test_each_part_tells_the_engine_how_large_the_whole_call_is(in_parts: tuple[JinaEmbeddings, Listening]) -> None:
+def test_each_part_passes_the_size_of_the_whole_call_to_the_engine(in_parts: tuple[JinaEmbeddings, Listening]) -> None:
     model, engine = in_parts
     model.encode_text(TEXTS)
     assert engine.told == {len(TEXTS)}
@@ -114,7 +114,7 @@ def test_tokens_of_all_parts_are_counted(in_parts: tuple[JinaEmbeddings, Listeni
 
 @pytest.mark.parametrize(("num_inputs", "size"), [(1, 1), (7, 64), (1000, 64), (1001, 2048), (9, 8)])
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_parts_grow_and_leave_nothing_out(
+def test_parts_grow_and_cover_all_inputs(
     num_inputs: int, size: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "PART_TEXTS", size)
@@ -138,7 +138,7 @@ def test_parts_after_an_error_are_not_begun(monkeypatch: pytest.MonkeyPatch, asy
 
 
 class Dying(Listening):
-    """Dies in its third batch, of which the first input is done."""
+    """An engine that dies in its third batch, after its first input."""
 
     def run(self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None) -> Any:
         done = super().run(batch)

@@ -1,4 +1,4 @@
-"""Streams: in order, bounded, early, and gone without a trace when they end."""
+"""Streams: order, bounded memory, early results, errors, and clean-up."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from jina_embeddings.types import FloatArray, Prepared
 
 PATIENCE_S = 5
-"""After which something that should have come is taken not to come at all."""
+"""How long tests wait for something that should happen at once."""
 
 
 class SourceError(Exception):
-    """What a test's own source raises."""
+    """The exception that sources of these tests raise."""
 
 
 def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """`asyncio.run`, with an end to waiting."""
+    """`asyncio.run` with a timeout."""
 
     async def limited() -> Any:
         async with asyncio.timeout(PATIENCE_S):
@@ -40,7 +40,7 @@ def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 class Counter:
-    """An unending source, sync or async, that knows how far it was read."""
+    """An endless source, sync or async, that counts how many items were read."""
 
     def __init__(self, error_at: int | None = None, pause_s: float = 0):
         self.num_read = 0
@@ -66,7 +66,7 @@ async def later(items: Iterable[Any]) -> AsyncIterator[Any]:
 
 
 class Encoder:
-    """Doubles numbers; knows its chunks and how many it had at once; fails where it is told to."""
+    """An `encode` that doubles numbers. It records its chunks and how many ran at a time, and can fail."""
 
     def __init__(self, fail_at: int | None = None, time_s: float = 0.0):
         self.fail_at = fail_at
@@ -109,7 +109,7 @@ def other_tasks() -> set[asyncio.Task[Any]]:
 
 
 async def take(results: AsyncIterator[Any], taken: list[Any]) -> None:
-    """All results into `taken`, those before an error too."""
+    """Appends all results to `taken`, also those before an error."""
     async for result in results:
         taken += [result]
 
@@ -150,7 +150,7 @@ def test_order_is_kept_where_later_chunks_finish_first() -> None:
 
 
 @pytest.mark.parametrize("num_taken", [1, 50, 200])
-def test_an_unending_source_is_read_two_chunks_ahead_at_most(num_taken: int) -> None:
+def test_an_endless_source_is_read_at_most_two_chunks_ahead(num_taken: int) -> None:
     chunk_size = 16
     source, encoder = Counter(), Encoder(time_s=0.001)
     with closing(stream_in_order(source, encoder, chunk_size)) as results:
@@ -160,7 +160,7 @@ def test_an_unending_source_is_read_two_chunks_ahead_at_most(num_taken: int) -> 
 
 
 @pytest.mark.parametrize("num_taken", [1, 50, 200])
-def test_an_unending_async_source_is_read_few_chunks_ahead(num_taken: int) -> None:
+def test_an_endless_async_source_is_read_few_chunks_ahead(num_taken: int) -> None:
     chunk_size = 16
 
     async def main() -> None:
@@ -174,7 +174,7 @@ def test_an_unending_async_source_is_read_few_chunks_ahead(num_taken: int) -> No
     run(main)
 
 
-def test_two_async_chunks_are_under_way_at_a_time() -> None:
+def test_two_async_chunks_run_at_a_time() -> None:
     async def main() -> int:
         encoder = Encoder(time_s=0.02)
         results = [result async for result in astream_in_order(later(range(40)), encoder.later, 4)]
@@ -254,7 +254,7 @@ def test_a_source_that_is_cancelled_does_not_leave_the_consumer_waiting() -> Non
     run(main)
 
 
-def test_what_is_no_source_is_a_type_error() -> None:
+def test_a_source_that_is_not_iterable_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         list(stream_in_order(3, Encoder(), 4))  # type: ignore[arg-type]
 
@@ -321,7 +321,7 @@ def test_closing_an_async_stream_leaves_no_tasks(fake_model: JinaEmbeddings, pau
 
 
 def test_closing_an_async_stream_ends_its_source() -> None:
-    """The source may hold a file or a connection."""
+    """The source is closed too, as it may have an open file or connection."""
     ended = []
 
     async def source() -> AsyncIterator[int]:
@@ -369,7 +369,7 @@ async def time_to_first(results: AsyncIterator[Any]) -> float:
     return time.perf_counter() - start
 
 
-def test_a_pause_in_the_source_sends_off_what_there_is() -> None:
+def test_a_pause_in_the_source_runs_an_incomplete_chunk() -> None:
     async def source() -> AsyncIterator[int]:
         for number in range(3):
             yield number
@@ -387,8 +387,8 @@ def test_a_pause_in_the_source_sends_off_what_there_is() -> None:
     assert run(main) < 1
 
 
-def test_a_source_that_trickles_is_not_kept_waiting_for_a_full_chunk() -> None:
-    """One item every few milliseconds is no pause, and still a long wait for 256 of them."""
+def test_a_slow_source_does_not_wait_for_a_full_chunk() -> None:
+    """With an item every few milliseconds there is no pause, but a full chunk of 256 would take long."""
 
     async def main() -> float:
         source = Counter(pause_s=0.005)
@@ -486,7 +486,7 @@ def test_a_bad_input_of_a_stream_is_raised_with_its_index_in_the_stream(
 
 
 @pytest.mark.parametrize("chunk_size", [0, -1, 2.5, "8", True])
-def test_a_chunk_size_that_is_no_count_is_refused_at_once(fake_model: JinaEmbeddings, chunk_size: Any) -> None:
+def test_an_invalid_chunk_size_is_refused_at_once(fake_model: JinaEmbeddings, chunk_size: Any) -> None:
     with pytest.raises(OptionError, match="chunk_size"):
         fake_model.stream(["a"], chunk_size=chunk_size)
 
@@ -519,7 +519,7 @@ def test_a_stream_that_raised_leaves_nothing_behind_while_its_error_is_handled(
 
 
 @pytest.mark.parametrize("on_error", ["ignore", None, "Skip"])
-def test_a_stream_refuses_another_way_to_handle_errors(fake_model: JinaEmbeddings, on_error: Any) -> None:
+def test_a_stream_refuses_an_unknown_on_error(fake_model: JinaEmbeddings, on_error: Any) -> None:
     with pytest.raises(OptionError, match="on_error"):
         list(fake_model.stream(["a"], on_error=on_error))
 
@@ -535,7 +535,7 @@ def test_a_wrong_option_is_an_error_of_the_first_result(fake_model: JinaEmbeddin
         next(fake_model.stream(["a"], task="nonsense"))
 
 
-def test_nothing_in_is_nothing_out(fake_model: JinaEmbeddings) -> None:
+def test_an_empty_source_gives_no_results(fake_model: JinaEmbeddings) -> None:
     assert list(fake_model.stream([])) == []
 
     async def main() -> list[Any]:

@@ -46,7 +46,7 @@ def test_merging_is_the_formula_computed_in_float32(dtype: torch.dtype, scaling:
             expected[i, j] = float(weight[i, j]) + scaling * change
     merged = merge(weight, (a, b), scaling)
     assert merged.dtype == dtype
-    # One rounding to the dtype, and none on the way there.
+    # The result is rounded to the dtype once.
     torch.testing.assert_close(merged.double(), expected, atol=1e-6, rtol=torch.finfo(dtype).eps)
     assert all(torch.equal(now, then) for now, then in zip((weight, a, b), before, strict=True))
 
@@ -137,8 +137,8 @@ def test_every_task_has_its_own_folder(adapters: AdapterSet, tmp_path: Path) -> 
         assert task in folder.name
 
 
-def test_whoever_may_enter_the_folder_may_read_its_files(adapters: AdapterSet, tmp_path: Path) -> None:
-    """A cache that users share is of no use to the second one otherwise."""
+def test_other_users_can_read_a_shared_cache(adapters: AdapterSet, tmp_path: Path) -> None:
+    """Otherwise a second user couldn't use a shared cache."""
     folder = split_adapter(adapters, "code", tmp_path)
     readers = stat.S_IMODE(folder.stat().st_mode) & 0o444
     for path in folder.iterdir():
@@ -148,7 +148,7 @@ def test_whoever_may_enter_the_folder_may_read_its_files(adapters: AdapterSet, t
 # Several at once
 
 
-def test_processes_that_split_at_once_all_succeed(checkpoint: CheckpointMaker, tmp_path: Path) -> None:
+def test_processes_that_split_at_the_same_time_all_succeed(checkpoint: CheckpointMaker, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(NUM_PROCESSES), context.Queue()
     arguments = (str(checkpoint()), str(tmp_path), barrier, results)
@@ -165,10 +165,10 @@ def test_processes_that_split_at_once_all_succeed(checkpoint: CheckpointMaker, t
         assert {path.name for path in (tmp_path / str(number)).iterdir()} == names, "one folder and nothing left over"
 
 
-def test_one_that_comes_second_takes_the_folder_of_the_first(
+def test_a_process_that_loses_the_race_uses_the_others_folder(
     adapters: AdapterSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other process finishes between this one's look for the folder and its own."""
+    """Another process creates the folder after this one has checked for it."""
     from safetensors import torch as safetensors_torch
 
     save = safetensors_torch.save_file
@@ -187,7 +187,7 @@ def test_one_that_comes_second_takes_the_folder_of_the_first(
 
 
 class Killed(BaseException):
-    """The end of a process, after which nothing of it runs."""
+    """Stands for the death of a process: a BaseException, so that no handler runs."""
 
 
 def write_half(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -197,7 +197,7 @@ def write_half(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 @pytest.mark.parametrize("step", ["weights", "configuration", "rename"])
 @pytest.mark.parametrize("cleaned", [True, False], ids=["interrupted", "killed"])
-def test_a_folder_that_was_not_finished_is_not_taken_for_whole(
+def test_an_unfinished_folder_is_not_used(
     adapters: AdapterSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, cleaned: bool
 ) -> None:
     def stop(*_: object, **__: object) -> None:
@@ -266,7 +266,7 @@ def test_a_full_disk_is_named_with_the_remedy_and_leaves_nothing(
 def test_a_file_that_can_not_be_written_to_its_end_is_named_with_the_remedy(
     adapters: AdapterSet, tmp_path: Path
 ) -> None:
-    """The library that writes it has an error of its own for that."""
+    """safetensors raises its own error for that."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
@@ -278,7 +278,7 @@ def test_a_file_that_can_not_be_written_to_its_end_is_named_with_the_remedy(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_cache_is_where_the_environment_says(
+def test_the_cache_folder_follows_the_environment(
     adapters: AdapterSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JINA_EMBEDDINGS_CACHE", str(tmp_path / "own"))

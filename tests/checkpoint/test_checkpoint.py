@@ -1,4 +1,4 @@
-"""Opening checkpoints: every layout there is, every kind of damage, hub ids, and no remote code."""
+"""Opening checkpoints: every layout, every kind of damage, hub ids, and no remote code."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_both_generations_of_names_hold_the_same_tensors(checkpoint: CheckpointM
 
 
 @pytest.mark.parametrize("kept", ["flat", "nested"])
-def test_text_fields_may_stand_flat_or_nested(folder: Path, checkpoint: CheckpointMaker, kept: str) -> None:
+def test_text_fields_may_be_flat_or_nested(folder: Path, checkpoint: CheckpointMaker, kept: str) -> None:
     def change(config: dict[str, Any]) -> None:
         nested = config.pop("text_config")
         if kept == "nested":
@@ -131,7 +131,7 @@ def test_text_fields_may_stand_flat_or_nested(folder: Path, checkpoint: Checkpoi
 
 
 @pytest.mark.parametrize("name", ["lm_head.weight", "model.language_model.lm_head.weight"])
-def test_a_language_head_is_no_part_of_the_model(folder: Path, name: str) -> None:
+def test_a_language_model_head_is_ignored(folder: Path, name: str) -> None:
     edit_tensors(folder / WEIGHTS, lambda tensors: tensors.update({name: torch.zeros(1536, 128)}))
     assert open_checkpoint(folder).weights.entries.keys() == expected_shapes(open_checkpoint(folder).config).keys()
 
@@ -165,13 +165,13 @@ def test_the_projector_of_a_task_has_its_adapter_merged(checkpoint: CheckpointMa
 # Tasks
 
 
-def test_a_merged_checkpoint_wants_to_know_its_task(merged: Path) -> None:
+def test_a_merged_checkpoint_needs_its_task(merged: Path) -> None:
     with pytest.raises(TaskUnavailableError, match=r"give task=.*retrieval.*text-matching.*code"):
         open_checkpoint(merged)
     assert open_checkpoint(merged, task="code").tasks == ("code",)
 
 
-def test_a_merged_checkpoint_that_says_its_task_answers_for_no_other(merged: Path) -> None:
+def test_a_merged_checkpoint_that_names_its_task_has_no_other(merged: Path) -> None:
     edit_json(merged / "config.json", lambda config: config.update(task_names=["code"]))
     assert open_checkpoint(merged).tasks == ("code",)
     with pytest.raises(TaskUnavailableError, match="was merged for code, not 'retrieval'"):
@@ -242,7 +242,7 @@ def test_a_tensor_missing_from_shards_is_named_with_the_files(sharded: Path) -> 
 
 
 @pytest.mark.parametrize("name", SOME_TENSORS)
-def test_a_misshapen_tensor_is_named_with_both_shapes_and_the_file(folder: Path, name: str) -> None:
+def test_a_tensor_of_another_shape_is_named_with_both_shapes_and_the_file(folder: Path, name: str) -> None:
     shape = list(load_file(folder / WEIGHTS)[name].shape)
     wrong = [*shape[:-1], shape[-1] + 1]
     edit_tensors(folder / WEIGHTS, lambda tensors: tensors.update({name: torch.zeros(wrong)}))
@@ -250,7 +250,7 @@ def test_a_misshapen_tensor_is_named_with_both_shapes_and_the_file(folder: Path,
         open_checkpoint(folder)
     for part in (str(folder / WEIGHTS), name, str(wrong)):
         assert part in str(error.value)
-    # The projector's size is the one thing that is read from its weight.
+    # The projector's size is read from its weight, so changing the weight's shape is no error.
     if not name.startswith("multi_vector_projector"):
         assert str(shape) in str(error.value)
 
@@ -352,7 +352,7 @@ def test_a_file_without_tensors_is_an_error_that_names_it(folder: Path, file: st
     ids=str,
 )
 def test_tensors_of_every_type_are_read(tmp_path: Path, dtype: torch.dtype) -> None:
-    """A type that the model has no use for is no damage."""
+    """Tensors of dtypes that the model doesn't use are no error."""
     path = tmp_path / "a.safetensors"
     save_file({"b": torch.zeros(3, 4, dtype=torch.uint8).to(dtype)}, path)
     entry = read_header(path)["b"]
@@ -422,7 +422,7 @@ def test_a_file_that_the_index_names_and_that_is_missing_is_named(sharded: Path)
 
 
 def test_a_missing_file_is_damage_and_not_a_missing_checkpoint(folder: Path) -> None:
-    """`checkpoint_not_found` says that there is none at all, `checkpoint_invalid` that a file of it is missing."""
+    """`checkpoint_not_found` means that there is no checkpoint, `checkpoint_invalid` that a file of it is missing."""
     (folder / ADAPTERS).unlink()
     with pytest.raises(CheckpointInvalidError):
         open_checkpoint(folder)
@@ -552,7 +552,7 @@ def test_a_missing_vision_field_has_the_default_of_transformers(folder: Path, na
     )
 
 
-def test_a_vision_field_that_is_missing_though_the_tower_is_another_is_told_by_a_tensor(folder: Path) -> None:
+def test_a_missing_vision_field_whose_default_contradicts_the_tensors_is_refused(folder: Path) -> None:
     edit_json(folder / "config.json", lambda config: config["vision_config"].pop("hidden_size"))
     with pytest.raises(CheckpointInvalidError, match=r"visual.*3584"):
         open_checkpoint(folder)
@@ -575,7 +575,7 @@ def test_missing_vision_fields_are_named(folder: Path) -> None:
         ("max_position_embeddings", "long"),
     ],
 )
-def test_a_text_field_that_is_no_count_is_refused(folder: Path, name: str, value: object) -> None:
+def test_a_text_field_that_is_no_positive_integer_is_refused(folder: Path, name: str, value: object) -> None:
     edit_json(folder / "config.json", lambda config: change_text_field(config, name, value))
     with pytest.raises(CheckpointInvalidError):
         open_checkpoint(folder)
@@ -595,13 +595,13 @@ def test_a_text_field_that_is_no_count_is_refused(folder: Path, name: str, value
     ],
     ids=str,
 )
-def test_a_field_of_another_kind_is_refused_with_the_file(folder: Path, changes: dict[str, Any]) -> None:
+def test_a_field_of_another_type_is_refused_with_the_file(folder: Path, changes: dict[str, Any]) -> None:
     edit_json(folder / "config.json", lambda config: config.update(changes))
     with pytest.raises(CheckpointInvalidError, match=r"config\.json"):
         open_checkpoint(folder)
 
 
-def test_a_text_config_of_null_is_as_good_as_none(folder: Path, checkpoint: CheckpointMaker) -> None:
+def test_a_text_config_of_null_is_ignored(folder: Path, checkpoint: CheckpointMaker) -> None:
     edit_json(folder / "config.json", lambda config: config.update(text_config=None))
     assert open_checkpoint(folder).config == open_checkpoint(checkpoint()).config
 
@@ -613,7 +613,7 @@ LORA = "base_model.model.model.language_model.layers"
 
 @pytest.mark.parametrize("side", ["A", "B"])
 @pytest.mark.parametrize("module", [f"{LORA}.1.mlp.up_proj", "base_model.model.multi_vector_projector"])
-def test_half_an_adapter_is_named(folder: Path, module: str, side: str) -> None:
+def test_an_adapter_without_one_of_its_matrices_is_named(folder: Path, module: str, side: str) -> None:
     edit_tensors(folder / ADAPTERS, lambda tensors: tensors.pop(f"{module}.lora_{side}.code.weight"))
     ending = re.escape(f"{module.removeprefix('base_model.model.')}.lora_{side}.code.weight")
     with pytest.raises(CheckpointInvalidError, match=rf"{re.escape(str(folder / ADAPTERS))}.*{ending}"):
@@ -621,7 +621,9 @@ def test_half_an_adapter_is_named(folder: Path, module: str, side: str) -> None:
 
 
 @pytest.mark.parametrize(("side", "wrong"), [("A", [8, 127]), ("A", [4, 128]), ("B", [255, 8]), ("B", [8, 256])])
-def test_a_misshapen_adapter_is_named_with_both_shapes(folder: Path, side: str, wrong: list[int]) -> None:
+def test_an_adapter_tensor_of_another_shape_is_named_with_both_shapes(
+    folder: Path, side: str, wrong: list[int]
+) -> None:
     name = f"{LORA}.1.mlp.up_proj.lora_{side}.code.weight"
     expected = {"A": [8, 128], "B": [256, 8]}[side]
     edit_tensors(folder / ADAPTERS, lambda tensors: tensors.update({name: torch.zeros(wrong)}))
@@ -644,7 +646,7 @@ def test_a_misshapen_adapter_is_named_with_both_shapes(folder: Path, side: str, 
         "something else",
     ],
 )
-def test_an_adapter_tensor_that_fits_nowhere_is_named(folder: Path, name: str) -> None:
+def test_an_adapter_tensor_of_no_layer_is_named(folder: Path, name: str) -> None:
     edit_tensors(folder / ADAPTERS, lambda tensors: tensors.update({name: torch.zeros(8, 128)}))
     with pytest.raises(CheckpointInvalidError, match=re.escape(name)) as error:
         open_checkpoint(folder)
@@ -665,14 +667,14 @@ def test_adapters_of_the_older_names_are_the_same(folder: Path, checkpoint: Chec
 
 
 @pytest.mark.parametrize("rank", [4, 16, 0, -8, None, "eight", [8]])
-def test_a_rank_that_the_tensors_do_not_have_is_refused(folder: Path, rank: object) -> None:
+def test_a_rank_that_contradicts_the_tensors_is_refused(folder: Path, rank: object) -> None:
     edit_json(folder / ADAPTER_CONFIG, lambda config: config.update(r=rank))
     with pytest.raises(CheckpointInvalidError, match=re.escape(str(folder / "adapters"))):
         open_checkpoint(folder)
 
 
 @pytest.mark.parametrize("missing", ["r", "lora_alpha"])
-def test_numbers_that_the_adapter_configuration_lacks_are_named(folder: Path, missing: str) -> None:
+def test_missing_rank_or_alpha_is_named(folder: Path, missing: str) -> None:
     edit_json(folder / ADAPTER_CONFIG, lambda config: config.pop(missing))
     with pytest.raises(CheckpointInvalidError, match=f"adapter_config.*{missing}"):
         open_checkpoint(folder)
@@ -688,7 +690,7 @@ def test_numbers_that_the_adapter_configuration_lacks_are_named(folder: Path, mi
     ],
     ids=str,
 )
-def test_an_adapter_that_would_be_computed_otherwise_is_refused(folder: Path, changes: dict[str, Any]) -> None:
+def test_dora_rslora_and_rank_patterns_are_refused(folder: Path, changes: dict[str, Any]) -> None:
     edit_json(folder / ADAPTER_CONFIG, lambda config: config.update(changes))
     with pytest.raises(CheckpointInvalidError, match=re.escape(str(folder / ADAPTER_CONFIG))):
         open_checkpoint(folder)
@@ -706,7 +708,7 @@ def test_the_scaling_is_alpha_over_rank(checkpoint: CheckpointMaker) -> None:
 @pytest.mark.parametrize(
     "name", ["/no/such/folder", "./no_folder", "../no_folder", "~/no_folder", "~no_such_user/x", "a/b/c", "a b/c?"]
 )
-def test_a_name_that_is_neither_folder_nor_hub_id_is_not_looked_up(
+def test_a_name_that_is_neither_a_folder_nor_a_hub_id_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -735,7 +737,7 @@ def test_a_path_object_is_never_a_hub_id(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 class Hub:
-    """In place of `snapshot_download`: gives one folder for every id, or raises."""
+    """Replaces `snapshot_download`: returns one folder for every id, or raises."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -757,7 +759,7 @@ def hub(checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     return hub
 
 
-def test_a_hub_id_is_asked_for_with_all_that_was_given(hub: Hub, tmp_path: Path) -> None:
+def test_a_hub_download_gets_all_arguments(hub: Hub, tmp_path: Path) -> None:
     opened = open_checkpoint("org/name", revision="v1", cache_dir=str(tmp_path), local_files_only=True)
     ((args, options),) = hub.calls
     assert args == ("org/name",)
@@ -775,7 +777,7 @@ def test_the_default_is_the_published_model_from_the_hubs_own_cache(hub: Hub) ->
     assert (options["revision"], options["cache_dir"], options["local_files_only"]) == (None, None, False)
 
 
-def test_the_class_passes_on_where_to_look(hub: Hub, tmp_path: Path) -> None:
+def test_the_class_passes_hub_arguments_on(hub: Hub, tmp_path: Path) -> None:
     hub.error = LocalEntryNotFoundError("not here")
     with pytest.raises(CheckpointNotFoundError):
         JinaEmbeddings("org/name", engine="torch", revision="v1", cache_dir=tmp_path, local_files_only=True)
@@ -783,7 +785,7 @@ def test_the_class_passes_on_where_to_look(hub: Hub, tmp_path: Path) -> None:
     assert (options["revision"], Path(options["cache_dir"]), options["local_files_only"]) == ("v1", tmp_path, True)
 
 
-def test_everything_that_is_read_is_fetched_and_no_code(hub: Hub) -> None:
+def test_all_files_that_are_read_are_downloaded_and_no_code(hub: Hub) -> None:
     open_checkpoint("org/name")
     patterns = hub.calls[0][1]["allow_patterns"]
     wanted = [
@@ -811,7 +813,7 @@ def test_a_published_merged_checkpoint_is_known_by_its_name(
 
 
 def answer(kind: type[Exception]) -> Exception:
-    """An error that is made of a response of the hub's, without the response."""
+    """Makes an error of huggingface_hub, which normally needs a response, without one."""
     error = kind.__new__(kind)
     error.args = ("404",)
     return error
@@ -831,7 +833,7 @@ def answer(kind: type[Exception]) -> Exception:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_the_hub_says_becomes_an_error_of_ours(hub: Hub, error: Exception, message: str) -> None:
+def test_errors_of_the_hub_become_checkpoint_not_found(hub: Hub, error: Exception, message: str) -> None:
     hub.error = error
     with pytest.raises(CheckpointNotFoundError, match="org/name") as raised:
         open_checkpoint("org/name", revision="v1")
@@ -884,7 +886,7 @@ def test_a_snapshot_in_the_hubs_cache_is_used_offline(
 
 @pytest.fixture
 def with_code(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A checkpoint whose own code leaves a mark when it is run, and where."""
+    """A checkpoint whose code writes a file when it is run, and the path of that file."""
     marker = tmp_path / "it ran"
     code = f"open({str(marker)!r}, 'w').close()\nclass Anything: pass\n"
     config = json.loads((folder / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""`jina-embeddings embed`: rows in, vectors out, and what is said on the way. Mostly on the fake engine."""
+"""`jina-embeddings embed`: rows, vectors and messages, mostly on the fake engine."""
 
 from __future__ import annotations
 

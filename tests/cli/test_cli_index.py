@@ -1,4 +1,4 @@
-"""`jina-embeddings index` and `search`: what they print, what they pass over, and how they end."""
+"""`jina-embeddings index` and `search`: their output, skipped inputs and exit statuses."""
 
 from __future__ import annotations
 

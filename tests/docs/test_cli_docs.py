@@ -1,4 +1,4 @@
-"""docs/command_line.md: its options are those there are, and its examples run."""
+"""docs/command_line.md lists the existing options, and its examples run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text(en
 
 
 def commands(group: Any, prefix: str = "") -> dict[str, Any]:
-    """Those of groups too, under the words that they are called by."""
+    """All commands by name; commands of groups have names of two words."""
     found: dict[str, Any] = {}
     for name, command in group.commands.items():
         found |= commands(command, f"{name} ") if hasattr(command, "commands") else {prefix + name: command}
@@ -51,7 +51,7 @@ def examples(command: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the examples take for granted."""
+    """The files that the examples use."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", os.environ.copy())
     files = {
@@ -76,7 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(line: str, *more: str, model: str = "") -> tuple[list[str], Any]:
-    """The arguments of an example and what came of it, with a shell's patterns and `<` as a shell has them."""
+    """Runs an example, with patterns and `<` as in a shell; returns its arguments and the result."""
     line, _, stdin = line.partition(" < ")
     program, *words = shlex.split(line)
     assert program == "jina-embeddings"

@@ -1,4 +1,4 @@
-"""README.md and docs/ say what is true: their Python runs, what they list is what there is, their links lead somewhere.
+"""README.md and docs/ are true: their Python runs, what they list exists, and their links work.
 
 Blocks of a page run in order and in one namespace, in another process than the tests, which finds a tiny checkpoint in
 the hub's cache under the name `jinaai/jina-embeddings-v4`. What a fence may say besides `python`:
@@ -59,7 +59,7 @@ MAX_NOT_RUN = 4
 RUN_TIMEOUT_S = 600
 REPORT = "report.json"
 MIN_MESSAGE = 10
-"""Fixed characters of a string that is taken for a message."""
+"""The least number of fixed characters of a string that counts as a message."""
 
 FOREIGN_MESSAGES = {"operator torchvision::nms does not exist"}
 ERRORS: dict[str, type[JinaEmbeddingsError]] = {
@@ -74,7 +74,7 @@ ERRORS: dict[str, type[JinaEmbeddingsError]] = {
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. line: of its fence, from 1."""
+    """A fenced block. line: the line of its opening fence, counted from 1."""
 
     language: str
     info: str
@@ -92,14 +92,14 @@ def prose(page: str) -> str:
 
 
 def section(page: str, title: str) -> str:
-    """From a heading to the next one of any level."""
+    """The text between a heading and the next one of any level."""
     found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", prose(page), re.MULTILINE | re.DOTALL)
     assert found, f"no heading {title!r}"
     return found[1]
 
 
 def tables(text: str) -> list[list[list[str]]]:
-    """Tables of a text, each a list of rows of cells without the ruler; the header comes first."""
+    """The tables of a text as lists of rows of cells, header first, without the ruler."""
     found = []
     for block in re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE):
         rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines()]
@@ -119,7 +119,7 @@ def first_cells(rows: list[list[str]]) -> list[str]:
 
 
 def anchors(page: str) -> set[str]:
-    """Those that GitHub gives to the headings of a page."""
+    """The anchors that GitHub gives to the headings of a page."""
     seen: dict[str, int] = {}
     found = set()
     for title in re.findall(r"^#{1,6} +(.*?) *#*$", prose(page), re.MULTILINE):
@@ -136,7 +136,7 @@ def anchors(page: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def environment(checkpoint: CheckpointMaker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Offline, without a GPU, and with the tiny checkpoint where a download would be."""
+    """Environment variables: offline, without a GPU, and with the tiny checkpoint in the hub's cache."""
     hub = tmp_path_factory.mktemp("huggingface") / "hub"
     repository = hub / "models--jinaai--jina-embeddings-v4"
     revision = "0123456789abcdef0123456789abcdef01234567"
@@ -161,7 +161,7 @@ def make_vectors_of_the_command_line(folder: Path, environment: dict[str, str]) 
 
 
 def test_the_readmes_embed_command_writes_a_row_for_each_input(environment: dict[str, str], tmp_path: Path) -> None:
-    """As it stands there, on files as it names them, with the model that it takes by itself."""
+    """The command runs as it is written, with files of those names and the default model."""
     (line,) = re.findall(
         r"^\$ (jina-embeddings embed notes/\*\.md .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
     )
@@ -223,7 +223,7 @@ def test_every_python_block_runs(page: Path, failures: dict[str, str]) -> None:
 
 
 def run_pages(paths: list[str]) -> None:
-    """What the subprocess does."""
+    """The code of the subprocess."""
     folder = Path.cwd()
     failed = {}
     for path in map(Path, paths):
@@ -237,7 +237,7 @@ def run_pages(paths: list[str]) -> None:
 
 
 def run_page(path: Path) -> None:
-    """A traceback has the page's own line numbers."""
+    """Tracebacks have the line numbers of the page."""
     page = path.read_text(encoding="utf-8")
     lines = page.splitlines()
     missed: list[str] = []
@@ -282,7 +282,7 @@ def test_every_fence_is_closed_and_python_can_be_parsed(page: Path) -> None:
 
 
 def signature_of(function: Callable[..., Any], *without: str) -> dict[str, Any]:
-    """Names and defaults; `...` where there is no default."""
+    """The parameters with their defaults; `...` for those without one."""
     parameters = inspect.signature(function).parameters.values()
     return {
         parameter.name: ... if parameter.default is parameter.empty else parameter.default
@@ -446,7 +446,7 @@ def test_every_error_that_is_named_exists(page: Path) -> None:
 
 
 def message_patterns() -> list[tuple[str | None, re.Pattern[str]]]:
-    """What the strings and f-strings of the source can become, with the error that is made of them, if it shows."""
+    """Patterns of the strings and f-strings in the source, with the error that is made of them if that is visible."""
     patterns = []
     for path in SOURCE.rglob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
@@ -514,7 +514,7 @@ def test_every_command_and_flag_of_ours_exists(page: Path) -> None:
 
 
 def read_variables() -> set[str]:
-    """Names that the source takes from the environment or sets there: given directly, or by a module's constant."""
+    """The environment variables that the source reads or sets, given as a literal or as a module's constant."""
     found: set[str] = set()
     for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every example runs on `pocket`, and what it asserts holds."""
+"""Every example runs on `pocket`, with its assertions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which inputs run together: what holds for every list of inputs."""
+"""Properties of planned batches that hold for every list of inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ BATCH_SIZE = st.none() | st.integers(1, 10)
 
 @given(inputs=INPUTS, max_tokens=MAX_TOKENS, batch_size=BATCH_SIZE)
 @settings(deadline=None)
-def test_every_plan(inputs: list[Prepared], max_tokens: int, batch_size: int | None) -> None:
+def test_every_input_is_in_one_batch_within_the_limits(
+    inputs: list[Prepared], max_tokens: int, batch_size: int | None
+) -> None:
     batches = list(plan_batches(inputs, max_tokens=max_tokens, batch_size=batch_size))
     assert sorted(index for batch in batches for index in batch) == list(range(len(inputs))), "every index once"
     for batch in batches:
@@ -48,7 +50,9 @@ def test_every_plan(inputs: list[Prepared], max_tokens: int, batch_size: int | N
 
 @given(inputs=INPUTS, max_tokens=MAX_TOKENS, batch_size=BATCH_SIZE)
 @settings(deadline=None)
-def test_no_batch_is_cut_short_without_need(inputs: list[Prepared], max_tokens: int, batch_size: int | None) -> None:
+def test_a_batch_ends_only_where_the_next_input_would_not_fit(
+    inputs: list[Prepared], max_tokens: int, batch_size: int | None
+) -> None:
     batches = list(plan_batches(inputs, max_tokens=max_tokens, batch_size=batch_size))
     for batch, following in itertools.pairwise(batches):
         if kind_of(inputs[batch[0]]) == kind_of(inputs[following[0]]):
@@ -61,5 +65,5 @@ def test_equal_lengths_keep_their_order() -> None:
     assert list(plan_batches(inputs, max_tokens=15)) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_nothing_makes_no_batch() -> None:
+def test_no_inputs_make_no_batch() -> None:
     assert list(plan_batches([], max_tokens=10)) == []

@@ -1,4 +1,4 @@
-"""The engines without vLLM around its forward: batches, memory, devices, threads, the end."""
+"""The engines without vLLM: batches, memory, devices, threads, closing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from jina_embeddings.types import FloatArray, Prepared, Task
 
 CLOSE = 1e-4
-"""Largest difference of a number in a normalised vector between two ways to batch; float32 on the CPU."""
+"""Largest difference of a value of a normalised vector between two ways to batch; float32 on the CPU."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,7 +87,7 @@ def prepare(processor: Processor, multivector: bool, task: Task) -> list[Prepare
     return [replace(item, multivector=multivector, pooling=how) for item in items for how in ("mean", "last")]
 
 
-def test_one_run_may_hold_every_task_kind_and_pooling(torch_model: JinaEmbeddings, processor: Processor) -> None:
+def test_one_call_may_mix_tasks_kinds_and_poolings(torch_model: JinaEmbeddings, processor: Processor) -> None:
     engine = engine_of(torch_model)
     batch = [item for task in TASKS for multivector in (False, True) for item in prepare(processor, multivector, task)]
     together = engine.run(batch)
@@ -100,7 +100,7 @@ def test_one_run_may_hold_every_task_kind_and_pooling(torch_model: JinaEmbedding
         assert_close(output, engine.run([item])[0])
 
 
-def test_nothing_runs_where_nothing_is_given(torch_model: JinaEmbeddings) -> None:
+def test_an_empty_batch_runs_no_forward(torch_model: JinaEmbeddings) -> None:
     assert engine_of(torch_model).run([]) == []
 
 
@@ -109,7 +109,7 @@ def test_nothing_runs_where_nothing_is_given(torch_model: JinaEmbeddings) -> Non
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Lengths of the inputs of each forward."""
+    """Records the lengths of the inputs of each forward."""
     seen: list[list[int]] = []
     original = PaddedEngine._run_batch
 
@@ -158,7 +158,7 @@ def test_a_length_that_the_model_has_no_positions_for_is_refused(checkpoint: Che
 
 
 def limit_memory(monkeypatch: pytest.MonkeyPatch, most_inputs: int) -> list[int]:
-    """Forwards of more inputs than that fail as on a full device; returns the sizes that were tried."""
+    """Makes forwards of more inputs than that run out of memory; returns the batch sizes that were tried."""
     tried: list[int] = []
     original = PaddedEngine._run_batch
 
@@ -207,7 +207,7 @@ def test_one_input_that_does_not_fit_is_an_error_with_its_length(
     assert torch_model.encode_text("and it goes on").shape == (128,)
 
 
-def test_another_failure_is_not_taken_for_a_lack_of_memory(
+def test_another_failure_is_not_reported_as_out_of_memory(
     torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -229,7 +229,7 @@ def test_too_little_memory_is_an_error_with_both_numbers_and_the_remedy(monkeypa
         require_memory(15 * GIB // 2, "cuda:1", "buy more")
 
 
-def test_memory_that_can_not_be_known_is_taken_to_be_enough() -> None:
+def test_unknown_free_memory_is_no_error() -> None:
     assert free_bytes("mps") is None
     require_memory(10**18, "mps", "")
     found = free_bytes("cpu")
@@ -249,7 +249,7 @@ def test_a_model_that_does_not_fit_is_not_loaded(checkpoint: CheckpointMaker, mo
     ("stored", "wanted", "item_size"),
     [("float32", "float32", 4), ("float32", "bfloat16", 2), ("bfloat16", "float32", 4), ("bfloat16", "float16", 2)],
 )
-def test_memory_is_asked_for_in_the_dtype_that_is_loaded(
+def test_needed_memory_is_computed_for_the_dtype_that_is_loaded(
     checkpoint: CheckpointMaker,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -284,7 +284,7 @@ def test_memory_is_asked_for_in_the_dtype_that_is_loaded(
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "xpu"])
-def test_a_device_that_is_not_there_is_an_error_of_ours(checkpoint: CheckpointMaker, device: str) -> None:
+def test_a_missing_device_is_engine_unavailable(checkpoint: CheckpointMaker, device: str) -> None:
     with pytest.raises((OptionError, EngineUnavailableError), match=device):
         JinaEmbeddings(checkpoint(), engine="torch", device=device)
 
@@ -307,7 +307,7 @@ def test_the_best_device_is_chosen(monkeypatch: pytest.MonkeyPatch, cuda: bool, 
         ("float32", "cuda", torch.float32),
     ],
 )
-def test_the_dtype_is_the_one_asked_for_or_that_of_the_device(name: str, device: str, dtype: torch.dtype) -> None:
+def test_dtype_is_the_option_or_the_devices_default(name: str, device: str, dtype: torch.dtype) -> None:
     assert module._dtype(name, torch.device(device)) == dtype
 
 
@@ -369,7 +369,7 @@ def test_a_task_that_the_checkpoint_lacks_can_not_be_merged(checkpoint: Checkpoi
 
 
 def test_adapters_of_some_tasks_go_to_the_right_calls(checkpoint: CheckpointMaker, torch_model: JinaEmbeddings) -> None:
-    """With one task fewer the others have other places among the resident adapters."""
+    """With one task fewer, the other tasks have other indices among the loaded adapters."""
     folder = checkpoint(dtype="float32", tasks=("text-matching", "code"))
     with JinaEmbeddings(folder, engine="torch") as model:
         assert model.task == "text-matching"
@@ -423,7 +423,7 @@ def test_a_call_in_progress_fails_when_the_engine_is_closed(
     assert num_forwards < len(texts)
 
 
-def test_garbage_is_collected_again_after_loading(checkpoint: CheckpointMaker) -> None:
+def test_garbage_collection_is_enabled_again_after_loading(checkpoint: CheckpointMaker) -> None:
     import gc
 
     assert gc.isenabled()

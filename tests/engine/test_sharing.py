@@ -1,4 +1,4 @@
-"""Calls that wait at the same time share batches: who runs with whom, when, and what a call that goes away leaves."""
+"""Concurrent calls share batches: which are joined, in which order they run, and how cancelled calls are dropped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE_S = 20
 
 
 class Forward:
-    """Records batches as lists of first token ids, and holds each until it is let go."""
+    """A forward that records batches as lists of first token ids, and blocks each until it is released."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -34,7 +34,7 @@ class Forward:
         return [np.full((1, 2), number, np.float32) for number in ids]
 
     def step(self, num_batches: int = 1) -> None:
-        """Lets the running batch and those after it end, and waits until the next one has begun."""
+        """Releases the running batch, and waits until the next one has begun."""
         for _ in range(num_batches):
             self.go.release()
             assert self.begun.acquire(timeout=PATIENCE_S)
@@ -59,7 +59,7 @@ def item(number: int, length: int = 10, task: Task = "retrieval") -> Prepared:
 
 
 def begin(batches: SharedBatches, forward: Forward, number: int = 0) -> Future[list[np.ndarray]]:
-    """A batch that runs, so that whatever is submitted next waits."""
+    """Starts a batch that blocks, so that calls submitted after it wait."""
     future = batches.submit([item(number)], None)
     assert forward.begun.acquire(timeout=PATIENCE_S)
     return future
@@ -69,7 +69,7 @@ def numbers(future: Future[list[np.ndarray]]) -> list[float]:
     return [float(vector[0, 0]) for vector in future.result(PATIENCE_S)]
 
 
-def test_what_waits_runs_together_and_each_call_gets_its_own(forward: Forward, batches: SharedBatches) -> None:
+def test_waiting_calls_share_a_batch_and_get_their_own_vectors(forward: Forward, batches: SharedBatches) -> None:
     begin(batches, forward)
     futures = [batches.submit([item(number)], None) for number in (1, 2, 3)]
     forward.step()
@@ -78,9 +78,7 @@ def test_what_waits_runs_together_and_each_call_gets_its_own(forward: Forward, b
     assert forward.batches == [[0], [1, 2, 3]]
 
 
-def test_a_shared_batch_keeps_to_its_bound_and_to_each_calls_batch_size(
-    forward: Forward, batches: SharedBatches
-) -> None:
+def test_a_shared_batch_respects_max_tokens_and_each_calls_batch_size(forward: Forward, batches: SharedBatches) -> None:
     begin(batches, forward)
     for number in range(1, 6):
         batches.submit([item(number)], None)
@@ -89,7 +87,7 @@ def test_a_shared_batch_keeps_to_its_bound_and_to_each_calls_batch_size(
     assert forward.batches == [[0], [1, 2, 3, 4], [5], [6]]
 
 
-def test_tasks_run_apart_and_lengths_whose_padding_costs_more_than_a_forward(
+def test_calls_are_not_joined_across_tasks_or_where_padding_costs_more_than_a_forward(
     forward: Forward, batches: SharedBatches
 ) -> None:
     begin(batches, forward)
@@ -99,7 +97,7 @@ def test_tasks_run_apart_and_lengths_whose_padding_costs_more_than_a_forward(
     assert forward.batches == [[0], [1, 4], [2], [3]]
 
 
-def test_a_small_call_beside_large_ones_waits_for_one_batch_of_theirs(forward: Forward, batches: SharedBatches) -> None:
+def test_a_small_call_waits_for_one_batch_of_large_calls(forward: Forward, batches: SharedBatches) -> None:
     begin(batches, forward)
     large = [batches.submit([item(number + i, 40) for i in range(3)], None) for number in (10, 20, 30)]
     forward.step(4)  # Each has had its first batch, and the second of the first one runs.
@@ -114,7 +112,7 @@ def test_a_small_call_beside_large_ones_waits_for_one_batch_of_theirs(forward: F
     assert [batch[0] for batch in forward.batches] == [0, 10, 20, 30, 11, 1, 21, 31, 12, 22, 32]
 
 
-def test_a_large_call_goes_on_however_many_small_ones_come(forward: Forward, batches: SharedBatches) -> None:
+def test_a_large_call_gets_its_turn_however_many_small_ones_arrive(forward: Forward, batches: SharedBatches) -> None:
     begin(batches, forward)
     batches.submit([item(10 + i, 40) for i in range(3)], None)
     forward.step()
@@ -150,7 +148,7 @@ def test_an_input_that_fails_fails_its_own_call_only(forward: Forward, batches: 
         bad.result(PATIENCE_S)
 
 
-def test_closing_fails_what_waits_and_waits_for_what_runs(forward: Forward, batches: SharedBatches) -> None:
+def test_closing_fails_waiting_calls_and_waits_for_the_running_batch(forward: Forward, batches: SharedBatches) -> None:
     running = begin(batches, forward)
     waiting = batches.submit([item(1)], None)
     closer = threading.Thread(target=batches.close)
@@ -167,5 +165,5 @@ def test_closing_fails_what_waits_and_waits_for_what_runs(forward: Forward, batc
         batches.submit([item(2)], None)
 
 
-def test_no_inputs_are_done_at_once(batches: SharedBatches) -> None:
+def test_a_call_without_inputs_is_done_at_once(batches: SharedBatches) -> None:
     assert batches.submit([], None).result(PATIENCE_S) == []

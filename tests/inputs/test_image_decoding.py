@@ -1,4 +1,4 @@
-"""Every mode, orientation and defect of an image, to upright RGB or one error that names the source."""
+"""Images of every mode, orientation and defect become upright RGB, or an error that names the source."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pixel(image: Image.Image, x: int = 0, y: int = 0) -> tuple[int, ...]:
 
 
 def palette_image() -> Image.Image:
-    """Red, green, blue."""
+    """An image of a red, a green and a blue pixel."""
     image = Image.new("P", (3, 1))
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     image.putdata([0, 1, 2])
@@ -300,7 +300,7 @@ def test_three_rows_of_rgb_are_read_as_channels_last() -> None:
         (np.zeros((1, 201), np.uint8), "201 x 1"),
     ],
 )
-def test_other_arrays_are_refused_with_what_is_wrong(array: np.ndarray, message: str) -> None:
+def test_arrays_of_other_shapes_or_values_are_refused_with_the_reason(array: np.ndarray, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         load_image(array)
 
@@ -320,7 +320,7 @@ def test_a_decompression_bomb_is_an_error_with_the_numbers(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
 def test_a_small_file_of_a_huge_image_takes_no_memory(mode: str, tmp_path: Path) -> None:
-    """Of a size that Pillow itself would decode with a warning."""
+    """The size is one that Pillow itself would decode with a warning."""
     path = tmp_path / "bomb.png"
     Image.new(mode, (13_000, 10)).resize((10_100, 10)).save(path)
     data = bytearray(path.read_bytes())
@@ -335,7 +335,7 @@ def test_a_small_file_of_a_huge_image_takes_no_memory(mode: str, tmp_path: Path)
 
 
 def test_images_that_are_decoded_together_share_one_budget() -> None:
-    """Those of all threads, until each is resized; one above the budget runs alone."""
+    """All threads share the pixel budget until their images are resized; an image above the budget runs alone."""
     budget = PixelBudget(100)
     held: list[int] = []
     most: list[int] = []
@@ -367,7 +367,7 @@ def test_room_is_given_back_after_an_image_that_can_not_be_decoded() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
 def test_transparency_of_a_high_image_is_laid_on_white_everywhere(mode: str) -> None:
-    """It is done band by band."""
+    """Transparency is laid on white in bands of rows."""
     rgba = np.random.default_rng(2).integers(0, 256, (1000, 7, 4), dtype=np.uint8)
     image = Image.fromarray(rgba).convert(mode)
     whole = Image.new("RGB", image.size, "white")
@@ -376,7 +376,7 @@ def test_transparency_of_a_high_image_is_laid_on_white_everywhere(mode: str) -> 
 
 
 def test_as_stored_drops_transparency_and_leaves_the_orientation() -> None:
-    """As the published model's own code does: `Image.open(...).convert("RGB")`."""
+    """The published model's code reads images by `Image.open(...).convert("RGB")`."""
     rgba = np.random.default_rng(3).integers(0, 256, (6, 4, 4), dtype=np.uint8)
     data = encoded(Image.fromarray(rgba), "PNG")
     assert np.array_equal(np.asarray(load_image(data, as_stored=True)), rgba[:, :, :3])
@@ -393,7 +393,7 @@ def test_as_stored_drops_transparency_and_leaves_the_orientation() -> None:
     assert np.array_equal(np.asarray(load_image(stored, as_stored=True)), np.asarray(expected))
 
 
-def test_decoded_images_have_the_same_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pil_images_have_the_same_pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     for source in (Image.new("RGB", (10, 11)), np.zeros((11, 10), np.uint8)):
         with pytest.raises(ImageError, match=r"10 x 11 = 110 pixels, at most 100"):

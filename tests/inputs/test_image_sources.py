@@ -1,4 +1,4 @@
-"""Every way to name an image; URLs against a server on this host."""
+"""All kinds of image sources; URLs are tested with a server on this host."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ def test_a_redirect_to_nowhere_is_an_error(server: str, path: str) -> None:
         ("SSL_CERT_FILE", "/no/such/file.pem"),
     ],
 )
-def test_what_the_environment_says_wrong_is_an_error_of_the_image(
+def test_invalid_proxies_and_certificates_of_the_environment_are_image_errors(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("NO_PROXY", "no_proxy"):
@@ -384,7 +384,7 @@ def test_a_forked_process_fetches_on_its_own(server: str) -> None:
 # What a source may reach
 
 
-def test_contents_are_read_under_every_policy() -> None:
+def test_pixels_bytes_and_base64_are_read_under_every_policy() -> None:
     for source in (
         PNG,
         BASE64,
@@ -402,7 +402,7 @@ def test_paths_can_be_excluded(png: Path, tmp_path: Path) -> None:
         for source in (path, str(path), path.as_uri(), f"{path}#page=1"):
             with pytest.raises(ImageError, match="by the policy") as caught:
                 load_image(source, policy)
-            # Whether there is a file isn't told.
+            # The error doesn't reveal whether there is such a file.
             assert "no such file" not in str(caught.value)
 
 
@@ -443,14 +443,14 @@ def test_private_addresses_can_be_excluded(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
-def test_public_addresses_are_known_as_such(address: str) -> None:
+def test_public_addresses_are_recognised(address: str) -> None:
     assert fetching.is_public(address)
 
 
 def test_a_redirect_to_a_private_address_is_not_followed(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "is_public", lambda address: address == "127.0.0.1")
     policy = SourcePolicy(private_addresses=False)
-    # The name is looked up once, and what answered for it is what is asked, with the name in its header.
+    # The name is resolved once, and the connection goes to that address with the name in the Host header.
     assert is_right(load_image(server + "/redirect", policy))
     with pytest.raises(ImageError, match=r"10\.0\.0\.1.*only public addresses"):
         load_image(server + "/redirect-to-private", policy)
@@ -465,7 +465,7 @@ def test_an_open_file_is_read_as_bytes(png: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_a_pipe_or_a_device_is_no_file(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_not_opened_as_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", Path("/dev/zero"), Path("/dev/stdin")):
         with pytest.raises(ImageError, match="not a file"):

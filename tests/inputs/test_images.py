@@ -1,4 +1,4 @@
-"""Resizing and patches: transformers' numbers, and the rules of `preprocessor_config.json`."""
+"""Resizing and patches: transformers' values, and the settings of `preprocessor_config.json`."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_max_pixels_wins_over_a_larger_min_pixels() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(0, 10), (10, 0), (10, 2001), (2001, 10)])
-def test_empty_and_very_long_images_have_no_size(height: int, width: int) -> None:
+def test_empty_and_very_long_images_are_refused_by_resized_size(height: int, width: int) -> None:
     with pytest.raises(ImageError, match=f"{width} x {height}"):
         resized_size(height, width, **LIMITS)
 

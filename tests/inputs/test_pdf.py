@@ -19,7 +19,7 @@ FORM = b"/Fields [4 0 R] /DA (/Helv 0 Tf 0 g)"
 
 
 def colour_pdf(*colours: tuple[int, int, int], size: tuple[int, int] = (72, 144)) -> bytes:
-    """One page of one colour for each, a unit of 1/72 inch for each pixel of size."""
+    """A PDF with a page of each colour; a pixel of `size` is 1/72 inch."""
     pages = [Image.new("RGB", size, colour) for colour in colours]
     buffer = io.BytesIO()
     pages[0].save(buffer, "PDF", save_all=True, append_images=pages[1:], resolution=72)
@@ -126,13 +126,13 @@ def test_a_single_page_needs_no_number(tmp_path: Path) -> None:
         assert np.abs(colour_at_centre(load_image(source)) - COLOURS[2]).max() <= 3
 
 
-def test_a_pdf_with_something_before_its_header_is_known_by_its_name(tmp_path: Path) -> None:
+def test_a_pdf_with_bytes_before_its_header_is_recognised_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "mailed.PDF"
     path.write_bytes(b"X-Header: 1\n\n" + colour_pdf(COLOURS[2]))
     assert np.abs(colour_at_centre(load_image(path)) - COLOURS[2]).max() <= 3
 
 
-def test_a_file_that_is_called_like_a_page_is_read_as_itself(tmp_path: Path) -> None:
+def test_a_file_whose_name_ends_like_a_page_is_read_as_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.pdf#page=7"
     path.write_bytes(colour_pdf(COLOURS[0]))
     assert load_image(str(path)).size == (150, 300)
@@ -194,7 +194,7 @@ def test_a_page_of_the_largest_size_is_rendered_with_fewer_pixels(box: bytes) ->
 
 
 def test_a_page_of_a_usual_size_is_rendered_at_150_dpi() -> None:
-    """A2 still is."""
+    """Up to A2, pages are rendered at 150 dpi."""
     assert load_image(blank_pdf(b"0 0 1191 1684")).size == (2482, 3509)
 
 

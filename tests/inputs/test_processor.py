@@ -1,4 +1,4 @@
-"""From inputs to `Prepared`: the tokens of transformers, spans, limits, and one error for each bad input."""
+"""The processor: transformers' tokens and positions, spans, limits, and an error for each bad input."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Word(str, enum.Enum):  # noqa: UP042 - whose str() is "Word.HELLO"
 
 
 @pytest.mark.parametrize("text", [Word.HELLO, np.str_("hello")], ids=["enum", "numpy"])
-def test_a_text_of_a_subclass_is_its_characters(processor: Processor, text: str) -> None:
+def test_a_subclass_of_str_is_embedded_by_its_characters(processor: Processor, text: str) -> None:
     expected = one_text(processor, "hello").token_ids
     assert one_text(processor, text).token_ids.tolist() == expected.tolist()
     chunked = processor.chunks([text, text], "retrieval", "query")
@@ -100,7 +100,7 @@ def test_a_text_of_a_subclass_is_its_characters(processor: Processor, text: str)
 
 
 class CountingTokenizer:
-    """A tokenizer that says how often it was called, and with how many texts."""
+    """A tokenizer that records the number of texts of each call."""
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
@@ -165,7 +165,7 @@ def test_a_bad_text_is_an_error_in_its_place(
         assert prepared.token_ids.tolist() == one_text(processor, good).token_ids.tolist()
 
 
-def test_a_batch_of_bad_texts_is_as_many_errors(processor: Processor) -> None:
+def test_each_bad_text_of_a_batch_is_an_error(processor: Processor) -> None:
     texts = [text for text, _, _ in BAD_TEXTS.values()]
     results = processor.texts(texts, "retrieval", "query")
     assert [type(result) for result in results] == [kind for _, kind, _ in BAD_TEXTS.values()]
@@ -208,7 +208,7 @@ def test_a_text_that_may_not_be_cut_is_an_error_with_both_numbers(processor: Pro
 
 
 @pytest.mark.parametrize("max_length", [0, -1, 1.5, 128.0, "128", True, [128]])
-def test_a_length_that_is_no_count_is_refused(processor: Processor, max_length: Any) -> None:
+def test_an_invalid_max_length_is_refused(processor: Processor, max_length: Any) -> None:
     with pytest.raises(InputError, match="max_length"):
         processor.texts(["a"], "retrieval", "query", max_length=max_length)
     with pytest.raises(InputError, match="max_length"):
@@ -286,15 +286,15 @@ def test_an_image_that_is_resized_later_becomes_the_same(processor: Processor, w
     assert now.image is not None
     assert then.image is not None
     assert (then.image.grid, then.spans, then.token_ids.tolist()) == (now.image.grid, now.spans, now.token_ids.tolist())
-    # Far too large ones travel resized.
+    # Images far larger than needed are resized before they are sent.
     assert then.image.pixels.shape[:2] == (
         (height, width) if width * height <= 4 * 602_112 else now.image.pixels.shape[:2]
     )
     assert np.array_equal(resized(then.image.pixels, then.image.grid, later.image_config), now.image.pixels)
 
 
-def test_images_of_other_shapes_are_other_images_before_they_are_resized(processor: Processor) -> None:
-    """Their bytes are the same, and so is the grid that both are resized to."""
+def test_images_of_equal_bytes_and_different_shapes_have_different_digests(processor: Processor) -> None:
+    """Both images have the same bytes and are resized to the same grid."""
     later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
     stripes = np.arange(3000, dtype=np.uint8).repeat(3)
     pictures = [stripes.reshape(shape) for shape in ((60, 50, 3), (50, 60, 3))]
@@ -308,7 +308,7 @@ def test_images_of_other_shapes_are_other_images_before_they_are_resized(process
     assert again.digest == first.digest
 
 
-def test_images_are_read_by_the_rules_of_the_processor(processor: Processor, tmp_path: Path) -> None:
+def test_images_are_read_by_the_processors_policy_and_reading(processor: Processor, tmp_path: Path) -> None:
     path = tmp_path / "seen.png"
     Image.new("RGBA", (56, 56), (255, 0, 0, 0)).save(path)
     stored = processor.reading(SourcePolicy(paths=False), as_stored=True)
@@ -322,7 +322,7 @@ def test_images_are_read_by_the_rules_of_the_processor(processor: Processor, tmp
 
 
 @pytest.mark.parametrize("max_pixels", [TOKEN_PIXELS, 4 * TOKEN_PIXELS, 100_000])
-def test_no_image_has_more_pixels_than_that(processor: Processor, max_pixels: int) -> None:
+def test_max_pixels_limits_the_resized_image(processor: Processor, max_pixels: int) -> None:
     for width, height in ((400, 300), (28, 28)):
         image = one_image(processor, picture(width, height), max_pixels=max_pixels).image
         assert image is not None
@@ -341,7 +341,7 @@ def test_bounds_given_to_the_model_replace_the_checkpoints(opened: Checkpoint) -
 
 
 @pytest.mark.parametrize("max_pixels", [0, -5, TOKEN_PIXELS - 1, "5000", 5000.5, True])
-def test_a_bound_that_can_not_be_is_refused(processor: Processor, max_pixels: Any) -> None:
+def test_impossible_pixel_bounds_are_refused(processor: Processor, max_pixels: Any) -> None:
     with pytest.raises(InputError, match="max_pixels"):
         processor.images([picture(28, 28)], "retrieval", max_pixels=max_pixels)
 
@@ -360,7 +360,7 @@ def test_an_image_that_needs_too_many_tokens_says_which_bound_would_do(opened: C
     assert isinstance(still, ImageError), "the bound is no lower than it has to be"
 
 
-def test_where_no_image_would_fit_no_bound_is_advised(opened: Checkpoint) -> None:
+def test_without_a_bound_that_fits_none_is_advised(opened: Checkpoint) -> None:
     tiny = Processor.from_checkpoint(opened, max_length=4)
     (error,) = tiny.images([picture(28, 28)], "retrieval")
     assert isinstance(error, ImageError)
@@ -377,7 +377,7 @@ def test_a_bad_image_is_an_error_in_its_place(processor: Processor, tmp_path: Pa
     assert all(isinstance(result, ImageError) for result in results[1:5])
 
 
-def test_an_images_digest_tells_its_content(processor: Processor, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_images_content(processor: Processor, tmp_path: Path) -> None:
     image = picture(60, 90)
     image.save(tmp_path / "image.png")
     encoded = io.BytesIO()
@@ -400,7 +400,7 @@ def test_an_images_digest_tells_its_content(processor: Processor, tmp_path: Path
 
 @pytest.fixture(scope="module")
 def qwen(opened: Checkpoint) -> Any:
-    """The class that transformers computes positions with; its weights are never made."""
+    """transformers' model class, whose method computes positions; it has no weights."""
     from transformers import AutoModel, Qwen2_5_VLConfig
 
     with torch.device("meta"):
@@ -442,7 +442,7 @@ Grid = tuple[int, int, int]
 def captured_patches(
     model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch, images: list[Image.Image]
 ) -> list[tuple[torch.Tensor, list[Grid]]]:
-    """What the engine hands to the model for each image by itself."""
+    """The patches that the torch engine passes to the model for each image."""
     network = model._engine._model  # type: ignore[attr-defined]
     features = network.image_features
     seen: list[tuple[torch.Tensor, list[Grid]]] = []

@@ -1,4 +1,4 @@
-"""Tasks and prompts by every spelling, and errors that say what was meant."""
+"""All names of tasks and prompts, and errors with suggestions."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ def test_task_and_prompt(task: str, prompt_name: str | None, expected: tuple[str
         ("code.querry", "code.query"),
     ],
 )
-def test_a_task_with_a_slip_is_answered_with_the_one_meant(task: str, meant: str) -> None:
+def test_a_misspelled_task_gets_a_suggestion(task: str, meant: str) -> None:
     with pytest.raises(UnknownTaskError, match=f"'{task}'; did you mean '{meant}'"):
         resolve_task(task)
 
 
 @pytest.mark.parametrize("task", ["", "zzz", "RETRIEVAL ", None, 3, ["retrieval"], {"task": "code"}])
-def test_anything_else_for_a_task_is_an_error_of_ours(task: object) -> None:
+def test_a_task_of_another_type_is_an_unknown_task_error(task: object) -> None:
     with pytest.raises(UnknownTaskError, match="retrieval"):
         resolve_task(task)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("task", ["retrieval", "text-matching", "code"])
 @pytest.mark.parametrize("prompt_name", ["Query", "Passage: ", "document", "", 1, ["query"]])
-def test_anything_else_for_a_prompt_is_an_error_of_ours(task: str, prompt_name: object) -> None:
+def test_a_prompt_of_another_type_is_an_unknown_prompt_error(task: str, prompt_name: object) -> None:
     with pytest.raises(UnknownPromptError, match=r"query|passage"):
         resolve_task(task, prompt_name)  # type: ignore[arg-type]
 
@@ -85,7 +85,7 @@ def test_a_prompt_that_contradicts_the_task_is_refused(task: str, prompt_name: s
         resolve_task(task, prompt_name)
 
 
-def test_suggestions_end_a_sentence() -> None:
+def test_suggestions_are_the_end_of_a_message() -> None:
     assert suggest("bluu", ["red", "blue"]) == "; did you mean 'blue'?"
     assert suggest("xyz", ["red", "blue"]) == ": choose one of 'red', 'blue'"
     assert suggest(None, iter(["red"])) == ": choose one of 'red'"

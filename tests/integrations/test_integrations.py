@@ -1,4 +1,4 @@
-"""The model inside LangChain, LlamaIndex and Haystack: their own stores and pipelines find what the model finds."""
+"""The model inside LangChain, LlamaIndex and Haystack: their stores and pipelines give the model's results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def model() -> Iterator[JinaEmbeddings]:
 
 
 def own(model: JinaEmbeddings, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of the texts and of the query, straight from the model."""
+    """The model's own vectors of the texts and of the query."""
     passages = model.encode_text(TEXTS, task="retrieval", prompt_name="passage", **options)
     return passages, model.encode_text(QUERY, task="retrieval", prompt_name="query", **options)
 
@@ -95,7 +95,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 def test_llama_index_caches_tell_settings_apart() -> None:
-    """The ingestion pipeline's, and that of texts, in which queries and passages are apart too."""
+    """The cache of the ingestion pipeline, and the cache of texts, which distinguishes queries and passages."""
     store, ingested = SimpleKVStore(), IngestionCache()
     nodes = [TextNode(text=text) for text in TEXTS]
     for options in SETTINGS:

@@ -1,4 +1,4 @@
-"""The model in plain PyTorch beside transformers' own classes, piece by piece."""
+"""The model in plain PyTorch, compared with transformers' classes part by part."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def together(groups: tuple[np.ndarray, ...], count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("grids", [[(1, 8, 8)], [(1, 16, 24)], [(1, 10, 14), (1, 18, 4)], [(2, 12, 20)], [(1, 2, 2)]])
 @pytest.mark.parametrize("window", [112, 126], ids=["whole tokens", "and half of one"])
-def test_windows_and_places_are_those_of_transformers(grids: list[tuple[int, int, int]], window: int) -> None:
+def test_windows_and_positions_equal_transformers(grids: list[tuple[int, int, int]], window: int) -> None:
     from transformers import vision_utils
 
     layout = Layout.of(grids, 2, window // 14)
@@ -52,7 +52,7 @@ def test_windows_and_places_are_those_of_transformers(grids: list[tuple[int, int
     assert np.array_equal(layout.places, places.numpy().reshape(layout.places.shape))
 
 
-def test_transformers_and_torchs_compiler_stay_out(checkpoint: CheckpointMaker) -> None:
+def test_neither_transformers_nor_torchs_compiler_is_imported(checkpoint: CheckpointMaker) -> None:
     """Importing them takes longer than everything else before the first vector."""
     code = (
         "import sys; from jina_embeddings import JinaEmbeddings\n"
@@ -69,7 +69,7 @@ def copy(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
 
 
 def rewrite(folder: Path, *, vision_config: dict[str, object] | None = None, **changes: object) -> None:
-    """Changes fields of the text model in config.json, wherever they are; None takes one out."""
+    """Changes fields of the text model in config.json, flat or nested; None removes a field."""
     config = json.loads((folder / "config.json").read_text())
     config["vision_config"].update(vision_config or {})
     for part in (config, config.get("text_config")):
@@ -88,7 +88,7 @@ ROPE = {"rope_type": "default", "rope_theta": 5000.0, "mrope_section": [4, 6, 6]
     [{"rope_parameters": ROPE, "rope_theta": None, "rope_scaling": None}, {"rms_norm_eps": 0.1}],
     ids=["positions in one place, as in newer files", "another epsilon"],
 )
-def test_numbers_of_config_json_are_followed(copy: Path, changes: dict[str, Any]) -> None:
+def test_values_of_config_json_are_used(copy: Path, changes: dict[str, Any]) -> None:
     rewrite(copy, **changes)
     found = []
     for engine in ("torch", "transformers"):
@@ -106,7 +106,7 @@ def test_numbers_of_config_json_are_followed(copy: Path, changes: dict[str, Any]
         ({"use_sliding_window": True}, "use_sliding_window"),
     ],
 )
-def test_what_is_not_written_here_is_for_another_engine(copy: Path, changes: dict[str, Any], what: str) -> None:
+def test_unsupported_settings_are_refused_with_another_engine(copy: Path, changes: dict[str, Any], what: str) -> None:
     rewrite(copy, **changes)
     with pytest.raises(EngineUnavailableError, match=f"no {what}: choose engine='transformers'"):
         JinaEmbeddings(copy, engine="torch")
@@ -122,13 +122,13 @@ def test_what_is_not_written_here_is_for_another_engine(copy: Path, changes: dic
         ({"rope_theta": "10000"}, "'rope_theta' must be a number above 0"),
     ],
 )
-def test_numbers_that_can_not_be_are_refused_by_name(copy: Path, changes: dict[str, Any], message: str) -> None:
+def test_impossible_sizes_are_refused_by_name(copy: Path, changes: dict[str, Any], message: str) -> None:
     rewrite(copy, **changes)
     with pytest.raises(CheckpointInvalidError, match=message):
         JinaEmbeddings(copy, engine="torch")
 
 
-def test_weights_are_no_longer_the_files(copy: Path) -> None:
+def test_weights_are_copies_and_not_maps_of_the_files(copy: Path) -> None:
     with JinaEmbeddings(copy, engine="torch", dtype="float32") as model:
         before = model.encode_text(TEXTS["latin"])
         tokens = model.encode_text(TEXTS["latin"], return_multivector=True)

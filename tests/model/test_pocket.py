@@ -1,4 +1,4 @@
-"""The bundled model: there without a network, small, and with some sense of meaning."""
+"""The bundled model works offline, is small, and finds passages by meaning."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_has_the_whole_multi_task_layout(pocket: JinaEmbeddings) -> None:
     assert pocket.encode_text("two words", return_multivector=True).shape[1] == 128
 
 
-def test_says_what_its_pictures_are_worth(pocket: JinaEmbeddings) -> None:
+def test_warns_that_its_image_vectors_are_weak(pocket: JinaEmbeddings) -> None:
     with pytest.warns(CautionWarning, match="pocket: its vision tower reads printed text"):
         pocket.encode_image(Image.new("RGB", (56, 56)))
 
 
-def test_says_so_on_the_command_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warns_once_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.png", "b.png"):
         Image.new("RGB", (56, 56)).save(name)

@@ -1,4 +1,4 @@
-"""The checkpoint maker and the reference: what every other test of numbers stands on."""
+"""The checkpoint maker and the reference, which all other tests of vectors depend on."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from make_tokenizer import ADDED_TOKENS, SENTENCES, SPECIAL_TOKENS
 from reference import LORA_NAME, MAX_TEXT_TOKENS, PROJECTOR, Reference, model_name, normalized, read_weights
 
 SAME = 1e-6
-"""One minus cosine of two float32 runs of one model."""
+"""Largest 1 - cosine between two float32 runs of one model."""
 
 MERGED_BFLOAT16 = 1e-4
-"""One minus cosine after the merged weights were rounded to bfloat16."""
+"""Largest 1 - cosine after the merged weights were rounded to bfloat16."""
 
 TEXT = "the fastest way to sort a list"
 
@@ -38,7 +38,7 @@ Loader = Callable[..., Reference]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """On tensors this small, threads only wait for each other: on busy cores five times as long."""
+    """With tensors this small, threads mostly wait for each other, which takes up to five times as long."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    """`make_checkpoint` without a folder; every set of options is made once."""
+    """`make_checkpoint` into a temporary folder, once for each set of options."""
 
     @cache
     def make(**options: Any) -> Path:
@@ -66,13 +66,13 @@ def reference(checkpoint: Maker) -> Loader:
 
 
 def picture(seed: int, width: int = 200, height: int = 150) -> Image.Image:
-    """A few coloured fields."""
+    """An image of a few coloured rectangles."""
     fields = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return Image.fromarray(fields).resize((width, height), Image.Resampling.NEAREST)
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest one minus cosine of two normalised vectors or of two lists of them, row by row."""
+    """The largest 1 - cosine of two normalised vectors, or of the rows of two arrays."""
     assert a.shape == b.shape
     return float((1 - (a.astype(np.float64) * b).sum(axis=-1)).max())
 
@@ -160,7 +160,7 @@ def test_tasks_texts_and_images_are_far_apart(reference: Loader) -> None:
             assert distance(ours, theirs) > 0.05
 
 
-def test_prompts(reference: Loader) -> None:
+def test_prompts_have_the_published_tokens(reference: Loader) -> None:
     model, matching = reference(), reference("text-matching")
     assert model.tokenizer.decode(model.text_ids(TEXT, "passage")) == f"Passage: {TEXT}"
     assert model.tokenizer.decode(matching.text_ids(TEXT, "passage")) == f"Query: {TEXT}"
@@ -195,7 +195,7 @@ def test_an_image_does_not_change_the_text_after_it(reference: Loader) -> None:
     np.testing.assert_array_equal(model.text(TEXT), before)
 
 
-def test_pooling_and_chunks(reference: Loader) -> None:
+def test_pooling_and_late_chunking_by_hand(reference: Loader) -> None:
     model = reference()
     hidden = model.hidden_states(model.text_ids(TEXT, "query"))
     for how, pooled in [("max", hidden.max(dim=0).values), ("first", hidden[0]), ("last", hidden[-1])]:
@@ -227,7 +227,7 @@ def test_eager_attention_agrees(checkpoint: Maker, reference: Loader) -> None:
         assert distance(ours, theirs) < SAME
 
 
-def test_missing_and_left_over_tensors_are_refused(checkpoint: Maker, tmp_path: Path) -> None:
+def test_missing_and_unexpected_tensors_are_refused(checkpoint: Maker, tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "broken", dtype="float32")
     weights = load_file(folder / "model.safetensors")
     save_file({**weights, "lm_head.weight": weights["model.embed_tokens.weight"].clone()}, folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Decoder layers over a pack, in float64, beside the same layers over one prompt at a time."""
+"""Decoder layers over a pack, compared with the same layers over one prompt at a time, in float64."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jina_embeddings.types import Prepared
 if TYPE_CHECKING:
     from jina_embeddings.plugin.packed.decoder import PackDecoder
 
-# The third begins as the second, with a token more than the second has in common with the first.
+# The third prompt shares more with the second than the second with the first.
 LENGTHS, SHARED = np.array([7, 4, 4, 5, 3], np.int32), np.array([0, 2, 3, 1, 0], np.int32)
 
 pytest.importorskip("vllm")
@@ -27,7 +27,7 @@ pytest.importorskip("vllm")
 
 @pytest.fixture
 def fp8_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if this device had fp8 kernels; without them the same arithmetic is done in float64."""
+    """Pretends that the device has fp8 kernels; the same arithmetic is done in float64 instead."""
     monkeypatch.setattr("jina_embeddings.plugin.packed.decoder.runs_on", lambda device, dtype: True)
 
 
@@ -38,7 +38,7 @@ def decoder_of(model: SimpleNamespace) -> PackDecoder | None:
 
 
 def prompts() -> tuple[torch.Tensor, ...]:
-    """Each begins as the one before, as far as they share."""
+    """Random prompts; each shares its first `SHARED` tokens with the one before."""
     torch.manual_seed(1)
     made = torch.split(torch.randn(int(LENGTHS.sum()), HIDDEN, dtype=torch.float64), LENGTHS.tolist())
     for before, prompt, count in zip(made, made[1:], SHARED[1:].tolist(), strict=False):
@@ -47,7 +47,7 @@ def prompts() -> tuple[torch.Tensor, ...]:
 
 
 def packed(decoder: PackDecoder | None) -> torch.Tensor:
-    """Last hidden states of those prompts in one pack."""
+    """The last hidden states of the prompts in one pack."""
     assert decoder is not None
     kept = torch.from_numpy(kept_tokens(LENGTHS, SHARED))
     positions = torch.from_numpy(places_in_prompts(LENGTHS))[kept].expand(3, -1)
@@ -55,7 +55,7 @@ def packed(decoder: PackDecoder | None) -> torch.Tensor:
     return pack.whole(decoder(torch.cat(prompts())[kept], positions, pack))
 
 
-def test_a_pack_has_the_states_of_each_prompt_alone() -> None:
+def test_a_pack_has_the_hidden_states_of_each_prompt_alone() -> None:
     model = fake_model()
     expected = torch.cat([prompt_alone(model, prompt) for prompt in prompts()])
     assert torch.allclose(packed(decoder_of(model)), expected, atol=1e-10)
@@ -63,21 +63,21 @@ def test_a_pack_has_the_states_of_each_prompt_alone() -> None:
 
 @pytest.mark.usefixtures("fp8_runs")
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_with_fp8_weights_the_input_of_every_product_is_rounded_row_by_row(per_channel: bool) -> None:
+def test_with_fp8_weights_the_input_of_every_product_is_quantised_by_row(per_channel: bool) -> None:
     model = fake_fp8_model(per_channel=per_channel)
     expected = torch.cat([prompt_alone(model, prompt, rounded_to_fp8) for prompt in prompts()])
     assert torch.allclose(packed(decoder_of(model)), expected, atol=1e-10)
 
 
 @pytest.mark.usefixtures("fp8_runs")
-def test_with_fp8_weights_states_are_near_those_of_plain_ones() -> None:
+def test_with_fp8_weights_hidden_states_are_near_unquantised_ones() -> None:
     states = packed(decoder_of(fake_fp8_model()))
     expected = torch.cat([prompt_alone(fake_model(), prompt) for prompt in prompts()])
     assert float((states - expected).norm() / expected.norm()) < 0.1
 
 
 @pytest.mark.usefixtures("fp8_runs")
-def test_weights_and_scales_that_a_bank_puts_in_place_are_used_from_then_on() -> None:
+def test_weights_and_scales_swapped_in_by_a_bank_are_used() -> None:
     model = fake_fp8_model()
     decoder = decoder_of(model)
     packed(decoder)
@@ -89,7 +89,7 @@ def test_weights_and_scales_that_a_bank_puts_in_place_are_used_from_then_on() ->
 
 
 @pytest.mark.parametrize("change", [{"tp_size": 2}, {"quant_method": object()}])
-def test_layers_that_are_split_or_quantised_otherwise_are_left_to_vllm(change: dict[str, Any]) -> None:
+def test_sharded_or_otherwise_quantised_layers_are_left_to_vllm(change: dict[str, Any]) -> None:
     model = fake_model()
     vars(linear_layers(model)[0]).update(change)
     assert decoder_of(model) is None
@@ -108,19 +108,19 @@ def test_layers_that_are_split_or_quantised_otherwise_are_left_to_vllm(change: d
         {"output_size_per_partition": 60},
     ],
 )
-def test_fp8_weights_of_which_one_lies_otherwise_are_left_to_vllm(change: dict[str, Any]) -> None:
+def test_fp8_weights_of_which_one_has_another_layout_are_left_to_vllm(change: dict[str, Any]) -> None:
     model = fake_fp8_model()
     assert decoder_of(model) is not None
     vars(linear_layers(model)[0]).update(change)
     assert decoder_of(model) is None
 
 
-def test_without_its_kernels_fp8_is_left_to_vllm() -> None:
+def test_fp8_without_its_kernels_is_left_to_vllm() -> None:
     assert decoder_of(fake_fp8_model()) is None
 
 
 @pytest.mark.parametrize(("whole", "by"), [(True, "decoder"), (False, "vLLM's model")])
-def test_a_pack_goes_around_vllms_model_where_its_weights_are_whole(
+def test_a_pack_runs_in_our_decoder_where_the_weights_contain_the_adapter(
     whole: bool, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from jina_embeddings.plugin.packed import worker as packed

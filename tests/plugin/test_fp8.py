@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CPU = torch.device("cpu")
 
 
-def test_rows_have_scales_of_their_own_and_one_of_zeros_the_smallest() -> None:
+def test_each_row_has_its_own_scale_and_a_row_of_zeros_the_smallest() -> None:
     x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0], [300.0, 1e-3, 896.0]])
     values, scales = fp8.quantized(x)
     assert torch.allclose(scales, torch.tensor([[2 / 448], [1 / (448 * 512)], [2.0]]))
@@ -36,7 +36,7 @@ def test_rows_have_scales_of_their_own_and_one_of_zeros_the_smallest() -> None:
         ("cpu", torch.bfloat16, (9, 0), False),
     ],
 )
-def test_it_runs_on_gpus_that_have_what_its_kernels_need(
+def test_fp8_kernels_run_on_hopper_or_newer_in_half_precision(
     monkeypatch: pytest.MonkeyPatch, kind: str, dtype: torch.dtype, capability: tuple[int, int], runs: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
@@ -74,7 +74,7 @@ MODULES = "fp8_triton", "fp8_gated"
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Puts functions in the kernels' place, and gives what is used then."""
+    """Replaces the kernels' modules by functions, and returns the kernel that `fp8` then chooses."""
 
     def choose(name: str, **functions: Any) -> Any:
         for module in MODULES:
@@ -134,7 +134,7 @@ def by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *res
 
 
 def clipped(*arguments: Any) -> Any:
-    """As by a guess alone."""
+    """A kernel that clips values to the guessed scale instead of recomputing the token."""
     inside = fp8._dequantized(fp8.Quantized(*gated_product(*arguments)))
     scales = inside.square().mean(dim=1, keepdim=True).sqrt() * 4 / 448
     return (inside / scales).clamp(-448, 448).to(fp8.FLOAT8), scales
@@ -175,10 +175,10 @@ def test_without_triton_no_kernel_is_used(kernel: Callable[..., Any], monkeypatc
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_value(
+def test_gated_product_uses_the_guessed_scale_unless_a_token_overflows(
     monkeypatch: pytest.MonkeyPatch, per_channel: bool
 ) -> None:
-    """Each in plain torch: what one has to do for the next."""
+    """With each kernel replaced by plain torch, this tests what they pass to each other."""
 
     def guess_scales(x: Any, x_scales: Any, weight: Any, weight_scale: Any, *room: torch.Tensor) -> None:
         scales, gate_scales, up_scales, lost = room
@@ -210,7 +210,7 @@ def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_valu
     quack = SimpleNamespace(excess_shape=lambda tokens, width: (tokens, width // 8), scaled_gated_product=multiply)
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.fp8_guess_triton", kernels)
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.fp8_quack", quack)
-    # Anew, and not to be kept: it has these kernels.
+    # Imported again with the fakes, and removed from sys.modules so that no other test gets it.
     fp8_gated = importlib.import_module("jina_embeddings.plugin.kernels.fp8_gated")
     sys.modules.pop(fp8_gated.__name__)
     torch.manual_seed(0)
@@ -223,7 +223,7 @@ def test_the_gated_kernels_together_give_float8_by_the_guess_or_the_largest_valu
     assert float(((fp8._dequantized(found) - inside).norm(dim=1) / inside.norm(dim=1)).max()) < 2**-4
 
 
-def test_what_a_product_adds_to_the_states_is_added_once() -> None:
+def test_a_product_is_added_to_the_float8_residual_once() -> None:
     from jina_embeddings.plugin.packed.residual import Fp8Residual
 
     x = torch.randn(3, 16, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The kernels of fp8 on a GPU, in Triton's interpreter, beside plain torch in float32."""
+"""The Triton kernels of fp8 in Triton's interpreter, compared with plain torch in float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytest.importorskip("triton")
 
 FLOAT8 = torch.float8_e4m3fn
-# Of 3 bits after the first, rounded.
+# Largest relative rounding error of e4m3, which has 3 bits of mantissa.
 HALF_STEP = 2**-4
 
 
@@ -25,7 +25,7 @@ def poisoned(*shape: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 def rows(count: int, width: int) -> torch.Tensor:
-    """Of different sizes; the second is zero, and the last has one value that is far from the others."""
+    """Random rows of different magnitudes; the second is zero, and the last has an outlier."""
     torch.manual_seed(count + width)
     x = torch.randn(count, width) * torch.logspace(-3, 2, count)[:, None]
     x[1], x[-1, 0] = 0, 5000
@@ -35,7 +35,7 @@ def rows(count: int, width: int) -> torch.Tensor:
 def assert_quantized(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:
     expected = (x.abs().amax(dim=-1, keepdim=True) / 448).clamp(min=1 / (448 * 512))
     assert torch.allclose(scales, expected, rtol=1e-5, atol=0)
-    # Below 2 ** -6 float8 has steps of 2 ** -9.
+    # Below 2^-6, e4m3 is subnormal, with steps of 2^-9.
     found, ideal = values.float(), x / expected
     assert bool(((found - ideal).abs() <= ideal.abs().clamp(min=2**-6) * HALF_STEP * 1.001).all())
 
@@ -50,7 +50,7 @@ def test_rows_are_quantised_each_with_its_own_scale(tmp_path: Path, width: int) 
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_a_norm_is_quantised_of_a_residual_that_keeps_the_sum(tmp_path: Path, added: bool) -> None:
+def test_norm_quantize_updates_the_residual_and_quantises_its_norm(tmp_path: Path, added: bool) -> None:
     residual, weight = rows(5, 80), torch.rand(80) + 0.5
     update = rows(5, 80).flip(0) if added else None
     total = residual + update if update is not None else residual.clone()
@@ -61,7 +61,7 @@ def test_a_norm_is_quantised_of_a_residual_that_keeps_the_sum(tmp_path: Path, ad
 
 
 def operands(tokens: int, width: int, depth: int, per_channel: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """An input, a weight of gate and up, and their scales; and silu(gate) * up of them."""
+    """An input and a gate-and-up weight with their scales, and silu(gate) * up of them."""
     torch.manual_seed(0)
     x, weight = torch.randn(tokens, depth).to(FLOAT8), torch.randn(2 * width, depth).to(FLOAT8)
     scales = torch.rand(tokens, 1) / 8
@@ -71,8 +71,8 @@ def operands(tokens: int, width: int, depth: int, per_channel: bool) -> tuple[li
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_scales_are_guessed_from_64_columns_evenly_spread(tmp_path: Path, per_channel: bool) -> None:
-    """Two tiles, the second not whole, and a sum of two steps."""
+def test_scales_are_guessed_from_64_evenly_spaced_columns(tmp_path: Path, per_channel: bool) -> None:
+    """140 rows are two tiles, the second partly filled; a depth of 160 takes two steps."""
     given, inside = operands(tokens=140, width=300, depth=160, per_channel=per_channel)
     _, x_scales, _, weight_scale = given
     room = [poisoned(140, 1, dtype=torch.float32) for _ in range(3)]
@@ -89,10 +89,10 @@ def test_scales_are_guessed_from_64_columns_evenly_spread(tmp_path: Path, per_ch
 
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("programs", [1, 3])
-def test_tokens_that_lost_a_value_are_done_again_by_their_largest_and_others_left(
+def test_only_overflowed_tokens_are_recomputed_with_the_scale_of_their_largest_value(
     tmp_path: Path, per_channel: bool, programs: int
 ) -> None:
-    """As many as are two tiles, of columns that aren't a whole number of them, and a sum of two steps."""
+    """80 tokens are two tiles of rows, 144 columns a partly filled tile; a depth of 160 takes two steps."""
     given, inside = operands(tokens=90, width=144, depth=160, per_channel=per_channel)
     excess = torch.zeros(90, 3)
     excess[3:83, 1] = torch.rand(80) + 1e-3
@@ -105,7 +105,7 @@ def test_tokens_that_lost_a_value_are_done_again_by_their_largest_and_others_lef
     assert int(lost) == 80
     again = inside[3:83]
     expected = (again.abs().amax(dim=1, keepdim=True) / 448).clamp(min=1 / (448 * 512))
-    # What lies between is in bfloat16.
+    # The recomputed values are rounded to bfloat16 before they are quantised.
     assert torch.allclose(scales[3:83], expected, rtol=2**-7)
     error = (values[3:83].float() * scales[3:83] - again).abs()
     assert bool((error <= again.abs().maximum(scales[3:83] * 2**-6) * HALF_STEP * 1.2).all())

@@ -1,4 +1,4 @@
-"""What a worker does before its first pack, and what it keeps of pictures."""
+"""Warm-up of a pack runner, and its cache of image features."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_warming_up_runs_the_layers_and_the_vision_tower() -> None:
     assert ran == ["tower", "layers"]
 
 
-def test_pictures_seen_longest_ago_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_cache_evicts_the_least_recently_used(monkeypatch: pytest.MonkeyPatch) -> None:
     from jina_embeddings.plugin.packed import images
 
     monkeypatch.setattr(images, "_CACHE_BYTES", 3 * 32)

@@ -1,4 +1,4 @@
-"""Where the prompts of a pack lie, without an engine; with one they are held to the reference elsewhere."""
+"""The layout of packs and attention over them, without an engine; engine tests compare vectors with the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("shared", SHARED)
-def test_whole_prompts_begin_as_the_one_before_as_far_as_they_share(shared: np.ndarray) -> None:
+def test_whole_repeats_shared_prefixes_in_front_of_every_prompt(shared: np.ndarray) -> None:
     prompts: list[list[int]] = [[]]
     for i, (length, count) in enumerate(zip(LENGTHS, shared, strict=True), start=1):
         prompts.append([*prompts[-1][:count], *range(100 * i + count, 100 * i + length)])
@@ -26,8 +26,8 @@ def test_whole_prompts_begin_as_the_one_before_as_far_as_they_share(shared: np.n
 
 
 @pytest.mark.parametrize("shared", SHARED)
-def test_every_row_sees_its_prompt_up_to_itself(shared: np.ndarray) -> None:
-    """As a kernel for prompts with fewer queries than keys reads the boundaries: the last query sees the last key."""
+def test_every_query_attends_to_its_prompt_up_to_itself(shared: np.ndarray) -> None:
+    """With fewer queries than keys, the causal mask is aligned at the last query and the last key."""
     pack = PackMetadata.of_prompts(LENGTHS, shared, CPU)
     torch.manual_seed(0)
     q, k, v = torch.randn(3, int(pack.cu_rows[-1]), 2, 8, dtype=torch.float64)

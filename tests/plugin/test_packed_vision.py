@@ -1,4 +1,4 @@
-"""Pixels on their way to the vision tower, on a CPU."""
+"""Patches and copies of a pack's images, on a CPU."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_patches_of_several_images_are_those_of_each(dtype: torch.dtype) -> None
     assert torch.equal(patchify_on(torch.from_numpy(pixels), CONFIG, dtype), one_by_one)
 
 
-def test_bytes_arrive_end_to_end() -> None:
+def test_side_copies_concatenate_the_bytes_of_all_arrays() -> None:
     arrays = [pictures(1, 28, 28)[0], pictures(1, 56, 28)[0]]
     arrived = SideCopies(torch.device("cpu")).to_device(arrays)
     assert arrived.numpy().tobytes() == b"".join(array.tobytes() for array in arrays)
 
 
-def test_threads_leave_cores_to_the_engine_where_there_are_many() -> None:
+def test_with_many_cores_image_threads_leave_two_to_the_engine() -> None:
     assert [num_threads(cores) for cores in (1, 2, 4, 6, 16)] == [1, 2, 4, 4, 14]
     assert image_threads() is image_threads()

@@ -1,4 +1,4 @@
-"""Packs: planned within a budget, sent as bytes, and what comes back put in its place."""
+"""Packs: planned, serialised, and their vectors split by input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def picture(offset: int = 2, digest: str = "a") -> PreparedImage:
 
 
 @given(lengths, st.integers(50, 200))
-def test_every_input_is_in_one_pack_within_the_budget(sizes: list[int], budget: int) -> None:
+def test_every_input_is_in_one_pack_of_at_most_max_tokens(sizes: list[int], budget: int) -> None:
     inputs = [prepared(size) for size in sizes]
     packs = list(plan_packs(inputs, budget))
     assert sorted(index for pack in packs for index in pack) == list(range(len(inputs)))
@@ -37,13 +37,13 @@ def test_every_input_is_in_one_pack_within_the_budget(sizes: list[int], budget: 
     assert flat == sorted(flat, reverse=True)
 
 
-def test_tasks_kinds_and_poolings_are_packed_apart() -> None:
+def test_a_pack_has_one_task_kind_and_pooling() -> None:
     inputs = [prepared(3), prepared(3, task="retrieval"), prepared(3, multivector=True), prepared(3, pooling="max")] * 2
     packs = list(plan_packs(inputs, 100))
     assert sorted(map(sorted, packs)) == [[0, 4], [1, 5], [2, 6], [3, 7]]
 
 
-def test_spans_and_images_are_shifted_to_their_place_in_the_pack() -> None:
+def test_spans_and_images_are_offset_by_their_prompts_start() -> None:
     inputs = [prepared(6, spans=((1, 3), (3, 6))), prepared(8, image=picture())]
     pack = make_pack(inputs, ImageConfig(), half=False)
     assert pack.spans.tolist() == [[1, 3], [3, 6], [6, 14]]
@@ -52,7 +52,7 @@ def test_spans_and_images_are_shifted_to_their_place_in_the_pack() -> None:
     assert pack.num_tokens == 14
 
 
-def test_what_prompts_begin_with_as_the_one_before_is_there_once() -> None:
+def test_a_prefix_shared_with_the_prompt_before_is_stored_once() -> None:
     rows = [[5, 6, 7, 8], [5, 6, 9, 1], [5, 6, 9, 2], [5, 3, 9, 2], [5, 3]]
     pack = make_pack([prepared_of(row) for row in rows], ImageConfig(), half=False)
     assert pack.shared.tolist() == [0, 2, 3, 1, 0]  # the last is half as long
@@ -72,11 +72,11 @@ def test_what_prompts_begin_with_as_the_one_before_is_there_once() -> None:
         ([1, 2, 3, 4], [1, 2, 3], 0),
     ],
 )
-def test_every_prompt_keeps_a_token_of_its_own(before: list[int], ids: list[int], shared: int) -> None:
+def test_every_prompt_has_at_least_one_unshared_token(before: list[int], ids: list[int], shared: int) -> None:
     assert shared_beginning(prepared_of(before), prepared_of(ids)) == shared
 
 
-def test_prompts_beside_a_picture_share_nothing_with_it() -> None:
+def test_prompts_with_images_share_no_prefix() -> None:
     assert shared_beginning(prepared(8), prepared(8, image=picture())) == 0
     assert shared_beginning(prepared(8, image=picture()), prepared(8)) == 0
     assert shared_beginning(None, prepared(8)) == 0
@@ -86,17 +86,17 @@ rows_of_tokens = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), m
 
 
 @given(rows_of_tokens)
-def test_in_order_every_beginning_of_a_length_is_there_once(rows: list[list[int]]) -> None:
+def test_sorted_prompts_of_one_length_store_every_prefix_once(rows: list[list[int]]) -> None:
     inputs = sorted(map(prepared_of, rows), key=by_beginning)
     pack = make_pack(inputs, ImageConfig(), half=False)
-    # Of each prompt its last token is its own; the others are run once for each way to begin.
+    # Each prompt's last token is always computed; every other token once for each distinct prefix up to it.
     beginnings = {(len(row).bit_length(), *row[: count + 1]) for row in rows for count in range(len(row))}
     again = sum(shared == length - 1 for shared, length in zip(pack.shared, pack.lengths, strict=True))
     assert pack.num_tokens <= len(beginnings) + again
 
 
 @given(rows_of_tokens)
-def test_every_token_of_whole_prompts_finds_the_one_that_runs_for_it(rows: list[list[int]]) -> None:
+def test_sources_map_every_token_to_the_one_computed_for_it(rows: list[list[int]]) -> None:
     pytest.importorskip("vllm")
     from jina_embeddings.plugin.packed.attention import sources
 
@@ -106,7 +106,7 @@ def test_every_token_of_whole_prompts_finds_the_one_that_runs_for_it(rows: list[
     np.testing.assert_array_equal(pack.token_ids[sources(pack.lengths, pack.shared)], whole)
 
 
-def test_a_picture_behind_a_shared_beginning_has_its_pixels_and_positions_where_its_tokens_are() -> None:
+def test_an_image_in_a_pack_with_shared_prefixes_has_its_pixels_and_positions_at_its_tokens() -> None:
     pytest.importorskip("vllm")
     from jina_embeddings.plugin.packed.worker import pack_positions
 
@@ -123,7 +123,7 @@ def prepared_of(ids: list[int]) -> Prepared:
 
 
 @pytest.mark.parametrize("multivector", [False, True])
-def test_a_pack_survives_its_journey(multivector: bool) -> None:
+def test_a_pack_round_trips_through_its_wire_format(multivector: bool) -> None:
     config = ImageConfig(patch_size=14, mean=(0.1, 0.2, 0.3))
     inputs = [*[prepared(9, multivector=multivector)] * 2, prepared(9, image=picture(), multivector=multivector)]
     sent = make_pack(inputs, config, half=multivector)
@@ -142,7 +142,7 @@ def test_a_pack_survives_its_journey(multivector: bool) -> None:
     assert (image.config, image.grid, image.digest) == (config, (1, 4, 2), "a")
 
 
-def test_vectors_come_back_to_their_inputs() -> None:
+def test_vectors_are_split_by_input() -> None:
     inputs = [prepared(4, spans=((0, 2), (2, 4))), prepared(3)]
     vectors = np.arange(12, dtype=np.float32).reshape(3, 4)
     first, second = split_vectors(vectors.tobytes(), inputs, 4, half=False)
@@ -150,12 +150,12 @@ def test_vectors_come_back_to_their_inputs() -> None:
     np.testing.assert_array_equal(second, vectors[2:])
 
 
-def test_multivectors_are_the_callers_to_change() -> None:
+def test_multivectors_are_writable() -> None:
     (rows,) = split_vectors(np.ones((3, 4), np.float32).tobytes(), [prepared(3, multivector=True)], 4, half=False)
     rows[0, 0] = 9
 
 
-def test_rounded_multivectors_are_made_unit_length_again() -> None:
+def test_float16_multivectors_are_normalised_again() -> None:
     rows = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     inputs = [prepared(2, multivector=True), prepared(3, multivector=True)]

@@ -1,4 +1,4 @@
-"""Processes named as vLLM names its own end with their parent, forked or started afresh; others don't."""
+"""Processes with vLLM's names end with their parent, forked or spawned; others don't."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 PATIENCE_S = 20
 
-# As vLLM: the program starts an engine's process from a thread that ends, and that starts a worker.
+# Like vLLM, the program starts an engine process from a thread that ends, and that process starts a worker.
 PROGRAM = textwrap.dedent("""
     import multiprocessing, os, sys, threading, time
     from jina_embeddings.plugin.parent import forks_are_watched, watch_parent
@@ -53,7 +53,7 @@ def program(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def _start(folder: Path, started: list[subprocess.Popen[str]], method: str, name: str) -> list[psutil.Process]:
-    """The program's processes, its engine first."""
+    """The process ids that the program prints, the engine's first."""
     command = [sys.executable, str(folder / "program.py"), method, name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     started.append(process)
@@ -63,7 +63,7 @@ def _start(folder: Path, started: list[subprocess.Popen[str]], method: str, name
 
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-def test_processes_of_vllm_end_with_their_program(
+def test_vllms_processes_end_with_the_program_that_started_them(
     program: list[subprocess.Popen[str]], tmp_path: Path, method: str, sent: signal.Signals
 ) -> None:
     processes = _start(tmp_path, program, method, "EngineCore")
@@ -77,5 +77,5 @@ def test_a_process_of_another_name_is_left_alone(program: list[subprocess.Popen[
     alive = psutil.wait_procs(processes, timeout=3)[1]
     for process in alive:
         process.kill()
-    # Its worker's parent is still there.
+    # The worker's parent still lives.
     assert len(alive) == 2

@@ -37,7 +37,7 @@ def test_a_product_is_added_in_place() -> None:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_without_a_kernel_for_both_the_activation_follows_the_product(bias: bool) -> None:
+def test_without_a_fused_kernel_vllms_activation_follows_the_product(bias: bool) -> None:
     x, projection = torch.ones(3, 4, dtype=torch.float64), layer(32, 4, bias=bias)
     expected = swiglu(linear(x, projection.weight, projection.bias))
     assert torch.allclose(gated_product(projection, swiglu, x), expected)
@@ -45,7 +45,7 @@ def test_without_a_kernel_for_both_the_activation_follows_the_product(bias: bool
 
 @pytest.fixture
 def gated_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, tuple[int, int]], Any]]:
-    """Puts a function in QuACK's place, on a device of the given capability, and gives what products use then."""
+    """Replaces QuACK by a function on a device of the given capability, and returns the kernel that is chosen."""
 
     def choose(function: Any, capability: tuple[int, int] = (9, 0), bias: bool = False) -> Any:
         monkeypatch.setitem(sys.modules, "quack", SimpleNamespace())

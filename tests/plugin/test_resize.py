@@ -1,4 +1,4 @@
-"""The resize on the device gives the bytes of Pillow's."""
+"""Resizing on the device gives the same bytes as Pillow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def differing(pixels: np.ndarray, height: int, width: int) -> int:
 @example(1, 1, 56, 56, 0, "noise")
 @example(300, 1, 1, 300, 0, "extremes")
 @example(28, 28, 28, 28, 0, "noise")
-def test_every_byte_is_pillows(old_h: int, old_w: int, height: int, width: int, seed: int, kind: str) -> None:
+def test_every_byte_equals_pillows(old_h: int, old_w: int, height: int, width: int, seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
     if kind == "noise":
         pixels = rng.integers(0, 256, (old_h, old_w, 3), dtype=np.uint8)
@@ -40,6 +40,6 @@ def test_every_byte_is_pillows(old_h: int, old_w: int, height: int, width: int, 
 
 
 @pytest.mark.parametrize("size", [(1754, 1240, 896, 644), (3024, 4032, 672, 896), (600, 800, 616, 812)])
-def test_pages_and_photographs(size: tuple[int, int, int, int]) -> None:
+def test_sizes_of_pages_and_photographs_equal_pillows(size: tuple[int, int, int, int]) -> None:
     old_h, old_w, height, width = size
     assert differing(np.random.default_rng(0).integers(0, 256, (old_h, old_w, 3), dtype=np.uint8), height, width) == 0

@@ -1,4 +1,4 @@
-"""Rotary positions of the packed path, on a CPU."""
+"""Rotary embedding of packs, on a CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def test_heads_are_turned_as_complex_numbers_and_what_lies_beside_them_stays() -> None:
+def test_rotation_is_complex_multiplication_and_changes_no_other_heads() -> None:
     torch.manual_seed(0)
     everything = torch.randn(5, 4, 8, dtype=torch.float64)
     before = everything.clone()
@@ -27,7 +27,7 @@ def test_heads_are_turned_as_complex_numbers_and_what_lies_beside_them_stays() -
     assert torch.equal(everything[:, 3], before[:, 3])
 
 
-def test_time_row_and_column_turn_their_own_parts_of_a_head() -> None:
+def test_time_row_and_column_rotate_their_own_sections_of_a_head() -> None:
     frequencies = torch.tensor([1.0, 0.5, 0.25, 0.125], dtype=torch.float64)
     angles = torch.arange(10, dtype=torch.float64)[:, None] * frequencies
     rotary = SimpleNamespace(cos_sin_cache=torch.cat([angles.cos(), angles.sin()], dim=-1), mrope_section=[1, 1, 2])
@@ -38,14 +38,14 @@ def test_time_row_and_column_turn_their_own_parts_of_a_head() -> None:
 
 
 class OnGpu(torch.Tensor):
-    """What `rotate` takes for a tensor on a GPU."""
+    """A CPU tensor that `rotate` takes for one on a GPU."""
 
     is_cuda = True
 
 
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], list[str]]]:
-    """Puts a function in the kernel's place, turns two layers' heads as on a GPU, and gives what turned them."""
+    """Replaces the kernel by a function, rotates the heads of two layers as on a GPU, and returns what was called."""
 
     def turn_with(function: Any) -> list[str]:
         calls = []
@@ -74,8 +74,8 @@ def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], list[str]]
     rotary_module._kernel.cache_clear()
 
 
-def test_on_a_gpu_a_kernel_that_is_right_turns_heads(used: Callable[[Any], list[str]]) -> None:
-    # The first time to try it.
+def test_on_a_gpu_a_correct_kernel_rotates_heads(used: Callable[[Any], list[str]]) -> None:
+    # The first call checks the kernel.
     assert used(rotary_module._rotate_in_torch) == ["kernel"] * 3
 
 
@@ -110,11 +110,11 @@ def failing(heads: torch.Tensor, table: torch.Tensor) -> None:
         (one_head_too_many, "its results are wrong"),
         (one_token_too_many, "its results are wrong"),
         (failing, "RuntimeError: out of resources"),
-        # As where there is no Triton.
+        # Triton is not installed.
         (None, "ModuleNotFoundError"),
     ],
 )
-def test_where_the_kernel_fails_or_is_wrong_vllm_turns_heads_and_the_log_says_why(
+def test_where_the_kernel_fails_or_is_wrong_vllms_is_used_and_the_log_says_why(
     used: Callable[[Any], list[str]], caplog: pytest.LogCaptureFixture, function: Any, reason: str
 ) -> None:
     assert [name for name in used(function) if name != "kernel"] == ["vLLM"] * 2
@@ -124,7 +124,7 @@ def test_where_the_kernel_fails_or_is_wrong_vllm_turns_heads_and_the_log_says_wh
     assert reason in record.getMessage()
 
 
-def test_a_kernel_is_tried_on_heads_that_lie_as_those_that_it_will_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_is_checked_with_the_shape_and_strides_it_will_get(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
     def turn(heads: torch.Tensor, table: torch.Tensor) -> None:

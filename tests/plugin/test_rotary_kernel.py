@@ -1,4 +1,4 @@
-"""The kernel that turns heads on a GPU, in Triton's interpreter."""
+"""The Triton kernel of rotary embedding, in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip("triton")
     ("tokens", "heads", "beside", "size", "dtype"),
     [(1, 18, 2, 128, torch.float32), (7, 4, 2, 80, torch.float32), (6, 3, 0, 64, torch.float16)],
 )
-def test_the_kernel_turns_heads_as_plain_torch_does_and_leaves_what_lies_beside_them(
+def test_the_kernel_rotates_heads_as_torch_does_and_changes_no_others(
     tmp_path: Path, tokens: int, heads: int, beside: int, size: int, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
@@ -31,7 +31,7 @@ def test_the_kernel_turns_heads_as_plain_torch_does_and_leaves_what_lies_beside_
     rotary.rotate(expected[:, :heads], table.double())
     tolerance = 2 * torch.finfo(dtype).eps
     turned = interpreted(tmp_path, "rotary_triton", "turn", everything[:, :heads], table)[0]
-    # The memory that it is a part of has come with it.
+    # The tensor was pickled with its whole storage.
     whole = turned.as_strided(everything.shape, everything.stride())
     assert torch.allclose(whole.double(), expected, atol=tolerance, rtol=tolerance)
     assert torch.equal(whole[:, heads:], everything[:, heads:])

@@ -1,4 +1,4 @@
-"""The vision tower's wider MLP, without an engine; what the engine makes of it is held to the reference elsewhere."""
+"""The vision tower's padded MLP, without an engine; engine tests compare the vectors with the reference."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jina_embeddings.plugin.model import padded_mlp_tensor, padded_mlp_width
 BLOCK = "model.visual.blocks.3.mlp."
 
 
-def test_widths_are_rounded_up_to_half_a_tile() -> None:
+def test_mlp_widths_are_padded_to_multiples_of_half_a_tile() -> None:
     assert [padded_mlp_width(width) for width in (96, 128, 3420)] == [128, 128, 3456]
 
 
-def test_a_wider_mlp_gives_the_same_numbers() -> None:
+def test_a_padded_mlp_gives_the_same_values() -> None:
     torch.manual_seed(0)
     weights = {f"{name}_proj.weight": torch.randn(96, 64, dtype=torch.float64) for name in ("gate", "up")}
     weights |= {f"{name}_proj.bias": torch.randn(96, dtype=torch.float64) for name in ("gate", "up")}
@@ -39,13 +39,13 @@ def mlp(w: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     "name",
     ["model.language_model.layers.3.mlp.gate_proj.weight", "model.visual.blocks.3.attn.proj.weight"],
 )
-def test_everything_else_stays_as_it_is(name: str) -> None:
+def test_other_tensors_are_not_padded(name: str) -> None:
     tensor = torch.zeros(96, 96)
     assert padded_mlp_tensor(name, tensor, 128) is tensor
 
 
 @pytest.mark.parametrize(("device", "compiled", "kernels"), [("cuda", False, 2), ("cuda", True, 0), ("cpu", False, 0)])
-def test_norms_are_fused_on_a_gpu_where_nothing_else_fuses_them(
+def test_norms_are_fused_on_a_gpu_unless_they_are_compiled(
     device: str, compiled: bool, kernels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ir = pytest.importorskip("vllm.ir")

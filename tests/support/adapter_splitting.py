@@ -1,4 +1,4 @@
-"""What each of several processes does that split one adapter at the same moment."""
+"""Splits one adapter in several processes at the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def adapters_of(folder: Path) -> AdapterSet:
 
 
 def split_in_rounds(source: str, cache: str, barrier: Barrier, results: Any) -> None:
-    """What each process does: the same work in every round, at the same moment."""
+    """The work of each process: in every round, all split the adapter at the same moment."""
     torch.set_num_threads(1)
     adapters = adapters_of(Path(source))
     for number in range(NUM_ROUNDS):

@@ -1,4 +1,4 @@
-"""A language model of two layers in float64, in objects that look like vLLM's; and what it should compute."""
+"""A language model of two layers in float64, in fakes of vLLM's classes, and a simple implementation of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FakeNorm:
 
 
 def fake_model() -> SimpleNamespace:
-    """As vLLM has it where weights are plain matrices."""
+    """A fake of vLLM's linear layer with an unquantised weight."""
     torch.manual_seed(0)
     angles = torch.arange(32, dtype=torch.float64)[:, None] * torch.tensor([1.0, 0.3, 0.1, 0.01], dtype=torch.float64)
     rotary = SimpleNamespace(cos_sin_cache=torch.cat([angles.cos(), angles.sin()], dim=-1), mrope_section=[2, 1, 1])
@@ -71,7 +71,7 @@ def swiglu(both: torch.Tensor) -> torch.Tensor:
 
 
 def fake_fp8_model(*, per_channel: bool = False) -> SimpleNamespace:
-    """As vLLM has it with `quantization="fp8"`."""
+    """A fake of vLLM's linear layer with `quantization="fp8"`."""
     model = fake_model()
     for layer in linear_layers(model):
         outputs, inputs = layer.weight.shape
@@ -84,7 +84,7 @@ def fake_fp8_model(*, per_channel: bool = False) -> SimpleNamespace:
 
 
 def linear_layers(model: SimpleNamespace) -> list[SimpleNamespace]:
-    """Of the last decoder layer first."""
+    """The linear layers, those of the last decoder layer first."""
     return [
         getattr(layer, "base_layer", layer)
         for block in reversed(model.language_model.model.layers)
@@ -105,7 +105,7 @@ def weight_of(layer: SimpleNamespace) -> torch.Tensor:
 
 
 def rounded_to_fp8(x: torch.Tensor) -> torch.Tensor:
-    """Each row by its own scale, in which its largest value is 448."""
+    """Quantises and dequantises each row with its own scale, in which its largest value is 448."""
     scale = x.abs().amax(dim=-1, keepdim=True) / 448
     return (x / scale).to(FLOAT8).double() * scale
 
@@ -113,7 +113,7 @@ def rounded_to_fp8(x: torch.Tensor) -> torch.Tensor:
 def prompt_alone(
     model: SimpleNamespace, x: torch.Tensor, read: Callable[[torch.Tensor], torch.Tensor] = lambda x: x
 ) -> torch.Tensor:
-    """Last hidden states of one prompt. read: what products make of their input."""
+    """The last hidden states of one prompt. read: applied to the input of every product."""
     inner = model.language_model.model
     for block in inner.layers:
         qkv, mlp = block.self_attn.qkv_proj.base_layer, block.mlp

@@ -1,4 +1,4 @@
-"""Texts and images that every engine is held to."""
+"""Texts and images that every engine is tested with."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 COSINE = 0.99999
-"""Between any two of: vLLM, Transformers, the reference; float32 on the CPU."""
+"""Lowest cosine between vLLM, Transformers and the reference, in float32 on the CPU."""
 
 COSINE_ALONE = 0.999999
-"""Between an input alone and the same input among others."""
+"""Lowest cosine between an input alone and the same input among others."""
 
 SCRIPTS = {
     "latin": "The quick brown fox jumps over the lazy dog, naïvely.",
@@ -34,7 +34,7 @@ SPECIAL = {
 
 
 def long_text(num_words: int) -> str:
-    """Words that differ, so that an order mixed up or a chunk left out shows."""
+    """Distinct words, so that a wrong order or a missing chunk is noticed."""
     return " ".join(f"w{(i * 7919) % 1009}" for i in range(num_words))
 
 
@@ -42,7 +42,7 @@ TEXTS: dict[str, str] = {**SCRIPTS, **SPECIAL, "2,000 tokens": long_text(700), "
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A smooth picture with noise on it; another one for each seed."""
+    """A smooth image with noise, different for each seed."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)

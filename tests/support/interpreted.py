@@ -1,4 +1,4 @@
-"""A function of ours that launches a Triton kernel, run in Triton's interpreter: on a CPU, in numpy.
+"""Runs functions that launch Triton kernels in Triton's interpreter, which uses numpy on a CPU.
 
 Which is chosen when Triton is imported, so it takes a process of its own.
 """

@@ -1,4 +1,4 @@
-"""What holds for every engine: the same checks are run on Transformers and inside vLLM."""
+"""Checks against the reference that are run on every engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def cosines(a: Any, b: Any) -> np.ndarray:
-    """Cosine of each row of `a` with the same row of `b`."""
+    """The cosine of each row of `a` with the same row of `b`."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return np.asarray((a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)))
 
@@ -38,7 +38,7 @@ def check_text_multivectors(model: JinaEmbeddings, reference: Reference) -> None
 
 
 def check_texts_that_begin_alike(model: JinaEmbeddings, reference: Reference) -> None:
-    """Sixty words in common, then one, many or none of their own, dense and as multi-vectors."""
+    """Texts that share 60 words and have one, many or no words of their own, as dense and multi-vectors."""
     texts = [TEXTS["middling"] + ending for ending in ("", " z", " and then " + TEXTS["latin"], " y " * 40)] * 2
     vectors = model.encode_text(texts, task=reference.task, prompt_name="query")
     tokens = model.encode_text(texts, task=reference.task, prompt_name="query", return_multivector=True)
@@ -67,7 +67,7 @@ def check_late_chunks(model: JinaEmbeddings, reference: Reference) -> None:
 
 
 def check_company_does_not_matter(model: JinaEmbeddings) -> None:
-    """An input alone against the same among others, long, short and pictures."""
+    """Compares an input alone with the same input among others: long and short texts, and images."""
     images = pictures()
     inputs: list[Any] = [*TEXTS.values(), images["smallest"], images["1:8"]]
     together = model.encode(inputs, prompt_name="passage")

@@ -1,4 +1,4 @@
-"""Four passages, and a question that each of them answers."""
+"""Four passages, and a question for each of them that it answers."""
 
 from __future__ import annotations
 

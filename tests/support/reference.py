@@ -138,7 +138,7 @@ class Reference:
         hidden: torch.Tensor = self.model(
             input_ids=input_ids,
             attention_mask=torch.ones_like(input_ids),
-            # Marks image tokens with 1: without it, images get text positions and no error.
+            # Marks image tokens with 1. Without it, image tokens silently get text positions.
             mm_token_type_ids=(input_ids == self.model.config.image_token_id).int(),
             use_cache=False,
             **pixels,

@@ -1,4 +1,4 @@
-"""`graphs.Record` without a device: what was recorded is run again into the same tensor."""
+"""`graphs.Record` without a device: a replay runs the function again and copies its result to the same tensor."""
 
 from __future__ import annotations
 

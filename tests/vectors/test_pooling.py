@@ -1,4 +1,4 @@
-"""Spans to vectors, against a loop that can be checked by eye; and functions of one's own."""
+"""Pooling of spans, compared with a simple loop; and registered functions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_span_is_pooled_by_itself(hidden: torch.Tensor, spans: list[tuple[i
 
 
 def test_a_mean_of_many_half_precision_tokens_is_summed_in_float32() -> None:
-    """In bfloat16 itself the sum would stop growing at 256."""
+    """A sum of ones in bfloat16 would stop growing at 256."""
     hidden = torch.ones(5000, 2, dtype=torch.bfloat16)
     torch.testing.assert_close(pool(hidden, [(0, 5000)], "mean"), torch.ones(1, 2))
 
@@ -90,7 +90,7 @@ def own_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     pooling._load.cache_clear()
 
 
-def test_a_function_of_ones_own_is_called_for_each_span(hidden: torch.Tensor, own_module: ModuleType) -> None:
+def test_a_registered_function_is_called_for_each_span(hidden: torch.Tensor, own_module: ModuleType) -> None:
     register_pooling("median", "functions_of_a_user:median")
     how = resolve_pooling("median")
     assert how == "functions_of_a_user:median", "what travels to other processes is the import path"
@@ -152,18 +152,18 @@ def test_a_path_without_a_function_is_refused_when_it_is_registered(own_module: 
 
 
 @pytest.mark.parametrize(("name", "meant"), [("maen", "mean"), ("lasst", "last"), ("own_on", "own_one")])
-def test_an_unknown_name_is_answered_with_the_one_meant(own_module: ModuleType, name: str, meant: str) -> None:
+def test_an_unknown_name_gets_a_suggestion(own_module: ModuleType, name: str, meant: str) -> None:
     register_pooling("own_one", "functions_of_a_user:median")
     with pytest.raises(OptionError, match=f"'{name}'; did you mean '{meant}'"):
         resolve_pooling(name)
 
 
 @pytest.mark.parametrize("name", [None, 3, ["mean"]])
-def test_a_name_that_is_no_text_is_an_error_of_ours(name: object) -> None:
+def test_a_name_that_is_no_str_is_an_option_error(name: object) -> None:
     with pytest.raises(OptionError, match="pooling"):
         resolve_pooling(name)  # type: ignore[arg-type]
 
 
-def test_a_path_is_imported_at_once_so_that_a_slip_shows_before_the_model_loads(own_module: ModuleType) -> None:
+def test_a_path_is_imported_before_the_model_loads(own_module: ModuleType) -> None:
     with pytest.raises(OptionError, match="no_such_module_anywhere"):
         resolve_pooling("no_such_module_anywhere:median")

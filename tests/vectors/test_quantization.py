@@ -1,4 +1,4 @@
-"""Smaller forms of vectors: what they keep of the original, and how they are packed."""
+"""Quantised vectors: how close they are to the original, and how they are packed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_zero_vector_stays_zero(embedding_type: str) -> None:
     assert set(np.unique(result)) == {-128 if embedding_type == "binary" else 0}
 
 
-def test_bits_are_packed_from_the_first_number_on_and_tell_its_sign() -> None:
+def test_bits_are_the_signs_of_values_packed_from_the_first() -> None:
     vector = np.array([1, -1, 0.5, 0, -0.0, -2, 3, 1e-20] + [-1] * 8, dtype=np.float32)
     assert quantize(vector, "ubinary").tolist() == [0b10100011, 0]
     assert quantize(vector, "binary").tolist() == [0b10100011 - 128, -128]
@@ -82,7 +82,7 @@ def test_base64_comes_back_bit_by_bit() -> None:
 
 
 @pytest.mark.parametrize("embedding_type", EMBEDDING_TYPES)
-def test_one_vector_gives_what_it_gives_among_others(embedding_type: str) -> None:
+def test_a_vector_is_quantised_independently_of_others(embedding_type: str) -> None:
     vectors = unit(3, 64)
     together = quantize(vectors, embedding_type)
     for index in range(3):
@@ -98,7 +98,7 @@ def test_the_input_is_left_as_it_is(embedding_type: str) -> None:
 
 
 @pytest.mark.parametrize("embedding_type", EMBEDDING_TYPES)
-def test_no_vectors_give_no_vectors(embedding_type: str) -> None:
+def test_an_empty_array_stays_empty(embedding_type: str) -> None:
     assert len(quantize(np.zeros((0, 64), dtype=np.float32), embedding_type)) == 0
 
 
@@ -108,19 +108,19 @@ def test_float_is_the_vector_itself() -> None:
 
 
 @pytest.mark.parametrize("embedding_type", ["binary", "ubinary"])
-def test_numbers_that_do_not_fill_bytes_are_refused(embedding_type: str) -> None:
+def test_a_dimension_that_is_no_multiple_of_8_is_refused(embedding_type: str) -> None:
     with pytest.raises(DimensionError, match="100"):
         quantize(unit(2, 100), embedding_type)
 
 
 @pytest.mark.parametrize(("name", "meant"), [("int", "int8"), ("bin", "binary"), ("base46", "base64"), ("f", None)])
-def test_an_unknown_type_is_answered_with_the_one_meant(name: str, meant: str | None) -> None:
+def test_an_unknown_type_gets_a_suggestion(name: str, meant: str | None) -> None:
     expected = f"did you mean '{meant}'" if meant else "choose one of 'float'"
     with pytest.raises(OptionError, match=f"'{name}'.*{expected}"):
         quantize(unit(2, 8), name)
 
 
 @pytest.mark.parametrize("name", [None, 8, ["int8"]])
-def test_a_type_that_is_no_text_is_an_error_of_ours(name: object) -> None:
+def test_a_type_that_is_no_str_is_an_option_error(name: object) -> None:
     with pytest.raises(OptionError, match="embedding_type"):
         quantize(unit(2, 8), name)  # type: ignore[arg-type]

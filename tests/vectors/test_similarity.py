@@ -44,7 +44,7 @@ def test_similarity_is_the_cosine_of_every_pair() -> None:
     ("a", "b", "shape"),
     [((3, 7), (5, 7), (3, 5)), ((7,), (5, 7), (5,)), ((3, 7), (7,), (3,)), ((7,), (7,), ()), ((0, 7), (5, 7), (0, 5))],
 )
-def test_a_vector_by_itself_drops_its_axis(a: tuple[int, ...], b: tuple[int, ...], shape: tuple[int, ...]) -> None:
+def test_a_single_vector_drops_its_axis(a: tuple[int, ...], b: tuple[int, ...], shape: tuple[int, ...]) -> None:
     scores = similarity.similarity(rows(*a), rows(*b))
     assert isinstance(scores, np.ndarray)
     assert scores.shape == shape
@@ -103,7 +103,7 @@ def test_maxsim_is_the_sum_over_query_tokens_of_the_best_document_token(lengths:
     np.testing.assert_allclose(scores, [naive_maxsim(query, document) for document in documents], rtol=1e-5)
 
 
-def test_maxsim_of_nothing_and_of_one_document() -> None:
+def test_maxsim_of_no_documents_and_of_one() -> None:
     query, document = unit(4, 16), unit(6, 16)
     assert maxsim(query, []).shape == (0,)
     alone = maxsim(query, document)
@@ -113,7 +113,7 @@ def test_maxsim_of_nothing_and_of_one_document() -> None:
     assert maxsim(query, np.stack([document, document])).shape == (2,)
 
 
-def test_negative_scores_are_not_lifted_to_zero() -> None:
+def test_negative_scores_are_not_clamped_to_zero() -> None:
     query = np.array([[1.0, 0.0]], dtype=np.float32)
     assert maxsim(query, [-query, np.concatenate([-query, -query])]).tolist() == [-1, -1]
 
@@ -137,7 +137,7 @@ def test_documents_that_can_not_be_scored_are_named(documents: list[np.ndarray],
         maxsim(unit(4, 16), documents)
 
 
-def test_the_class_offers_both() -> None:
+def test_similarity_and_maxsim_are_methods_of_the_class() -> None:
     a, b = unit(3, 16), unit(5, 16)
     assert np.array_equal(JinaEmbeddings.similarity(a, b), similarity.similarity(a, b))
     assert np.array_equal(JinaEmbeddings.maxsim(a, [b, a]), maxsim(a, [b, a]))

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("path")]
 
 @pytest.fixture(scope="module", params=["scheduled", "packed"])
 def path(request: pytest.FixtureRequest, vllm_model: JinaEmbeddings) -> Iterator[str]:
-    """Both ways through the one engine; every test here is held to both."""
+    """The engine on the packed and on the scheduled path; every test here runs on both."""
     vllm_model._engine.path = request.param  # type: ignore[attr-defined]
     yield request.param
     vllm_model._engine.path = "auto"  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def test_truncated_vectors_are_the_first_numbers_normalised_again(vllm_model: Ji
 def test_tasks_and_kinds_mixed_at_the_same_time_stay_apart(
     vllm_model: JinaEmbeddings, torch_model: JinaEmbeddings
 ) -> None:
-    """Threads send all tasks, dense and multi-vector, texts and pictures, so that steps hold a mixture."""
+    """Threads send all tasks, dense and multi-vectors, texts and images, so that scheduling steps mix them."""
     calls: list[dict[str, Any]] = [
         {"task": task, "return_multivector": multivector, "prompt_name": "passage"}
         for task in TASKS

@@ -1,4 +1,4 @@
-"""The bundled model inside vLLM: the same vectors, and the same meaning."""
+"""The bundled model on vLLM gives the vectors of the torch engine, and finds passages by meaning."""
 
 from __future__ import annotations
 

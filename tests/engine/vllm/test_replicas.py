@@ -1,4 +1,4 @@
-"""Several engines behind one face, here engines that answer with the first token of each prompt."""
+"""Several engines as one, with fake engines whose results are the first token of each prompt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACK_TOKENS = 20
 
 
 class Engine:
-    """Takes a moment for each token; `fail(call)` may return the error of its n-th call."""
+    """A fake engine that sleeps for each token; `fail(call)` may return an error for its n-th call."""
 
     name = "test"
     max_length = 100
@@ -80,7 +80,7 @@ def joined() -> Iterator[Callable[..., Replicas]]:
 
 
 def inputs(count: int) -> list[Prepared]:
-    """Prompts of 1 to 9 tokens, each with its number as the first token."""
+    """Prompts of 1 to 9 tokens, whose first token is their index."""
     ids = [np.full(1 + number % 9, number, dtype=np.int32) for number in range(count)]
     return [Prepared(token_ids=row, task="code", spans=((0, len(row)),)) for row in ids]
 
@@ -101,7 +101,7 @@ def test_the_work_is_shared_and_comes_back_in_order(joined: Callable[..., Replic
 
 
 class Device(Engine):
-    """Does one thing after the other, as a device does; `ended` is when it was done with the last."""
+    """Runs one batch after another, as a device does; `ended` is when the last one was done."""
 
     def __init__(self) -> None:
         super().__init__(s_per_token=2e-3)
@@ -124,7 +124,7 @@ def test_engines_end_together(joined: Callable[..., Replicas], count: int) -> No
 
 
 class Waiting(Engine):
-    """Remembers the most tokens of each task that were under way in it at once."""
+    """Records the most tokens of each task that were in progress at a time."""
 
     def __init__(self) -> None:
         super().__init__(s_per_token=1e-3)
@@ -142,7 +142,7 @@ class Waiting(Engine):
         return outputs
 
 
-def test_an_engine_has_enough_of_every_task_to_fill_packs_and_no_more(joined: Callable[..., Replicas]) -> None:
+def test_an_engine_gets_a_bounded_number_of_tokens_of_each_task(joined: Callable[..., Replicas]) -> None:
     engines = [Waiting(), Waiting()]
     check(joined(*engines).run([replace(one, task=TASKS[number % 3]) for number, one in enumerate(inputs(900))]))
     for engine in engines:
@@ -151,7 +151,7 @@ def test_an_engine_has_enough_of_every_task_to_fill_packs_and_no_more(joined: Ca
 
 
 @pytest.mark.parametrize(("given", "told"), [({}, 300), ({"call_size": 5000}, 5000)])
-def test_every_piece_tells_how_large_the_whole_call_is(
+def test_every_piece_passes_on_the_size_of_the_whole_call(
     joined: Callable[..., Replicas], given: dict[str, int], told: int
 ) -> None:
     engines = [Engine(), Engine()]
@@ -159,7 +159,7 @@ def test_every_piece_tells_how_large_the_whole_call_is(
     assert [engine.call_sizes for engine in engines] == [{told}, {told}]
 
 
-def test_a_slow_engine_gets_less(joined: Callable[..., Replicas]) -> None:
+def test_a_slow_engine_gets_less_work(joined: Callable[..., Replicas]) -> None:
     slow, fast = Engine(s_per_token=1e-2), Engine()
     check(joined(slow, fast).run(inputs(900)))
     assert sum(fast.sizes) > 3 * sum(slow.sizes)
@@ -174,7 +174,7 @@ def test_the_others_do_the_work_of_one_that_dies(
     check(replicas.run(inputs(300)))
     check(asyncio.run(replicas.arun(inputs(10))))
     assert [record.message for record in caplog.records] == ["engine 1 of 2: gone; 1 go on"]
-    # Those that were under way when it died.
+    # The inputs that were running when it died.
     assert len(dying.sizes) <= call + 22
 
 
@@ -192,13 +192,13 @@ def test_when_all_die_the_error_has_what_was_done(joined: Callable[..., Replicas
     assert caught.value.not_done == [0, 1]
 
 
-def test_an_error_of_the_work_is_not_tried_again(joined: Callable[..., Replicas]) -> None:
+def test_an_error_about_an_input_is_not_retried_on_another_engine(joined: Callable[..., Replicas]) -> None:
     engines = [Engine(lambda call: OutOfMemoryError("too much")), Engine(dies_at(1))]
     with pytest.raises(OutOfMemoryError):
         joined(*engines).run(inputs(300))
 
 
-def test_closing_ends_calls(joined: Callable[..., Replicas]) -> None:
+def test_closing_fails_running_calls(joined: Callable[..., Replicas]) -> None:
     engines = [Engine(s_per_token=1), Engine(s_per_token=1)]
     replicas = joined(*engines)
     closer = threading.Timer(0.2, replicas.close)

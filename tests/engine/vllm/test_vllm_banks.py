@@ -1,4 +1,4 @@
-"""Packs on merged weights: the same vectors as on LoRA, and nothing left behind for vLLM's own steps."""
+"""Packs on weight banks give the vectors of LoRA, and vLLM's scheduled steps still use the base weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def merged_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
-    """Banks asked for on a CPU, where `auto` would not make them; a scaling that is not 1."""
+    """An engine with weight banks, which `auto` wouldn't make on a CPU; the adapters' scaling is not 1."""
     folder = checkpoint(dtype="float32", lora_alpha=16)
     with JinaEmbeddings(folder, engine="vllm", bulk_weights="merged", path="packed") as model:
         yield model

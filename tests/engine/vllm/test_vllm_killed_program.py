@@ -1,4 +1,4 @@
-"""A program with vLLM engines is ended by a signal: none of their processes is left, nor their shared memory."""
+"""After a program with vLLM engines is ended by a signal, no process and no shared memory of them is left."""
 
 from __future__ import annotations
 

@@ -22,24 +22,24 @@ def test_a_model_that_fits_is_let_through() -> None:
     check_memory(NEEDED, total=80 * GIB, free=79 * GIB, utilization=0.9, max_model_len=32768)
 
 
-def test_a_busy_device_is_refused_with_the_share_that_would_fit() -> None:
+def test_too_little_free_memory_is_refused_with_the_utilization_that_would_fit() -> None:
     with pytest.raises(OutOfMemoryError, match=r"72\.0, and 40\.0 are free: set gpu_memory_utilization=0\.5"):
         check_memory(NEEDED, total=80 * GIB, free=40 * GIB, utilization=0.9, max_model_len=32768)
 
 
-def test_a_busy_device_without_room_for_the_model_has_to_be_freed() -> None:
+def test_too_little_free_memory_for_the_model_asks_to_free_the_device() -> None:
     with pytest.raises(OutOfMemoryError, match=r"5\.0 are free: free the device"):
         check_memory(NEEDED, total=80 * GIB, free=5 * GIB, utilization=0.9, max_model_len=32768)
 
 
-def test_a_share_too_small_for_the_model_is_refused_with_the_numbers() -> None:
+def test_a_utilization_too_small_for_the_model_is_refused_with_the_numbers() -> None:
     with pytest.raises(
         OutOfMemoryError, match=r"needs 9\.8 GiB \(7\.6 for weights, 1\.2 to read 32768 tokens\).*8\.0 of"
     ):
         check_memory(NEEDED, total=80 * GIB, free=79 * GIB, utilization=0.1, max_model_len=32768)
 
 
-def test_demand_follows_dtype_adapters_devices_and_length(checkpoint: CheckpointMaker) -> None:
+def test_demand_depends_on_dtype_adapters_devices_and_length(checkpoint: CheckpointMaker) -> None:
     folder = open_checkpoint(checkpoint(dtype="float32"))
     weights, adapters = folder.weights.num_bytes, folder.adapters.num_bytes if folder.adapters else 0
     half = demand(folder, make_options({}, "vllm"), 4096)

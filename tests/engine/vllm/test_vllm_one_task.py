@@ -30,13 +30,13 @@ OWN = "own_pooling:largest_norm"
 
 @pytest.fixture(scope="module")
 def merged_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
-    """One task merged, two shards, legacy names, and a pooling function of the tests' own."""
+    """A merged checkpoint with two shards and legacy names, and a registered pooling function."""
     folder = checkpoint(layout="merged", task="code", names="legacy", shards=2, dtype="bfloat16")
     with JinaEmbeddings(folder, engine="vllm", task="code", dtype="float32", pooling_type=OWN) as model:
         yield model
 
 
-def test_a_merged_checkpoint_and_a_pooling_of_ones_own_run_in_the_worker(
+def test_a_merged_checkpoint_and_a_registered_pooling_run_in_the_worker(
     merged_model: JinaEmbeddings, checkpoint: CheckpointMaker
 ) -> None:
     folder = checkpoint(layout="merged", task="code", names="legacy", shards=2, dtype="bfloat16")
@@ -49,7 +49,7 @@ def test_a_merged_checkpoint_and_a_pooling_of_ones_own_run_in_the_worker(
 
 @pytest.fixture
 def one_task_model(checkpoint: CheckpointMaker, tmp_path: Path) -> Iterator[JinaEmbeddings]:
-    """Its config.json says no model_type at its top level, as some do."""
+    """The checkpoint's config.json has no model_type, as those of some published checkpoints."""
     folder = Path(shutil.copytree(checkpoint(dtype="float32", lora_alpha=20), tmp_path / "checkpoint"))
     config = json.loads((folder / "config.json").read_text())
     del config["model_type"]
@@ -89,7 +89,7 @@ def test_a_merged_adapter_works_until_its_process_is_killed(
 
 
 def _kill_engine() -> None:
-    """Ends the newest engine process of this test run, as the system does when memory runs out."""
+    """Kills the newest engine process of this test run, as the kernel does when memory runs out."""
     children = psutil.Process().children(recursive=True)
     engines = [child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()]
     max(engines, key=lambda child: child.create_time()).kill()

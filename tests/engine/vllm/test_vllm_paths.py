@@ -1,4 +1,4 @@
-"""Which way the vLLM engine takes a batch, with stand-ins for both."""
+"""Which path the vLLM engine chooses for a batch, with fakes of both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACK_TOKENS = 100
 
 
 class Engine(VllmEngine):
-    """Results say which way their input went."""
+    """An engine whose results are the names of the path that each input took."""
 
     def __init__(self, path: str):
         self.path, self._min_packed_inputs, self.pack_tokens = path, 16, PACK_TOKENS
@@ -41,14 +41,14 @@ def ways(path: str, lengths: list[int], call_size: int) -> list[Any]:
 
 
 @pytest.mark.parametrize(("count", "call_size", "way"), [(15, 15, "scheduled"), (16, 16, "packed"), (3, 16, "packed")])
-def test_auto_goes_by_the_size_of_the_whole_call(count: int, call_size: int, way: str) -> None:
+def test_auto_chooses_the_path_by_the_size_of_the_whole_call(count: int, call_size: int, way: str) -> None:
     assert ways("auto", [5] * count, call_size) == [way] * count
 
 
-def test_a_path_that_is_chosen_is_kept_to() -> None:
+def test_a_given_path_is_always_used() -> None:
     assert ways("packed", [5], 1) == ["packed"]
     assert ways("scheduled", [5] * 99, 99) == ["scheduled"] * 99
 
 
-def test_what_is_longer_than_a_pack_is_scheduled() -> None:
+def test_inputs_longer_than_a_pack_are_scheduled() -> None:
     assert ways("packed", [5, PACK_TOKENS + 1, PACK_TOKENS], 3) == ["packed", "scheduled", "packed"]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
-    """Small packs, so that there are many; images are resized by the workers."""
+    """Two engines with small packs, so that there are many; the workers resize images."""
     options: dict[str, Any] = {
         "data_parallel_size": 2,
         "max_num_batched_tokens": 512,
@@ -69,12 +69,14 @@ def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, torch_mo
     assert parity.cosines(result.embeddings, torch_model.encode(good)).min() >= COSINE
 
 
-def test_killed_engines(two_engines: JinaEmbeddings, torch_model: JinaEmbeddings) -> None:
-    """With one gone the other does all the work; with both gone the error names the inputs not done."""
+def test_killed_engines_hand_their_work_on_or_name_what_was_not_done(
+    two_engines: JinaEmbeddings, torch_model: JinaEmbeddings
+) -> None:
+    """After one engine is killed the other does its work; after both, the error names the inputs not embedded."""
     texts = [f"{i} {TEXTS['latin']}" for i in range(4000)]
     some = np.linspace(0, len(texts) - 1, 40).astype(int)
     expected = torch_model.encode_text([texts[i] for i in some])
-    # Other tests' engines are older than these two.
+    # These two engines are the newest; older ones belong to other tests.
     before = _engine_processes()
     threading.Timer(1, _kill_an_engine).start()
     vectors = two_engines.encode_text(texts)

@@ -1,4 +1,4 @@
-"""A plain vLLM server with only the plugin installed, asked over HTTP."""
+"""A plain vLLM server with our plugin, tested over HTTP."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ START_TIMEOUT_S = 240
 
 @pytest.fixture(scope="module")
 def post(checkpoint: CheckpointMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
-    """Sends a body to /v1/embeddings of a server that was told nothing but the model."""
+    """Starts `vllm serve MODEL`; returns a function that posts a body to /v1/embeddings."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -101,7 +101,7 @@ def test_a_size_that_was_not_trained_is_refused(post: Post) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "I;16", "LA"])
-def test_an_image_as_a_message_gets_its_vector(post: Post, torch_model: JinaEmbeddings, mode: str) -> None:
+def test_an_image_in_a_chat_message_gets_its_vector(post: Post, torch_model: JinaEmbeddings, mode: str) -> None:
     image = picture(300, 200)
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
@@ -112,7 +112,7 @@ def test_an_image_as_a_message_gets_its_vector(post: Post, torch_model: JinaEmbe
     url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
     content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "Describe the image."}]
     (item,) = post({"messages": [{"role": "user", "content": content}]})["data"]
-    # vLLM resizes the picture itself here, with another library's bicubic filter, which grey shows most.
+    # vLLM resizes the image with another bicubic filter here, which differs most for greyscale images.
     assert parity.cosines(item["embedding"], torch_model.encode_image(image)) >= (0.9999 if mode == "RGB" else 0.999)
 
 
@@ -120,7 +120,7 @@ WORDS = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 @pytest.mark.parametrize("text", [f"a text about {WORDS} and more", f"{WORDS} first", "<|image_pad|>" * 3, WORDS * 4])
-def test_a_text_that_holds_the_words_for_a_picture_is_a_text(
+def test_a_text_with_the_image_pad_token_is_pooled_as_a_text(
     post: Post, torch_model: JinaEmbeddings, text: str
 ) -> None:
     (item,) = post({"input": f"Passage: {text}"})["data"]

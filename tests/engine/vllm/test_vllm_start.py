@@ -1,4 +1,4 @@
-"""What the vLLM engine asks of vLLM before it is ready, with a stand-in for vLLM."""
+"""The RPCs that the vLLM engine sends before it is ready, with a fake vLLM."""
 
 from __future__ import annotations
 
