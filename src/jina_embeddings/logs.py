@@ -1,8 +1,8 @@
 """Logging of the package and of vLLM, by environment variable or by `--debug`.
 
-`JINA_EMBEDDINGS_LOG` is a level (`debug`, `info`, `warning`, `error`). It shows the package's own messages
-on stderr, and is passed on to vLLM unless `VLLM_LOGGING_LEVEL` says something else. Without it the package
-logs as any library does, to whatever the application has set up, and vLLM is kept to errors.
+`JINA_EMBEDDINGS_LOG` is a level (`debug`, `info`, `warning`, `error`). With it, the package logs to stderr, and vLLM
+gets the same level unless `VLLM_LOGGING_LEVEL` is set. Without it, the package logs like any library, to the handlers
+that the application has set up, and vLLM logs errors only.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def configure(level: str | None = None) -> None:
-    """Applies a level, or the environment's. Call it before vLLM is imported: it reads its level once.
+    """Applies a level, by default the environment's. Call it before vLLM is imported, which reads its level once.
 
     Raises:
-        OptionError: no such level.
+        OptionError: there is no such level.
     """
     level = (level or os.environ.get(VARIABLE) or "").lower()
     if level and level not in _LEVELS:
@@ -42,7 +42,7 @@ def configure(level: str | None = None) -> None:
 
 
 def _pass_on(level: str) -> None:
-    """Sets vLLM's level, unless the user has: what an earlier call set here gives way to a later one."""
+    """Sets vLLM's level in the environment, unless the user has; a later call replaces what an earlier one set."""
     global _passed_on
     if os.environ.get(_VLLM_VARIABLE) in (None, _passed_on):
         os.environ[_VLLM_VARIABLE] = _passed_on = level

@@ -1,13 +1,12 @@
-"""torchvision, torchaudio and torchcodec builds that don't fit the installed torch.
+"""Repairs torchvision, torchaudio and torchcodec builds that don't fit the installed torch.
 
-Registries serve one build of each, made for CUDA. Beside a CPU build of torch their compiled parts can't be
-loaded, importing them fails, and with them transformers and vLLM, which import them where they are installed.
-What is mended, and only where the import does fail:
+Registries have one build of each, made for CUDA. With a CPU build of torch, their compiled parts can't be loaded, so
+importing them fails, and so does importing transformers and vLLM, which import them if they are installed. If an import
+fails, it is repaired:
 
-torchvision: its Python part stops at the first compiled operator that it expects, with `operator
-    torchvision::nms does not exist`. The rest of it is plain torch. Declaring the missing operators' schemas is
-    enough; they stay without an implementation, and nothing here calls them.
-torchaudio, torchcodec: nothing here needs them, so they are made to look absent.
+torchvision: its import fails at the first compiled operator, with `operator torchvision::nms does not exist`. The rest
+    is plain torch. Declaring the schemas of the missing operators is enough; nothing here calls them.
+torchaudio, torchcodec: nothing here needs them, so they are made to look as if they weren't installed.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ _libraries: list[object] = []
 
 
 def repair() -> None:
-    """Imports all three, and mends what fails for the reasons above. Absent and imported ones cost nothing.
+    """Imports all three, and repairs those that fail. Packages that are absent or imported already are skipped.
 
-    vLLM calls this through its platform plugins, the one hook that runs before it imports torchvision itself,
-    in every process that it starts; returning None tells it that this is no platform.
+    vLLM calls this as a platform plugin in every process that it starts, since that hook runs before vLLM imports
+    torchvision. Returning None means that there is no platform.
     """
     for package in ("torchaudio", "torchcodec"):
         _hide_if_broken(package)
@@ -64,14 +63,14 @@ def _hide_if_broken(package: str) -> None:
         importlib.import_module(package)
     except (ImportError, OSError, RuntimeError) as error:
         _forget(package)
-        # None is how Python itself marks a module as not to be found.
+        # With None in sys.modules, Python raises ModuleNotFoundError.
         sys.modules[package] = None  # type: ignore[assignment]
         _ask_again()
         logger.info("%s can't be imported (%s): hidden", package, str(error).partition("\n")[0])
 
 
 def _ask_again() -> None:
-    """Where transformers was imported before, it remembers what it found."""
+    """Clears transformers' caches of which packages are installed, if transformers was imported before."""
     loaded = sys.modules.get("transformers.utils.import_utils")
     for name, function in vars(loaded).items() if loaded is not None else ():
         if name.endswith("_available") and hasattr(function, "cache_clear"):
