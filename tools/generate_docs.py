@@ -1,9 +1,9 @@
-"""Writes the parts of the documents that the source says itself.
+"""Writes the parts of the documents that are generated from the source.
 
     python tools/generate_docs.py            # write them
     python tools/generate_docs.py --check    # status 1, and their names, if any is out of date
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+A generated part is between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def summary(path: Path) -> str:
 
 
 def tree() -> str:
-    """Every folder and file of the package with its own first sentence."""
+    """The tree of the package, with the first sentence of each module's docstring."""
     return "\n".join(["```text", "src/jina_embeddings/", *_lines(SOURCE, "  "), "```"])
 
 
@@ -46,7 +46,7 @@ PARTS: dict[str, Callable[[], str]] = {"tree": tree}
 
 
 def generated(text: str) -> str:
-    """The document with its generated parts as the source has them now."""
+    """The document with its generated parts made again."""
     return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
 
 

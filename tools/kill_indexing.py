@@ -1,4 +1,4 @@
-"""Kills indexing with SIGKILL at random moments, and holds what comes of it to an index made in one go.
+"""Kills indexing with SIGKILL at random moments, and compares the result with an index made without kills.
 
     python tools/kill_indexing.py [--kills 50] [--files 2000] [--engine fake] [--seed 0] [--output FILE]
 
@@ -117,7 +117,7 @@ class Trial:
         return list(zip(self.kills, [0, *(kill["passages"] for kill in self.kills)], strict=False))
 
     def killed_until_done(self) -> bool:
-        """Until a run gets to its end; True if there have been enough kills."""
+        """Runs and kills until a run completes; returns whether there have been enough kills."""
         while len(self.kills) < self.arguments.kills:
             process = self.start()
             began = time.monotonic()
@@ -139,7 +139,7 @@ class Trial:
         return True
 
     def start(self) -> subprocess.Popen[bytes]:
-        """A process that has just begun to index."""
+        """Starts a process, and waits until it has begun to index."""
         worker = [sys.executable, __file__, "--engine", self.arguments.engine]
         worker += ["--write-passages", str(self.arguments.write_passages)]
         process = subprocess.Popen([*worker, "--worker", self.folder, self.index], stdout=subprocess.PIPE)
@@ -160,7 +160,7 @@ class Trial:
         return sum(1 for _ in self.index.glob("passages.lance/*/*"))
 
     def opened(self) -> int:
-        """Passages in the index; 0 where it had not been made yet."""
+        """The number of passages in the index; 0 if it doesn't exist yet."""
         if not Store.exists(str(self.index)):
             return 0
         index = Index.open(self.index, self.model)
@@ -191,7 +191,7 @@ class Trial:
         )
 
     def change(self) -> None:
-        """A third of the files: edited, replaced by one of another name, or renamed."""
+        """Changes a third of the files: each is edited, replaced by a file of another name, or renamed."""
         names = sorted(path.name for path in self.folder.iterdir())
         for number, name in enumerate(self.random.sample(names, len(names) // 3)):
             path = self.folder / name
@@ -213,7 +213,7 @@ class Trial:
 
 
 def rows(address: Path) -> list[dict[str, Any]]:
-    """Every column of every row, in the order of documents and of passages in them."""
+    """All columns of all rows, ordered by document and passage."""
     import lancedb
 
     table = lancedb.connect(str(address)).open_table("passages").to_arrow()

@@ -50,14 +50,14 @@ BIAS = 0.1
 """Standard deviations of norm weights around 1 and of biases."""
 
 ATTENTION_GAIN = 1.5
-"""Factor on the standard deviation of query and key weights: with 1 attention would be close to uniform."""
+"""Factor of the standard deviation of query and key weights; with 1, attention would be nearly uniform."""
 
 ATTENTION_BIAS = 1.0
-"""Standard deviation of query and key biases. With 0.1, as of the others, a lost key bias moves a cosine by about
-1e-5, less than rounding to bfloat16 does, and with 1 by 1e-3; with 2 the rounding itself moves it by 2e-4."""
+"""Standard deviation of query and key biases. With 0.1, like the other biases, a missing key bias changes a cosine by
+about 1e-5, less than rounding to bfloat16 does; with 1 by 1e-3. With 2, rounding changes it by 2e-4."""
 
 LORA_GAIN = 0.5
-"""Size of an adapter's output beside the base layer's, at scaling 1."""
+"""Magnitude of an adapter's output relative to the base layer's, with scaling 1."""
 
 
 def make_checkpoint(

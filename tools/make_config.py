@@ -1,4 +1,4 @@
-"""The JSON files and the numbers of the untrained checkpoints."""
+"""The JSON files and the sizes of the untrained checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_PIXELS = 602112
 
 @dataclass(frozen=True)
 class Size:
-    """Numbers that differ between the sizes of the model."""
+    """The numbers that differ between a tiny and a full-size model."""
 
     hidden: int
     layers: int

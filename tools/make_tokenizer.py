@@ -51,9 +51,9 @@ ADDED_TOKENS = (
     "<|repo_name|>",
     "<|file_sep|>",
 )
-"""Added by Qwen2.5 without being special: kept when special tokens are skipped in decoding."""
+"""Tokens that Qwen2.5 adds without making them special, so decoding doesn't skip them."""
 
-# transformers puts this very split into every Qwen2 tokenizer that it loads, whatever tokenizer.json says.
+# transformers uses this pre-tokenizer for every Qwen2 tokenizer that it loads, whatever tokenizer.json says.
 QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -114,7 +114,7 @@ You are a helpful assistant.<|im_end|>
 <|im_start|>assistant
 {% endif %}
 """
-"""Qwen2.5-VL's, for an environment that trims blocks, as transformers' and vLLM's do."""
+"""Qwen2.5-VL's chat template, for a Jinja environment with trim_blocks, as transformers and vLLM have."""
 
 
 def train_tokenizer(

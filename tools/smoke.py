@@ -1,4 +1,4 @@
-"""Uses an installed wheel as somebody does who has only just installed it, without any extra.
+"""Tests an installed wheel in a clean environment, without any extra.
 
     make smoke
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def check_contents() -> None:
-    """The package is the installed one and typed, and its page on an index leads nowhere that isn't there."""
+    """The package is the installed one and has type annotations, and its description has no relative links."""
     package = files("jina_embeddings")
     assert "site-packages" in str(package), f"{package} is not what was installed"
     assert (package / "py.typed").is_file()
@@ -67,7 +67,7 @@ def check_vectors() -> None:
 
 
 def run(*arguments: str) -> str:
-    """What the command prints; its errors end this program."""
+    """The output of a command; if it fails, this program ends with its error."""
     done = subprocess.run([str(COMMAND), *arguments], capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         sys.exit(f"jina-embeddings {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
