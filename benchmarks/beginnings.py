@@ -1,4 +1,4 @@
-"""How much of what is packed runs only once, since prompts begin alike.
+"""How many tokens of packs are computed once because prompts share a prefix.
 
     python benchmarks/beginnings.py
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measured(tokenizer: Tokenizer, texts: list[str]) -> dict[str, Any]:
-    """Tokens of a prompt in the mean, and shares of them that are its prefix, and that run for another prompt."""
+    """The mean number of tokens of a prompt, and the shares of them that are its prompt prefix, and that are shared."""
     encoded = tokenizer.encode_batch([PREFIX + text for text in texts], add_special_tokens=False)
     prompts = [Prepared(np.array(one.ids, np.int32), "retrieval", ((0, len(one.ids)),)) for one in encoded]
     size, total = PART_TEXTS, sum(prompt.num_tokens for prompt in prompts)
@@ -42,7 +42,9 @@ def measured(tokenizer: Tokenizer, texts: list[str]) -> dict[str, Any]:
     for first in range(0, len(prompts), size):
         part = sorted(prompts[first : first + size], key=by_beginning)
         shared += sum(shared_beginning(*pair) for pair in pairwise(part))
-    prefix = len(tokenizer.encode(PREFIX, add_special_tokens=False).ids) - 1  # its space belongs to the first word
+    prefix = (
+        len(tokenizer.encode(PREFIX, add_special_tokens=False).ids) - 1
+    )  # the space at its end becomes part of the first word's token
     return {
         "num_texts": len(texts),
         "tokens": round(total / len(prompts), 2),

@@ -1,4 +1,4 @@
-"""From which call size on the packed path answers sooner than the scheduler: milliseconds of calls of 1 to 64 texts.
+"""The smallest call for which the packed path is faster than the scheduler: milliseconds of calls of 1 to 64 texts.
 
     python benchmarks/call_sizes.py [--models pocket,FOLDER] [--rounds 15]
 
@@ -53,19 +53,19 @@ def tiny(scratch: Path) -> Path:
 
 
 def measure(run: Callable[[Sequence[str], str], Any], texts: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Median milliseconds of a call by size and path, and the size from which on the packed path is as fast."""
+    """The median milliseconds of a call by size and path, and the smallest size for which packing is as fast."""
     rows = []
     start = 0
     for size in SIZES:
         seconds: dict[str, list[float]] = {path: [] for path in PATHS}
         for round_ in range(rounds + 2):
             for path in PATHS:
-                # Always other texts: equal ones may be remembered.
+                # Different texts each time, as results of equal ones may be cached.
                 some = [texts[(start + i) % len(texts)] for i in range(size)]
                 start += size
                 began = time.perf_counter()
                 run(some, path)
-                if round_ >= 2:  # those before warm up
+                if round_ >= 2:  # earlier rounds are for warming up
                     seconds[path].append(time.perf_counter() - began)
         rows.append(
             {"texts": size, **{f"{path}_ms": round(1000 * statistics.median(seconds[path]), 3) for path in PATHS}}

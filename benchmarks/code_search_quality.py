@@ -72,7 +72,7 @@ def go(files: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def draw(found: Iterator[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """Of questions and functions, so many that are all different, in an order that only the seed decides."""
+    """`count` distinct pairs of questions and functions, in an order that depends on the seed only."""
     pairs = sorted(set(found))
     random.Random(SEED).shuffle(pairs)
     seen: set[str] = set()
@@ -87,7 +87,7 @@ def draw(found: Iterator[tuple[str, str]], count: int) -> list[tuple[str, str]]:
 def with_names(drawn: list[tuple[str, str]], names: str) -> Pairs:
     """names: `kept` or `masked`."""
     if names == "masked":
-        # Code begins with the function, or with its decorators.
+        # The code starts with the function's definition, or with its decorators.
         own = [NAME.findall(code)[0] for _, code in drawn]
         drawn = [(mask(query, name), mask(code, name)) for (query, code), name in zip(drawn, own, strict=True)]
     queries, codes = zip(*drawn, strict=True)
@@ -95,7 +95,7 @@ def with_names(drawn: list[tuple[str, str]], names: str) -> Pairs:
 
 
 def measure(scores: np.ndarray) -> dict[str, float]:
-    """MRR and recall@1 of scores (n, n); what scores the same as the right one counts as before it."""
+    """MRR and recall@1 of scores (n, n); candidates with the score of the right one rank before it."""
     ranks = (scores >= np.diag(scores)[:, None]).sum(axis=1)
     return {"mrr": round(float((1 / ranks).mean()), 4), "recall_at_1": round(float((ranks == 1).mean()), 4)}
 

@@ -1,4 +1,4 @@
-"""Deduplication of a million vectors: time, memory, and how many of the duplicates that were put in are found.
+"""Deduplication of a million vectors: time, memory, and the recall of planted duplicates.
 
     python benchmarks/deduplication.py [--vectors 1000000] [--dim 256]
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def make_vectors(path: Path, num_vectors: int, dim: int) -> np.ndarray:
-    """Writes them; the rows that are copies."""
+    """Writes the vectors to a file, and returns the rows that are copies."""
     rng = np.random.default_rng(0)
     topics = normalize(rng.standard_normal((TOPICS, dim), dtype=np.float32))
     open_memmap: Any = np.lib.format.open_memmap
@@ -81,7 +81,7 @@ def make_vectors(path: Path, num_vectors: int, dim: int) -> np.ndarray:
 
 
 def paraphrases(vectors: np.ndarray) -> dict[str, Any]:
-    """Recall of the approximate way against all pairs."""
+    """The recall of approximate paraphrase mining, compared with all pairs."""
     results: dict[str, Any] = {"vectors": len(vectors), "pairs": 2000}
     found = {}
     for name, exact in (("exact", True), ("approximate", False)):

@@ -1,4 +1,4 @@
-"""The matrix-product rate of the device, measured: what the share of every row is a share of.
+"""Measures the device's rate of matrix products, which the shares in the results refer to.
 
 python benchmarks/device_rate.py bfloat16 float8
 """
@@ -13,7 +13,7 @@ import torch
 
 
 def matrix_rate(kind: str, *, seconds: float = 2.0) -> float:
-    """Operations a second of a square product, held for `seconds` so that clocks are those of steady work.
+    """FLOPs a second of a square product, repeated for `seconds` so that clocks are those under sustained load.
 
     kind: `bfloat16`, `float32`, or `float8` (rowwise inputs, one scale each; Hopper and later).
     """

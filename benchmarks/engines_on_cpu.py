@@ -1,4 +1,4 @@
-"""The engines without vLLM beside sentence-transformers, on one checkpoint and the same texts.
+"""Compares the engines without vLLM with sentence-transformers, on one checkpoint and the same texts.
 
     python benchmarks/engines_on_cpu.py [--texts 2000] [--rounds 5]
 

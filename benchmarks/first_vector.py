@@ -1,4 +1,4 @@
-"""From the start of Python to the first vector of `pocket`, imports counted.
+"""Seconds from the start of Python to the first vector of `pocket`, imports included.
 
     python benchmarks/first_vector.py [--rounds 5]
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    # The first round reads files that later ones find in memory.
+    # The first round fills the page cache.
     for number in range(arguments.rounds + 1):
         for name, program in PROGRAMS.items():
             started = time.perf_counter()

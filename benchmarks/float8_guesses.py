@@ -1,4 +1,4 @@
-"""What rounding to float8 by guessed scales loses, beside scales by the largest value; a CPU is enough.
+"""The error of float8 with guessed scales, compared with scales from the largest value; runs on a CPU.
 
 python benchmarks/float8_guesses.py
 
@@ -19,7 +19,7 @@ from jina_embeddings.plugin.kernels.fp8_guess_triton import MARGIN, SAMPLES
 
 ROWS, WIDTH, LARGEST = 1024, 11_008, 448
 APART = WIDTH // SAMPLES
-# One that the guess looks at, one that it doesn't, and how far above the others they are.
+# A column that the guess samples, one that it doesn't, and the factor by which an outlier exceeds the others.
 SEEN, UNSEEN, FAR = 5 * APART, 7, 3000
 FACTORS = (1 / 16, 1 / 4, 1, 4, 16)
 
@@ -48,7 +48,7 @@ def compare(rows: torch.Tensor) -> dict[str, Any]:
     seen = rows[:, ::APART][:, :SAMPLES]
     guess = seen.abs().sqrt().mean(dim=1, keepdim=True).square() * MARGIN
     guesses = {f"guess times {factor:g}": guess * factor for factor in FACTORS}
-    # As large for normal gates and ups.
+    # Divided by 2.8, both guesses are equal for normally distributed gates and ups.
     guesses["by root mean square"] = seen.square().mean(dim=1, keepdim=True).sqrt() * (MARGIN / 2.8)
     found: dict[str, Any] = {"exact": {"error": error(rows, largest / LARGEST)}}
     for name, guess in guesses.items():

@@ -1,4 +1,4 @@
-"""The kernels of fp8 packs, and the one that turns heads, beside those of vLLM that they replace; on a GPU with float8.
+"""Compares the kernels of fp8 packs and of rotary embedding with vLLM's; needs a GPU with float8.
 
 python benchmarks/fp8_kernels.py
 
@@ -29,7 +29,7 @@ from jina_embeddings.plugin.packed.residual import Fp8Residual, PlainResidual, R
 
 DEVICE, DTYPE = torch.device("cuda", 0), torch.bfloat16
 TOKENS, HIDDEN, WIDTH = 16_384, 2048, 11_008
-# Tokens, heads that are turned, all heads, head size.
+# Tokens, heads that are rotated, all heads, head size.
 HEADS = ((TOKENS, 18, 20, 128), (62_748, 32, 48, 80))
 EPSILON = 1e-6
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def refuse(message: str, *details: object) -> None:
-    """Of a kernel that packs would run without: vLLM's would be measured in its place."""
+    """Ends the program if one of our kernels can't be used, as vLLM's would be measured instead."""
     sys.exit("fp8_kernels.py compares nothing: " + message % details)
 
 
@@ -91,7 +91,7 @@ def normed(update: torch.Tensor | None, seconds: float) -> dict[str, Any]:
 
 
 def gated(seconds: float) -> dict[str, Any]:
-    """Errors are mostly those of float8."""
+    """Measures the gated product; the errors are mostly rounding to float8."""
     layer, x = Linear(2 * WIDTH, HIDDEN), fp8.quantized(normal(TOKENS, HIDDEN))
     expected = plain_activation(linear(fp8._dequantized(x), layer.weight.t().float() * layer.weight_scale))
     ways = {
@@ -102,7 +102,7 @@ def gated(seconds: float) -> dict[str, Any]:
 
 
 def layer(seconds: float) -> dict[str, Any]:
-    """Of the language model, its heads not turned; an error is what two layers differ by from bfloat16, in all."""
+    """Measures a decoder layer without attention and rotation; the error is that of two layers, against bfloat16."""
     norms, x = (Norm(), Norm()), normal(TOKENS, HIDDEN)
     shapes = (HIDDEN + 512, HIDDEN, True), (HIDDEN, HIDDEN, False), (2 * WIDTH, HIDDEN, False), (HIDDEN, WIDTH, False)
     layers = [Linear(*shape) for shape in shapes]
@@ -127,7 +127,7 @@ def layer(seconds: float) -> dict[str, Any]:
 
 
 class Norm:
-    """What packs need of vLLM's RMSNorm."""
+    """The attributes of vLLM's RMSNorm that packs use."""
 
     variance_epsilon = EPSILON
 
@@ -141,7 +141,7 @@ class Norm:
 
 
 class Linear:
-    """What packs need of a layer that vLLM has quantised, one scale in all; `plain` is the same in bfloat16."""
+    """The attributes of a layer quantised by vLLM, with one scale, that packs use; `plain` is it in bfloat16."""
 
     def __init__(self, outputs: int, inputs: int, bias: bool = False):
         from vllm import _custom_ops as ops
@@ -155,7 +155,11 @@ class Linear:
 
 
 def compare(ways: dict[str, Callable[..., Any]], given: list[Any], expected: Any, seconds: float) -> dict[str, Any]:
-    """given: what each way gets a copy of, since some overwrite it; expected: a tensor, or one quantised."""
+    """Times and errors of several functions.
+
+    given: the arguments, copied for each function, since some overwrite them.
+    expected: the right result, a tensor or a `Quantized`.
+    """
     found = {}
     for name, way in ways.items():
         own = [x if x is None else x.clone() for x in given]
@@ -176,7 +180,7 @@ def normal(*shape: int) -> torch.Tensor:
 
 
 def microseconds(way: Callable[[], Any], seconds: float) -> float:
-    """A call, by the device's clock."""
+    """Microseconds of a call, by the device's clock."""
     event: Any = torch.cuda.Event
     start, end = (event(enable_timing=True) for _ in range(2))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the benchmarks take from tools/, which is no package: result files and untrained checkpoints."""
+"""Imports what the benchmarks use from tools/, which is no package: result files and untrained checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An MLP's gate and up products with SiLU behind them: as two kernels, as vLLM has it, and as the one that packs use.
+"""Gate and up products of an MLP with SiLU: as vLLM's two kernels, and as the fused one that packs use.
 
 python benchmarks/gated_products.py
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def compare(rows: int, hidden: int, width: int, bias: bool, gpu: bool, seconds: float) -> dict[str, Any]:
-    """Microseconds, and 10^12 operations of the products a second, of each way; and its error beside float64."""
+    """Microseconds and TFLOP/s of each implementation, and its error compared with float64."""
     options: dict[str, Any] = (
         {"device": "cuda", "dtype": torch.bfloat16} if gpu else {"device": "cpu", "dtype": torch.float32}
     )
@@ -82,7 +82,7 @@ def vllm_activation(both: torch.Tensor) -> torch.Tensor:
 
 
 def timed(way: Callable[[], torch.Tensor], seconds: float) -> float:
-    """Seconds a call."""
+    """The seconds of a call."""
     for _ in range(2):
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < seconds:

@@ -1,4 +1,4 @@
-"""What an input costs the host on the packed path: tokenising or resizing, packing, and vectors put in their places.
+"""The host's CPU time for an input on the packed path: tokenising or resizing, packing, and splitting vectors.
 
     python benchmarks/host_cost.py [--texts 30000] [--pages 64]
 
@@ -30,7 +30,7 @@ HIDDEN_SIZE, PACK_TOKENS = 2048, 16_384
 
 
 class Front:
-    """The vLLM engine without vLLM."""
+    """The packed path of the vLLM engine with a fake worker instead of vLLM."""
 
     name = "vllm"
     max_length = 32_768
@@ -79,7 +79,7 @@ class Front:
 
 
 def page_costs(model: Any, pages: list[Any]) -> dict[str, float]:
-    """Milliseconds of processor time a page: all of a call; of that, preparing; and its journey to the worker."""
+    """Milliseconds of CPU time for a page: of the whole call, of preparing it, and of sending it to the worker."""
     from jina_embeddings.plugin.packs import Pack, make_pack
 
     processor = model._preparer._processor

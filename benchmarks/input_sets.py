@@ -1,4 +1,4 @@
-"""The inputs of the throughput benchmark: real text in lengths that are known, and pages."""
+"""The inputs of the throughput benchmark: real texts of given lengths, and pages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from texts import docstrings
 # Tokens of a prompt, its prefix included.
 LENGTHS = {"short": 27, "passages": 256, "long": 2000}
 
-# Height of a line in pixels, and pages that are really drawn.
+# Height of a line in pixels, and the number of distinct pages that are drawn.
 _LINE, _DRAWN = 26, 32
 
 
 def make_texts(tokenizer_file: Path, counts: dict[str, int], prefix: str) -> dict[str, list[str]]:
-    """Texts by set name: runs of docstrings that have the set's length in tokens, `prefix` included.
+    """Texts by set name: parts of docstrings with the set's length in tokens, `prefix` included.
 
     counts: texts of each set; `mixed` has lengths from 8 to 1,000 tokens, most of them short.
     """
@@ -42,7 +42,7 @@ def make_texts(tokenizer_file: Path, counts: dict[str, int], prefix: str) -> dic
 
 
 def _stream(tokenizer: object) -> Iterator[int]:
-    """Token ids of all docstrings, over and over in another order each time."""
+    """Yields the token ids of all docstrings, again and again in a different order."""
     for seed in itertools.count():
         for text in docstrings(5000, seed=seed):
             yield from tokenizer.encode(text, add_special_tokens=False).ids  # type: ignore[attr-defined]

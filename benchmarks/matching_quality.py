@@ -1,4 +1,4 @@
-"""Text matching on data of others: translations, duplicates and paraphrases, with `pocket`, all-MiniLM-L6-v2 and BM25.
+"""Text matching on public data: translations, duplicates and paraphrases, with `pocket`, all-MiniLM-L6-v2 and BM25.
 
     pip install -e ".[apps,bench]"
     python benchmarks/matching_quality.py
@@ -97,7 +97,7 @@ def bitext(encoders: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 def restaurants() -> tuple[list[str], list[int]]:
-    """Texts, and the group that each is in."""
+    """The texts, and the group of each."""
     folder = r"/datasets/end-to-end/restaurants/"
     tables = {
         path.rpartition("/")[2]: list(csv.DictReader(io.StringIO(content.decode("utf-8", "replace"))))
@@ -138,7 +138,7 @@ def duplicates(encoders: dict[str, Any], texts: list[str], groups: list[int]) ->
 
 
 def grouped(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """What `deduplicate` does, with any scores (n, n)."""
+    """Does what `deduplicate` does, with given scores (n, n)."""
     representatives = np.arange(len(scores))
     kept: list[int] = []
     for row in range(len(scores)):
@@ -150,7 +150,7 @@ def grouped(scores: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def best(truth: np.ndarray, group: Any) -> dict[str, float]:
-    """Figures at the threshold of the greatest F1."""
+    """The figures at the threshold with the highest F1."""
     return max((score(truth, group(threshold), threshold) for threshold in THRESHOLDS), key=lambda found: found["f1"])
 
 

@@ -1,4 +1,4 @@
-"""One system of the throughput benchmark in a process of its own, so that its memory is returned.
+"""Measures one system of the throughput benchmark in a process of its own, which frees its memory when it ends.
 
     python benchmarks/measure.py SYSTEM SCRATCH
 
@@ -21,7 +21,7 @@ from PIL import Image
 
 from call_sizes import measure as call_sizes
 
-# How many inputs of each set the vectors are kept of, for the comparison with float32.
+# The number of inputs of each set whose vectors are kept for the comparison with float32.
 COMPARED = {"short": 48, "passages": 16, "pages": 4}
 
 
@@ -57,7 +57,7 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
     keep_vectors(
         system, name, scratch, inputs, how, with_pages=any(row[1] == "pages" for row in system.rows) or how == "8"
     )
-    # Where there are two engines, `1:` is one of them.
+    # With two engines, `1:` measures one of them.
     alone = how.removesuffix("packed")
     if name in ("ours", "ours-on-2") and "paths" in plan["stages"]:
         compare_paths(system, name, scratch, inputs, alone)
@@ -82,7 +82,7 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
 
 
 def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[str, Any]:
-    """Inputs a second over about `seconds`, after two smaller rounds that warm up and tell how many that takes.
+    """Inputs a second over about `seconds`, after two smaller rounds to warm up and to choose the number of inputs.
 
     Of some full packs each: memory of that size is taken, and kernels for it are chosen, before the clock runs.
     """
@@ -92,7 +92,7 @@ def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[st
         rate = max(rate, timed(system, inputs[:count], how)[0])
     count = min(len(inputs), max(count, int(rate * seconds)))
     before, threads = cpu_seconds(), thread_seconds()
-    # From the other end: what was just embedded may be remembered.
+    # From the other end, as results of inputs that were just embedded may be cached.
     rate, used = timed(system, inputs[-count:], how)
     return {
         "num_inputs": count,
@@ -114,12 +114,12 @@ def timed(system: Any, inputs: list[Any], how: str) -> tuple[float, float]:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and of those it has started, ended ones included."""
+    """CPU seconds of this process and its children, including those that have ended."""
     own = psutil.Process()
     total = 0.0
     for process in (own, *own.children(recursive=True)):
         try:
-            # A process that ends leaves its time with its parent.
+            # The time of a process that has ended is added to its parent's.
             total += sum(process.cpu_times()[:4])
         except psutil.Error:
             continue
@@ -127,7 +127,7 @@ def cpu_seconds() -> float:
 
 
 def thread_seconds() -> dict[tuple[int, int], tuple[str, float, float]]:
-    """Name, seconds in programs and seconds in the system, of each thread of this process and of those it started."""
+    """Name, user seconds and system seconds of each thread of this process and its children."""
     own = psutil.Process()
     found = {}
     for process in (own, *own.children(recursive=True)):
@@ -141,7 +141,7 @@ def thread_seconds() -> dict[tuple[int, int], tuple[str, float, float]]:
 
 
 def busiest(before: dict[Any, Any], after: dict[Any, Any], seconds: float) -> list[list[Any]]:
-    """[name, how many, cores they kept busy in programs, and in the system] of threads by name, the busiest first."""
+    """[name, number, busy cores in user mode, busy cores in system mode] of threads by name, busiest first."""
     spent: dict[str, list[float]] = {}
     for key, (name, user, system) in after.items():
         _, user_before, system_before = before.get(key, (name, 0.0, 0.0))
@@ -153,20 +153,20 @@ def busiest(before: dict[Any, Any], after: dict[Any, Any], seconds: float) -> li
 
 
 def profile(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], sets: list[str], alone: str) -> None:
-    """Where the device's time goes, in a call of a few packs of each set."""
+    """The device's time by kind of kernel, in a call of a few packs of each set."""
     for set_name in ("short", "passages", "pages"):
         if set_name in sets:
-            # Others first: with a system that was measured on another set, kernels for this one are not chosen yet.
+            # A first call with other inputs, since kernels for this set may not be chosen yet.
             system.run(inputs[set_name][-4:], alone + "packed")
             system.on_workers("start_profile")
-            # Pages come in parts, of which the first are small.
+            # Pages are embedded in parts, and the first parts are small.
             share = 4 if set_name == "pages" else 16
             system.run(unseen(inputs[set_name][: max(4, len(inputs[set_name]) // share)]), alone + "packed")
             report(scratch, name, {"system": name, "set": set_name, "profile": system.on_workers("stop_profile")})
 
 
 def unseen(inputs: list[Any]) -> list[Any]:
-    """The inputs, pages upside down: those that were measured may be remembered."""
+    """The inputs, with pages turned upside down, as features of the measured ones may be cached."""
     return [page if isinstance(page, str) else page.transpose(Image.Transpose.ROTATE_180) for page in inputs]
 
 
@@ -179,7 +179,7 @@ def keep_vectors(
 
 
 def compare_paths(system: Any, name: str, scratch: Path, inputs: dict[str, list[Any]], alone: str) -> None:
-    """Packed beside scheduled, and the spread of one input's vector with what it is packed with."""
+    """Cosines of packed and scheduled vectors, and of an input's vectors from packs with different other inputs."""
 
     def run(some: list[Any], path: str) -> np.ndarray:
         vectors: np.ndarray = system.run(some, alone + path)

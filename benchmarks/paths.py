@@ -1,4 +1,4 @@
-"""The two ways through the vLLM engine, packed and scheduled, in turns on one engine.
+"""Compares the packed and the scheduled path of the vLLM engine, in turns on one engine.
 
     python benchmarks/paths.py [--model FOLDER] [--rounds 3] [--scale 1.0]
 
@@ -53,7 +53,7 @@ def _tiny(scratch: Path) -> Path:
 
 
 def input_sets(scale: float) -> dict[str, tuple[list[Any], dict[str, Any]]]:
-    """Inputs and call options by name."""
+    """The inputs and the options of each call, by name."""
     texts = docstrings(2000)
     long = [" ".join(texts[start : start + 12]) for start in range(0, 2000, 12)]
     some = int(scale * 2000)
@@ -68,7 +68,7 @@ def input_sets(scale: float) -> dict[str, tuple[list[Any], dict[str, Any]]]:
 
 
 def page(seed: int) -> Image.Image:
-    """A page of text, 1240 x 1754 pixels; another one for each seed."""
+    """A page of text of 1240 x 1754 pixels, different for each seed."""
     image = Image.new("RGB", (1240, 1754), "white")
     draw = ImageDraw.Draw(image)
     for line, text in enumerate(docstrings(60, seed=seed, most=100)):
@@ -77,7 +77,7 @@ def page(seed: int) -> Image.Image:
 
 
 def measure(model: JinaEmbeddings, inputs: list[Any], options: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Seconds of each path in turns, their ratio, and the least cosine between them."""
+    """The seconds of each path, measured in turns, their ratio, and the lowest cosine between them."""
     engine: Any = model._engine
     seconds: dict[str, list[float]] = {path: [] for path in PATHS}
     vectors: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What a user writes with Transformers alone: padded batches, a mean over the attention mask, vectors to the host.
+"""What users write with Transformers alone: padded batches, a mean over the attention mask, vectors to the host.
 
 Where transformers can't load its image processor (it wants a torchvision that fits), this package's stands in; `notes`
 tells which it was.
@@ -52,7 +52,7 @@ class PlainTransformers:
         return vectors
 
     def pages(self, pages: list[Any], prompt: str, batch_size: int) -> np.ndarray:
-        """The same of images, over the tokens from vision start to vision end."""
+        """Mean vectors of images, over the tokens from vision start to vision end."""
         parts = []
         for first in range(0, len(pages), batch_size):
             some = pages[first : first + batch_size]
@@ -69,7 +69,7 @@ class PlainTransformers:
 
 
 def image_reader(folder: Path, tokenizer: Any) -> tuple[Reader, dict[str, str]]:
-    """From images and a prompt to the model's inputs, and a note on how."""
+    """A function from images and a prompt to the model's inputs, and a note about the implementation."""
     from transformers import AutoProcessor
 
     try:
@@ -90,7 +90,7 @@ def image_reader(folder: Path, tokenizer: Any) -> tuple[Reader, dict[str, str]]:
 
 
 def own_reader(tokenizer: Any) -> Reader:
-    """The same numbers by this package, one image after the other."""
+    """The same values, computed by this package for one image after another."""
     config = ImageConfig()
 
     def read(images: list[Any], prompt: str) -> Mapping[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""How much the bundled weights of `pocket` know: recall@1 on public sets that it was not trained on.
+"""The quality of the bundled weights of `pocket`: recall@1 on public sets that it was not trained on.
 
     pip install -e ".[bench]"
     python benchmarks/pocket_quality.py [--model FOLDER] [--no-baselines] [--quick]
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 class Product:
-    """Scores by the package's public methods; vectors that were made once are kept."""
+    """Scores by the package's public methods; vectors are cached."""
 
     def __init__(self, model: JinaEmbeddings) -> None:
         self.model = model
@@ -68,7 +68,7 @@ class Product:
     def scores(
         self, pairs: Pairs, task: Task | None = None, dim: int | None = None, *, multivector: bool = False
     ) -> Scores:
-        """(queries, documents), with the adapter of the set's own task or of another one."""
+        """Scores (queries, documents), with the adapter of the set's task or of another one."""
         queries, documents = (
             self.vectors(texts, task or pairs.task, role, dim, multivector=multivector)
             for texts, role in ((pairs.queries, "query"), (pairs.documents, "passage"))
@@ -78,7 +78,7 @@ class Product:
         return np.asarray(queries @ documents.T)
 
     def likeness(self, words: Words, task: Task = "text-matching") -> Scores:
-        """Cosine of each pair of words."""
+        """The cosine of each pair of words."""
         first, second = (self.vectors(side, task, "query") for side in (words.first, words.second))
         return np.asarray((first * second).sum(axis=1))
 

@@ -1,4 +1,4 @@
-"""The systems that the throughput benchmark compares, behind one small face.
+"""The systems that the throughput benchmark compares, with one interface.
 
 A system is loaded by its constructor. `rows` are what it is measured on, the most telling first: (name of the row,
 input set, how). `run` embeds inputs and returns one L2-normalised vector each.

@@ -1,4 +1,4 @@
-"""Real texts that every machine has: the documentation strings of Python's standard library."""
+"""Real texts that every machine has: the docstrings of Python's standard library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def docstrings(count: int, *, seed: int = 0, least: int = 20, most: int = 4000) -> list[str]:
-    """`count` different docstrings of `least` to `most` characters, in an order that only the seed decides.
+    """`count` distinct docstrings of `least` to `most` characters, in an order that depends on the seed only.
 
     Raises:
         ValueError: the standard library doesn't have as many.
@@ -24,7 +24,7 @@ def docstrings(count: int, *, seed: int = 0, least: int = 20, most: int = 4000) 
 
 @cache
 def _all_docstrings() -> list[str]:
-    """Each once, sorted."""
+    """All distinct docstrings, sorted."""
     found: set[str] = set()
     for path in sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py")):
         if "site-packages" in path.parts or "dist-packages" in path.parts or "test" in path.parts:

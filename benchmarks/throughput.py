@@ -1,4 +1,4 @@
-"""Systems side by side on one machine: texts and pages a second, and what share of the device that is.
+"""Compares systems on one machine: texts and pages a second, and the share of the device's rate that they use.
 
     python benchmarks/throughput.py --systems ours,transformers,reference --scratch /tmp/t
     python benchmarks/throughput.py --size tiny           # a CPU: a few minutes, says nothing about speed
@@ -35,19 +35,19 @@ from systems import OTHER_VECTORS, PREFIX, SYSTEMS
 
 HERE = Path(__file__).parent
 
-# Inputs of each set: as many as the fastest system needs for ten seconds on two H100s, or three of pages.
+# Inputs of each set, enough for ten seconds of the fastest system on two H100s, or three seconds of pages.
 COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 400}
-# What is measured beside the rows: packed and scheduled vectors, calls of few texts, and where the device's time goes.
+# What else is measured: packed and scheduled vectors, calls of few texts, and the device's time by kind of kernel.
 STAGES = ("paths", "call-sizes", "profile")
-# Systems of a plain run: those that one GPU is enough for.
+# The systems of a default run: those that need one GPU.
 DEFAULT = [name for name in SYSTEMS if not name.endswith("-2")]
-# What a system may take beyond its rows: vectors for the comparison, and ending.
+# Seconds that a system may take besides its rows, for the vectors of the comparison and for ending.
 SPARE_S = 20
 TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
 
 
 class Run:
-    """What has been found out so far, and the file that it is kept in."""
+    """The results so far, and the file that they are written to."""
 
     def __init__(self, output: Path, found: dict[str, Any]):
         self.output = output
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def prepared_folder(given: Path | None) -> Path:
-    """The folder given or a temporary one, without what an earlier run has left that would be taken for this one's."""
+    """The given folder or a temporary one, without files of an earlier run."""
     if given is None:
         return Path(tempfile.mkdtemp(prefix="throughput-"))
     given.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def prepared_folder(given: Path | None) -> Path:
 def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> None:
     started = time.monotonic()
     device, dtype = ("cuda", "bfloat16") if gpu else (None, "float32")
-    # Stock vLLM takes its adapters from the one with all of them.
+    # Stock vLLM needs the adapters, which only the multi-task checkpoint has.
     for kind in {"multi-task": 1} | {SYSTEMS[name][1]: 1 for name in names}:
         whole = scratch / f"{kind}.{size}"
         if not whole.exists():
@@ -153,7 +153,7 @@ def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> N
 
 
 def make_inputs(scratch: Path, size: str, counts: dict[str, int]) -> dict[str, Any]:
-    """Writes the inputs of each set; returns their sizes. Systems may be loading meanwhile."""
+    """Writes the inputs of each set, while systems are loading; returns the number of inputs."""
     started = time.monotonic()
     texts = {name: count for name, count in counts.items() if name != "pages"}
     made = make_texts(scratch / "multi-task" / "tokenizer.json", texts, PREFIX)
@@ -165,7 +165,7 @@ def make_inputs(scratch: Path, size: str, counts: dict[str, int]) -> dict[str, A
 
 
 def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[str, Any]:
-    """Tokens and floating-point operations of one input of each set; products with weights only."""
+    """The tokens of an input of each set, and the FLOPs of its products with weights."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
@@ -179,14 +179,14 @@ def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[
         for name, some in texts.items()
     }
     flop = {name: 2 * text * count for name, count in tokens.items()}
-    # An A4 page at 150 dots an inch becomes 32 x 23 tokens of 2 x 2 patches, and its prompt has 11 more or so.
+    # An A4 page at 150 dpi becomes 32 x 23 tokens of 2 x 2 patches, and its prompt has about 11 more.
     tokens["pages"] = 747
     flop["pages"] = 2 * (text * 747 + vision * 4 * 736)
     return {"tokens_per_input": tokens, "flop_per_input": flop}
 
 
 def waves(names: list[str], memory: list[float]) -> list[dict[str, str]]:
-    """Which systems are loaded together, and on which GPUs: in order, each where it fits; one at a time on a CPU.
+    """Groups of systems that are loaded together, and their GPUs: in order, where they fit; on a CPU, one at a time.
 
     memory: gigabytes of each GPU.
     """
@@ -207,7 +207,7 @@ def waves(names: list[str], memory: list[float]) -> list[dict[str, str]]:
 
 @contextmanager
 def loading(wave: dict[str, str], scratch: Path, run: Run) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Starts these systems, which load side by side, and ends them in the end."""
+    """Starts these systems, which load in parallel, and ends them at the end."""
     with ExitStack() as files:
         children = {}
         for name, gpus in wave.items():
@@ -230,7 +230,7 @@ def run_wave(
     deadline: float,
     gpu: bool,
 ) -> None:
-    """Waits until these systems are loaded and measures them in turn, each for as long as it may take."""
+    """Waits until these systems are loaded, and measures them one after another, each within its time limit."""
     seen = dict.fromkeys(children, 0)
     patience = min(time.monotonic() + load_s, deadline - 20)
     while late := [
@@ -242,7 +242,7 @@ def run_wave(
             break
         time.sleep(0.2)
     for name in late:
-        # They would disturb the others.
+        # A system that is still running would disturb the others.
         stop(children[name])
     for name in children:
         seen[name] = collect(name, scratch, run, seen[name])
@@ -264,7 +264,7 @@ def run_wave(
 
 
 def collect(name: str, scratch: Path, run: Run, seen: int) -> int:
-    """Takes over the lines that a system has reported since; returns how many there are."""
+    """Reads the lines that a system has written since the last call; returns their number."""
     path = scratch / f"{name}.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     for line in lines[seen:]:
@@ -273,7 +273,7 @@ def collect(name: str, scratch: Path, run: Run, seen: int) -> int:
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:
-    """Ends a system with all processes that it has started, whatever state it is in."""
+    """Ends a system and all processes that it has started, in whatever state they are."""
     import psutil
 
     if child.poll() is not None:
@@ -293,7 +293,7 @@ def stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def measure_rates(run: Run, gpu: bool) -> None:
-    """In a process of its own, while nothing else runs; the best of the waves counts."""
+    """Measures the device's rate in a process of its own while nothing else runs; the best measurement counts."""
     command = [sys.executable, str(HERE / "device_rate.py"), *(["bfloat16", "float8"] if gpu else ["float32"])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -307,7 +307,7 @@ def measure_rates(run: Run, gpu: bool) -> None:
 
 
 def compare(run: Run, scratch: Path, names: list[str]) -> None:
-    """Each system's vectors beside those of float32, or of the first system where that did not run."""
+    """Compares each system's vectors with those of float32, or of the first system if that did not run."""
     against = next((name for name in ("reference", *names) if list(scratch.glob(f"vectors.{name}.*.npy"))), None)
     figures = {}
     for name in set(names) - set(OTHER_VECTORS):

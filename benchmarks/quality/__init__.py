@@ -1,1 +1,1 @@
-"""Public sets to measure search, matching and code search on, the measures, and what `pocket` is compared with."""
+"""Public data sets for search, matching and code search, metrics, and the baselines of `pocket`."""

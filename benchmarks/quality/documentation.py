@@ -1,4 +1,4 @@
-"""Documentation strings made plain: the first paragraph of a docstring or doc comment, without markup."""
+"""The first paragraph of a docstring or doc comment as plain text, without markup."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain(text: str) -> str:
 
 
 def first_paragraph(documentation: str) -> str:
-    """The description that a reader would search with; empty if there is none in English prose."""
+    """The description as a search query; empty if it is not English prose."""
     for block in re.split(r"\n\s*\n", inspect.cleandoc(documentation)):
         block = block.strip()
         if not block or set(block) <= set("-=~*# \n"):

@@ -1,4 +1,4 @@
-"""HumanEval from its wheel: what a function should do finds the function."""
+"""HumanEval from its wheel: the description of a function is the query for the function."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def split_problem(problem: dict[str, Any]) -> tuple[str, str]:
 
 
 def mask(text: str, name: str) -> str:
-    """The text with `f` wherever the name stands as a whole word.
+    """The text with `f` in place of the name as a whole word.
 
     >>> mask("add(1, 2) is an add, not an addition", "add")
     'f(1, 2) is an f, not an addition'

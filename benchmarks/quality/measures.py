@@ -1,4 +1,4 @@
-"""Figures from scores; pure numpy."""
+"""Metrics of scores; pure numpy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Scores = NDArray[np.floating[Any]]
 
 
 def recall_at(scores: Scores, k: int = 1) -> float:
-    """Share of queries whose own document is among the first k.
+    """The share of queries whose own document is among the first k.
 
     Args:
         scores: (n, n), query i with document j; document i is the right one. A document that scores the
@@ -44,7 +44,7 @@ def family_means(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def spearman(a: Scores | Sequence[float], b: Scores | Sequence[float]) -> float:
-    """Rank correlation: Pearson's of the ranks, equal numbers sharing the mean of theirs.
+    """Spearman's rank correlation: Pearson's correlation of the ranks; equal values have the mean of their ranks.
 
     >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0])), 3)
     0.5

@@ -30,7 +30,7 @@ def python_functions(source: str) -> Iterator[tuple[str, str]]:
 
 
 def trivial(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether the body is too short to say what the function does."""
+    """Whether the body is too short to be found by a description."""
     body = node.body[1:]
     nodes = [part for statement in body for part in ast.walk(statement)]
     statements = sum(isinstance(part, ast.stmt) for part in nodes)

