@@ -1,1 +1,1 @@
-"""What embeddings are for: retrieval, text matching and code search. Knows `JinaEmbeddings` and no engine."""
+"""Applications of embeddings: retrieval, text matching and code search. They use `JinaEmbeddings` and no engine."""

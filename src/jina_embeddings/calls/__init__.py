@@ -1,1 +1,1 @@
-"""From the arguments of a call to its result: prepared, run, finished; in parts or as a stream where there is much."""
+"""Calls: from the arguments of one call to its result, in parts or as a stream if there are many inputs."""

@@ -1,1 +1,1 @@
-"""The engines: one protocol, four implementations, and the choice between them."""
+"""The engines: one protocol, four implementations, and the choice of one by name."""

@@ -1,1 +1,1 @@
-"""What the model reads: prompts, token ids, image patches and positions, and the sources they come from."""
+"""Prepares inputs: prompts, token ids, images from any source, patches and positions."""

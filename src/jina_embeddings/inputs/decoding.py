@@ -1,4 +1,4 @@
-"""From encoded bytes, an array or any PIL image to a PIL image of mode RGB: upright, on white, 8 bits.
+"""Converts encoded bytes, arrays and PIL images of any mode to RGB images: upright, on white, with 8 bits a channel.
 
 `name` is everywhere the description of the source that an error message starts with.
 """

@@ -1,4 +1,4 @@
-"""From a PIL image to what the vision tower reads: resized uint8 pixels, then normalised patches.
+"""Resizes a PIL image and cuts it into normalised patches, which the vision tower reads.
 
     load_image -> resize_image -> patchify
     any source    uint8 (h, w, 3)  float32 (num_patches, patch_dim)

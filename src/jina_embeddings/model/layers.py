@@ -1,4 +1,4 @@
-"""What the language model and the vision tower have in common."""
+"""Layers that the language model and the vision tower share."""
 
 from __future__ import annotations
 

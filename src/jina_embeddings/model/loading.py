@@ -1,4 +1,4 @@
-"""From a checkpoint to a network with its weights."""
+"""`load_model`: makes the network of a checkpoint and loads its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs inside vLLM. vLLM calls `register` in each of its processes, possibly twice, so it imports little."""
+"""Our code inside vLLM's processes. vLLM calls `register` in each of them, possibly twice, so it imports little."""
 
 from __future__ import annotations
 
