@@ -149,7 +149,7 @@ def test_other_text_is_cut_by_lines() -> None:
     check(text, chunks)
 
 
-def test_nothing_in_a_file() -> None:
+def test_an_empty_file_has_no_chunks() -> None:
     assert list(cut("a.py", "")) == list(cut("a.txt", "\n\n")) == []
 
 

@@ -102,7 +102,7 @@ def test_a_folder_without_git_is_indexed_whole(repository: Path) -> None:
 
 
 @pytest.mark.usefixtures("repository")
-def test_links_and_data_are_left_out_and_what_can_not_be_read_is_listed() -> None:
+def test_links_and_data_are_left_out_and_unreadable_files_are_listed() -> None:
     Path("link.py").symlink_to("auth.py")
     Path("data.bin").write_bytes(b"\0\1\2")
     Path("latin.py").write_bytes(b"name = '\xe9'\n")
@@ -146,7 +146,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("repository")
-def test_changed_looks_only_at_what_differs(looked_at: list[str]) -> None:
+def test_changed_reads_only_files_that_differ(looked_at: list[str]) -> None:
     index()
     looked_at.clear()
     assert "0 embedded and 0 reused" in index("--changed")
@@ -163,7 +163,7 @@ def test_changed_looks_only_at_what_differs(looked_at: list[str]) -> None:
 
 @pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize("how", ["commit", "revert", "stage"])
-def test_changed_sees_what_was_committed_or_taken_back_since(how: str) -> None:
+def test_changed_sees_committed_and_reverted_files(how: str) -> None:
     changed = FILES["auth.py"].replace("check", "compare")
     if how == "revert":
         Path("auth.py").write_text(changed)
@@ -184,7 +184,7 @@ def test_changed_sees_what_was_committed_or_taken_back_since(how: str) -> None:
 
 
 @pytest.mark.usefixtures("repository")
-def test_changed_ends_with_what_a_whole_run_ends_with(fake_model: JinaEmbeddings) -> None:
+def test_changed_gives_the_index_of_a_full_run(fake_model: JinaEmbeddings) -> None:
     changing = CodeSearch.open("one.index", fake_model, create=True)
     changing.update(Repository("mail"))
     Path("mail/send.go").write_text("")
@@ -284,7 +284,7 @@ def test_a_file_that_is_not_in_the_index_can_be_asked_about() -> None:
         (["index", "auth.py"], "is no folder"),
     ],
 )
-def test_what_can_not_be_done_is_an_error(arguments: list[str], message: str) -> None:
+def test_impossible_requests_are_errors(arguments: list[str], message: str) -> None:
     index()
     result = run(*arguments)
     assert result.exit_code == 2
@@ -305,7 +305,7 @@ def test_nothing_found_has_an_exit_status_of_its_own() -> None:
     assert run("search", "x", "--language", "java").exit_code == 1
 
 
-def test_the_python_api_says_the_same(repository: Path, fake_model: JinaEmbeddings) -> None:
+def test_the_python_api_gives_the_same_results(repository: Path, fake_model: JinaEmbeddings) -> None:
     search = CodeSearch.open(repository / "code.index", fake_model, create=True, dimension=256)
     search.update(Repository(repository))
     assert search.search("password of user is right", language="python")[0].passage.title == "check_password"

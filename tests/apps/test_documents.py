@@ -90,7 +90,7 @@ def test_odd_html_is_no_error(tmp_path: Path, page: str) -> None:
 
 
 @given(st.text(alphabet="ab. \n\t漢é", max_size=400), st.integers(20, 80))
-def test_pieces_are_bounded_lead_back_and_lose_nothing(text: str, size: int) -> None:
+def test_passages_are_bounded_have_correct_offsets_and_lose_no_text(text: str, size: int) -> None:
     found = [block for _, block in cut([Section("", tuple(paragraphs(text)))], size)]
     assert all(len(block.text) <= size for block in found)
     assert "".join("".join(block.text.split()) for block in found) == "".join(text.split())
@@ -166,7 +166,7 @@ def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
         CutOptions(**options)
 
 
-def test_bad_files_are_told_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_bad_files_are_reported_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "good.txt").write_text("good")
     (tmp_path / "binary.txt").write_bytes(b"\0\1\2" * 100)
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))

@@ -30,7 +30,7 @@ def test_a_repositorys_configuration_runs_nothing(tmp_path: Path, name: str) -> 
     assert not ran.exists()
 
 
-def test_unchanged_is_told_by_content(tmp_path: Path) -> None:
+def test_unchanged_files_are_recognised_by_content(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     for name in ("a.py", "b.py"):
         (tmp_path / name).write_text("x = 1\n")

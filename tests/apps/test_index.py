@@ -96,13 +96,13 @@ def test_two_documents_that_change_places(index: Index) -> None:
     assert sorted((p.path, p.text) for p in index.store.passages()) == [("a", "three"), ("b", "one"), ("b", "two")]
 
 
-def test_nothing_is_removed_unasked(index: Index) -> None:
+def test_documents_are_removed_only_if_asked(index: Index) -> None:
     index.update([document("a", "one")])
     assert index.update([document("b", "two")]).removed == 0
     assert texts(index) == ["one", "two"]
 
 
-def test_failures_and_what_is_left_out_are_told_and_keep_what_was_there(index: Index) -> None:
+def test_failures_and_skipped_documents_are_reported_and_keep_their_passages(index: Index) -> None:
     index.update([document("a", "one")])
     failure = Failure("a", InputError("unreadable today"))
     summary = index.update([failure, LeftOut("c"), document("b", "two")], gone=lambda path: True)
@@ -197,7 +197,7 @@ def test_the_retriever_gives_plain_types(index: Index) -> None:
     }
 
 
-def test_there_has_to_be_an_index(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
+def test_a_missing_index_is_an_error(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
     with pytest.raises(IndexNotFoundError, match="there is no index at"):
         Index.open(tmp_path / "nothing", fake_model)
     assert not (tmp_path / "nothing").exists()

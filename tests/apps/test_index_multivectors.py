@@ -52,7 +52,7 @@ def test_scores_of_stored_multivectors_are_maxsim(number_format: str, tolerance:
     assert score(query, to_column(made, number_format)) == pytest.approx(expected, abs=tolerance)
 
 
-def test_pooled_tokens_are_means_of_those_that_are_alike() -> None:
+def test_pooled_tokens_are_means_of_similar_tokens() -> None:
     rows = tokens(4)[0]
     doubled = normalize(np.concatenate([rows, rows + 0.01 * tokens(4, 4)[1]]))
     pooled = pool_tokens(doubled, 2)
@@ -61,7 +61,7 @@ def test_pooled_tokens_are_means_of_those_that_are_alike() -> None:
     assert pool_tokens(rows[:1], 4).shape == (1, DIM)
 
 
-def test_ranking_again_embeds_nothing_but_the_question(
+def test_reranking_embeds_only_the_question(
     tmp_path: Path, fake_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = make(tmp_path, fake_model, multivector="float16")

@@ -28,7 +28,7 @@ def found(index: Index, query: str, **options: object) -> list[str]:
     return [hit.passage.text for hit in index.search(query, **options)]  # type: ignore[arg-type]
 
 
-def test_words_find_what_has_them_and_nothing_else(index: Index) -> None:
+def test_word_search_finds_only_passages_with_the_words(index: Index) -> None:
     index.update([document("a", "part number QX-7731 is out of stock", "the boiler was repaired", "rain tomorrow")])
     assert found(index, "QX-7731", mode="words") == ["part number QX-7731 is out of stock"]
     assert found(index, "repairing boilers", mode="words") == ["the boiler was repaired"]
@@ -58,18 +58,18 @@ def test_titles_and_parts_of_identifiers_are_words(index: Index) -> None:
         ("größeÄndern", "größe Ändern"),
     ],
 )
-def test_identifiers_are_cut_at_their_humps(text: str, parts: str) -> None:
+def test_identifiers_are_split_at_capitals_and_underscores(text: str, parts: str) -> None:
     assert searchable(text).partition("\n")[2] == parts
 
 
-def test_words_see_what_was_written_and_removed_a_moment_ago(index: Index) -> None:
+def test_word_search_sees_recent_writes_and_removals(index: Index) -> None:
     index.update([document("a", "one alpha"), document("b", "two beta")])
     index.update([document("a", "one gamma")], gone=lambda path: path == "b")
     assert found(index, "gamma", mode="words") == ["one gamma"]
     assert found(index, "alpha beta", mode="words") == []
 
 
-def test_filters_hold_for_words(index: Index) -> None:
+def test_filters_apply_to_word_search(index: Index) -> None:
     index.update([document("a.md", "red apple"), document("b.md", "red pear")])
     assert found(index, "red", mode="words", filters={"path": "b*"}) == ["red pear"]
 
@@ -86,13 +86,13 @@ def test_hybrid_joins_by_reciprocal_ranks(index: Index) -> None:
     assert [hit.cosine for hit in hits] == pytest.approx([cosines[hit.id] for hit in hits], abs=1e-5)
 
 
-def test_a_least_score_leaves_out_what_is_below(index: Index) -> None:
+def test_min_score_leaves_out_lower_hits(index: Index) -> None:
     index.update([document("a", "red apple", "green pear", "blue sky")])
     scores = [hit.score for hit in index.search("red apple")]
     assert len(index.search("red apple", min_score=scores[1])) == 2
 
 
-def test_what_words_can_not_do_is_refused(index: Index, tmp_path: Path) -> None:
+def test_impossible_word_searches_are_refused(index: Index, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="unknown mode"):
         index.search("x", mode="sparse")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="a picture has no words"):
@@ -111,7 +111,7 @@ def _words() -> object:
     return SearchOptions(mode="words")
 
 
-def test_documents_are_taken_out_by_path(index: Index) -> None:
+def test_documents_are_removed_by_path(index: Index) -> None:
     index.update([document("x/a", "one", "two"), document("x/b", "three"), document("y", "four")])
     assert index.remove("x/a") == 2
     assert index.remove("x/*") == 1

@@ -100,7 +100,7 @@ def test_duplicates_across_blocks_join_the_row_before_them() -> None:
     assert found.rate == pytest.approx(200 / len(vectors))
 
 
-def test_what_is_kept_has_no_duplicates_and_each_row_is_near_its_representative() -> None:
+def test_kept_rows_are_no_duplicates_and_each_row_reaches_the_threshold_with_its_representative() -> None:
     vectors = normalize(random_vectors(4000, 6) + np.float32(1.5))
     found = deduplicate(vectors, 0.98)
     assert 0.2 < found.rate < 0.999
@@ -110,7 +110,7 @@ def test_what_is_kept_has_no_duplicates_and_each_row_is_near_its_representative(
     assert (found.representatives <= np.arange(len(vectors))).all()
 
 
-def test_the_approximate_way_finds_nearly_all_duplicates_and_no_others() -> None:
+def test_approximate_deduplication_finds_nearly_all_duplicates_and_no_others() -> None:
     originals = random_vectors(20_000, 64)
     vectors = np.concatenate([originals, near(originals[:2000], 0.93)])
     found = deduplicate(vectors, 0.9, exact=False)
@@ -158,7 +158,7 @@ def test_a_rate_is_reached(rate: float) -> None:
     assert found.rate == deduplicate(random_vectors(3000, 8), found.threshold).rate
 
 
-def test_a_rate_that_equal_rows_make_impossible_is_missed_and_said() -> None:
+def test_a_rate_that_equal_rows_make_impossible_is_reported() -> None:
     found = deduplicate_to_rate(np.tile(random_vectors(200, 64), (2, 1)), 0.1)
     assert found.rate == 0.5
 
@@ -207,7 +207,7 @@ def test_pairs_below_the_least_score_are_left_out() -> None:
     assert mine_paraphrases(np.eye(4, dtype=np.float32), min_score=0.1) == []
 
 
-def test_recall_of_the_approximate_way_against_all_pairs() -> None:
+def test_recall_of_approximate_paraphrases_against_all_pairs() -> None:
     originals = random_vectors(10_000, 64)
     vectors = np.concatenate([originals, near(originals[:1000], 0.9)])
     exact, approximate = (
@@ -259,7 +259,7 @@ def test_each_row_is_in_one_pair_at_most() -> None:
     assert len({pair.left for pair in found}) == len({pair.right for pair in found}) == len(found)
 
 
-def test_translations_of_nothing() -> None:
+def test_bitext_of_empty_lists_is_empty() -> None:
     assert mine_bitext(random_vectors(0), random_vectors(3)) == []
     with pytest.raises(OptionError, match="neighbours"):
         mine_bitext(random_vectors(2), random_vectors(3), neighbours=0)
@@ -282,7 +282,7 @@ def test_scores_and_matrix_are_the_models_own_cosines(matcher: Matcher, fake_mod
     assert np.allclose(np.diag(matcher.matrix(left)), 1, atol=1e-6)
 
 
-def test_texts_of_each_kind_of_work(matcher: Matcher) -> None:
+def test_every_method_of_matcher_takes_texts(matcher: Matcher) -> None:
     texts = ["the cat sat here", "a dog ran away", "the cat sat here today", "the cat sat here"]
     groups = [group.rows for group in matcher.duplicates(texts, threshold=0.8).groups()]
     assert groups == [(0, 2, 3)]
@@ -299,7 +299,7 @@ def test_no_texts(matcher: Matcher) -> None:
     assert matcher.scores([], []).shape == (0,)
 
 
-def test_what_can_not_be_paired_is_refused(matcher: Matcher) -> None:
+def test_lists_that_can_not_be_paired_are_refused(matcher: Matcher) -> None:
     with pytest.raises(InputError, match="left \\(1\\) as on the right \\(2\\)"):
         matcher.scores(["a"], ["b", "c"])
     with pytest.raises(InputError, match="two lists"):

@@ -53,7 +53,7 @@ def test_the_same_picture_is_found_by_itself(docs: Path, tmp_path: Path, fake_mo
         assert Path(hit.passage.image).name == "poppy.png"
 
 
-def test_a_picture_that_has_gone_comes_last_when_ranked_again(docs: Path, fake_model: JinaEmbeddings) -> None:
+def test_a_deleted_image_ranks_last_in_reranking(docs: Path, fake_model: JinaEmbeddings) -> None:
     index, _ = index_files([docs], docs / "index", fake_model, dimension=128)
     (docs / "meadow.png").unlink()
     hits = index.search("water", rerank=True)
@@ -62,7 +62,9 @@ def test_a_picture_that_has_gone_comes_last_when_ranked_again(docs: Path, fake_m
 
 
 @pytest.mark.parametrize("left", ["nothing", "_transactions", "_versions"])
-def test_a_table_whose_making_was_killed_is_made_again(tmp_path: Path, fake_model: JinaEmbeddings, left: str) -> None:
+def test_a_table_whose_creation_was_killed_is_created_again(
+    tmp_path: Path, fake_model: JinaEmbeddings, left: str
+) -> None:
     """A table is complete when its manifest is written, which is the last step."""
     index = Index.open(tmp_path / "index", fake_model, create=True, dimension=128)
     table = tmp_path / "index" / "passages.lance"

@@ -62,6 +62,6 @@ def test_null_vectors_are_named(tmp_path: Path) -> None:
         open_vectors(tmp_path / "v.parquet")
 
 
-def test_one_text_is_no_list() -> None:
+def test_a_single_text_in_place_of_a_list_is_refused() -> None:
     with JinaEmbeddings("fake", engine="fake") as model, pytest.raises(InputError, match="list"):
         Matcher(model).vectors("hello")

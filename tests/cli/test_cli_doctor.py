@@ -110,7 +110,7 @@ def test_what_libraries_print_is_kept_out_of_the_report() -> None:
     assert done.stderr == "noise"
 
 
-def test_people_get_lines() -> None:
+def test_text_output_lists_facts() -> None:
     result = CliRunner().invoke(app, ["doctor", "--engine", "fake"])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -120,7 +120,7 @@ def test_people_get_lines() -> None:
     assert lines[-1] == "healthy: no problems found"
 
 
-def test_people_get_problems_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_output_lists_problems_with_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JINA_EMBEDDINGS_CACHE", "/dev/null/cache")
     result = CliRunner().invoke(app, ["doctor", "--engine", "fake"])
     assert result.exit_code == 1
@@ -206,7 +206,7 @@ def test_a_required_package_that_is_missing(versions: Callable[..., None]) -> No
     assert problem_of("--engine", "fake") == "tokenizers is not installed | pip install tokenizers"
 
 
-def test_companions_of_torch_say_what_was_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repaired_torch_companions_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "installed", lambda name: None if name == "torchcodec" else "1.0")
     logger = logging.getLogger(torch_companions.__name__)
     monkeypatch.setattr(torch_companions, "repair", lambda: logger.info("torchvision's operators: declared"))
@@ -219,7 +219,7 @@ def test_companions_of_torch_say_what_was_mended(monkeypatch: pytest.MonkeyPatch
     assert report.healthy
 
 
-def test_a_companion_that_can_not_be_mended_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_companion_that_can_not_be_repaired_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError("no such symbol\nand more")
 
@@ -300,7 +300,7 @@ def test_a_checkpoint_that_is_not_whole(
     assert message in problem_of("--model", str(tmp_path / "copy"), "--parity", "--engine", "transformers")
 
 
-def test_a_checkpoint_that_is_not_there() -> None:
+def test_a_missing_checkpoint_is_a_problem() -> None:
     problem = problem_of("--model", "/no/such/folder")
     assert problem.endswith("| check the name or the path, or download it again")
 

@@ -114,7 +114,7 @@ def test_task_and_prompt(fake_model: JinaEmbeddings, arguments: tuple[str, ...],
         (("--batch-size", "1"), {}),
     ],
 )
-def test_vectors_are_as_asked_for(
+def test_options_set_the_form_of_vectors(
     fake_model: JinaEmbeddings, arguments: tuple[str, ...], options: dict[str, Any]
 ) -> None:
     assert run("-", "-o", "v.jsonl", *arguments, stdin="a text of some words").exit_code == 0
@@ -129,7 +129,7 @@ def test_base64_vectors_are_strings(fake_model: JinaEmbeddings) -> None:
     assert same(np.frombuffer(base64.b64decode(value), "<f4"), fake_model.encode_text("a text", prompt_name="passage"))
 
 
-def test_parquet_says_what_made_the_vectors() -> None:
+def test_parquet_metadata_says_how_the_vectors_were_made() -> None:
     arguments = ("--task", "code", "--truncate-dim", "128", "--max-length", "9", "--option", "pooling_type=max")
     assert run("-", "-o", "v.parquet", *arguments, stdin="x").exit_code == 0
     metadata = {key.decode(): value.decode() for key, value in pq.read_schema("v.parquet").metadata.items()}
@@ -256,7 +256,7 @@ def test_wrong_arguments_are_refused_before_the_model_is_looked_for(arguments: t
         (("--local-files-only", "--model", "no-such/model"), "checkpoint_not_found"),
     ],
 )
-def test_what_the_library_refuses_is_one_line_too(arguments: tuple[str, ...], code: str) -> None:
+def test_errors_of_the_library_are_one_line(arguments: tuple[str, ...], code: str) -> None:
     command = ["embed", "-", "-o", "v.jsonl", "--engine", "torch", *arguments]
     result = CliRunner().invoke(app, command, input="x", catch_exceptions=False)
     assert result.exit_code == 2
@@ -301,7 +301,7 @@ def test_a_folder_with_the_output_in_it_can_be_embedded_again() -> None:
     assert ids("v.npy.rows.jsonl") == ["./a.txt"]
 
 
-def test_with_no_terminal_one_line_is_all_that_is_said() -> None:
+def test_without_a_terminal_only_one_line_is_printed() -> None:
     done = subprocess.run(
         [*COMMAND, "embed", "-", "-o", "v.jsonl", "--engine", "fake"], input=b"x\ny", capture_output=True, check=True
     )
@@ -377,7 +377,7 @@ def test_a_killed_run_leaves_nothing_under_the_files_name() -> None:
     assert Path("v.parquet").read_text() == "old"
 
 
-def test_an_interrupt_does_not_wait_for_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_does_not_wait_for_running_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine below takes long over every chunk, until it is closed."""
     closed = threading.Event()
 
@@ -474,7 +474,7 @@ def test_the_stream_reads_no_further_than_two_chunks_ahead(fake_model: JinaEmbed
     assert max(ahead) <= 20
 
 
-def test_results_come_in_the_order_of_the_items_whatever_becomes_of_them(fake_model: JinaEmbeddings) -> None:
+def test_results_are_in_the_order_of_the_rows_also_for_failures(fake_model: JinaEmbeddings) -> None:
     error = ValueError("unreadable")
     items: list[Row | Failure | LeftOut] = [
         Failure("0", error),

@@ -100,7 +100,7 @@ def test_an_index_of_another_dimension_or_none(docs: Path, tmp_path: Path) -> No
     assert not (tmp_path / "nothing").exists()
 
 
-def test_bad_inputs_are_told_and_passed_over(docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_inputs_are_reported_and_skipped(docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All at once. Root may read everything, and timing can't be relied on: refusal and deletion are put in."""
     bad = docs / "bad"
     bad.mkdir()

@@ -67,7 +67,7 @@ def test_pairs_of_a_file() -> None:
         (["a", "b", "--task", "matching"], "unknown_task"),
     ],
 )
-def test_what_can_not_be_compared_is_an_error(arguments: list[str], message: str) -> None:
+def test_inputs_that_can_not_be_compared_are_an_error(arguments: list[str], message: str) -> None:
     Path("pairs.tsv").write_text("a\tb\nc\n")
     Path("empty.tsv").write_text("\n")
     Path("latin.tsv").write_bytes(b"\xe9\tb\n")
@@ -80,7 +80,7 @@ def test_what_can_not_be_compared_is_an_error(arguments: list[str], message: str
 # dedup
 
 
-def test_lines_of_a_file_are_kept_as_they_stand() -> None:
+def test_kept_lines_are_unchanged() -> None:
     Path("lines.txt").write_text(LINES)
     result = run("dedup", "lines.txt", "--threshold", "0.8", "--output", "kept.txt")
     assert result.exit_code == 0
@@ -91,7 +91,7 @@ def test_lines_of_a_file_are_kept_as_they_stand() -> None:
     assert "2 of 4 (50.0%) are duplicates, in 1 groups; threshold 0.800" in result.stderr
 
 
-def test_json_lines_are_kept_whole_and_what_failed_stays() -> None:
+def test_kept_json_lines_are_unchanged_and_include_failed_ones() -> None:
     lines = ['{"id": "x", "text": "a b c", "more": 1}', "broken", '{"text": "a b c"}', "", '{"text": "d"}']
     Path("rows.jsonl").write_text("\n".join(lines) + "\n")
     result = run("dedup", "rows.jsonl", "--output", "kept.jsonl", "--json")
@@ -120,7 +120,7 @@ def test_a_rate_in_place_of_a_threshold() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".parquet"])
-def test_vectors_that_are_there_need_no_model(suffix: str) -> None:
+def test_files_of_vectors_need_no_model(suffix: str) -> None:
     for name, text in (("a", "one two"), ("b", "one two"), ("c", "three")):
         Path(name).write_text(text)
     assert run("embed", "a", "b", "c", "--output", f"v{suffix}").exit_code == 0
@@ -129,7 +129,7 @@ def test_vectors_that_are_there_need_no_model(suffix: str) -> None:
     assert Path("kept.txt").read_text().split() == ["a", "c"]
 
 
-def test_an_array_without_names_has_numbers() -> None:
+def test_rows_of_an_array_without_names_are_numbered() -> None:
     np.save("v.npy", np.eye(4, dtype=np.float32)[[0, 1, 0]])
     assert records(run("dedup", "v.npy", "--json").stdout)[0]["members"] == ["0", "2"]
 
@@ -148,7 +148,7 @@ def test_an_array_without_names_has_numbers() -> None:
         (["broken.parquet"], "no Parquet file"),
     ],
 )
-def test_what_can_not_be_deduplicated_is_an_error(arguments: list[str], message: str) -> None:
+def test_inputs_that_can_not_be_deduplicated_are_an_error(arguments: list[str], message: str) -> None:
     Path("lines.txt").write_text(LINES)
     Path("broken.npy").write_text("no")
     Path("broken.parquet").write_text("no")

@@ -102,7 +102,7 @@ def test_every_command_has_its_section() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_documented_options_are_those_there_are(command: str) -> None:
+def test_documented_options_are_the_existing_ones(command: str) -> None:
     of_the_model = options_in_tables(DOCUMENT.partition("\n## ")[0])
     documented = options_in_tables(section(command))
     if command not in WITH_OPTIONS_OF_THEIR_OWN:
@@ -159,7 +159,7 @@ def test_there_are_examples() -> None:
     assert len(examples("doctor")) >= 3
 
 
-def test_what_made_the_vectors_is_documented_key_by_key(folder: Path) -> None:
+def test_metadata_keys_of_vectors_are_documented(folder: Path) -> None:
     run("jina-embeddings embed notes/ --output v.jsonl --max-length 9 --option normalize=true --engine fake")
     listed = re.search(r"What made them: (.*)\.", DOCUMENT)
     assert listed is not None

@@ -116,7 +116,7 @@ def test_llama_index_caches_tell_settings_apart() -> None:
 
 
 @pytest.mark.parametrize("options", SETTINGS)
-def test_llama_index_is_written_down_copied_and_pickled(options: dict[str, Any]) -> None:
+def test_llama_index_is_serialised_copied_and_pickled(options: dict[str, Any]) -> None:
     embedding = llama_index.LlamaIndexEmbedding("fake", engine="fake", embed_batch_size=7, **options)
     expected = embedding.get_text_embedding_batch(TEXTS)
     for other in (
@@ -133,7 +133,7 @@ def test_llama_index_is_written_down_copied_and_pickled(options: dict[str, Any])
 
 
 @pytest.mark.parametrize("options", SETTINGS)
-def test_langchain_and_haystack_are_copied_and_written_down(options: dict[str, Any]) -> None:
+def test_langchain_and_haystack_are_copied_and_serialised(options: dict[str, Any]) -> None:
     embeddings = langchain.LangChainEmbeddings("fake", engine="fake", **options)
     for other in (copy.deepcopy(embeddings), copy.copy(embeddings)):
         assert other.model is embeddings.model
@@ -150,7 +150,7 @@ def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key != name}
 
 
-def test_a_langchain_store_finds_by_it(model: JinaEmbeddings) -> None:
+def test_a_langchain_store_searches_with_the_model(model: JinaEmbeddings) -> None:
     store = InMemoryVectorStore(langchain.LangChainEmbeddings(model))
     store.add_texts(TEXTS)
     assert [found.page_content for found in store.similarity_search(QUERY, k=1)] == [TEXTS[1]]
@@ -181,14 +181,14 @@ def test_llama_index_gives_the_models_own_vectors(model: JinaEmbeddings) -> None
     assert embedding.model_name == "fake"
 
 
-def test_llama_index_hands_over_batches(model: JinaEmbeddings) -> None:
+def test_llama_index_embeds_in_batches(model: JinaEmbeddings) -> None:
     engine: Any = model._engine
     before = engine.num_calls
     llama_index.LlamaIndexEmbedding(model).get_text_embedding_batch([f"text {number}" for number in range(128)])
     assert engine.num_calls - before == 2
 
 
-def test_a_llama_index_finds_by_it(model: JinaEmbeddings) -> None:
+def test_a_llama_index_searches_with_the_model(model: JinaEmbeddings) -> None:
     index = VectorStoreIndex(
         [TextNode(text=text) for text in TEXTS], embed_model=llama_index.LlamaIndexEmbedding(model)
     )
@@ -221,7 +221,7 @@ def test_haystack_gives_the_models_own_vectors(model: JinaEmbeddings) -> None:
     assert documents.run([]) == {"documents": []}
 
 
-def test_a_haystack_pipeline_finds_by_it_also_after_it_was_written_down() -> None:
+def test_a_haystack_pipeline_searches_with_the_model_also_after_serialisation() -> None:
     store = InMemoryDocumentStore(embedding_similarity_function="cosine")
     indexing = Pipeline()
     indexing.add_component("embedder", haystack.DocumentEmbedder("fake", engine="fake"))
