@@ -66,14 +66,14 @@ A message is sent by e-mail to an address over a connection.
 
 
 def search_by_words(code: CodeSearch, root: Path) -> None:
-    """A question in plain words finds the function."""
+    """Finds a function by a question in plain words."""
     hits = code.search("count how often each word occurs in a text", limit=3)
     show(hits)
     assert hits[0].passage.title == "count_words"
 
 
 def search_by_code(code: CodeSearch, root: Path) -> None:
-    """The function at a line of a file finds those like it; the file need not be in the index."""
+    """Finds functions similar to the one at a line of a file, which need not be in the index."""
     draft = root.parent / "draft.py"
     draft.write_text("def word_frequencies(words):\n    return {word: words.count(word) for word in words}\n")
     hits = code.similar(draft, line=1, limit=3)
@@ -82,14 +82,14 @@ def search_by_code(code: CodeSearch, root: Path) -> None:
 
 
 def search_by_documentation(code: CodeSearch, root: Path) -> None:
-    """A place in the documentation finds the code that it tells of."""
+    """Finds the code that a section of the documentation describes."""
     hits = code.similar(root / "guide.md", line=3, name="guide.md", limit=3)
     show(hits)
     assert hits[0].passage.title == "sendMail"
 
 
 def search_across_languages(code: CodeSearch, root: Path) -> None:
-    """A function of Python finds what does the same in Go."""
+    """Finds the Go function that does the same as a Python function."""
     hits = code.similar(root / "numbers.py", line=1, name="numbers.py", language="go", limit=3)
     show(hits)
     assert hits[0].passage.title == "Mean"

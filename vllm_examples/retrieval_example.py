@@ -45,33 +45,33 @@ All museums are closed on Mondays. Children enter free.
 
 
 def ask_a_question(index: Index) -> None:
-    """The question gets the prompt of a query, the passages that of a passage; the nearest passage answers."""
+    """Embeds a question and passages, each with its prompt; the nearest passage is the answer."""
     hits = index.search("how do I get to the airport", limit=3)
     show(hits)
     assert hits[0].passage.title == "Trains"
 
 
 def ask_within_a_filter(index: Index) -> None:
-    """Only what fits the filter is compared; here the file's name, in other places any metadata."""
+    """Searches only passages that match a filter: here the file's name; any metadata may be one."""
     hits = index.search("is it open on Monday", limit=2, filters={"path": "*machine*", "kind": "text"})
     show(hits)
     assert all(hit.passage.path.endswith("machine.md") for hit in hits)
 
 
 def make_a_context(index: Index) -> None:
-    """The best passages with their sources, in as many tokens as the language model has room for."""
+    """Makes a context for a language model: the best passages with their sources, within a limit of tokens."""
     hits = index.search("how long is the guarantee", filters={"kind": "text"})
     text = context(hits, 120, index.model.count_tokens)
     print(text)
     assert "two years" in text
     assert index.model.count_tokens([text])[0] <= 120
-    # The plain function that RAG frameworks want.
+    # A plain function, as RAG frameworks expect it.
     retrieve = index.retriever(limit=1, filters={"kind": "text"})
     assert retrieve("how long is the guarantee")[0]["title"] == "Coffee machine > Guarantee"
 
 
 def find_pages(index: Index) -> None:
-    """Pages and pictures are embedded as images, and found by words, or by a picture; then ranked by multi-vectors."""
+    """Embeds pages and pictures as images, finds them by words and by a picture, and reranks them by multi-vectors."""
     page = index.search("a drawing", filters={"kind": "page"})
     show(page)
     assert [hit.passage.source.rpartition("/")[2] for hit in page] == ["drawing.pdf#page=1"]
@@ -80,7 +80,7 @@ def find_pages(index: Index) -> None:
     alike = index.search(picture.with_name("circle.png"), filters={"kind": ["page", "image"]}, rerank=True)
     show(alike)
     assert {hit.passage.kind for hit in alike} == {"page", "image"}
-    # A picture is more like itself than like a page around it.
+    # A picture is more similar to itself than to a page that contains it.
     assert alike[0].passage.path.endswith("circle.png")
 
 

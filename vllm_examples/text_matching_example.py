@@ -25,7 +25,7 @@ SPANISH = ["Mi hermano vive en París.", "El museo está cerrado el lunes.", "El
 
 
 def compare_pairs(matcher: Matcher) -> None:
-    """How alike two texts are, and a table of all with all."""
+    """Computes the similarity of two texts, and of all texts with each other."""
     sentence = "A man is playing a guitar."
     near, far = matcher.scores(
         [sentence, sentence], ["Someone plays the guitar.", "The bank raised its interest rates."]
@@ -35,12 +35,12 @@ def compare_pairs(matcher: Matcher) -> None:
 
     matrix = matcher.matrix(QUESTIONS)
     print(f"all with all: {matrix.shape}")
-    # Of all others, the second question about passwords is nearest to the first.
+    # The nearest to the first question is the second one about passwords.
     assert matrix[0, 1:].argmax() + 1 == 2
 
 
 def match_translations(matcher: Matcher) -> None:
-    """Which sentences of two languages translate each other, in whatever order they stand."""
+    """Finds the translations among sentences of two languages in any order."""
     pairs = matcher.bitext(ENGLISH, SPANISH, neighbours=2)
     for pair in pairs:
         print(f"{pair.score:.2f}  {ENGLISH[pair.left]}  {SPANISH[pair.right]}")
@@ -48,21 +48,21 @@ def match_translations(matcher: Matcher) -> None:
 
 
 def remove_duplicates(matcher: Matcher) -> None:
-    """Groups of texts that say the same, and what is left when one of each is kept."""
+    """Groups texts that say the same, and keeps one of each group."""
     found = matcher.duplicates(QUESTIONS, threshold=0.85)
     for group in found.groups():
         print(" = ".join(QUESTIONS[row] for row in group.rows))
     assert [group.rows for group in found.groups()] == [(0, 2), (1, 4)]
     assert found.kept.tolist() == [0, 1, 3, 5]
 
-    # The threshold need not be known: ask for the share to remove.
+    # Instead of a threshold, give the share of texts to remove.
     third = matcher.duplicates(QUESTIONS, rate=1 / 3)
     print(f"a third is removed at a cosine of {third.threshold:.2f}")
     assert third.kept.tolist() == found.kept.tolist()
 
 
 def find_paraphrases(matcher: Matcher) -> None:
-    """The most similar pairs, best first."""
+    """Finds the most similar pairs, best first."""
     pairs = matcher.paraphrases(QUESTIONS, limit=2)
     for pair in pairs:
         print(f"{pair.score:.2f}  {QUESTIONS[pair.left]}  {QUESTIONS[pair.right]}")
