@@ -1,4 +1,4 @@
-"""Token ids of texts; of a long text no more is tokenised than its first tokens need."""
+"""Tokenises texts; of a text longer than the limit, only as much as its first tokens depend on."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 
 Tokens: TypeAlias = "NDArray[np.int32]"
 
-# Tokens before a cut that the characters behind it may change: those of a word or of white space that it splits. A
-# merge depends on what is behind it only through a chain of ever more frequent merges: in trials three tokens changed.
-_UNSETTLED = 256
-# Of what is tokenised first. English has 4 to 5 in a token, other text fewer.
-_CHARACTERS_A_TOKEN = 8
-_GROWTH = 4
-# Characters tokenised at a time: the tokenizer holds about 130 bytes for each until its ids are taken.
+# If a text is cut, this many tokens before the cut may differ from those of the whole text, as the cut may split a word
+# or white space. Byte-pair merges further away depend on the cut only through a chain of ever more frequent merges; in
+# trials at most three tokens changed.
+_UNSETTLED_TOKENS = 256
+# The beginning that is tokenised first has this many characters for each token; English has 4 to 5, other text fewer.
+_CHARACTERS_PER_TOKEN = 8
+# If that is too short, it is tried again with this many times as many characters.
+_GROWTH_FACTOR = 4
+# Characters tokenised at a time; the tokenizer needs about 130 bytes for each until the ids are taken.
 _MAX_CHARACTERS = 2**21
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
-    """Token ids of each text, int32; no special tokens are added."""
+    """The token ids of each text, int32; no special tokens are added."""
     return [
         np.array(encoding.ids, dtype=np.int32)
         for portion in _portions(texts)
@@ -34,38 +36,38 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
 
 
 class First(NamedTuple):
-    """The first tokens of a text. whole: they are all it has."""
+    """The first tokens of a text. whole: whether these are all of its tokens."""
 
     ids: Tokens
     whole: bool
 
 
 def tokenize_first(tokenizer: Tokenizer, texts: Iterable[str], limit: int) -> dict[str, First]:
-    """For each different text all of its tokens, or the first `limit + 1` of more."""
+    """The tokens of each distinct text; of a text with more than `limit + 1`, the first `limit + 1`."""
     found: dict[str, First] = {}
     left = list(dict.fromkeys(texts))
-    size = _CHARACTERS_A_TOKEN * (limit + _UNSETTLED)
+    size = _CHARACTERS_PER_TOKEN * (limit + _UNSETTLED_TOKENS)
     while left:
         beginnings = [_beginning(text, size) for text in left]
         for text, beginning, ids in zip(left, beginnings, tokenize(tokenizer, beginnings), strict=True):
             if len(beginning) == len(text):
                 found[text] = First(ids, whole=True)
-            elif len(ids) > limit + _UNSETTLED:
+            elif len(ids) > limit + _UNSETTLED_TOKENS:
                 found[text] = First(ids[: limit + 1].copy(), whole=False)
         left = [text for text in left if text not in found]
-        size *= _GROWTH
+        size *= _GROWTH_FACTOR
     return found
 
 
 def _beginning(text: str, size: int) -> str:
-    # A character's marks are normalised together.
+    # Not between a character and its combining marks, which are normalised together.
     while size < len(text) and unicodedata.combining(text[size]):
         size += 1
     return text[:size]
 
 
 def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Lists of texts of a bounded number of characters, or of one text that has more."""
+    """Splits texts into lists of at most `_MAX_CHARACTERS` characters; a longer text is a list alone."""
     portion: list[str] = []
     num_characters = 0
     for text in texts:
