@@ -8,7 +8,7 @@ JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 SMOKE := build/smoke
 
-.PHONY: demo test test-quick test-slow test-browser lint smoke benchmark clean
+.PHONY: demo test test-quick test-slow test-browser test-clients lint smoke benchmark clean
 
 # The main jobs on this repository's own files, with the bundled model: vectors, search, code search, similar texts;
 # then both engines are compared.
@@ -31,6 +31,11 @@ test-quick: $(READY)
 # The long forms, such as 200 kills of a bulk run.
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
+
+# Every client that tests point at the server; some bring a hundred megabytes of their own.
+test-clients: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients]"
+	$(BIN)/pytest tests/server/test_clients.py
 
 # In a headless browser, which pip can't install: apt-get install chromium chromium-driver, or the like.
 test-browser: $(READY)

@@ -9,10 +9,13 @@ A generated part is between `<!-- generated: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import msgspec
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "jina_embeddings"
@@ -42,7 +45,33 @@ def _lines(folder: Path, indent: str) -> Iterator[str]:
             yield from _lines(path, indent + "  ")
 
 
-PARTS: dict[str, Callable[[], str]] = {"tree": tree}
+def fields() -> str:
+    """The fields of every body that the server takes, as its OpenAPI document has them."""
+    from jina_embeddings.server import schemas
+
+    routes = {
+        "POST /v1/embeddings, POST /v1/multi-vector": schemas.EmbeddingsRequest,
+        "POST /v1/rerank": schemas.RerankRequest,
+        "POST /v2/embed": schemas.CohereRequest,
+        "POST /v1/search": schemas.SearchRequest,
+        "POST /tokenize": schemas.TokenizeRequest,
+    }
+    (_, components) = msgspec.json.schema_components(routes.values())
+    lines = ["| | field | default | meaning |", "|---|---|---|---|"]
+    for route, kind in routes.items():
+        schema = components[kind.__name__]
+        lines.append(f"| **{route}** | | | {schema['description']} |")
+        for name, field in schema["properties"].items():
+            default = "needed" if name in schema["required"] else _default(field.get("default"))
+            lines.append(f"| | `{name}` | {default} | {field.get('description', '')} |")
+    return "\n".join(lines)
+
+
+def _default(value: object) -> str:
+    return "" if value is None else f"`{json.dumps(value)}`"
+
+
+PARTS: dict[str, Callable[[], str]] = {"tree": tree, "fields": fields}
 
 
 def generated(text: str) -> str:

@@ -19,6 +19,7 @@ from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine.base import Engine
 from .engine.choice import choose_engine, load_engine
 from .errors import CautionWarning, EngineError, OptionError, TaskUnavailableError
+from .inputs.patches import ImageConfig
 from .inputs.processor import Processor
 from .inputs.prompts import PREFIXES, resolve_task
 from .inputs.sources import ImageSource, SourcePolicy
@@ -291,6 +292,20 @@ class JinaEmbeddings:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by the model's own tokenizer, without a prompt and without a limit."""
         return self._preparer.count_tokens(texts)
+
+    def text_of(self, token_ids: Sequence[int]) -> str:
+        """The text that ids of the model's own tokenizer stand for. Raises InputError for a number that is no id."""
+        return self._preparer.text_of(token_ids)
+
+    @property
+    def image_config(self) -> ImageConfig:
+        """The sizes that images are resized to, for programs that decode images themselves."""
+        return self._preparer.image_config
+
+    @property
+    def hang_s(self) -> float:
+        """Seconds after which an engine that has answered nothing, though one text waits, can be given up."""
+        return self._engine.hang_s
 
     def similarity_map(self, query: str, image: ImageSource, *, task: str | None = None) -> SimilarityMap:
         """Where in an image each word of a query is found, by multi-vectors.

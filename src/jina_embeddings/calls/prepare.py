@@ -17,6 +17,7 @@ from ..errors import (
     OptionError,
     TaskUnavailableError,
 )
+from ..inputs.patches import ImageConfig
 from ..inputs.processor import Processor
 from ..inputs.prompts import resolve_task
 from ..inputs.sources import ImageSource
@@ -48,6 +49,15 @@ class Preparer:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, without a prompt and without truncation."""
         return [len(tokens) for tokens in self._processor.tokenize(listed_texts(texts, "texts"))]
+
+    def text_of(self, token_ids: Sequence[int]) -> str:
+        """The text that token ids stand for."""
+        return self._processor.text_of(token_ids)
+
+    @property
+    def image_config(self) -> ImageConfig:
+        """How the model wants images."""
+        return self._processor.image_config
 
     def prepare(self, request: Request, first: int = 0, stop: int | None = None) -> Job:
         """The job of the inputs `first` to `stop - 1`.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
@@ -32,6 +33,21 @@ _INLINE_TEXTS, _INLINE_CHARACTERS = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of a call: preparing its inputs, in the engine with what it has them wait, finishing its vectors.
+
+    Parts of a large call overlap; their times are added up.
+    """
+
+    prepare_s: float = 0.0
+    run_s: float = 0.0
+    finish_s: float = 0.0
+
+    def __add__(self, other: Times) -> Times:
+        return Times(self.prepare_s + other.prepare_s, self.run_s + other.run_s, self.finish_s + other.finish_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a call returns.
 
@@ -40,6 +56,7 @@ class Result:
 
     embeddings: Any
     usage: Usage
+    times: Times = field(default=Times(), compare=False)
 
 
 Outcome: TypeAlias = "Result | BaseException | None"
@@ -57,12 +74,14 @@ def run(request: Request, preparer: Preparer, engine: Engine, advance: Callable[
     call_size = len(request.inputs) if len(bounds) > 1 else None
 
     def encode(first: int, stop: int) -> Result:
+        began = time.perf_counter()
         job = preparer.prepare(request, first, stop)
+        prepared = time.perf_counter()
         try:
             outputs = engine.run(job.batch, batch_size=request.batch_size, call_size=call_size)
         except EngineDeadError as error:
             raise job.rescue(error) from error
-        result = _finished(job, outputs)
+        result = _finished(job, outputs, began, prepared)
         if advance is not None:
             advance(stop - first)
         return result
@@ -99,12 +118,14 @@ async def arun(request: Request, preparer: Preparer, engine: Engine) -> Result:
     inline = _is_small(request)
 
     async def encode(first: int, stop: int) -> Result:
+        began = time.perf_counter()
         job = await _run_inline_or_in_thread(inline, preparer.prepare, request, first, stop)
+        prepared = time.perf_counter()
         try:
             outputs = await engine.arun(job.batch, batch_size=request.batch_size, call_size=call_size)
         except EngineDeadError as error:
             raise job.rescue(error) from error
-        return await _run_inline_or_in_thread(inline, _finished, job, outputs)
+        return await _run_inline_or_in_thread(inline, _finished, job, outputs, began, prepared)
 
     if len(bounds) == 1:
         return await encode(*bounds[0])
@@ -153,8 +174,11 @@ def _bounds(num_inputs: int, size: int, width: int) -> Iterator[tuple[int, int]]
         first, width = first + width, min(2 * width, size)
 
 
-def _finished(job: Job, outputs: Sequence[Any]) -> Result:
-    return Result(job.finish(outputs), job.usage)
+def _finished(job: Job, outputs: Sequence[Any], began: float, prepared: float) -> Result:
+    ran = time.perf_counter()
+    embeddings = job.finish(outputs)
+    times = Times(prepared - began, ran - prepared, time.perf_counter() - ran)
+    return Result(embeddings, job.usage, times)
 
 
 def _is_small(request: Request) -> bool:
@@ -202,7 +226,8 @@ def _joined_outcomes(bounds: list[tuple[int, int]], outcomes: Sequence[Outcome])
         if outcome is not None:
             results.append(outcome)
     usage = sum((result.usage for result in results), Usage())
-    return Result(_joined([result.embeddings for result in results]), usage)
+    times = sum((result.times for result in results), Times())
+    return Result(_joined([result.embeddings for result in results]), usage, times)
 
 
 def _interrupted(reason: str, bounds: list[tuple[int, int]], outcomes: Sequence[Outcome]) -> EngineDeadError:

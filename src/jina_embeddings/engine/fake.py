@@ -37,10 +37,17 @@ _SPECIAL = {VISION_START: 1, IMAGE_PAD: 2, VISION_END: 3}
 
 
 class WordTokenizer:
-    """Makes a token of each word, whose id is a checksum. Has the two methods of a `tokenizers.Tokenizer` we use."""
+    """Makes a token of each word, whose id is a checksum. Has the methods of a `tokenizers.Tokenizer` we use."""
 
     def encode_batch_fast(self, texts: list[str], add_special_tokens: bool = False) -> list[Any]:
         return [SimpleNamespace(ids=[self._id(word) for word in self._words(text)]) for text in texts]
+
+    def get_vocab_size(self) -> int:
+        return 2**31
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        """A word for each; which word had the id, its checksum doesn't say."""
+        return " ".join(map(str, ids))
 
     def token_to_id(self, token: str) -> int:
         return _SPECIAL[token]
@@ -74,6 +81,7 @@ class FakeEngine:
     name = "fake"
     calls_at_once = 1
     chunk_size = 256
+    hang_s = 10.0
 
     def __init__(self, max_length: int | None = None):
         self.max_length = max_length or INFO.max_length

@@ -35,6 +35,9 @@ _BATCH_TOKENS = {"cpu": 8192, "cuda": 32_768, "mps": 8192}
 # estimate for GPUs, where launching the kernels takes longer than running them on few tokens.
 _FORWARD_TOKENS = {"cpu": 32, "cuda": 1024, "mps": 256}
 
+# A batch of the largest model takes minutes on a CPU, and one text may wait for it.
+_HANG_S = {"cpu": 900.0, "cuda": 60.0, "mps": 300.0}
+
 
 class Model(Protocol):
     """Qwen2.5-VL, as our own `model.Network` or as transformers' classes."""
@@ -68,6 +71,7 @@ class PaddedEngine(ABC):
         self.device = _device(options.device)
         self.dtype = _dtype(options.dtype, self.device)
         self.max_length = options.max_model_len or checkpoint.config.max_length
+        self.hang_s = _HANG_S[self.device.type]
         self._merge_size = checkpoint.config.vision.spatial_merge_size
         self._max_tokens = options.max_batch_tokens or _BATCH_TOKENS[self.device.type]
         self._image_config = read_image_config(checkpoint)

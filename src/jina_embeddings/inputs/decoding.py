@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,10 +72,18 @@ def check_image_size(width: int, height: int, name: str, most: int | None = None
         )
 
 
-def decode_image(file: IO[bytes], name: str, room: Room | None = None, *, as_stored: bool = False) -> Image.Image:
+def decode_image(
+    file: IO[bytes],
+    name: str,
+    room: Room | None = None,
+    *,
+    as_stored: bool = False,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_DECODED_PIXELS,
+) -> Image.Image:
     """The first frame of an encoded image as RGB. Its size is checked before anything is decoded.
 
-    room, as_stored: as in `rgb_image`.
+    room, as_stored: as in `rgb_image`. formats: Pillow's names of those that are read.
 
     Raises:
         ImageError: the format is unknown, or the image is damaged or too large.
@@ -83,12 +92,12 @@ def decode_image(file: IO[bytes], name: str, room: Room | None = None, *, as_sto
 
     Image.init()
     try:
-        image = Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN])
+        image = Image.open(file, formats=[known for known in formats if known in Image.OPEN])
     except UnidentifiedImageError:
-        raise UnknownFormatError(f"{name}: not an image that can be read ({', '.join(FORMATS)})") from None
+        raise UnknownFormatError(f"{name}: not an image that can be read ({', '.join(formats)})") from None
     except Exception as error:  # a damaged header makes Pillow's plugins raise nearly anything
         raise ImageError(f"{name}: {_reason(error)}") from error
-    check_image_size(*image.size, name, MAX_DECODED_PIXELS)
+    check_image_size(*image.size, name, max_pixels)
     return rgb_image(image, name, room, as_stored=as_stored)
 
 
@@ -108,6 +117,10 @@ def rgb_image(image: Image.Image, name: str, room: Room | None = None, *, as_sto
         rgb = _opaque(image, name) if as_stored else _upright(_on_white(image, name), image)
     except ImageError:
         raise
+    except MemoryError:
+        raise ImageError(
+            f"{name}: {image.width} x {image.height} pixels don't fit in memory: make it smaller"
+        ) from None
     except Exception as error:  # damaged data makes Pillow's decoders raise nearly anything
         raise ImageError(f"{name}: can't be decoded: {_reason(error)}") from error
     if rgb is not image:

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,11 +34,41 @@ _NOT_PUBLIC = tuple(
         "fec0::/10",
         "64:ff9b::/96",
         "64:ff9b:1::/48",
+        "192.0.0.0/24",
         "2002::/16",
         "2001::/32",
         "::/96",
     )
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRules:
+    """Where a URL, and every redirect of it, may lead. Never to an address that is not public, and through no proxy.
+
+    hosts: these names alone, in lower case; None for any.
+    ports: these alone; None for any.
+    max_redirects: more are an error.
+    """
+
+    hosts: frozenset[str] | None = None
+    ports: frozenset[int] | None = frozenset({80, 443})
+    max_redirects: int = 5
+
+    def check(self, url: httpx.URL) -> None:
+        """Raises ImageError for a URL that is not to be asked."""
+        if url.scheme not in ("http", "https"):
+            raise ImageError(f"{url.scheme!r} is not a scheme that is fetched: http and https are")
+        if url.userinfo:
+            raise ImageError("a URL with a user's name or password is not fetched here")
+        host = url.raw_host.decode("ascii").lower()
+        if self.hosts is not None and host not in self.hosts:
+            raise ImageError(f"{host!r} is not one of the hosts that are fetched from here")
+        if self.ports is not None and _port(url) not in self.ports:
+            raise ImageError(f"port {_port(url)} is not one that is fetched from here")
+
+
+_PUBLIC = FetchRules(ports=None, max_redirects=20)
 
 
 def fetch(
@@ -59,9 +90,15 @@ def fetch(
             be reached, a redirect to another scheme, a proxy or a certificate file that can't be used. The message
             names the URL.
     """
+    rules = None if private_addresses else _PUBLIC
+    return _on_loop(afetch(url, rules=rules, timeout_s=timeout_s, max_bytes=max_bytes))
+
+
+async def afetch(url: str, *, rules: FetchRules | None, timeout_s: float, max_bytes: int) -> bytes:
+    """`fetch` for asyncio. rules: None for any address, and the environment's proxies."""
     name = describe_source(url)
     try:
-        return _on_loop(_download(url, name, timeout_s, max_bytes, private_addresses))
+        return await _download(url, name, timeout_s, max_bytes, rules)
     except ImageError:
         raise
     except TimeoutError:
@@ -74,7 +111,7 @@ def fetch(
         ) from error
 
 
-async def _download(url: str, name: str, timeout_s: float, max_bytes: int, private_addresses: bool) -> bytes:
+async def _download(url: str, name: str, timeout_s: float, max_bytes: int, rules: FetchRules | None) -> bytes:
     import asyncio
 
     import httpx
@@ -84,7 +121,7 @@ async def _download(url: str, name: str, timeout_s: float, max_bytes: int, priva
 
     async def body() -> bytes:
         async with (
-            _client(private_addresses) as client,
+            _client(rules) as client,
             client.stream("GET", url, headers=headers) as response,
         ):
             if not response.is_success:
@@ -104,15 +141,21 @@ async def _download(url: str, name: str, timeout_s: float, max_bytes: int, priva
         raise ImageError(f"{name}: too many redirects") from error
 
 
-def _client(private_addresses: bool) -> httpx.AsyncClient:
+def _client(rules: FetchRules | None) -> httpx.AsyncClient:
     import httpx
 
-    if private_addresses:
+    if rules is None:
         return httpx.AsyncClient(verify=_ssl_context(), timeout=None, follow_redirects=True)
-    return httpx.AsyncClient(transport=_public_transport(), trust_env=False, timeout=None, follow_redirects=True)
+    return httpx.AsyncClient(
+        transport=_public_transport(rules),
+        trust_env=False,
+        timeout=None,
+        follow_redirects=True,
+        max_redirects=rules.max_redirects,
+    )
 
 
-def _public_transport() -> httpx.AsyncBaseTransport:
+def _public_transport(rules: FetchRules) -> httpx.AsyncBaseTransport:
     import httpx
 
     class PublicTransport(httpx.AsyncHTTPTransport):
@@ -120,7 +163,8 @@ def _public_transport() -> httpx.AsyncBaseTransport:
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             url = request.url
-            address = await _public_address(url.host, url.port or (443 if url.scheme == "https" else 80))
+            rules.check(url)
+            address = await _public_address(url.host, _port(url))
             pinned = httpx.Request(
                 request.method,
                 url.copy_with(host=address),
@@ -131,6 +175,10 @@ def _public_transport() -> httpx.AsyncBaseTransport:
             return await super().handle_async_request(pinned)
 
     return PublicTransport(verify=_ssl_context())
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
 
 
 async def _public_address(host: str, port: int) -> str:

@@ -24,6 +24,8 @@ PDF_PIXELS = 16 * 602_112
 """The most pixels of a rendered page, sixteen times what the model sees; larger pages are rendered at a lower dpi. An
 A2 page at `PDF_DPI` has fewer."""
 _UNITS_PER_INCH = 72
+# The longest side of a page that the format knows, in units.
+_MAX_SIDE = 14_400
 # How many bytes of a PDF that can't be opened are searched for its number of pages; a PDF without pages is small.
 _MAX_SCANNED_BYTES = 2**20
 
@@ -130,6 +132,8 @@ class _Document:
             with _pdfium:
                 page = self._document[number - 1]
                 sides = page.get_size()
+            if max(sides) > _MAX_SIDE:
+                raise ImageError(f"{name}: a page of {sides[0]:.0f} x {sides[1]:.0f} units, {_MAX_SIDE} are the most")
             if max_pixels is not None and math.prod(math.ceil(side * scale) for side in sides) > max_pixels:
                 scale = math.sqrt(max_pixels / math.prod(sides))
             width, height = (math.ceil(side * scale) for side in sides)

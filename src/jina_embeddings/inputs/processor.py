@@ -95,6 +95,14 @@ class Processor:
         """The token ids of each text; no special tokens are added."""
         return tokenize(self.tokenizer, texts)
 
+    def text_of(self, token_ids: Sequence[int]) -> str:
+        """The text that the tokenizer's own ids stand for. Raises InputError for a number that is no id."""
+        size = self.tokenizer.get_vocab_size()
+        for token_id in token_ids:
+            if not 0 <= token_id < size:
+                raise InputError(f"{token_id} is no token id: the tokenizer has those from 0 to {size - 1}")
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False))
+
     def texts(
         self,
         texts: Sequence[object],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from ..types import EmbeddingType, Usage
 from ..vectors.quantization import quantize
 
 JSON_TYPE = "application/json"
+
+# Vectors whose JSON is made in the event loop: about ten milliseconds as floats.
+_INLINE_ROWS = 64
 
 
 def to_json(value: Any) -> bytes:
@@ -27,13 +31,23 @@ def rows_in(form: EmbeddingType, vectors: Any) -> Iterable[Any]:
     return list(np.ascontiguousarray(quantize(vectors, form)))
 
 
-def embeddings_answer(
+async def embeddings_json(
     vectors: Any, forms: Sequence[EmbeddingType], model: str, usage: Usage, *, multivector: bool
-) -> dict[str, Any]:
+) -> bytes:
     """The body of `/v1/embeddings`. vectors: float32 (n, dim), or of each input (tokens, dim).
 
-    Several forms are given under their names.
+    Several forms are given under their names. What takes long is made in a thread.
     """
+    rows = sum(map(len, vectors)) if multivector else len(vectors)
+    arguments = vectors, forms, model, usage, multivector
+    if rows * len(forms) <= _INLINE_ROWS:
+        return _embeddings_json(*arguments)
+    return await asyncio.to_thread(_embeddings_json, *arguments)
+
+
+def _embeddings_json(
+    vectors: Any, forms: Sequence[EmbeddingType], model: str, usage: Usage, multivector: bool
+) -> bytes:
     if multivector:
         made = [[list(rows_in(form, matrix)) for matrix in vectors] for form in forms]
         kind, field = "embeddings", "embeddings"
@@ -41,8 +55,11 @@ def embeddings_answer(
         made = [list(rows_in(form, vectors)) for form in forms]
         kind, field = "embedding", "embedding"
     columns = made[0] if len(forms) == 1 else [dict(zip(forms, row, strict=True)) for row in zip(*made, strict=True)]
-    data = [{"object": kind, "index": index, field: value} for index, value in enumerate(columns)]
-    return {"object": "list", "model": model, "data": data, "usage": usage_of(usage)}
+    # Each by itself, since one call holds Python's lock from its beginning to its end.
+    data = [
+        orjson.Fragment(to_json({"object": kind, "index": index, field: value})) for index, value in enumerate(columns)
+    ]
+    return to_json({"object": "list", "model": model, "data": data, "usage": usage_of(usage)})
 
 
 def usage_of(usage: Usage) -> dict[str, int]:

@@ -28,21 +28,23 @@ class Keys:
         """Reads the keys anew; raises OptionError where the file has none."""
         keys = os.environ.get(VARIABLE, "").split(",")
         if self._file is not None:
-            lines = self._file.read_text(encoding="utf-8-sig").split("\n")
-            keys += [line for line in lines if not line.startswith("#")]
+            keys += [line for line in _lines(self._file) if not line.startswith("#")]
         found = tuple(sorted({_digest(key.strip()) for key in keys if key.strip()}))
         if self._file is not None and not found:
-            raise OptionError(f"{self._file} holds no key: write one a line")
+            raise OptionError("the key file holds no key: write one a line")
         self._digests = found
 
     @property
     def needed(self) -> bool:
         return bool(self._digests)
 
-    def require(self, authorization: list[str]) -> None:
-        """Raises RequestError 401 unless the one Authorization header has a known key."""
+    def require(self, authorization: list[str]) -> str:
+        """What a known key is called here, the same for each request; empty where no key is needed.
+
+        Raises RequestError 401 unless the one Authorization header has a known key.
+        """
         if not self.needed:
-            return
+            return ""
         scheme, _, key = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         digest = _digest(key.strip())
         # Every key is compared, so that the time says nothing of which one was near.
@@ -54,6 +56,17 @@ class Keys:
                 "a valid API key is needed: Authorization: Bearer KEY",
                 {"WWW-Authenticate": "Bearer"},
             )
+        return digest.hex()
+
+
+def _lines(file: Path) -> list[str]:
+    """Raises OptionError, whose message goes to a log, so that it names no path."""
+    try:
+        return file.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise OptionError(f"the key file can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise OptionError("the key file is not UTF-8") from None
 
 
 def _digest(key: str) -> bytes:

@@ -10,21 +10,19 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from ..calls.request import Request
-from ..embedder import JinaEmbeddings
-from .app import State
+from ..errors import OptionError
+from .gate import Gate, State
 from .keys import Keys
+from .protocol import BoundedProtocol
+from .service import Service
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 4.0
 """Between two small calls that ask whether the engine still answers."""
-
-HANGING_S = 60.0
-"""An engine that has answered nothing for so long, though a heartbeat waits, hangs. One call of 2,048 texts may take
-long on a CPU."""
 
 _LOOK_S = 0.5
 
@@ -49,10 +47,9 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(
-    app: Starlette,
-    model: JinaEmbeddings,
-    keys: Keys,
-    state: State,
+    app: ASGIApp,
+    service: Service,
+    gate: Gate,
     *,
     host: str,
     port: int,
@@ -71,36 +68,37 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, int(deadline_s)),
-        h11_max_incomplete_event_size=64 * 1024,
+        http=BoundedProtocol,
     )
-    server = DrainingServer(config, state, drain_s)
+    server = DrainingServer(config, gate.state, drain_s)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(server, model, keys, state))
-    return state.healthy
+        runner.run(_serve(server, service, gate))
+    return gate.state.healthy
 
 
-async def _serve(server: DrainingServer, model: JinaEmbeddings, keys: Keys, state: State) -> None:
+async def _serve(server: DrainingServer, service: Service, gate: Gate) -> None:
     if hasattr(signal, "SIGHUP"):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _read_again, keys)
-    watch = asyncio.ensure_future(_watch(server, model, state))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _read_again, gate.keys)
+    watch = asyncio.ensure_future(_watch(server, service, gate.state))
     try:
         await server.serve()
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watch
+        gate.log.flush()
 
 
 def _read_again(keys: Keys) -> None:
     try:
         keys.read()
-    except Exception:
-        logger.exception("the keys could not be read again; the earlier ones stay")
+    except OptionError as error:
+        logger.error("the keys could not be read again, and the earlier ones stay: %s", error)
 
 
-async def _watch(server: DrainingServer, model: JinaEmbeddings, state: State) -> None:
-    """Ends the server when the engine has died or hangs; requests under way are answered first."""
-    loop = asyncio.get_running_loop()
+async def _watch(server: DrainingServer, service: Service, state: State) -> None:
+    """Ends the server when the engine has died or hangs; requests that wait for it are answered first."""
+    loop, model = asyncio.get_running_loop(), service.model
     beat: asyncio.Future[Any] | None = None
     begun = 0.0
     while model.alive:
@@ -113,9 +111,9 @@ async def _watch(server: DrainingServer, model: JinaEmbeddings, state: State) ->
                 logger.warning("a heartbeat failed: %r", beat.exception())
             beat = None
         # A heartbeat waits behind real work: an engine that has answered something since then is busy, not hanging.
-        elif beat is not None and loop.time() - max(begun, state.answered_at) > HANGING_S:
-            logger.error("the engine has answered nothing for %.0f s", HANGING_S)
+        elif beat is not None and loop.time() - max(begun, service.answered_at) > model.hang_s:
+            logger.error("the engine has answered nothing for %.0f s", model.hang_s)
             break
-    state.healthy = False
     logger.error("the engine has ended; so does the server")
+    state.give_up()
     server.should_exit = True

@@ -1,86 +1,120 @@
-"""What a request may cost, known before it is paid: its body, its inputs, and its share of what is under way."""
+"""What a request may cost, known before it is paid: its body, its inputs, its tokens and its pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-from starlette.requests import Request
+from typing import TYPE_CHECKING
 
 from .statuses import RequestError
 
+if TYPE_CHECKING:
+    from .values import Item
+
 # Tokens that an image comes to at most; about as long on the device as a text of so many.
 IMAGE_TOKENS = 800
+# The prompt in front of a text, and the model's own tokens.
+_PROMPT_TOKENS = 8
+_RETRY_S = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    max_body_bytes: of a request.
-    max_inputs: texts and images of a request.
+    max_body_bytes, max_inputs: of a request.
+    max_image_pixels: of an image.
+    max_pdf_pages: of a PDF, which is one request.
+    max_bytes_under_way: of the bodies of all requests together, from their first byte to their answer.
     max_tokens_under_way: of all requests together. A text counts by its bytes, which are never fewer than its tokens,
-        up to the longest length that a text is cut or refused at.
+        up to the longest length that a text is cut or refused at; a PDF counts as if it had `max_pdf_pages`.
+    max_pixels_under_way: of all images that wait or are decoded.
     """
 
     max_body_bytes: int = 32 * 2**20
     max_inputs: int = 2048
+    max_image_pixels: int = 50_000_000
+    max_pdf_pages: int = 32
+    max_bytes_under_way: int = 512 * 2**20
     max_tokens_under_way: int = 4 * 2**20
+    max_pixels_under_way: int = 400_000_000
 
 
 class Budget:
-    """Tokens under way over all requests. Used from one event loop."""
+    """What all requests together have taken. Used from one event loop."""
 
     def __init__(self, limits: Limits, max_length: int):
         self.limits = limits
-        self.num_under_way = 0
+        self.num_bytes = self.num_tokens = self.num_pixels = self.num_requests = 0
         self._max_length = max_length
 
-    def cost(self, items: Sequence[dict[str, Any]]) -> int:
-        """Tokens that the inputs come to at most."""
-        limit = self._max_length
-        return sum(min(4 * len(item["text"]), limit) if "text" in item else IMAGE_TOKENS for item in items)
-
     @contextmanager
-    def taken(self, items: Sequence[dict[str, Any]]) -> Iterator[None]:
-        """Holds the inputs' share while the block runs.
-
-        Raises:
-            RequestError: 413 for more than there ever is, 429 for more than is free.
-        """
-        if len(items) > self.limits.max_inputs:
-            raise RequestError(
-                413,
-                "too_many_inputs",
-                f"{len(items)} inputs, {self.limits.max_inputs} are taken: send several requests",
-            )
-        cost, total = self.cost(items), self.limits.max_tokens_under_way
-        if cost > total:
-            raise RequestError(413, "request_too_large", "the inputs are too long together: send several requests")
-        if self.num_under_way + cost > total:
-            raise RequestError(
-                429, "rate_token_limit_exceeded", "too much is under way: try again", {"Retry-After": "1"}
-            )
-        self.num_under_way += cost
+    def claim(self) -> Iterator[Claim]:
+        """One request's share, given back at the end."""
+        claim = Claim(self)
+        self.num_requests += 1
         try:
-            yield
+            yield claim
         finally:
-            self.num_under_way -= cost
+            self.num_requests -= 1
+            self.num_bytes -= claim.num_bytes
+            self.num_tokens -= claim.num_tokens
+            self.num_pixels -= claim.num_pixels
+
+    def cost(self, items: Iterable[Item]) -> int:
+        """Tokens that the inputs come to at most."""
+        return sum(self._cost(item) for item in items)
+
+    def _cost(self, item: Item) -> int:
+        if item.kind == "image":
+            return IMAGE_TOKENS
+        if item.kind == "pdf":
+            return IMAGE_TOKENS * self.limits.max_pdf_pages
+        text = item.value
+        return min((len(text) if text.isascii() else 4 * len(text)) + _PROMPT_TOKENS, self._max_length)
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The body; 413 as soon as it is too long."""
-    too_large = RequestError(
-        413, "request_too_large", f"the body has more than {max_bytes} bytes: send several requests"
-    )
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise too_large
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+class Claim:
+    """A request's share of the budget. Each method takes more of it.
+
+    Raises:
+        RequestError: 413 for more than there ever is, 429 for more than is free.
+    """
+
+    def __init__(self, budget: Budget):
+        self._budget = budget
+        self.num_bytes = self.num_tokens = self.num_pixels = 0
+
+    def take_bytes(self, count: int) -> None:
+        budget = self._budget
+        _require(count, budget.num_bytes, budget.limits.max_bytes_under_way, "the body is too large")
+        budget.num_bytes += count
+        self.num_bytes += count
+
+    def take_items(self, items: Sequence[Item]) -> None:
+        """The tokens of inputs, and their number."""
+        budget = self._budget
+        limits = budget.limits
+        if len(items) > limits.max_inputs:
+            raise RequestError(
+                413, "too_many_inputs", f"{len(items)} inputs, {limits.max_inputs} are taken: send several requests"
+            )
+        count = budget.cost(items)
+        _require(count, budget.num_tokens, limits.max_tokens_under_way, "the inputs are too long together")
+        budget.num_tokens += count
+        self.num_tokens += count
+
+    def take_pixels(self, count: int) -> None:
+        budget = self._budget
+        _require(count, budget.num_pixels, budget.limits.max_pixels_under_way, "the images are too large together")
+        budget.num_pixels += count
+        self.num_pixels += count
+
+
+def _require(count: int, taken: int, total: int, never: str) -> None:
+    if count > total:
+        raise RequestError(413, "request_too_large", f"{never}: send several requests")
+    if taken + count > total:
+        raise RequestError(
+            429, "rate_concurrency_limit_exceeded", "too much is under way: try again", {"Retry-After": str(_RETRY_S)}
+        )

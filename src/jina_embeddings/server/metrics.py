@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+from .records import STAGES
+
+if TYPE_CHECKING:
+    from .limits import Budget
+    from .records import Record
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
 class Metrics:
     """Counters of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        registry = self._registry = CollectorRegistry()
         self._requests = Counter(
-            "jina_requests", "Requests by route and status.", ["route", "status"], registry=self._registry
+            "jina_requests", "Requests by route and status.", ["route", "status"], registry=registry
         )
+        self._refused = Counter("jina_errors", "Refused and failed requests by code.", ["code"], registry=registry)
         self._seconds = Histogram(
-            "jina_request_seconds", "Time from headers to answer.", ["route"], buckets=_SECONDS, registry=self._registry
+            "jina_request_seconds", "From headers to answer.", ["route"], buckets=_SECONDS, registry=registry
         )
-        self.under_way = Gauge(
-            "jina_tokens_under_way", "Tokens of accepted requests, at most.", registry=self._registry
+        self._stages = Histogram(
+            "jina_stage_seconds", "Of answered requests, by stage.", ["stage"], buckets=_SECONDS, registry=registry
         )
+        self._inputs = Counter("jina_inputs", "Texts, images and PDFs of answered requests.", registry=registry)
+        self._tokens = Counter("jina_tokens", "Tokens of answered requests, images' included.", registry=registry)
+        self._image_tokens = Counter("jina_image_tokens", "Image tokens of answered requests.", registry=registry)
+        self._pixels = Counter("jina_pixels", "Pixels of images, before they were resized.", registry=registry)
+        self._under_way = {
+            "num_tokens": Gauge("jina_tokens_under_way", "Tokens that wait or run, at most.", registry=registry),
+            "num_pixels": Gauge("jina_pixels_under_way", "Pixels that wait or are decoded.", registry=registry),
+            "num_bytes": Gauge("jina_bytes_under_way", "Bytes of bodies under way.", registry=registry),
+            "num_requests": Gauge("jina_requests_under_way", "Requests under way.", registry=registry),
+        }
+        # Looking a label up takes longer than counting.
+        self._stage = {stage: self._stages.labels(stage) for stage in STAGES}
+        self._of: dict[tuple[str, int], tuple[Any, Any]] = {}
 
-    def count(self, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+    def count(self, record: Record) -> None:
+        """A request that was answered, in whatever way."""
+        key = record.route, record.status
+        if key not in self._of:
+            self._of[key] = self._requests.labels(record.route, str(record.status)), self._seconds.labels(record.route)
+        requests, seconds = self._of[key]
+        requests.inc()
+        seconds.observe(record.seconds)
+        if record.code:
+            self._refused.labels(record.code).inc()
+            return
+        for stage, took in record.stages.items():
+            self._stage[stage].observe(took)
+        self._inputs.inc(record.num_inputs)
+        self._tokens.inc(record.num_tokens)
+        if record.num_image_tokens:
+            self._image_tokens.inc(record.num_image_tokens)
+            self._pixels.inc(record.num_pixels)
 
-    def render(self) -> bytes:
+    def render(self, budget: Budget) -> bytes:
+        for name, gauge in self._under_way.items():
+            gauge.set(getattr(budget, name))
         return generate_latest(self._registry)

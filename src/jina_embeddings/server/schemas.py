@@ -1,35 +1,53 @@
-"""What clients send, in each dialect, and what their inputs mean; an unknown field is ignored, as the originals do."""
+"""What clients send, in each dialect; an unknown field is ignored, as the originals do.
+
+The descriptions are those of `/openapi.json`, `/docs` and docs/serving.md.
+"""
 
 from __future__ import annotations
 
-import binascii
-import re
 from typing import Annotated, Any, Literal
 
-import msgspec
-import pybase64
+from msgspec import Meta, Struct, field
 
-from ..errors import ImageError, InputError
+from ..errors import InputError
 from ..types import EmbeddingType
 
-_DATA_URL = re.compile(r"data:[\w.+/-]*(;[\w=.+-]+)*;base64,", re.ASCII)
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+Forms = EmbeddingType | list[EmbeddingType]
+
+_INPUTS = 'a text, `{"text"}`, `{"image"}` with base64, a data URL or a URL'
 
 
-class EmbeddingsRequest(msgspec.Struct, kw_only=True):
-    """`POST /v1/embeddings`, Jina's fields and OpenAI's; `encoding_type` and `normalized` are older clients' words."""
+class EmbeddingsRequest(Struct, kw_only=True):
+    """Jina's dialect and OpenAI's."""
 
-    input: Any
-    model: str | None = None
-    task: str | None = None
-    dimensions: int | None = None
-    embedding_type: EmbeddingType | list[EmbeddingType] | None = None
-    encoding_type: EmbeddingType | list[EmbeddingType] | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-    late_chunking: bool = False
-    truncate: bool = False
-    normalized: bool = True
-    return_multivector: bool = False
+    input: Annotated[
+        Any,
+        Meta(
+            description=f'{_INPUTS}, or a list of these; one `{{"pdf"}}` alone, which is answered page by page; '
+            "`bytes` and `url` are older words for `image`; token ids with `--token-ids`"
+        ),
+    ]
+    model: Annotated[str | None, Meta(description="is repeated in the answer")] = None
+    task: Annotated[
+        str | None,
+        Meta(
+            description="`retrieval.query`, `retrieval.passage`, `text-matching`, `code.query`, `code.passage`; left "
+            "out, `text-matching`, as in the hosted API"
+        ),
+    ] = None
+    dimensions: Annotated[int | None, Meta(description="a matryoshka size; left out, all")] = None
+    embedding_type: Annotated[
+        Forms | None,
+        Meta(description="`float`, `base64`, `binary`, `ubinary`, `int8`, or a list of them; left out, `float`"),
+    ] = None
+    encoding_type: Annotated[Forms | None, Meta(description="the same, from older clients")] = None
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None, Meta(description="OpenAI's word for it; its clients ask for `base64`")
+    ] = None
+    late_chunking: Annotated[bool, Meta(description="the inputs are chunks of one document")] = False
+    truncate: Annotated[bool, Meta(description="cut texts that are too long; otherwise they are errors")] = False
+    normalized: Annotated[bool, Meta(description="nothing else is given")] = True
+    return_multivector: Annotated[bool, Meta(description="a vector for each token")] = False
 
     @property
     def is_jina(self) -> bool:
@@ -45,79 +63,105 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True):
         return [asked] if isinstance(asked, str) else asked
 
 
-class RerankRequest(msgspec.Struct, kw_only=True):
-    """`POST /v1/rerank`: documents by late interaction with a query; texts, `{"text"}` and `{"image"}`."""
+class RerankRequest(Struct, kw_only=True):
+    """Jina's dialect: documents by late interaction with a query."""
 
-    query: Any
-    documents: list[Any]
-    model: str | None = None
-    top_n: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    return_documents: bool = True
-
-
-class CohereRequest(msgspec.Struct, kw_only=True):
-    """`POST /v2/embed`."""
-
-    input_type: Literal["search_query", "search_document", "classification", "clustering", "image"]
-    model: str | None = None
-    texts: list[str] | None = None
-    images: list[str] | None = None
-    embedding_types: list[EmbeddingType] = msgspec.field(default_factory=lambda: ["float"])
-    output_dimension: int | None = None
-    truncate: Literal["NONE", "END", "START"] = "END"
+    query: Annotated[Any, Meta(description=_INPUTS)]
+    documents: Annotated[list[Any], Meta(description="a list of the same")]
+    model: Annotated[str | None, Meta(description="is repeated in the answer")] = None
+    top_n: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="the best so many; left out, all")] = None
+    return_documents: Annotated[bool, Meta(description="each result has its document")] = True
+    truncate: Annotated[bool, Meta(description="cut texts that are too long; otherwise they are errors")] = True
 
 
-class TokenizeRequest(msgspec.Struct, kw_only=True):
-    """`POST /tokenize`: tokens of each text, without a prompt."""
+class SearchRequest(Struct, kw_only=True):
+    """The best passages of the index that `--index` names."""
 
-    input: str | list[str]
-    model: str | None = None
-
-
-def items_of(value: Any) -> list[dict[str, Any]]:
-    """Each input as `JinaEmbeddings.encode` takes it: `{"text": str}` or `{"image": bytes}`.
-
-    Raises:
-        InputError: no input, or what is none.
-        ImageError: an image that is neither base64 nor a data URL.
-    """
-    listed = value if isinstance(value, list) else [value]
-    if not listed:
-        raise InputError("input is empty: give at least one text or image")
-    if all(isinstance(item, int) and not isinstance(item, bool) for item in listed) or any(
-        isinstance(item, list) for item in listed
-    ):
-        raise InputError(
-            "input holds token ids, which are those of another model's tokenizer: send texts "
-            "(LangChain: check_embedding_ctx_length=False)"
-        )
-    return [_item(item) for item in listed]
+    query: Annotated[Any, Meta(description=_INPUTS)]
+    limit: Annotated[int, Meta(description="passages, at most", ge=1, le=1000)] = 10
+    filters: Annotated[
+        dict[str, str | list[str]] | None,
+        Meta(description="what `kind`, `path`, `title` (`*` stands for anything) or metadata have to be"),
+    ] = None
+    mode: Annotated[
+        Literal["dense", "words", "hybrid"] | None,
+        Meta(description="`dense` (vectors), `words` (BM25), `hybrid` (both); left out, as `search` does"),
+    ] = None
+    rerank: Annotated[bool, Meta(description="rank the best by multi-vectors")] = False
+    min_score: Annotated[float | None, Meta(description="leave out passages with a lower score")] = None
 
 
-def _item(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        return {"image": image_bytes(value)} if _DATA_URL.match(value) else {"text": value}
-    if isinstance(value, dict) and len(value) == 1:
-        ((kind, content),) = value.items()
-        if kind == "text" and isinstance(content, str):
-            return {"text": content}
-        if kind in ("image", "bytes", "url") and isinstance(content, str):
-            return {"image": image_bytes(content)}
-        if kind == "pdf":
-            raise InputError("pdf is not read by this server: send each page as an image")
-    raise InputError('an input is a text, {"text": ...}, or {"image": base64 or data URL}')
+class CohereText(Struct, tag_field="type", tag="text"):
+    """A text of an input."""
+
+    text: str
 
 
-def image_bytes(text: str) -> bytes:
-    """An encoded image from base64 or a data URL. A client's string is never a path and never fetched."""
-    match = _DATA_URL.match(text[:200])
-    if match is None and _ADDRESS.match(text[:32]):
-        raise ImageError("image URLs are not fetched by this server: send the image as base64 or as a data URL")
-    body = text[match.end() :] if match else text
-    try:
-        data = pybase64.b64decode(body + "=" * (-len(body) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ImageError("an image is neither base64 nor a data URL") from error
-    if not data:
-        raise ImageError("an image is empty")
-    return data
+class CohereImageUrl(Struct):
+    """An image's data URL, or its URL."""
+
+    url: str
+
+
+class CohereImage(Struct, tag_field="type", tag="image_url"):
+    """An image of an input."""
+
+    image_url: CohereImageUrl
+
+
+class CohereInput(Struct):
+    """A text or an image: this model has no vector for several in one."""
+
+    content: list[CohereText | CohereImage]
+
+
+class CohereRequest(Struct, kw_only=True):
+    """Cohere's dialect."""
+
+    input_type: Annotated[
+        Literal["search_query", "search_document", "classification", "clustering", "image"],
+        Meta(description="`search_query`, `search_document` and `image` are retrieval, the others text-matching"),
+    ]
+    model: Annotated[str | None, Meta(description="is not used")] = None
+    texts: Annotated[list[str] | None, Meta(description="one of these three")] = None
+    images: Annotated[list[str] | None, Meta(description="data URLs or URLs")] = None
+    inputs: Annotated[
+        list[CohereInput] | None, Meta(description='`{"content": [...]}` with one text or one image each')
+    ] = None
+    embedding_types: Annotated[
+        list[EmbeddingType], Meta(description="`float`, `int8`, `binary`, `ubinary`, `base64`")
+    ] = field(default_factory=lambda: ["float"])
+    output_dimension: Annotated[int | None, Meta(description="a matryoshka size; left out, all")] = None
+    truncate: Annotated[
+        Literal["NONE", "END", "START"], Meta(description="where texts that are too long are cut; `START` is an error")
+    ] = "END"
+
+    @property
+    def items(self) -> list[Any]:
+        """What `/v1/embeddings` takes as `input`.
+
+        Raises:
+            InputError: none or several of the fields were given, or an input of several parts.
+        """
+        given = [value for value in (self.texts, self.images, self.inputs) if value is not None]
+        if len(given) != 1:
+            raise InputError("give texts, images or inputs, one of them")
+        if self.texts is not None:
+            return [{"text": text} for text in self.texts]
+        if self.images is not None:
+            return [{"image": image} for image in self.images]
+        return [_part(one.content) for one in self.inputs or []]
+
+
+class TokenizeRequest(Struct, kw_only=True):
+    """Tokens of each text, without a prompt."""
+
+    input: Annotated[str | list[str], Meta(description="a text or a list of texts")]
+    model: Annotated[str | None, Meta(description="is not used")] = None
+
+
+def _part(content: list[CohereText | CohereImage]) -> dict[str, str]:
+    if len(content) != 1:
+        raise InputError("an input has one text or one image: send several as inputs of their own")
+    (part,) = content
+    return {"text": part.text} if isinstance(part, CohereText) else {"image": part.image_url.url}

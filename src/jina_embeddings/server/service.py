@@ -3,103 +3,144 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
 import numpy as np
 
 from ..calls.request import EncodeOptions, Request, TextOptions
 from ..calls.run import Result
 from ..errors import InputError
-from .answers import embeddings_answer, rows_in, usage_of
-from .limits import Budget
-from .schemas import CohereRequest, EmbeddingsRequest, RerankRequest, TokenizeRequest, image_bytes, items_of
+from .answers import embeddings_json, rows_in, usage_of
+from .schemas import CohereRequest, EmbeddingsRequest, RerankRequest, SearchRequest, TokenizeRequest
 from .statuses import RequestError
+from .values import Decode, Item, items_of
 
 if TYPE_CHECKING:
+    from ..apps.index import Index
     from ..embedder import JinaEmbeddings
-
-S = TypeVar("S")
+    from .limits import Claim
+    from .media import Media
+    from .records import Record
 
 # The hosted API's default, for requests that name no task.
 DEFAULT_TASK = "text-matching"
+_COHERE_TASKS = {"search_query": "retrieval.query", "search_document": "retrieval.passage", "image": "retrieval"}
 
 
 class Service:
-    """One model behind all dialects."""
+    """One model behind all dialects.
 
-    def __init__(self, model: JinaEmbeddings, budget: Budget):
-        self.model = model
-        self.budget = budget
+    decode: of token ids; None where they are not taken.
+    index: what `/v1/search` searches; None for no such route.
+    answered_at: when the engine last answered a request, by the clock of the event loop.
+    """
+
+    def __init__(
+        self, model: JinaEmbeddings, media: Media, *, decode: Decode | None = None, index: Index | None = None
+    ):
+        self.model, self.index = model, index
+        self._media, self._decode = media, decode
         self.default_task = DEFAULT_TASK if DEFAULT_TASK in model.info.tasks else model.info.tasks[0]
+        self.answered_at = 0.0
 
-    async def embeddings(self, body: EmbeddingsRequest) -> dict[str, Any]:
+    async def embeddings(self, body: EmbeddingsRequest, record: Record, claim: Claim) -> bytes:
         """`POST /v1/embeddings`."""
+        if body.is_jina:
+            record.dialect = "jina"
         if not body.normalized:
             raise RequestError(422, "input_error", "vectors are normalised: leave normalized out")
-        items = items_of(body.input)
+        forms = body.forms
         result = await self._embed(
-            items,
+            items_of(body.input, self._decode),
+            record,
+            claim,
             task=body.task or self.default_task,
             truncate=body.truncate,
             truncate_dim=body.dimensions,
             return_multivector=body.return_multivector,
             late_chunking=body.late_chunking,
         )
-        name = body.model or self.model.info.name
-        return embeddings_answer(result.embeddings, body.forms, name, result.usage, multivector=body.return_multivector)
+        began = time.perf_counter()
+        answer = await embeddings_json(
+            result.embeddings, forms, self._name(body.model), result.usage, multivector=body.return_multivector
+        )
+        record.add("write", time.perf_counter() - began)
+        return answer
 
-    async def rerank(self, body: RerankRequest) -> dict[str, Any]:
+    async def multivector(self, body: EmbeddingsRequest, record: Record, claim: Claim) -> bytes:
+        """`POST /v1/multi-vector`."""
+        body.return_multivector = True
+        return await self.embeddings(body, record, claim)
+
+    async def rerank(self, body: RerankRequest, record: Record, claim: Claim) -> dict[str, Any]:
         """`POST /v1/rerank`: the mean over the query's tokens of their best cosine in each document."""
         query, documents = items_of([body.query]), items_of(body.documents)
-        asked = await self._embed(query, task="retrieval.query", return_multivector=True)
-        found = await self._embed(documents, task="retrieval.passage", return_multivector=True)
+        if any(item.kind == "pdf" for item in (*query, *documents)):
+            raise InputError("rerank takes texts and images: send a PDF's pages as images")
+        claim.take_items([*query, *documents])
+        options = {"truncate": body.truncate, "return_multivector": True}
+        asked = await self._run(query, record, claim, task="retrieval.query", **options)
+        found = await self._run(documents, record, claim, task="retrieval.passage", **options)
+        began = time.perf_counter()
         (tokens,) = asked.embeddings
-        scores = self.model.maxsim(tokens, found.embeddings) / len(tokens)
+        scores = await asyncio.to_thread(self.model.maxsim, tokens, found.embeddings) / len(tokens)
         order = np.argsort(-scores, kind="stable")[: body.top_n]
         results = [
             {"index": int(index), "relevance_score": float(scores[index])}
             | ({"document": _document(body.documents[index])} if body.return_documents else {})
             for index in order
         ]
+        record.add("run", time.perf_counter() - began)
         usage = usage_of(asked.usage + found.usage)
-        return {"object": "list", "model": body.model or self.model.info.name, "results": results, "usage": usage}
+        return {"object": "list", "model": self._name(body.model), "results": results, "usage": usage}
 
-    async def cohere(self, body: CohereRequest) -> dict[str, Any]:
+    async def cohere(self, body: CohereRequest, record: Record, claim: Claim) -> dict[str, Any]:
         """`POST /v2/embed`."""
-        if (body.texts is None) == (body.images is None):
-            raise InputError("give texts or images")
         if body.truncate == "START":
             raise InputError("truncate START is not possible: texts are cut at their end")
-        items: list[dict[str, Any]] = (
-            [{"text": text} for text in body.texts]
-            if body.texts is not None
-            else [{"image": image_bytes(image)} for image in body.images or []]
-        )
-        tasks = {"search_query": "retrieval.query", "search_document": "retrieval.passage", "image": "retrieval"}
-        task = tasks.get(body.input_type, self.default_task)
-        result = await self._embed(
-            items, task=task, truncate=body.truncate == "END", truncate_dim=body.output_dimension
-        )
-        embeddings = {form: list(rows_in(form, result.embeddings)) for form in body.embedding_types}
-        billed = {"input_tokens": result.usage.num_tokens}
+        items = items_of(body.items)
+        task = _COHERE_TASKS.get(body.input_type, self.default_task)
+        options = {"truncate": body.truncate == "END", "truncate_dim": body.output_dimension}
+        result = await self._embed(items, record, claim, task=task, **options)
         return {
-            "embeddings": embeddings,
+            "id": uuid.uuid4().hex,
+            "embeddings": {form: list(rows_in(form, result.embeddings)) for form in body.embedding_types},
             "texts": body.texts or [],
-            "meta": {"api_version": {"version": "2"}, "billed_units": billed},
+            "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": result.usage.num_tokens}},
             "response_type": "embeddings_by_type",
         }
 
-    async def tokenize(self, body: TokenizeRequest) -> dict[str, Any]:
+    async def search(self, body: SearchRequest, record: Record, claim: Claim) -> dict[str, Any]:
+        """`POST /v1/search`."""
+        from ..apps.index import SearchOptions
+
+        assert self.index is not None
+        (item,) = items_of([body.query])
+        if item.kind == "pdf":
+            raise InputError("a query is a text or an image")
+        claim.take_items([item])
+        record.num_inputs = 1
+        options = SearchOptions(body.limit, body.filters, body.mode, body.rerank, min_score=body.min_score)
+        (query,) = await self._media.opened([item], claim)
+        began = time.perf_counter()
+        hits = await self.index.asearch(query["text"] if "text" in query else query["image"], options)
+        record.add("run", time.perf_counter() - began)
+        self._answered()
+        return {"object": "list", "model": self._name(None), "results": [hit.record() for hit in hits]}
+
+    async def tokenize(self, body: TokenizeRequest, record: Record, claim: Claim) -> dict[str, Any]:
         """`POST /tokenize`."""
         texts = [body.input] if isinstance(body.input, str) else body.input
-        with self.budget.taken([{"text": text} for text in texts]):
-            # A megabyte of text would hold the event loop for a second.
-            counts = await asyncio.to_thread(self.model.count_tokens, texts)
+        claim.take_items([Item("text", text) for text in texts])
+        record.num_inputs = len(texts)
+        # A megabyte of text would hold the event loop for a second.
+        counts = await asyncio.to_thread(self.model.count_tokens, texts)
         return {"num_tokens": counts, "usage": {"total_tokens": sum(counts)}}
 
-    def models(self) -> dict[str, Any]:
+    async def models(self, body: None, record: Record, claim: Claim) -> dict[str, Any]:
         """`GET /v1/models`."""
         info = self.model.info
         entry = {
@@ -113,28 +154,41 @@ class Service:
         }
         return {"object": "list", "data": [entry]}
 
-    async def _embed(self, items: Sequence[dict[str, Any]], *, late_chunking: bool = False, **options: Any) -> Result:
-        with self.budget.taken(items):
-            if late_chunking:
-                if any("text" not in item for item in items):
-                    raise InputError("late_chunking takes texts alone")
-                del options["truncate"]
-                chunking = cast(TextOptions, {**options, "late_chunking": True})
-                return await self.model.aembed(Request.texts([item["text"] for item in items], chunking))
-            return await self.model.aembed(Request.mixed(items, cast(EncodeOptions, options)))
+    async def _embed(self, items: Sequence[Item], record: Record, claim: Claim, **options: Any) -> Result:
+        claim.take_items(items)
+        return await self._run(items, record, claim, **options)
+
+    async def _run(
+        self, items: Sequence[Item], record: Record, claim: Claim, *, late_chunking: bool = False, **options: Any
+    ) -> Result:
+        """Items that the claim has room for."""
+        record.num_inputs += len(items)
+        texts = [item.value for item in items if item.kind == "text"]
+        if late_chunking:
+            if len(texts) < len(items):
+                raise InputError("late_chunking takes texts alone")
+            del options["truncate"]
+            options["late_chunking"] = True
+        if len(texts) == len(items):
+            # Small requests of texts alone are prepared in the event loop.
+            request = Request.texts(texts, cast(TextOptions, options))
+        else:
+            before, pixels = time.perf_counter(), claim.num_pixels
+            inputs = await self._media.opened(items, claim)
+            record.add("wait", time.perf_counter() - before)
+            record.num_pixels += claim.num_pixels - pixels
+            request = Request.mixed(inputs, cast(EncodeOptions, options))
+        result = await self.model.aembed(request)
+        record.add_result(result.usage, result.times)
+        self._answered()
+        return result
+
+    def _answered(self) -> None:
+        self.answered_at = asyncio.get_running_loop().time()
+
+    def _name(self, asked: str | None) -> str:
+        return asked or self.model.info.name
 
 
 def _document(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"text": value}
-
-
-def decoded(body: bytes, kind: type[S]) -> S:
-    """The body as that struct; RequestError 422 says what is wrong in it."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise RequestError(422, "validation_error", str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestError(400, "invalid_json", f"the body is not JSON: {error}") from error
-    except RecursionError as error:
-        raise RequestError(400, "invalid_json", "the body is nested too deeply") from error

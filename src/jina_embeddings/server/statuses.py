@@ -16,7 +16,8 @@ from ..errors import (
     TaskUnavailableError,
 )
 
-Dialect = Literal["jina", "openai", "cohere"]
+Dialect = Literal["jina", "openai", "cohere", "either"]
+"""`either`: a request that says nothing of its dialect is answered in Jina's and OpenAI's words together."""
 
 # The first that fits. What follows from the request is the client's; the rest is ours.
 STATUSES: tuple[tuple[type[JinaEmbeddingsError], int], ...] = (
@@ -50,9 +51,9 @@ def refusal(error: JinaEmbeddingsError) -> RequestError:
 def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[str, Any]:
     """The error in the words of the dialect."""
     message = str(error)
-    if dialect == "jina":
-        return {"detail": message, "code": error.code.upper(), "request_id": request_id}
     if dialect == "cohere":
         return {"id": request_id, "message": message}
     kind = "invalid_request_error" if error.status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
+    openai: dict[str, Any] = {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
+    jina: dict[str, Any] = {"detail": message, "code": error.code.upper(), "request_id": request_id}
+    return jina if dialect == "jina" else openai if dialect == "openai" else openai | jina

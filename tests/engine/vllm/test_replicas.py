@@ -38,6 +38,7 @@ class Engine:
     calls_at_once = 3
 
     chunk_size = 256
+    hang_s = 10.0
     alive = True
 
     def __init__(self, fail: Callable[[int], Exception | None] = lambda call: None, s_per_token: float = 1e-4):

@@ -41,6 +41,8 @@ _MAX_REQUESTS_IN_FLIGHT = 2048
 _SHUTDOWN_TIMEOUT_S = 30
 # Time between two checks that vLLM's engine process is alive; when it dies, vLLM leaves some calls waiting for ever.
 _HEALTH_POLL_S = 0.25
+# A pack takes a second at most on a GPU, and minutes on a CPU with the largest model.
+_HANG_S, _HANG_S_ON_CPU = 10.0, 300.0
 # Without CUDA graphs, the smallest number of waiting inputs that are packed rather than scheduled. Launching a pack
 # takes the host longer than a step of vLLM's compiled model; on a CPU packs are always faster.
 _MIN_PACKED_INPUTS, _MIN_PACKED_INPUTS_ON_CPU = 16, 1
@@ -72,6 +74,7 @@ class VllmEngine:
         self._inputs = InputMaker(image_config)
         self.path = possible_path(options)
         self._min_packed_inputs = _MIN_PACKED_INPUTS_ON_CPU if on_cpu() else _MIN_PACKED_INPUTS
+        self.hang_s = _HANG_S_ON_CPU if on_cpu() else _HANG_S
         self.pack_tokens: int = self._llm.vllm_config.scheduler_config.max_num_batched_tokens
         # The most tokens of a small call, and of the packs that small calls share.
         self.small_tokens: int = min(options.graph_tokens or _SMALL_CALL_TOKENS, self.pack_tokens)

@@ -57,6 +57,7 @@ class Replicas:
     def __init__(self, engines: Sequence[Engine], pack_tokens: int):
         self.engines = list(engines)
         self.max_length = engines[0].max_length
+        self.hang_s = engines[0].hang_s
         # Two calls keep each engine busy while one is prepared or finished.
         self.calls_at_once = 1 + 2 * len(engines)
         self._pack_tokens = pack_tokens

@@ -1,0 +1,149 @@
+"""What the server costs: processor time of a request before an engine that does nothing, and rates beside the library.
+
+    python benchmarks/serving.py
+
+Callers are a closed loop over connections that stay open. Processor time is the server process's own, by its times;
+the null engine answers at once, behind the tokenizer of `pocket` and with vectors of 2,048 numbers. Rates are those of
+`pocket` on torch: over HTTP, and of as many callers of `aencode_text` in a process without a server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from from_tools import RESULTS, circumstances
+from input_sets import make_texts
+from online import Client
+from online_app import closed_loop
+
+HERE = Path(__file__).parent
+PORT = 18_200
+CALLERS = 64
+TOKENIZER = HERE.parent / "src/jina_embeddings/models/pocket/tokenizer.json"
+
+
+def bodies_of(texts: list[str], count: int, form: str) -> list[bytes]:
+    """Requests of so many texts each."""
+    bodies = []
+    for first in range(0, len(texts) - count, count):
+        body = {"model": "m", "task": "retrieval.passage", "input": texts[first : first + count]}
+        bodies.append(json.dumps({**body, "embedding_type": form}).encode())
+    return bodies
+
+
+class Server:
+    """`serving_app.py` in a process of its own."""
+
+    def __init__(self, engine: str, port: int):
+        self.port = port
+        command = [sys.executable, str(HERE / "serving_app.py"), engine, str(port)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    async def measure(self, bodies: list[bytes], texts: int, seconds: float) -> dict[str, Any]:
+        """The closed loop, and the server's processor time from its warm-up's end on."""
+        client, process = Client(self.port), psutil.Process(self.process.pid)
+        done = 0
+
+        async def call(number: int) -> None:
+            nonlocal done
+            await client.post("/v1/embeddings", bodies[number % len(bodies)])
+            done += 1
+
+        await closed_loop(call, CALLERS, texts, 1.0)
+        before, first = process.cpu_times(), done
+        found = await closed_loop(call, CALLERS, texts, seconds, 0.0)
+        after = process.cpu_times()
+        spent = after.user + after.system - before.user - before.system
+        return {**found, "cpu_ms_per_request": round(1000 * spent / (done - first), 3)}
+
+    async def ready(self) -> None:
+        for _ in range(1200):
+            with suppress(OSError, asyncio.IncompleteReadError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()
+                return
+            if self.process.poll() is not None:
+                raise RuntimeError("the server ended")
+            await asyncio.sleep(0.1)
+        raise RuntimeError("the server did not start")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+async def in_process(texts: list[str], seconds: float) -> list[dict[str, Any]]:
+    """The library without a server: as many callers, and one call of all."""
+    from jina_embeddings import JinaEmbeddings
+
+    rows: list[dict[str, Any]] = []
+    with JinaEmbeddings("pocket", engine="torch") as model:
+        for count in (1, 16):
+
+            async def call(number: int, count: int = count) -> None:
+                first = number * count % (len(texts) - count)
+                await model.aencode_text(texts[first : first + count], task="retrieval", prompt_name="passage")
+
+            found = await closed_loop(call, CALLERS, count, seconds)
+            rows.append({"system": "library", "callers": CALLERS, "texts": count, **found})
+        began = time.perf_counter()
+        model.encode_text(texts, task="retrieval", prompt_name="passage")
+        rate = len(texts) / (time.perf_counter() - began)
+        rows.append({"system": "library", "callers": 1, "texts": len(texts), "texts_per_s": round(rate, 1)})
+    return rows
+
+
+async def measure(seconds: float, repeats: int) -> list[dict[str, Any]]:
+    texts = make_texts(TOKENIZER, {"short": 1024}, "Passage: ")["short"]
+    rows = []
+    null = Server("null", PORT)
+    try:
+        await null.ready()
+        for repeat in range(repeats):
+            for count, form in ((1, "base64"), (16, "base64"), (1, "float"), (16, "float")):
+                found = await null.measure(bodies_of(texts, count, form), count, seconds)
+                row = {"system": "null", "repeat": repeat, "callers": CALLERS, "texts": count, "form": form, **found}
+                print(json.dumps(row), flush=True)
+                rows.append(row)
+    finally:
+        null.close()
+    pocket = Server("pocket", PORT + 1)
+    try:
+        await pocket.ready()
+        for count in (1, 16):
+            found = await pocket.measure(bodies_of(texts, count, "base64"), count, 2 * seconds)
+            rows.append({"system": "server", "callers": CALLERS, "texts": count, "form": "base64", **found})
+            print(json.dumps(rows[-1]), flush=True)
+    finally:
+        pocket.close()
+    for row in await in_process(texts[:512], 2 * seconds):
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=RESULTS / "serving.json")
+    arguments = parser.parse_args()
+    load = [round(value, 1) for value in os.getloadavg()]
+    rows = asyncio.run(measure(arguments.seconds, arguments.repeats))
+    arguments.output.write_text(json.dumps({**circumstances(), "load_before": load, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The server that `serving.py` measures: the product's own, before an engine that does nothing, or before `pocket`.
+
+python serving_app.py null|pocket PORT
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.server.app import make_app
+from jina_embeddings.server.decoder import Form
+from jina_embeddings.server.decoders import Decoders
+from jina_embeddings.server.gate import Gate, State
+from jina_embeddings.server.keys import VARIABLE, Keys
+from jina_embeddings.server.lifecycle import serve
+from jina_embeddings.server.limits import Budget, Limits
+from jina_embeddings.server.media import Media, UrlPolicy
+from jina_embeddings.server.metrics import Metrics
+from jina_embeddings.server.rates import Rates
+from jina_embeddings.server.request_log import RequestLog
+from jina_embeddings.server.service import Service
+from jina_embeddings.server.spans import Spans
+from jina_embeddings.types import Prepared
+
+
+class NullEngine:
+    """Answers at once."""
+
+    name = "torch"
+    max_length = 32_768
+    calls_at_once = 1
+    chunk_size = 256
+    hang_s = 60.0
+    alive = True
+
+    def __init__(self) -> None:
+        self._vector = np.random.default_rng(0).standard_normal((1, 2048), dtype=np.float32)
+
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[Any]:
+        return [self._vector] * len(batch)
+
+    async def arun(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[Any]:
+        return [self._vector] * len(batch)
+
+    def close(self) -> None:
+        pass
+
+
+def main() -> None:
+    engine, port = sys.argv[1], int(sys.argv[2])
+    os.environ.pop(VARIABLE, None)
+    limits = Limits()
+    with JinaEmbeddings("pocket", engine=NullEngine() if engine == "null" else "torch") as model:
+        media = Media(Form(model.image_config), limits, UrlPolicy(), Decoders(1))
+        service = Service(model, media)
+        budget = Budget(limits, model.info.max_length)
+        gate = Gate(Keys(), Rates(), budget, State(), Metrics(), RequestLog(1), Spans())
+        serve(make_app(service, gate), service, gate, host="127.0.0.1", port=port, drain_s=0, deadline_s=5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""From the bytes that arrive to what a route takes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from .statuses import RequestError
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+    from starlette.types import Message, Receive
+
+    from .limits import Claim
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+BODY_S = 60.0
+"""For a body to arrive."""
+
+
+async def read_body(headers: Headers, receive: Receive, claim: Claim, max_bytes: int) -> bytes:
+    """The body, whose bytes are taken from the claim before they are kept.
+
+    Raises:
+        RequestError: 413 or 429 as soon as it is too long, 408 if it doesn't come.
+    """
+    declared = headers.get("content-length", "")
+    size = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+    _take(claim, size, 0, max_bytes)
+    message = await _received(receive)
+    body = message.get("body", b"")
+    if not message.get("more_body", False):
+        _take(claim, max(0, len(body) - size), len(body), max_bytes)
+        return bytes(body)
+    chunks, arrived = [body], len(body)
+    try:
+        async with asyncio.timeout(BODY_S):
+            while message.get("more_body", False):
+                message = await _received(receive)
+                chunks.append(message.get("body", b""))
+                arrived += len(chunks[-1])
+                if arrived > size:
+                    _take(claim, arrived - size, arrived, max_bytes)
+                    size = arrived
+    except TimeoutError:
+        raise RequestError(408, "request_timeout", f"the body did not arrive in {BODY_S:g} s") from None
+    return b"".join(chunks)
+
+
+def _take(claim: Claim, more: int, arrived: int, max_bytes: int) -> None:
+    if max(more, arrived) > max_bytes:
+        raise RequestError(413, "request_too_large", f"the body has more than {max_bytes} bytes: send several requests")
+    claim.take_bytes(more)
+
+
+async def _received(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise RequestError(499, "client_left", "the client has left")
+    return message
+
+
+def decoded(body: bytes, kind: type[S]) -> S:
+    """The body as that struct; RequestError 400 or 422 says what is wrong in it."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(422, "validation_error", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(400, "invalid_json", f"the body is not JSON: {error}") from error
+    except RecursionError as error:
+        raise RequestError(400, "invalid_json", "the body is nested too deeply") from error

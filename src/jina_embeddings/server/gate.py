@@ -1,0 +1,177 @@
+"""What every request passes, whatever its route: key, rate, body, and what becomes of it when somebody leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..errors import JinaEmbeddingsError
+from .answers import JSON_TYPE, to_json
+from .bodies import decoded, read_body
+from .records import Record
+from .statuses import RequestError, error_body, refusal
+
+if TYPE_CHECKING:
+    from .app import Access, Endpoint
+    from .keys import Keys
+    from .limits import Budget
+    from .metrics import Metrics
+    from .rates import Rates
+    from .request_log import RequestLog
+    from .spans import Spans
+
+logger = logging.getLogger(__name__)
+
+MAX_HEADER_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class State:
+    """draining: the server is to end, and takes no new traffic. healthy: the engine answers.
+
+    under_way: the tasks of requests that were let in.
+    """
+
+    draining: bool = False
+    healthy: bool = True
+    under_way: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def give_up(self) -> None:
+        """The engine answers no more: nor does any request have to wait for it."""
+        self.healthy = False
+        for task in self.under_way:
+            task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """metrics_access: who may read `/metrics`."""
+
+    keys: Keys
+    rates: Rates
+    budget: Budget
+    state: State
+    metrics: Metrics
+    log: RequestLog
+    spans: Spans
+    metrics_access: Access = "key"
+
+    def handler(self, endpoint: Endpoint) -> ASGIApp:
+        """The ASGI application of one route."""
+        return _Handler(self, endpoint)
+
+    async def unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application for paths that there are not."""
+        if scope["type"] != "http":
+            return
+        record = Record("unknown", "cohere" if scope["path"].startswith("/v2/") else "either")
+        error = RequestError(404, "not_found", "there is no such route: GET /openapi.json names those there are")
+        await self.answer(record, refused(error, record), scope, receive, send)
+
+    async def answer(self, record: Record, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the response, and keeps what is to be known of it."""
+        response.headers["x-request-id"] = record.request_id
+        if self.state.draining:
+            # A client that used the connection again might find it closed under its request.
+            response.headers["connection"] = "close"
+        record.finish(response.status_code)
+        await response(scope, receive, send)
+        if not record.route.startswith("/health/"):
+            self.metrics.count(record)
+            self.log.write(record.line())
+            self.spans.keep(record, scope)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Handler:
+    """Not a function, so that Starlette lets it have the scope as it is."""
+
+    gate: Gate
+    endpoint: Endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint, gate = self.endpoint, self.gate
+        record = Record(endpoint.path, endpoint.dialect)
+        try:
+            response = await self._answered(record, scope, receive)
+        except RequestError as error:
+            response = refused(error, record)
+        except JinaEmbeddingsError as error:
+            logger.info("request %s: %s: %s", record.request_id, error.code, error)
+            response = refused(refusal(error), record)
+        except Exception:
+            logger.exception("request %s", record.request_id)
+            response = refused(RequestError(500, "internal_error", "internal error"), record)
+        await gate.answer(record, response, scope, receive, send)
+
+    async def _answered(self, record: Record, scope: Scope, receive: Receive) -> Response:
+        endpoint, gate = self.endpoint, self.gate
+        if scope["method"] != endpoint.method and (scope["method"], endpoint.method) != ("HEAD", "GET"):
+            raise RequestError(
+                405, "method_not_allowed", f"{endpoint.path} takes {endpoint.method}", {"Allow": endpoint.method}
+            )
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            raise RequestError(431, "headers_too_large", "the headers are too large")
+        headers = Headers(scope=scope)
+        key = gate.keys.require(headers.getlist("authorization")) if endpoint.access == "key" else ""
+        with gate.budget.claim() as claim:
+            if endpoint.body is None:
+                return _response(await endpoint.answer(None, record, claim), {})
+            gate.rates.enter(key)
+            raw = await read_body(headers, receive, claim, gate.budget.limits.max_body_bytes)
+            body = decoded(raw, endpoint.body)
+            record.add("parse", time.perf_counter() - record.began)
+            try:
+                answer = await self._unless_gone(receive, endpoint.answer(body, record, claim))
+            finally:
+                gate.rates.charge(key, record.num_tokens)
+        return _response(answer, gate.rates.remaining(key))
+
+    async def _unless_gone(self, receive: Receive, work: Any) -> Any:
+        """The result of the work, which is cancelled if the client leaves first, or the engine dies.
+
+        Starlette and uvicorn cancel nothing by themselves.
+        """
+        state, task = self.gate.state, asyncio.current_task()
+        assert task is not None
+        watch = asyncio.ensure_future(_cancelled_when_gone(receive, task))
+        state.under_way.add(task)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not state.healthy:
+                task.uncancel()
+                raise RequestError(503, "engine_dead", "the engine can't answer now", {"Retry-After": "5"}) from None
+            if watch.done():
+                task.uncancel()
+                raise RequestError(499, "client_left", "the client has left") from None
+            raise
+        finally:
+            state.under_way.discard(task)
+            watch.cancel()
+
+
+async def _cancelled_when_gone(receive: Receive, task: asyncio.Task[Any]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    task.cancel()
+
+
+def refused(error: RequestError, record: Record) -> Response:
+    """The answer in the dialect of the request."""
+    record.code = error.code
+    body = to_json(error_body(error, record.dialect, record.request_id))
+    return Response(body, error.status, error.headers, JSON_TYPE)
+
+
+def _response(answer: Any, headers: dict[str, str]) -> Response:
+    if isinstance(answer, Response):
+        return answer
+    return Response(answer if isinstance(answer, bytes) else to_json(answer), 200, headers, JSON_TYPE)

@@ -1,0 +1,124 @@
+"""Images and PDFs of a request, from base64 or a URL to pixels, decoded in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import io
+import re
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import imagesize
+import pybase64
+
+from ..errors import ImageError
+from ..inputs.fetching import FetchRules, afetch
+from ..inputs.pdf import PDF_PIXELS
+from . import decoder
+from .decoders import Decoders
+from .limits import Claim, Limits
+from .values import Item, data_of_url
+
+if TYPE_CHECKING:
+    from .decoder import Form
+
+IMAGE_S, PDF_S = 10.0, 60.0
+"""For decoding one, after which its process is ended."""
+FETCH_S = 10.0
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPolicy:
+    """Which URLs of clients are fetched. hosts: these alone, or None for all. Never addresses that aren't public."""
+
+    hosts: frozenset[str] | None = frozenset()
+
+    @property
+    def rules(self) -> FetchRules | None:
+        """None where nothing is fetched."""
+        return None if self.hosts == frozenset() else FetchRules(hosts=self.hosts)
+
+
+class Media:
+    """Turns the inputs of a request into what `JinaEmbeddings.encode` takes. Used from one event loop."""
+
+    def __init__(self, form: Form, limits: Limits, urls: UrlPolicy, decoders: Decoders):
+        self._form, self._limits, self._rules = form, limits, urls.rules
+        self._decoders = decoders
+
+    async def opened(self, items: Sequence[Item], claim: Claim) -> list[dict[str, Any]]:
+        """Texts as they are, images and pages as arrays.
+
+        Raises:
+            ImageError: an image or a PDF that can't be had or decoded.
+            RequestError: more pixels than there is room for.
+        """
+        if all(item.kind == "text" for item in items):
+            return [{"text": item.value} for item in items]
+        media = [item for item in items if item.kind != "text"]
+        files = list(zip(await _gathered([self._data(item) for item in media]), media, strict=True))
+        claim.take_pixels(sum(self._num_pixels(data, item) for data, item in files))
+        decoded = iter(await _gathered([self._decoded(data, item) for data, item in files]))
+        opened: list[dict[str, Any]] = []
+        for item in items:
+            opened += [{"text": item.value}] if item.kind == "text" else [{"image": one} for one in next(decoded)]
+        return opened
+
+    def close(self) -> None:
+        self._decoders.close()
+
+    async def _data(self, item: Item) -> bytes:
+        """The file's bytes. A client's string is never a path."""
+        if _URL.match(item.value[:32]) and item.value[:5].lower() != "data:":
+            if self._rules is None:
+                raise ImageError("URLs are not fetched by this server: send base64 or a data URL")
+            return await afetch(item.value, rules=self._rules, timeout_s=FETCH_S, max_bytes=self._limits.max_body_bytes)
+        body = data_of_url(item.value) or item.value
+        try:
+            data = pybase64.b64decode(body + "=" * (-len(body) % 4), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ImageError("an image or a PDF is neither base64 nor a data URL") from error
+        if not data:
+            raise ImageError("an image or a PDF is empty")
+        return data
+
+    def _num_pixels(self, data: bytes, item: Item) -> int:
+        """By the file's own head: of an image, or of the one page of a PDF that is rendered at a time."""
+        if item.kind == "pdf":
+            if not data[:1024].lstrip().startswith(b"%PDF-"):
+                raise ImageError("a PDF begins with %PDF-, which this one doesn't")
+            return max(PDF_PIXELS, self._form.config.max_pixels)
+        if not data.startswith(_HEADS) and not (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+            raise ImageError(f"an image is none of {', '.join(decoder.FORMATS)}")
+        try:
+            width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
+        except Exception as error:  # a damaged head makes it raise nearly anything
+            raise ImageError("an image's size can't be read: its head is damaged") from error
+        most = self._limits.max_image_pixels
+        if width < 1 or height < 1:
+            raise ImageError(f"an image of {width} x {height} pixels: there is nothing to see")
+        if width * height > most:
+            raise ImageError(f"an image of {width} x {height} pixels, at most {most} are taken: make it smaller")
+        return int(width * height)
+
+    async def _decoded(self, data: bytes, item: Item) -> list[Any]:
+        if item.kind == "pdf":
+            most = self._limits.max_pdf_pages
+            return await self._decoders.run(decoder.pdf_pixels, data, self._form, most, timeout_s=PDF_S)
+        most = self._limits.max_image_pixels
+        return [await self._decoders.run(decoder.image_pixels, data, self._form, most, timeout_s=IMAGE_S)]
+
+
+async def _gathered(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """All results; the first error ends the others."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

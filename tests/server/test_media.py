@@ -1,0 +1,266 @@
+"""Images and PDFs from clients: what is decoded, what is refused, and what the decoders do to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from inputs import picture
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.inputs.pdf import pdf_pages
+from jina_embeddings.server.limits import Limits
+from served import App, app_of
+
+REFUSED_S = 2.0
+MB = 2**20
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[App]:
+    """One server for all files, so that whatever one did to it, the next one meets."""
+    with JinaEmbeddings(engine="fake") as model:
+        made = app_of(model)
+        yield made
+        made.service._media.close()
+
+
+@pytest.fixture(scope="module")
+def client(served: App) -> Iterator[TestClient]:
+    with TestClient(served.app) as client:
+        client.post("/v1/embeddings", json={"input": {"image": encoded(picture(56, 28, 1))}})  # starts the decoders
+        yield client
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, rows: bytes | None = None, extra: bytes = b"") -> bytes:
+    """Grey, one bit a pixel. rows: compressed; left out, white ones that fit."""
+    if rows is None:
+        rows = zlib.compress((b"\0" + b"\xff" * ((width + 7) // 8)) * height, 9)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def zeros(size: int) -> bytes:
+    """So many zeros, compressed."""
+    compressor = zlib.compressobj(1)
+    block = bytes(MB)
+    return b"".join(compressor.compress(block) for _ in range(size // MB)) + compressor.flush()
+
+
+def saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    return base64.b64decode(encoded(image, form, **options))
+
+
+def many_frames(form: str) -> bytes:
+    frame = Image.new("L", (1, 1))
+    others = [Image.new("L", (1, 1), number % 256) for number in range(1, 300)]
+    return saved(frame, form, save_all=True, append_images=others, duration=1)
+
+
+def pdf(pages: int = 1, box: bytes = b"0 0 72 72", count: int | None = None, kids: bytes | None = None) -> bytes:
+    """A PDF of empty pages. count, kids: what its list of pages says of itself."""
+    kids = kids if kids is not None else b" ".join(b"%d 0 R" % (3 + number) for number in range(pages))
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, count or pages)]
+    objects += [b"<</Type/Page/Parent 2 0 R/MediaBox[%s]>>" % box] * pages
+    body, places = b"%PDF-1.4\n", []
+    for number, one in enumerate(objects, start=1):
+        places.append(len(body))
+        body += b"%d 0 obj%s\nendobj\n" % (number, one)
+    table = b"xref\n0 %d\n0000000000 65535 f \n" % (len(places) + 1)
+    table += b"".join(b"%010d 00000 n \n" % place for place in places)
+    trailer = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (len(places) + 1, len(body))
+    return body + table + trailer
+
+
+def cut_jpeg() -> bytes:
+    return saved(picture(560, 280, 1), "JPEG")[:-2000]
+
+
+def lying_size() -> bytes:
+    """Its head promises fewer rows and columns than there are, and its data is what a larger one has."""
+    return png(64, 64, zlib.compress((b"\0" + b"\xff" * 1000) * 8000, 9))[:200]
+
+
+HOSTILE_IMAGES: dict[str, Callable[[], bytes]] = {
+    "13,377 squared in 22 kB": lambda: png(13_377, 13_377),
+    "65,535 squared in the head alone": lambda: png(65_535, 65_535, b""),
+    "1 x 100,000": lambda: png(1, 100_000),
+    "0 x 0": lambda: png(0, 0, b""),
+    "no pixels behind a good head": lambda: png(6000, 6000, b""),
+    "a cut JPEG": cut_jpeg,
+    "a lying IHDR": lying_size,
+    "128 MB of zTXt": lambda: png(8000, 6000, b"", chunk(b"zTXt", b"k\0\0" + zeros(128 * MB))),
+    "128 MB of iCCP": lambda: png(8000, 6000, b"", chunk(b"iCCP", b"k\0\0" + zeros(128 * MB))),
+    "SVG": lambda: b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+    "EPS": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "FITS": lambda: b"SIMPLE  =                    T".ljust(2880),
+    "TIFF": lambda: saved(picture(56, 28, 1), "TIFF"),
+    "a TIFF whose directory is its own next": lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0",
+    "BMP": lambda: saved(picture(56, 28, 1), "BMP"),
+    "a GIF behind a JPEG's first bytes": lambda: b"\xff\xd8\xff" + saved(picture(56, 28, 1), "GIF"),
+    "a PDF that says it is a picture": pdf,
+    "a PNG's head alone": lambda: b"\x89PNG\r\n\x1a\n",
+    "RIFF of nothing": lambda: b"RIFF\xff\xff\xff\xffWEBP",
+}
+
+HOSTILE_PDFS: dict[str, Callable[[], bytes]] = {
+    "of 33 pages": lambda: pdf(33),
+    "of a million pages by its own word": lambda: pdf(1, count=1_000_000),
+    "of a million pages that are one": lambda: pdf(1, count=1_000_000, kids=b"3 0 R " * 1_000_000),
+    "of no pages": lambda: pdf(0, count=0),
+    "of a page of 14,400 inches": lambda: pdf(1, b"0 0 1036800 1036800"),
+    "of a page 1 x 10,000": lambda: pdf(1, b"0 0 1 10000"),
+    "whose pages are themselves": lambda: pdf(1, kids=b"2 0 R"),
+    "cut": lambda: pdf()[:40],
+    "that is a picture": lambda: saved(picture(56, 28, 1), "PNG"),
+}
+
+
+def require_refused(client: TestClient, field: str, data: bytes) -> None:
+    body = {"input": {field: base64.b64encode(data).decode()}}
+    began = time.perf_counter()
+    answer = client.post("/v1/embeddings", json=body)
+    assert 400 <= answer.status_code < 500, answer.text
+    assert time.perf_counter() - began < REFUSED_S
+    # The next one is as well off as if nothing had been.
+    assert client.post("/v1/embeddings", json={"input": {"image": encoded(picture(56, 28, 1))}}).status_code == 200
+    for child in psutil.Process().children(recursive=True):
+        assert child.memory_info().rss < 350 * MB
+
+
+@pytest.mark.parametrize("name", HOSTILE_IMAGES)
+def test_a_hostile_image_is_the_clients_fault(client: TestClient, name: str) -> None:
+    require_refused(client, "image", HOSTILE_IMAGES[name]())
+
+
+@pytest.mark.parametrize("name", HOSTILE_PDFS)
+def test_a_hostile_pdf_is_the_clients_fault(client: TestClient, name: str) -> None:
+    require_refused(client, "pdf", HOSTILE_PDFS[name]())
+
+
+def test_more_pixels_than_memory_are_refused_and_the_decoder_goes_on(client: TestClient) -> None:
+    """Within the limit of pixels, but transparent ones take more than a decoder may have."""
+    data = saved(Image.new("RGBA", (7000, 7000), (1, 2, 3, 4)), "PNG", compress_level=1)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    answer = client.post("/v1/embeddings", json={"input": {"image": base64.b64encode(data).decode()}})
+    assert (answer.status_code, "memory" in answer.json()["detail"]) == (422, True)
+    assert {child.pid for child in psutil.Process().children(recursive=True)} == before
+
+
+def test_a_file_that_ends_its_decoder_costs_nobody_else_anything(
+    client: TestClient, served: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = {"input": {"image": encoded(picture(56, 28, 1))}}
+    victims = [child for child in psutil.Process().children() if "spawn" in " ".join(child.cmdline())]
+    assert victims
+    for child in victims:
+        child.kill()
+    answers = [client.post("/v1/embeddings", json=good).status_code for _ in range(2)]
+    assert answers[-1] == 200
+    assert served.gate.budget.num_pixels == 0
+
+
+def turned() -> Image.Image:
+    image = picture(56, 28, 1)
+    image.getexif()[0x0112] = 6
+    return image
+
+
+USUAL: dict[str, Callable[[], bytes]] = {
+    "one pixel": lambda: saved(Image.new("RGB", (1, 1)), "PNG"),
+    "CMYK": lambda: saved(picture(56, 28, 1).convert("CMYK"), "JPEG"),
+    "16 bits": lambda: saved(Image.fromarray(np.arange(56 * 28, dtype=np.uint16).reshape(28, 56) * 40), "PNG"),
+    "transparent": lambda: saved(picture(56, 28, 1).convert("RGBA"), "PNG"),
+    "turned by EXIF": lambda: saved(turned(), "JPEG", exif=turned().getexif()),
+    "WebP": lambda: saved(picture(56, 28, 1), "WEBP"),
+    "GIF": lambda: saved(picture(56, 28, 1), "GIF"),
+    "GIF of many frames": lambda: many_frames("GIF"),
+    "APNG of many frames": lambda: many_frames("PNG"),
+    "WebP of many frames": lambda: many_frames("WEBP"),
+    "one that is made smaller": lambda: saved(picture(2000, 1500, 1), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_vectors_of_images_are_the_librarys(client: TestClient, fake_model: JinaEmbeddings, name: str) -> None:
+    data = USUAL[name]()
+    body = {"input": {"image": base64.b64encode(data).decode()}, "task": "retrieval"}
+    answer = client.post("/v1/embeddings", json=body)
+    assert answer.status_code == 200, answer.text
+    found = np.array(answer.json()["data"][0]["embedding"], np.float32)
+    np.testing.assert_array_equal(found, fake_model.encode_image(data))
+
+
+@pytest.mark.parametrize("kind", ["base64", "data URL", "bare data URL"])
+def test_a_pdf_is_answered_page_by_page(client: TestClient, fake_model: JinaEmbeddings, kind: str) -> None:
+    data = pdf(3)
+    text = base64.b64encode(data).decode()
+    url = f"data:application/pdf;base64,{text}"
+    value: Any = {"base64": {"pdf": text}, "data URL": {"pdf": url}, "bare data URL": url}[kind]
+    answer = client.post("/v1/embeddings", json={"input": [value], "task": "retrieval"}).json()
+    assert [entry["index"] for entry in answer["data"]] == [0, 1, 2]
+    expected = fake_model.encode_image(list(pdf_pages(data)))
+    np.testing.assert_array_equal(np.array([entry["embedding"] for entry in answer["data"]], np.float32), expected)
+
+
+def test_a_pdf_stands_alone(client: TestClient) -> None:
+    value = {"pdf": base64.b64encode(pdf()).decode()}
+    answer = client.post("/v1/embeddings", json={"input": [value, "text"]})
+    assert (answer.status_code, "alone" in answer.json()["detail"]) == (422, True)
+
+
+def test_pixels_are_taken_before_anything_is_decoded(fake_model: JinaEmbeddings) -> None:
+    served = app_of(fake_model, limits=Limits(max_pixels_under_way=1000 * 1000))
+    with TestClient(served.app) as client:
+        large = {"input": {"image": base64.b64encode(png(1001, 1000)).decode()}}
+        assert client.post("/v1/embeddings", json=large).status_code == 413
+        with served.gate.budget.claim() as others:
+            others.take_pixels(500 * 1000)
+            fits_later = {"input": {"image": base64.b64encode(png(501, 1000)).decode()}}
+            answer = client.post("/v1/embeddings", json=fits_later)
+            assert (answer.status_code, int(answer.headers["retry-after"]) >= 1) == (429, True)
+    # No decoder was started.
+    assert served.service._media._decoders.num_running == 0
+
+
+def test_a_client_that_leaves_takes_its_images_along(served: App, client: TestClient) -> None:
+    """What waits for a decoder is never decoded."""
+    media = served.service._media
+
+    async def main() -> None:
+        from jina_embeddings.server.values import Item
+
+        large = base64.b64encode(saved(picture(2000, 1500, 1), "PNG")).decode()
+        with served.gate.budget.claim() as claim:
+            work = asyncio.ensure_future(media.opened([Item("image", large)] * 8, claim))
+            await asyncio.sleep(0.3)
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        began = time.perf_counter()
+        with served.gate.budget.claim() as claim:
+            await media.opened([Item("image", encoded(picture(56, 28, 1)))], claim)
+        # Seven of them were not decoded.
+        assert time.perf_counter() - began < 3
+
+    asyncio.run(main())
