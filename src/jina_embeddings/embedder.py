@@ -170,7 +170,7 @@ class JinaEmbeddings:
             batch_size: most inputs in one forward (vLLM batches by itself).
             return_multivector: one vector a token instead of one a text.
             return_numpy: False gives a list of torch tensors.
-            truncate_dim: one of `info.matryoshka_dims`.
+            truncate_dim: one of `info.matryoshka_dims`; `info.truncate_dim` if left out.
             prompt_name: `query` (default), `passage`, or `code`.
             late_chunking: the texts are consecutive chunks of one document, and each chunk's vector is
                 pooled after the model has read all those before it.

@@ -116,6 +116,7 @@ class ModelInfo:
     matryoshka_dims: the sizes that dense vectors may be truncated to.
     max_length: the tokens at which texts are truncated.
     cautions: warnings of the checkpoint about its own limits: a sentence by kind of input, such as `image`.
+    truncate_dim: the size of a dense vector where a call gives none; None for the whole vector.
     """
 
     name: str
@@ -126,3 +127,9 @@ class ModelInfo:
     tasks: tuple[Task, ...]
     max_length: int
     cautions: dict[str, str] = field(default_factory=dict, compare=False)
+    truncate_dim: int | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of a dense vector of a call that names no `truncate_dim`."""
+        return self.truncate_dim or self.hidden_size

@@ -132,9 +132,11 @@ class Preparer:
                 )
             if truncate_dim is not None:
                 raise DimensionError("multi-vectors can't be truncated: leave truncate_dim out")
-        elif truncate_dim is not None and (
-            not isinstance(truncate_dim, (int, np.integer))
-            or truncate_dim not in (*info.matryoshka_dims, info.hidden_size)
+        elif truncate_dim is None:
+            truncate_dim = info.truncate_dim
+        elif not isinstance(truncate_dim, (int, np.integer)) or truncate_dim not in (
+            *info.matryoshka_dims,
+            info.hidden_size,
         ):
             raise DimensionError(
                 f"truncate_dim={truncate_dim} is not one that {info.name} was trained for: "

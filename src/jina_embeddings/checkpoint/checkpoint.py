@@ -51,6 +51,7 @@ class Checkpoint:
             tasks=self.tasks,
             max_length=self.config.max_length,
             cautions=self.config.cautions,
+            truncate_dim=self.config.truncate_dim,
         )
 
     def require_task(self, task: Task) -> None:

@@ -63,6 +63,7 @@ class ModelConfig:
     vision: VisionConfig
     multivector_dim: int | None
     matryoshka_dims: tuple[int, ...]
+    truncate_dim: int | None
     task_names: tuple[Task, ...]
     weight_dtype: str | None
     cautions: dict[str, str]
@@ -94,6 +95,7 @@ def read_config(folder: Path) -> ModelConfig:
     head_dim = text.count("head_dim", hidden // heads)
     # Newer files have the rotary fields under rope_parameters instead.
     rope = _Fields(path, {**text.values, **(text.mapping("rope_scaling") or text.mapping("rope_parameters") or {})})
+    matryoshka_dims = _matryoshka_dims(path, raw.get("matryoshka_dims"), hidden)
     return ModelConfig(
         names_model_type=raw.get("model_type") is not None,
         architecture=architecture,
@@ -129,7 +131,8 @@ def read_config(folder: Path) -> ModelConfig:
             full_attention_blocks=vision.numbers("fullatt_block_indexes", (7, 15, 23, 31)),
         ),
         multivector_dim=fields.count("multi_vector_projector_dim", 0) or None,
-        matryoshka_dims=_matryoshka_dims(path, raw.get("matryoshka_dims"), hidden),
+        matryoshka_dims=matryoshka_dims,
+        truncate_dim=_truncate_dim(path, raw.get("truncate_dim"), (*matryoshka_dims, hidden)),
         task_names=_task_names(path, raw.get("task_names") or ()),
         weight_dtype=text.values.get("torch_dtype") or text.values.get("dtype"),
         cautions=dict(fields.mapping("cautions") or {}),
@@ -204,6 +207,13 @@ def _matryoshka_dims(path: Path, dims: Any, hidden: int) -> tuple[int, ...]:
     if not isinstance(dims, list) or not all(isinstance(dim, int) and 0 < dim <= hidden for dim in dims):
         raise CheckpointInvalidError(f"{path}: 'matryoshka_dims' must list sizes up to {hidden}, not {dims!r}")
     return tuple(sorted(dims))
+
+
+def _truncate_dim(path: Path, dim: Any, dims: tuple[int, ...]) -> int | None:
+    if dim is not None and (type(dim) is not int or dim not in dims):
+        choices = ", ".join(map(str, dict.fromkeys(dims)))
+        raise CheckpointInvalidError(f"{path}: 'truncate_dim' must be null or one of {choices}, not {dim!r}")
+    return dim
 
 
 def _task_names(path: Path, names: Any) -> tuple[Task, ...]:

@@ -111,7 +111,7 @@ class Run:
             "task": task,
             "prompt_name": prompt_name,
             "engine": model.engine,
-            "dimension": info.multivector_dim if self.multivector else self.truncate_dim or info.hidden_size,
+            "dimension": info.multivector_dim if self.multivector else self.truncate_dim or info.dimension,
             "embedding_type": self.embedding_type,
             "multivector": self.multivector,
             "max_length": self.max_length,

@@ -74,7 +74,7 @@ def made_by(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
         "revision": info.revision,
         "task": task,
         "prompt_name": prompt_name,
-        "dimension": info.multivector_dim if form.multivector else form.truncate_dim or info.hidden_size,
+        "dimension": info.multivector_dim if form.multivector else form.truncate_dim or info.dimension,
         "engine": model.engine,
         "version": __version__,
         "probe": [round(float(number), 6) for number in model.encode_text(_PROBE, task=task)[:_PROBE_NUMBERS]],

@@ -55,7 +55,7 @@ class Matcher:
         if isinstance(inputs, str):
             raise InputError("a list of inputs, not one text: put it into a list")
         if not len(inputs):
-            dim = self._options["truncate_dim"] or self.model.info.hidden_size
+            dim = self._options["truncate_dim"] or self.model.info.dimension
             return np.zeros((0, dim), dtype=np.float32)
         vectors: FloatArray = self.model.encode(list(inputs), task=self.task, prompt_name=self._prompt, **self._options)
         return vectors
