@@ -19,6 +19,7 @@ from .search import search
 from .serve import serve
 from .similar import similar
 from .status import status
+from .streams import open_streams
 
 app = typer.Typer(
     name="jina-embeddings",
@@ -61,4 +62,5 @@ app.command()(doctor)
 
 def main() -> None:
     """The console script."""
+    open_streams()
     app()

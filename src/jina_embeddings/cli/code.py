@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .model import BatchSize, ModelChoice, takes_model_of_index
+from .streams import read_text
 from .terminal import SOME_FAILED
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def search_code(
     # Before a model is loaded.
     options = SearchOptions(mode=mode)  # type: ignore[arg-type]
     Store.open(place.address)
-    query = sys.stdin.read().removeprefix("\ufeff") if query == "-" else query
+    query = read_text() if query == "-" else query
     with choice.for_index(place.address).loaded("code") as loaded:
         found = CodeSearch.open(place.address, loaded)
         hits = found.search(query, limit=limit, language=language, path=path, mode=options.mode)

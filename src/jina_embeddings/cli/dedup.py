@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError, OptionError
+from ..pipeline.drafts import Draft, check_target
 from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, leave_if_failed, require_some
 from .model import BatchSize, ModelChoice, takes_model
 from .terminal import Progress, say
@@ -65,7 +67,8 @@ def dedup(
     from ..pipeline.readers import Reader
 
     check = find(threshold, rate)
-    check_output(output)
+    if output is not None:
+        check_output(output, paths)
     with Progress(iter([None])) as progress:
         inputs = load_inputs(
             partial(choice.loaded, task),
@@ -79,9 +82,10 @@ def dedup(
         )
     require_some(inputs)
     found = check(inputs.vectors)
-    print_groups(found, inputs, json)
     if output is not None:
+        # First: whoever reads the groups may leave.
         write_kept(output, paths, found, inputs)
+    print_groups(found, inputs, json)
     leave_if_failed(inputs.failures)
 
 
@@ -105,10 +109,11 @@ def find(threshold: float | None, rate: float | None) -> Callable[[FloatArray], 
     return partial(deduplicate, threshold=threshold)
 
 
-def check_output(output: Path | None) -> None:
-    """Raises InputError for a file that can't be written, before a model is loaded."""
-    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+def check_output(output: Path, paths: Sequence[str]) -> None:
+    """Raises InputError for a file that can't be written or is an input, before a model is loaded."""
+    if output.is_dir() or not Path(os.path.realpath(output)).parent.is_dir():
         raise InputError(f"{output} can't be written: its folder isn't there, or it is one")
+    check_target(output, paths)
 
 
 def print_groups(found: Duplicates, inputs: Inputs, as_json: bool) -> None:
@@ -133,8 +138,6 @@ def print_groups(found: Duplicates, inputs: Inputs, as_json: bool) -> None:
 
 def write_kept(output: Path, paths: Sequence[str], found: Duplicates, inputs: Inputs) -> None:
     """Inputs that could not be embedded are kept too: nothing is known against them."""
-    from ..pipeline.drafts import Draft
-
     draft = Draft(output)
     try:
         draft.file.writelines(_kept(paths, found, inputs))

@@ -165,6 +165,6 @@ def embed(
         multivector=multivector,
         embedding_type=embedding_type,
     )
-    run.check()
+    run.check(paths)
     if run.embed(paths):
         raise typer.Exit(SOME_FAILED)

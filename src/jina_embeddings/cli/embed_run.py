@@ -43,11 +43,11 @@ class Run:
     multivector: bool
     embedding_type: str
 
-    def check(self) -> None:
+    def check(self, paths: Sequence[str]) -> None:
         """Raises for what could never work, before minutes are spent on loading a model."""
-        if self.output.is_file() and not self.overwrite:
+        check_output(self.output, paths, multivector=self.multivector, embedding_type=self.embedding_type)
+        if self.output.exists() and not self.overwrite:
             raise OptionError(f"output {str(self.output)!r} exists: add --overwrite to replace it, or name another")
-        check_output(self.output, multivector=self.multivector, embedding_type=self.embedding_type)
         check_embedding_type(self.embedding_type)
         if self.on_error not in ("skip", "raise"):
             raise OptionError(f"--on-error is skip or raise, not {self.on_error!r}")

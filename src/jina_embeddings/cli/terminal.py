@@ -8,13 +8,14 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
 from ..errors import CautionWarning, JinaEmbeddingsError
+from .streams import finish_output
 
 if TYPE_CHECKING:
     from ..apps.index import Summary
@@ -39,20 +40,30 @@ def command(debug: bool) -> Iterator[None]:
     try:
         _set_up(debug)
         yield
+        finish_output()
     except JinaEmbeddingsError as error:
         _fail(error.code, error, debug)
     except BrokenPipeError:
         raise  # typer ends quietly when the reader of stdout has left
     except OSError as error:
+        with suppress(OSError):
+            finish_output()
         _fail("os_error", error, debug)
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception:
+        # A fault of ours. Python's own status for it, 1, is that of a search that found nothing.
+        traceback.print_exc()
+        raise typer.Exit(ERROR) from None
 
 
 def say(message: str) -> None:
-    """A line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """A line on stderr; a run goes on where nobody can read it."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def to_terminal() -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
 from typing import IO
+
+from ..errors import OptionError
 
 
 def remove_abandoned(target: Path) -> None:
@@ -19,6 +22,20 @@ def remove_abandoned(target: Path) -> None:
                     path.unlink(missing_ok=True)
         except OSError:
             continue
+
+
+def check_target(target: Path, inputs: Iterable[str]) -> None:
+    """Raises OptionError for an output that is no plain file, or that is one of the inputs, by whatever name.
+
+    inputs: paths; what is in a folder is no matter.
+    """
+    if not target.exists():
+        return
+    if not target.is_file():
+        raise OptionError(f"output {str(target)!r} is no plain file, so it can't be replaced: give the name of one")
+    for path in inputs:
+        if os.path.exists(path) and os.path.samefile(path, target):
+            raise OptionError(f"output {str(target)!r} would overwrite the input {path!r}: give another name")
 
 
 def sync_folder(folder: Path) -> None:
@@ -45,9 +62,13 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 class Draft:
-    """An open file under a hidden name beside `target`, which `commit` gives it."""
+    """An open file under a hidden name beside `target`, which `commit` gives it.
+
+    Where `target` is a symbolic link, it stays one, and the file that it leads to is the one that is replaced.
+    """
 
     def __init__(self, target: Path):
+        target = Path(os.path.realpath(target))
         self._target = target
         remove_abandoned(target)
         self._path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")

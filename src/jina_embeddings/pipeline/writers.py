@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import OptionError, suggest
-from .drafts import Draft
+from .drafts import Draft, check_target
 
 ROW_GROUP_BYTES = 32 * 2**20
 """Vectors that a Parquet file's writer holds before it writes them as one row group."""
@@ -169,8 +169,10 @@ def output_files(path: Path) -> list[Path]:
     return [path, *(path.with_name(path.name + extra) for extra in _WRITERS[path.suffix.lower()].extras)]
 
 
-def check_output(path: Path, *, multivector: bool = False, embedding_type: str = "float") -> None:
-    """Raises OptionError for a path that can't be written, or whose format can't hold such vectors."""
+def check_output(
+    path: Path, inputs: Iterable[str] = (), *, multivector: bool = False, embedding_type: str = "float"
+) -> None:
+    """Raises OptionError for a path that can't be written or is an input, or whose format can't hold such vectors."""
     suffix = path.suffix.lower()
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise OptionError(f"output {str(path)!r} is an address: write to a file here, and copy it there")
@@ -181,10 +183,14 @@ def check_output(path: Path, *, multivector: bool = False, embedding_type: str =
         raise OptionError(f"a .npy file can't hold {what}: choose .parquet or .jsonl")
     if path.is_dir():
         raise OptionError(f"output {str(path)!r} is a folder: give the name of a file")
-    if not path.parent.is_dir():
-        raise OptionError(f"output {str(path)!r}: there is no folder {str(path.parent)!r}, make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OptionError(f"output {str(path)!r}: {str(path.parent)!r} can't be written to")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OptionError(f"output {str(path)!r}: there is no folder {str(folder)!r}, make it first")
+    if not os.access(folder, os.W_OK):
+        raise OptionError(f"output {str(path)!r}: {str(folder)!r} can't be written to")
+    inputs = list(inputs)
+    for file in output_files(path):
+        check_target(file, inputs)
 
 
 def arrow_column(embeddings: tuple[Any, ...]) -> Any:
