@@ -98,7 +98,7 @@ def check(runner: Any) -> dict[str, Any]:
                 expected = runner._hidden_states(pack, whole).float()
             # The same kernels, as the host launches them.
             graphs._fill(shape, pack, positions)
-            with runner.lora.applied(request, pack.num_tokens), fused_norms(runner._device):
+            with runner.lora.applied(request, pack.num_tokens), fused_norms(runner.device):
                 launched = graphs._forward(shape)[: pack.num_tokens].float()
             equal_launched += bool(torch.equal(found, launched))
             each = torch.nn.functional.cosine_similarity(found, expected, dim=-1)

@@ -19,7 +19,7 @@ from replays import run_again
 
 pytest.importorskip("vllm")
 
-from jina_embeddings.plugin.packed.graphs import PackGraphs, Shape, shapes_up_to
+from jina_embeddings.plugin.packed.graphs import PackGraphs, Shape, States, shapes_up_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +58,9 @@ class Model:
         self.graphs.embeds.fill_(torch.nan)
         self.graphs.integers.fill_(VOCABULARY - 1)
 
-    def run(self, pack: Pack, **more: Any) -> torch.Tensor | None:
+    def run(self, pack: Pack, **more: Any) -> States | None:
         kept = kept_tokens(pack.lengths, pack.shared)
-        return self.graphs.hidden_states(
-            "code", pack, np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, 0), **more
-        )
+        return self.graphs.run("code", pack, np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, 0), **more)
 
 
 def prompts_of(lengths: Sequence[int]) -> list[np.ndarray[Any, Any]]:
@@ -78,6 +76,13 @@ def prompts_of(lengths: Sequence[int]) -> list[np.ndarray[Any, Any]]:
 def pack_of(prompts: Sequence[np.ndarray[Any, Any]], *, share: bool) -> Pack:
     batch = [Prepared(ids, "code", ((0, len(ids)),)) for ids in prompts]
     return make_pack(batch, ImageConfig(), half=False, small=not share)
+
+
+def check(states: States, expected: torch.Tensor, lengths: Sequence[int]) -> None:
+    """Against the hidden states that the prompts have alone."""
+    torch.testing.assert_close(states.hidden, expected, atol=1e-10, rtol=0)
+    means = torch.stack([rows.mean(0) for rows in torch.split(expected, list(lengths))])
+    torch.testing.assert_close(states.means, means.float(), atol=1e-6, rtol=1e-5)
 
 
 def fills(shape: Shape) -> list[list[int]]:
@@ -97,7 +102,7 @@ def test_every_size_gives_what_prompts_have_alone_at_every_fill(shape: Shape, sh
         model.spoil()
         states = model.run(pack)
         assert states is not None
-        torch.testing.assert_close(states, model.alone(prompts), atol=1e-10, rtol=0)
+        check(states, model.alone(prompts), lengths)
 
 
 def test_packs_follow_each_other_in_the_same_buffers() -> None:
@@ -107,7 +112,7 @@ def test_packs_follow_each_other_in_the_same_buffers() -> None:
         prompts = prompts_of(lengths)
         states = model.run(pack_of(prompts, share=sum(lengths) > 8))
         assert states is not None
-        torch.testing.assert_close(states, model.alone(prompts), atol=1e-10, rtol=0)
+        check(states, model.alone(prompts), lengths)
 
 
 def test_rows_of_images_take_the_place_of_their_tokens() -> None:
@@ -122,7 +127,7 @@ def test_rows_of_images_take_the_place_of_their_tokens() -> None:
     model.spoil()
     states = model.run(pack, features=[rows])
     assert states is not None
-    torch.testing.assert_close(states, prompt_alone(model.fake, embeds), atol=1e-10, rtol=0)
+    check(states, prompt_alone(model.fake, embeds), [7])
 
 
 def test_what_no_graph_holds_is_left_to_others() -> None:
@@ -130,7 +135,7 @@ def test_what_no_graph_holds_is_left_to_others() -> None:
     model.graphs.record("code")
     assert model.run(pack_of(prompts_of([21]), share=False)) is None
     assert model.run(pack_of(prompts_of([1] * 11), share=False)) is None
-    assert model.graphs.hidden_states("retrieval", pack_of(prompts_of([3]), share=False), np.zeros((3, 3), int)) is None
+    assert model.graphs.run("retrieval", pack_of(prompts_of([3]), share=False), np.zeros((3, 3), int)) is None
 
 
 def test_a_pack_of_many_short_prompts_goes_into_a_larger_graph() -> None:
@@ -139,7 +144,7 @@ def test_a_pack_of_many_short_prompts_goes_into_a_larger_graph() -> None:
     prompts = prompts_of([1, 1, 1])
     states = model.run(pack_of(prompts, share=False))
     assert states is not None
-    torch.testing.assert_close(states, model.alone(prompts), atol=1e-10, rtol=0)
+    check(states, model.alone(prompts), [1, 1, 1])
 
 
 def test_sizes_without_room_are_left_out_and_the_next_larger_one_runs() -> None:

@@ -21,7 +21,7 @@ def test_warming_up_runs_the_layers_and_the_vision_tower() -> None:
         _decoder=lambda *_: ran.append("layers"),
         _model=SimpleNamespace(embed_input_ids=lambda ids: torch.zeros(len(ids), 8)),
         _positions=torch.zeros((3, 64), dtype=torch.int64),
-        _device=torch.device("cpu"),
+        device=torch.device("cpu"),
     )
     PackRunner.warm_up(runner)  # type: ignore[arg-type]
     assert ran == ["tower", "layers"]

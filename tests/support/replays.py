@@ -1,4 +1,4 @@
-"""`graphs.Record` without a device: a replay runs the function again and copies its result to the same tensor."""
+"""`graphs.Record` without a device: a replay runs the function again and copies its results to the same tensors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
+    from jina_embeddings.plugin.packed.graphs import States
 
 
-def run_again(run: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-    result = run()
+def run_again(run: Callable[[], States]) -> tuple[Callable[[], None], States]:
+    states = run()
 
     def replay() -> None:
-        result.copy_(run())
+        for recorded, new in zip(states, run(), strict=True):
+            recorded.copy_(new)
 
-    return replay, result
+    return replay, states

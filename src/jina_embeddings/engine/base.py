@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..types import Prepared
 
 if TYPE_CHECKING:
     from ..types import FloatArray
+
+T = TypeVar("T")
 
 
 class Engine(Protocol):
@@ -53,6 +55,10 @@ class Engine(Protocol):
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
         """Does the same as `run` without blocking the event loop."""
+        ...
+
+    def run_async(self, main: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine to its end, in the engine's event loop if it has one: calls made there change no thread."""
         ...
 
     def close(self) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from ..vectors.similarity import normalize
 
 if TYPE_CHECKING:
     from ..types import FloatArray
+
+T = TypeVar("T")
 
 INFO = ModelInfo(
     name="fake",
@@ -106,6 +108,9 @@ class FakeEngine:
     @property
     def alive(self) -> bool:
         return not self._closed
+
+    def run_async(self, main: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(main)
 
     def close(self) -> None:
         self._closed = True

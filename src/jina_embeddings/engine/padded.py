@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from .sharing import SharedBatches
 
 if TYPE_CHECKING:
     from ..types import FloatArray
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +121,9 @@ class PaddedEngine(ABC):
     @property
     def alive(self) -> bool:
         return self._model is not None
+
+    def run_async(self, main: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(main)
 
     def close(self) -> None:
         self._batches.close()

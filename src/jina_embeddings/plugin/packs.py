@@ -69,6 +69,14 @@ class Pack:
     def num_tokens(self) -> int:
         return len(self.token_ids)
 
+    @property
+    def spans_are_prompts(self) -> bool:
+        """Whether each prompt is pooled as a whole, as texts are."""
+        stops = np.cumsum(self.lengths)
+        return len(self.spans) == len(stops) and bool(
+            (self.spans[:, 1] == stops).all() and (self.spans[:, 0] == stops - self.lengths).all()
+        )
+
     def to_wire(self) -> list[Any]:
         """Serialises to plain values and bytes, as vLLM's calls between processes can't carry arrays."""
         images = [

@@ -7,9 +7,9 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from jina_embeddings.options import make_options
 from jina_embeddings.types import Prepared
 
 PACK_TOKENS = 20
+T = TypeVar("T")
 
 
 class Engine:
@@ -62,6 +63,9 @@ class Engine:
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[Any]:
         return asyncio.run(self.arun(batch))
+
+    def run_async(self, main: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(main)
 
     def close(self) -> None:
         self.closed = True

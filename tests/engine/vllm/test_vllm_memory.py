@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.engine.memory import GIB
-from jina_embeddings.engine.vllm.start import Demand, check_memory, demand, explain_start, require_host_memory
+from jina_embeddings.engine.vllm.start import (
+    Demand,
+    check_memory,
+    demand,
+    explain_start,
+    log_room,
+    require_host_memory,
+)
 from jina_embeddings.errors import EngineError, OutOfMemoryError
 from jina_embeddings.options import make_options
 
@@ -50,6 +58,27 @@ def test_demand_depends_on_dtype_adapters_devices_and_length(checkpoint: Checkpo
     assert full.kv_cache == 2 * half.kv_cache
     split = demand(folder, make_options({"tensor_parallel_size": 2}, "vllm"), 4096)
     assert split.weights == half.weights // 2
+
+
+def test_demand_counts_merged_weights_of_all_tasks_and_graphs(checkpoint: CheckpointMaker) -> None:
+    folder = open_checkpoint(checkpoint(dtype="float32"))
+    plain = demand(folder, make_options({"bulk_weights": "lora", "graph_tokens": 0}, "vllm"), 4096)
+    assert (plain.banks, plain.graphs) == (0, 0)
+    merged = demand(folder, make_options({"graph_tokens": 4096}, "vllm"), 4096)
+    names = [name for name in folder.weights.entries if ".layers." in name and "proj.weight" in name]
+    values = sum(int(np.prod(folder.weights.entries[name].shape)) for name in names if "visual" not in name)
+    assert merged.banks == 3 * 2 * values
+    assert merged.graphs > 0
+
+
+def test_merged_weights_without_room_are_announced(caplog: pytest.LogCaptureFixture) -> None:
+    needed = Demand(int(7.6 * GIB), int(1.2 * GIB), banks=16 * GIB, graphs=GIB)
+    with caplog.at_level("WARNING", "jina_embeddings"):
+        log_room(needed, 31 * GIB)
+        assert not caplog.messages
+        log_room(needed, 24 * GIB)
+    (message,) = caplog.messages
+    assert "16.0 GiB and CUDA graphs 1.0, and 11.2 are free" in message
 
 
 def test_start_up_failures_say_what_to_change(checkpoint: CheckpointMaker) -> None:

@@ -9,8 +9,9 @@ import asyncio
 import atexit
 import itertools
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import socket
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...checkpoint import Checkpoint
 from ...checkpoint.adapters import split_adapter
@@ -21,6 +22,7 @@ from ...options import Options
 from ...plugin.parent import forks_are_watched
 from ...types import Prepared, Task
 from .arguments import engine_arguments, on_cpu, require_plugin
+from .channel import Channel
 from .loop import LoopThread
 from .packed import PackedPath
 from .queue import Call
@@ -32,6 +34,8 @@ from .start import explain_start, log_graphs, require_gpu_memory, require_host_m
 
 if TYPE_CHECKING:
     from ...types import FloatArray
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +90,8 @@ class VllmEngine:
             multivector_dim=checkpoint.config.multivector_dim,
             half=options.multivector_dtype == "float16",
         )
+        if self.graphs.get("tokens") and options.tensor_parallel_size == 1 and hasattr(socket, "AF_UNIX"):
+            self._sender.channel = self._loop.run(Channel.open(self._llm.collective_rpc))
         self._packed: Any = PackedPath(self._sender, self.pack_tokens)
         self._small = SmallPacks(self._sender, self.small_tokens, before_each=self._packed.spare)
         self._calls = SmallCalls(self._loop, self._accept, self._small.drop)
@@ -152,12 +158,17 @@ class VllmEngine:
     def alive(self) -> bool:
         return not self._loop.stopping and not self._llm.errored
 
+    def run_async(self, main: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run(main)
+
     def close(self) -> None:
         if self._loop.stopping:
             return
         self._loop.cancel()
         atexit.unregister(self.close)
         self._loop.run_last(lambda: self._small.fail_all(EngineClosedError("the engine was closed during the call")))
+        if self._sender.channel is not None:
+            self._loop.run_last(self._sender.channel.close)
         self._llm.shutdown(timeout=_SHUTDOWN_TIMEOUT_S)
         # vLLM's destructor must run before interpreter exit. None rather than deleted, as late calls still read them.
         self._llm = self._packed = self._sender = None

@@ -10,18 +10,27 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ...errors import EngineClosedError
+from ...errors import EngineClosedError, EngineError
 
 T = TypeVar("T")
 
 _CLOSED = "the engine is closed: make a new JinaEmbeddings"
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is installed, as it is with vLLM's server: half of asyncio's own costs."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 class Mailbox:
     """Passes callbacks from any thread to an event loop, which is woken once for all callbacks that wait."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
-        self._loop = loop
+        self.loop = loop
         self._posted: deque[Callable[[], None]] = deque()
         self._is_woken = False
 
@@ -30,7 +39,7 @@ class Mailbox:
         self._posted.append(act)
         if not self._is_woken:
             self._is_woken = True
-            self._loop.call_soon_threadsafe(self._act)
+            self.loop.call_soon_threadsafe(self._act)
 
     def _act(self) -> None:
         # Reset first: a callback that is posted during the loop below, and missed by it, wakes the event loop again.
@@ -45,9 +54,9 @@ class LoopThread:
     def __init__(self, name: str):
         self.stopping = False
         self._running: set[Future[Any]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._mailbox = Mailbox(self._loop)
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self.loop = new_event_loop()
+        self._mailbox = Mailbox(self.loop)
+        self._thread = threading.Thread(target=self.loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -55,11 +64,26 @@ class LoopThread:
 
         Raises:
             EngineClosedError: the loop was stopped before or during the work.
+            EngineError: the caller is the loop's own thread, which would wait for itself.
         """
         try:
-            return self._submit(work).result()
+            self.refuse_own_thread()
+        except EngineError:
+            work.close()
+            raise
+        future = self._submit(work)
+        try:
+            return future.result()
         except CancelledError as error:
             raise EngineClosedError("the engine was closed during the call") from error
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def refuse_own_thread(self) -> None:
+        """Raises EngineError in the thread itself, where a blocking call would wait for ever."""
+        if threading.current_thread() is self._thread:
+            raise EngineError("a blocking call would stop the engine's own event loop: call aencode_text and its like")
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
         """Does the same as `run` without blocking the caller's event loop."""
@@ -92,7 +116,7 @@ class LoopThread:
         if self.stopping:
             work.close()
             raise EngineClosedError(_CLOSED)
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         return future
@@ -107,11 +131,11 @@ class LoopThread:
         """Cancels every task of the loop, since asyncio warns about pending ones at exit, and ends the thread."""
         self.cancel()
         with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(timeout=10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self.loop).result(timeout=10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=30)
-        if not self._loop.is_running():
-            self._loop.close()
+        if not self.loop.is_running():
+            self.loop.close()
 
 
 async def _cancel_all() -> None:

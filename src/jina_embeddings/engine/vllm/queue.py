@@ -107,12 +107,14 @@ class PackQueue:
         self._max_tokens = max_tokens
         self._numbers = itertools.count()
         self._lines: dict[Kind, _Line] = defaultdict(_Line)
+        self._num_waiting = 0
 
     def __bool__(self) -> bool:
         return bool(self._lines)
 
     def add(self, call: Call, chosen: Sequence[int]) -> None:
         """The chosen inputs of the call, by index."""
+        self._num_waiting += len(chosen)
         inputs = [call.batch[index] for index in chosen]
         for kind, places in by_kind(inputs, by_beginning):
             num_tokens = sum(inputs[place].num_tokens for place in places)
@@ -121,11 +123,12 @@ class PackQueue:
 
     def __len__(self) -> int:
         """Inputs that wait."""
-        return sum(len(share.indices) for line in self._lines.values() for share in line.shares)
+        return self._num_waiting
 
     def drop(self, call: Call) -> None:
         """Forgets what still waits of the call."""
         for kind, line in list(self._lines.items()):
+            self._num_waiting -= sum(len(share.indices) for share in line.shares if share.call is call)
             line.shares = [share for share in line.shares if share.call is not call]
             if not line.shares:
                 del self._lines[kind]
@@ -157,6 +160,7 @@ class PackQueue:
         line.shares = [share for share in line.shares if share.indices]
         if not line.shares:
             del self._lines[kind]
+        self._num_waiting -= len(picks)
         return sorted(picks, key=lambda pick: by_beginning(pick[0].batch[pick[1]]))
 
     def _turn(self, share: _Share) -> tuple[bool, bool, int]:

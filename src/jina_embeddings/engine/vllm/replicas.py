@@ -8,11 +8,11 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import EngineDeadError
 from ...plugin.packs import by_beginning
@@ -23,6 +23,8 @@ from .loop import LoopThread
 
 if TYPE_CHECKING:
     from ...types import FloatArray
+
+T = TypeVar("T")
 
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,9 @@ class Replicas:
     @property
     def alive(self) -> bool:
         return not self._loop.stopping and any(engine.alive for engine in self.engines)
+
+    def run_async(self, main: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run(main)
 
     def close(self) -> None:
         if self._loop.stopping:

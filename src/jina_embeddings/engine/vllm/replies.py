@@ -32,6 +32,7 @@ class SmallCalls:
         self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
 
     def run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+        self._loop.refuse_own_thread()
         future: Future[None] = Future()
         call = Call([None] * len(batch), batch, len(batch), future)
         self._loop.post(partial(self._accept, call))
@@ -44,6 +45,8 @@ class SmallCalls:
 
     async def arun(self, batch: Sequence[Prepared]) -> list[FloatArray]:
         loop = asyncio.get_running_loop()
+        if loop is self._loop.loop:
+            return await self._here(loop, batch)
         mailbox = self._mailboxes.get(loop) or self._new_mailbox(loop)
         future = loop.create_future()
         call = Call([None] * len(batch), batch, len(batch), _Reply(mailbox, future))
@@ -52,6 +55,18 @@ class SmallCalls:
             await future
         except BaseException:
             self._forget(call)
+            raise
+        return call.results
+
+    async def _here(self, loop: asyncio.AbstractEventLoop, batch: Sequence[Prepared]) -> list[FloatArray]:
+        """A call from the engine's own loop: nothing is handed over."""
+        future = loop.create_future()
+        call = Call([None] * len(batch), batch, len(batch), future)
+        self._accept(call)
+        try:
+            await future
+        except BaseException:
+            self._drop(call)
             raise
         return call.results
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import EngineError
 from ...inputs.patches import ImageConfig
 from ...plugin.packs import make_pack, split_vectors
 from ...types import Prepared, Task
 from .queue import Pick
+
+if TYPE_CHECKING:
+    from .channel import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ class PackSender:
         self._half = half
         # What each task's packs run on, and why; filled when its first pack comes.
         self.choices: dict[Task, str] = {}
+        # To the worker, beside vLLM's calls, where there is one worker that has graphs.
+        self.channel: Channel | None = None
 
     async def message(self, picks: Sequence[Pick], *, small: bool = False) -> tuple[list[Any], Adapter | None]:
         """A pack of these inputs as it travels, and its task's adapter; small: see `make_pack`."""
@@ -52,6 +57,16 @@ class PackSender:
         half = self._half and inputs[0].multivector
         wire = make_pack(inputs, self._image_config, half=half, small=small).to_wire()
         return wire, await self._adapter(inputs[0].task)
+
+    async def answer(self, picks: Sequence[Pick]) -> None:
+        """Runs a small pack of these inputs, and puts its vectors where they belong."""
+        wire, adapter = await self.message(picks, small=True)
+        if self.channel is not None and self.channel.is_open and not _has_images(picks):
+            vectors = await self.channel.answer(wire, 0 if adapter is None else adapter[1])
+            if vectors is not None:
+                self.place(picks, [vectors])
+                return
+        self.place(picks, await self.rpc("jina_answer_pack", args=(wire, adapter)))
 
     def place(self, picks: Sequence[Pick], answers: Sequence[bytes | None]) -> None:
         """Puts the vectors of one pack where they belong; one of the workers has sent them."""
@@ -73,6 +88,10 @@ class PackSender:
             self.choices[task] = f"{'merged weights' if merged else 'LoRA'}: {reason}"
             logger.info("packs of %s run on %s", task, self.choices[task])
         return adapter
+
+
+def _has_images(picks: Sequence[Pick]) -> bool:
+    return any(prepared.image is not None for prepared in inputs_of(picks))
 
 
 def inputs_of(picks: Sequence[Pick]) -> list[Prepared]:

@@ -14,7 +14,7 @@ from .sender import PackSender, inputs_of
 _AT_ONCE = 2
 # How long before the end of the first the second is made and sent: as late as possible, so that it takes with it what
 # comes meanwhile, and early enough to be there. Making it takes the host longer the more inputs it has.
-_LEAD_S, _LEAD_EACH_S = 0.0015, 25e-6
+_LEAD_S, _LEAD_EACH_S = 0.002, 25e-6
 # At most so long is the second held back, however long packs have taken.
 _LONGEST_WAIT_S = 0.05
 # Weight of the newest of a size's times in what is expected of the next.
@@ -44,7 +44,9 @@ class SmallPacks:
         self._calls: set[Call] = set()
         self._under_way: list[_Pack] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        # What calls `_send` later, and whether something does so in the loop's next turn.
         self._timer: asyncio.TimerHandle | None = None
+        self._is_soon = False
         # Seconds of a pack by its size.
         self._expected: dict[int, float] = {}
 
@@ -56,7 +58,10 @@ class SmallPacks:
         """Its `done` is set when its vectors are there, or fails."""
         self._calls.add(call)
         self._queue.add(call, range(len(call.batch)))
-        self._send()
+        if not self._is_soon:
+            # Calls that come at the same time go in one pack.
+            self._is_soon = True
+            asyncio.get_running_loop().call_soon(self._send)
 
     def drop(self, call: Call) -> None:
         """Nobody waits for the call any more: what has not been sent of it isn't, and what has is thrown away."""
@@ -73,6 +78,7 @@ class SmallPacks:
     def _send(self) -> None:
         """Sends what waits, unless two packs are under way, or the second would leave too soon."""
         loop = asyncio.get_running_loop()
+        self._is_soon = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -97,7 +103,7 @@ class SmallPacks:
 
     async def _run(self, pack: _Pack) -> None:
         try:
-            await self._answer(pack.picks)
+            await self._sender.answer(pack.picks)
             self._learn(pack)
         except Exception as error:
             await self._answer_each(pack.picks, error)
@@ -110,10 +116,6 @@ class SmallPacks:
                     self._calls.discard(call)
             self._send()
 
-    async def _answer(self, picks: Sequence[Pick]) -> None:
-        message = await self._sender.message(picks, small=True)
-        self._sender.place(picks, await self._sender.rpc("jina_answer_pack", args=message))
-
     async def _answer_each(self, picks: Sequence[Pick], error: Exception) -> None:
         """After a pack failed: each of its calls alone, so that only the one to blame fails."""
         by_call = [list(group) for _, group in itertools.groupby(sorted(picks, key=_call), key=_call)]
@@ -123,7 +125,7 @@ class SmallPacks:
                 continue
             if len(by_call) > 1:
                 try:
-                    await self._answer(own)
+                    await self._sender.answer(own)
                     continue
                 except Exception as own_error:
                     error = own_error

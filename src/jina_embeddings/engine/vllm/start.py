@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...checkpoint import Checkpoint
+from ...checkpoint.config import ModelConfig
 from ...errors import EngineError, JinaEmbeddingsError, OutOfMemoryError
 from ...options import Options
 from ..memory import GIB, require_memory
@@ -25,12 +26,23 @@ _WORKSPACE_BYTES = 1 * GIB
 _ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
 
 
+# Device memory of the graphs of one task's weights, by the tokens of the largest: 0.33 GB at 4,096 on an H200.
+_GRAPH_BYTES_PER_TOKEN = 80 * 1024
+# What packs need between their steps; `plugin.packed.banks` and `graphs` leave as much free.
+_STEP_BYTES = 3 * GIB
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Bytes that one device needs: its shard of the weights, and a KV cache for the longest prompt."""
+    """Bytes that one device needs: its shard of the weights, and a KV cache for the longest prompt.
+
+    banks, graphs: of all tasks' merged weights and of their CUDA graphs, which packs can do without.
+    """
 
     weights: int
     kv_cache: int
+    banks: int = 0
+    graphs: int = 0
 
     @property
     def total(self) -> int:
@@ -46,7 +58,35 @@ def demand(checkpoint: Checkpoint, options: Options, max_model_len: int) -> Dema
     devices = options.tensor_parallel_size * options.pipeline_parallel_size
     config = checkpoint.config
     per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * max(item, 2)
-    return Demand(num_values * item // devices, per_token * max_model_len // devices)
+    num_banks = 0
+    if checkpoint.adapters is not None and options.merge_adapter is None and options.bulk_weights != "lora":
+        num_banks = len(checkpoint.adapters.tasks)
+    return Demand(
+        num_values * item // devices,
+        per_token * max_model_len // devices,
+        num_banks * _linear_values(config) * item // devices,
+        max(1, num_banks) * options.graph_tokens * _GRAPH_BYTES_PER_TOKEN,
+    )
+
+
+def _linear_values(config: ModelConfig) -> int:
+    """Values of the matrices in the language model's layers, which a bank has a copy of."""
+    heads = (2 * config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+    return config.num_layers * config.hidden_size * (heads + 3 * config.intermediate_size)
+
+
+def log_room(needed: Demand, free: int) -> None:
+    """Says before the start whether banks and graphs will fit beside the rest. free: bytes of the device."""
+    beside = free - needed.total - _STEP_BYTES
+    if needed.banks + needed.graphs <= beside:
+        return
+    logger.warning(
+        "merged weights of all tasks take %.1f GiB and CUDA graphs %.1f, and %.1f are free beside the model: what "
+        "doesn't fit runs on LoRA, slower. Free the device, or load one task with merge_adapter=",
+        needed.banks / GIB,
+        needed.graphs / GIB,
+        max(0, beside) / GIB,
+    )
 
 
 def check_memory(needed: Demand, total: int, free: int, utilization: float | None, max_model_len: int) -> None:
@@ -95,6 +135,7 @@ def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: 
                 continue
             memory = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(int(number)))
             check_memory(needed, int(memory.total), int(memory.free), options.gpu_memory_utilization, max_model_len)
+            log_room(needed, int(memory.free))
     finally:
         pynvml.nvmlShutdown()
 

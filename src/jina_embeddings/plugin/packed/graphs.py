@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 Run = Callable[[torch.Tensor, torch.Tensor, PackMetadata], torch.Tensor]
 """Hidden states (tokens, hidden) from embeddings, which are overwritten, positions (3, tokens), and a pack's layout."""
 
-Record = Callable[[Callable[[], torch.Tensor]], "tuple[Callable[[], None], torch.Tensor]"]
-"""Runs something, and gives what runs it again together with the tensor that then has the new result."""
+
+class States(NamedTuple):
+    """Of whole prompts: last hidden states (tokens, hidden), and their float32 means (prompts, hidden)."""
+
+    hidden: torch.Tensor
+    means: torch.Tensor
+
+
+Record = Callable[[Callable[[], States]], "tuple[Callable[[], None], States]"]
+"""Runs something, and gives what runs it again together with the tensors that then have the new result."""
 
 # Tokens of each graph. Steps are small where most of the work is: what a pack leaves empty is computed all the same.
 _SIZES = (32, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096)
@@ -127,7 +135,7 @@ class PackGraphs:
         self._embed = embed
         self._record = record
         self._shapes = list(shapes)
-        self._graphs: dict[tuple[Hashable, Shape], tuple[Callable[[], None], torch.Tensor]] = {}
+        self._graphs: dict[tuple[Hashable, Shape], tuple[Callable[[], None], States]] = {}
         # All graphs read these; work on one stream, they never run at a time.
         integers, tokens = (max(size) for size in zip(*((s.num_integers, s.tokens) for s in shapes), strict=True))
         self.integers = torch.zeros(integers, dtype=torch.int32, device=device)
@@ -136,7 +144,7 @@ class PackGraphs:
     def record(self, weights: Hashable, has_room: Callable[[Shape], bool] = lambda shape: True) -> int:
         """Records graphs of the weights that the model has now, largest first; returns the largest one's tokens.
 
-        weights: by which `hidden_states` finds them.
+        weights: by which `run` finds them.
         has_room: asked before each; sizes for which there is none are left out.
         """
         largest = 0
@@ -160,14 +168,14 @@ class PackGraphs:
     def _shape_for(self, weights: Hashable, pack: Pack) -> Shape | None:
         return next((s for s in self._shapes if s.holds(pack) and (weights, s) in self._graphs), None)
 
-    def hidden_states(
+    def run(
         self,
         weights: Hashable,
         pack: Pack,
         positions: NDArray[np.int64],
         features: Sequence[torch.Tensor] = (),
-    ) -> torch.Tensor | None:
-        """Last hidden states of whole prompts, (tokens of whole prompts, hidden); None where no graph holds the pack.
+    ) -> States | None:
+        """The states of a pack's prompts; None where no graph holds the pack.
 
         Valid until the next call: the memory is the graph's.
         positions: (3, num_tokens) of the tokens that run.
@@ -179,12 +187,9 @@ class PackGraphs:
         self._fill(shape, pack, positions)
         for image, rows in zip(pack.images, features, strict=True):
             self.embeds[image.start : image.start + image.num_tokens] = rows
-        replay, hidden = self._graphs[weights, shape]
+        replay, states = self._graphs[weights, shape]
         replay()
-        if not pack.shared.any():
-            return hidden[: pack.num_tokens]
-        source = shape.parts(self.integers)[-1]
-        return hidden.index_select(0, source[: int(pack.lengths.sum())])
+        return States(states.hidden[: int(pack.lengths.sum())], states.means[: len(pack.lengths)])
 
     def _fill(self, shape: Shape, pack: Pack, positions: NDArray[np.int64] | None = None) -> None:
         """Every row of the shape gets an embedding, that of id 0 where the pack has no token."""
@@ -197,12 +202,15 @@ class PackGraphs:
         self.integers[: shape.num_integers].copy_(host, non_blocking=True)
         self.embeds[: shape.tokens] = self._embed(self.integers[: shape.tokens])
 
-    def _forward(self, shape: Shape) -> torch.Tensor:
+    def _forward(self, shape: Shape) -> States:
         _, places, cu_rows, cu_seqlens, source = shape.parts(self.integers)
         layout = PackMetadata(
             cu_rows, cu_seqlens, shape.tokens, shape.whole, source if shape.shares else None, alike=None
         )
-        return self._run(self.embeds[: shape.tokens], places.view(3, shape.tokens), layout)
+        hidden = layout.whole(self._run(self.embeds[: shape.tokens], places.view(3, shape.tokens), layout))
+        # Empty prompts have no mean. unsafe: checks of the lengths would wait for the device.
+        means = torch.segment_reduce(hidden.float(), "mean", lengths=cu_seqlens.diff(), unsafe=True)
+        return States(hidden, means)
 
 
 def _blank(lengths: NDArray[np.int32]) -> Pack:
@@ -226,12 +234,12 @@ class CudaRecorder:
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, run: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+    def __call__(self, run: Callable[[], States]) -> tuple[Callable[[], None], States]:
         # Kernels are compiled and chosen by a first run, which a recording doesn't allow.
         run()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         # Other threads of the worker may use the device meanwhile.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            hidden = run()
-        return graph.replay, hidden
+            states = run()
+        return graph.replay, states

@@ -60,7 +60,8 @@ class Arrival:
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Arrival:
         if not tensor.is_cuda:
-            return cls(tensor, None)
+            # A copy there too: the memory may be a graph's, which the next pack overwrites.
+            return cls(tensor.clone(), None)
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)
         event = torch.cuda.Event()

@@ -8,6 +8,7 @@ around all three: the worker runs vLLM's own loaded model once over a pack, pool
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from .. import SETTINGS
 from ..kernels.norms import fused_norms
 from ..packs import Pack, starts_of
 from .attention import PackMetadata, install, kept_tokens, places_in_prompts
+from .channel import PackChannel
 from .decoder import PackDecoder
 from .graphs import CudaRecorder, PackGraphs, Shape, shapes_up_to
 from .images import VisionCache
@@ -53,6 +55,11 @@ class PackedWorker:
         Returns `PackRunner.record_graphs`' report.
         """
         return self._jina_runner().record_graphs(adapters, max_tokens)
+
+    def jina_open_channel(self, path: str) -> None:
+        """Takes small packs from the engine's socket at that path too, and answers them there."""
+        runner = self._jina_runner()
+        self.__dict__["_jina_channel"] = PackChannel(path, runner.replay, runner.device)
 
     def jina_choose_weights(self, adapter: tuple[str, int, str]) -> tuple[bool, str]:
         """Whether packs of this adapter run on merged weights, and why; called before its first pack."""
@@ -101,19 +108,21 @@ class PackRunner:
         self.results: dict[int, Arrival] = {}
         self._model = model_runner.get_model()
         self._config = model_runner.vllm_config
-        self._device = model_runner.device
-        if self._device.type == "cuda":
+        self.device = model_runner.device
+        if self.device.type == "cuda":
             torch.set_num_threads(min(_THREADS, torch.get_num_threads()))
         self._layers = install(self._config.compilation_config.static_forward_context)
         self._decoder = PackDecoder.of(self._model)
         logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
         settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
         self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
-        self._vision = VisionCache(self._model, self._config, self._device)
+        self._vision = VisionCache(self._model, self._config, self.device)
         # One column more than a step has tokens, as in vLLM's own buffer: a compiled graph has its strides in it.
         width = self._config.scheduler_config.max_num_batched_tokens + 1
-        self._positions = torch.zeros((3, width), dtype=torch.int64, device=self._device)
+        self._positions = torch.zeros((3, width), dtype=torch.int64, device=self.device)
         self._graphs: PackGraphs | None = None
+        # The buffers of the graphs are those of one pack at a time, whichever thread launches it.
+        self._launching = threading.Lock()
         # Adapters whose weights there are graphs of; None for the weights as they are.
         self.recorded: list[LoRARequest | None] = []
 
@@ -124,8 +133,8 @@ class PackRunner:
         if self._decoder is not None:
             positions = self._positions[:, :_WARM_UP]
             embeds = self._model.embed_input_ids(positions[0])
-            metadata = PackMetadata.of_prompts(np.array([len(embeds)], np.int32), np.zeros(1, np.int32), self._device)
-            with fused_norms(self._device):
+            metadata = PackMetadata.of_prompts(np.array([len(embeds)], np.int32), np.zeros(1, np.int32), self.device)
+            with fused_norms(self.device):
                 self._decoder(embeds, positions, metadata)
 
     def record_graphs(self, adapters: Sequence[tuple[str, int, str]], max_tokens: int) -> dict[str, Any]:
@@ -138,8 +147,8 @@ class PackRunner:
         requests = {adapter[1]: LoRARequest(*adapter) for adapter in adapters} or {0: None}
         if not max_tokens:
             why = "graph_tokens=0, or enforce_eager"
-        elif self._device.type != "cuda":
-            why = f"there are none on the device {self._device.type}"
+        elif self.device.type != "cuda":
+            why = f"there are none on the device {self.device.type}"
         elif self._decoder is None:
             why = "the weights are neither plain matrices nor float8 ones of one device"
         else:
@@ -147,7 +156,7 @@ class PackRunner:
         if why:
             report["reasons"] = dict.fromkeys(requests, why)
             return report
-        before, start = torch.cuda.memory_reserved(self._device), time.perf_counter()
+        before, start = torch.cuda.memory_reserved(self.device), time.perf_counter()
         for number, request in requests.items():
             if request is not None and not (choice := self.lora.choose(request)).merged:
                 report["reasons"][number] = f"its weights are not merged: {choice.reason}"
@@ -161,8 +170,8 @@ class PackRunner:
                 report["reasons"][number] = f"{type(error).__name__}: {error}"
         report["count"] = 0 if self._graphs is None else self._graphs.num_graphs
         report["seconds"] = time.perf_counter() - start
-        report["bytes"] = torch.cuda.memory_reserved(self._device) - before
-        report["peak_bytes"] = torch.cuda.max_memory_reserved(self._device)
+        report["bytes"] = torch.cuda.memory_reserved(self.device) - before
+        report["peak_bytes"] = torch.cuda.max_memory_reserved(self.device)
         return report
 
     @torch.inference_mode()
@@ -175,15 +184,15 @@ class PackRunner:
                 self._model.embed_input_ids,
                 hidden_size=len(weight),
                 dtype=weight.dtype,
-                device=self._device,
+                device=self.device,
                 shapes=shapes_up_to(max_tokens),
                 record=CudaRecorder(),
             )
-        with self.lora.applied(request, max_tokens), fused_norms(self._device):
+        with self.lora.applied(request, max_tokens), fused_norms(self.device):
             return self._graphs.record(number, self._has_room)
 
     def _has_room(self, shape: Shape) -> bool:
-        free, _ = torch.cuda.mem_get_info(self._device)
+        free, _ = torch.cuda.mem_get_info(self.device)
         return free > _GRAPH_RESERVE
 
     def start(self, ticket: int, pack: Pack, adapter: tuple[str, int, str] | None) -> None:
@@ -196,26 +205,45 @@ class PackRunner:
 
     @torch.inference_mode()
     def _launch(self, pack: Pack, adapter: tuple[str, int, str] | None) -> Arrival:
-        hidden = self._replayed(pack, 0 if adapter is None else adapter[1])
-        if hidden is None:
-            request = LoRARequest(*adapter) if adapter is not None else None
-            with self.lora.applied(request, pack.num_tokens) as weights_are_whole:
-                hidden = self._hidden_states(pack, weights_are_whole)
-        # Behind the graph, whose memory `hidden` is, and before the next one on the same stream: any pooling will do.
+        features = self._vision.features(pack.images)
+        arrival = self._replayed(pack, 0 if adapter is None else adapter[1], features)
+        if arrival is not None:
+            return arrival
+        request = LoRARequest(*adapter) if adapter is not None else None
+        with self.lora.applied(request, pack.num_tokens) as weights_are_whole:
+            hidden = self._hidden_states(pack, features, weights_are_whole)
+        return Arrival.of(self._pooled(pack, hidden))
+
+    @torch.inference_mode()
+    def replay(self, pack: Pack, number: int) -> Arrival | None:
+        """Launches a pack of texts by a graph of that adapter's weights; None if there is none for it.
+
+        Any thread may call it: unlike `start` and `answer` it leaves the model as it is.
+        """
+        return None if pack.images else self._replayed(pack, number, ())
+
+    def _replayed(self, pack: Pack, number: int, features: Sequence[torch.Tensor]) -> Arrival | None:
+        if self._graphs is None or not self._graphs.has(number, pack):
+            return None
+        positions = pack_positions(pack, self._vision.merge_size)
+        with self._launching:
+            states = self._graphs.run(number, pack, positions, features)
+            if states is None:
+                return None
+            # Behind the graph, whose memory the states are, and before the next one on the same stream.
+            return Arrival.of(self._pooled(pack, *states))
+
+    def _pooled(self, pack: Pack, hidden: torch.Tensor, means: torch.Tensor | None = None) -> torch.Tensor:
+        """What the pack's inputs asked for. means: of whole prompts, where they are known."""
         if pack.multivector:
             weight, bias = self._model.pooler.projectors[pack.task]
             projected = torch.nn.functional.linear(hidden.float(), weight, bias)
             vectors = torch.nn.functional.normalize(projected, dim=-1)
+        elif means is not None and pack.pooling == "mean" and pack.spans_are_prompts:
+            vectors = means
         else:
             vectors = pool(hidden, [(a, b) for a, b in pack.spans.tolist()], pack.pooling)
-        return Arrival.of(vectors.half() if pack.half else vectors)
-
-    def _replayed(self, pack: Pack, number: int) -> torch.Tensor | None:
-        """Hidden states by a graph of that adapter's weights; None if there is none for the pack."""
-        if self._graphs is None or not self._graphs.has(number, pack):
-            return None
-        positions = pack_positions(pack, self._vision.merge_size)
-        return self._graphs.hidden_states(number, pack, positions, self._vision.features(pack.images))
+        return vectors.half() if pack.half else vectors
 
     def fetch(self, ticket: int) -> bytes | None:
         """The bytes of a result's vectors, row after row; None from all workers but the first of a group."""
@@ -227,17 +255,17 @@ class PackRunner:
             return None
         return vectors.numpy().tobytes()
 
-    def _hidden_states(self, pack: Pack, weights_are_whole: bool) -> torch.Tensor:
+    def _hidden_states(self, pack: Pack, features: Sequence[torch.Tensor], weights_are_whole: bool) -> torch.Tensor:
         """Last hidden states after the final norm, (tokens of whole prompts, hidden)."""
-        ids = to_device(pack.token_ids, self._device)
+        ids = to_device(pack.token_ids, self.device)
         embeds = self._model.embed_input_ids(ids)
-        for image, features in zip(pack.images, self._vision.features(pack.images), strict=True):
-            embeds[image.start : image.start + image.num_tokens] = features
+        for image, rows in zip(pack.images, features, strict=True):
+            embeds[image.start : image.start + image.num_tokens] = rows
         positions = self._positions[:, : pack.num_tokens]
-        positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self._device))
-        metadata = PackMetadata.of_prompts(pack.lengths, pack.shared, self._device)
+        positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self.device))
+        metadata = PackMetadata.of_prompts(pack.lengths, pack.shared, self.device)
         if self._decoder is not None and weights_are_whole:
-            with fused_norms(self._device):
+            with fused_norms(self.device):
                 return metadata.whole(self._decoder(embeds, positions, metadata))
         # No slot mapping: vLLM's own update of the KV cache then does nothing.
         with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):

@@ -1,0 +1,97 @@
+"""The engine's end of `plugin.packed.channel`: small packs to the worker, and their vectors back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from typing import Any, cast
+
+import msgspec
+
+from ...errors import EngineError
+from ...plugin.packed.channel import HEADER_BYTES, framed
+from .sender import Rpc
+
+# For a worker to connect; it does so while it answers the call that asks it to.
+_CONNECT_S = 30
+
+
+class Channel(asyncio.Protocol):
+    """One connection. All of it runs in the engine's event loop."""
+
+    def __init__(self) -> None:
+        self._connected = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._tickets = itertools.count()
+        self._waiting: dict[int, asyncio.Future[bytes | None]] = {}
+
+    @classmethod
+    async def open(cls, rpc: Rpc) -> Channel:
+        """Has the one worker of an engine connect. rpc: `collective_rpc` of vLLM's engine."""
+        channel = cls()
+        folder = tempfile.mkdtemp(prefix="jina-embeddings-")
+        try:
+            path = os.path.join(folder, "packs")
+            server = await asyncio.get_running_loop().create_unix_server(lambda: channel, path)
+            async with server:
+                await rpc("jina_open_channel", args=(path,))
+                await asyncio.wait_for(channel._connected, _CONNECT_S)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return channel
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def answer(self, wire: list[Any], number: int) -> bytes | None:
+        """The vectors of a pack on the weights of the adapter of that number; None where no graph holds it.
+
+        Raises:
+            EngineError: the worker could not run it, or is gone.
+        """
+        if not self.is_open:
+            raise EngineError("the worker's connection is closed")
+        assert self._transport is not None
+        ticket = next(self._tickets)
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = future
+        self._transport.write(framed((ticket, wire, number)))
+        try:
+            return cast("bytes | None", await future)
+        finally:
+            self._waiting.pop(ticket, None)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._connected.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while len(self._received) >= HEADER_BYTES:
+            stop = HEADER_BYTES + int.from_bytes(self._received[:HEADER_BYTES], "little")
+            if len(self._received) < stop:
+                return
+            with memoryview(self._received) as received:
+                ticket, vectors, failure = msgspec.msgpack.decode(received[HEADER_BYTES:stop])
+            del self._received[:stop]
+            future = self._waiting.get(ticket)
+            if future is None or future.done():
+                continue
+            if failure is not None:
+                future.set_exception(EngineError(f"the worker could not run a pack: {failure}"))
+            else:
+                future.set_result(vectors)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(EngineError("the worker has closed its connection"))
