@@ -48,16 +48,30 @@ class MeasuredWorker(PackedWorker):
         """
         return check(self._jina_runner())
 
-    def jina_answer_pack(self, pack: list[Any], adapter: Any) -> bytes | None:
-        start = time.perf_counter()
-        answer = super().jina_answer_pack(pack, adapter)
-        self.__dict__.setdefault("_answers", []).append(time.perf_counter() - start)
-        return answer
+    def jina_open_channel(self, path: str) -> None:
+        runner = self._jina_runner()
+        replay = runner.replay
+        self._launches: list[tuple[float, int, int]] = []
 
-    def answer_ms(self) -> float:
-        """Median milliseconds that a small pack has kept the worker since the last call."""
-        answers = self.__dict__.pop("_answers", [])
-        return round(1000 * float(np.median(answers)), 3) if answers else 0.0
+        def timed(pack: Pack, number: int) -> Any:
+            start = time.perf_counter()
+            arrival = replay(pack, number)
+            self._launches.append((time.perf_counter() - start, pack.num_tokens, len(pack.lengths)))
+            return arrival
+
+        runner.replay = timed  # type: ignore[method-assign]
+        super().jina_open_channel(path)
+
+    def small_packs(self) -> dict[str, float]:
+        """Of the small packs since the last call: how many, milliseconds of launching one, their tokens, their prompts.
+
+        Medians, but for the number.
+        """
+        launches, self._launches[:] = list(self._launches), []
+        if not launches:
+            return {"count": 0}
+        seconds, tokens, prompts = np.median(np.array(launches), axis=0).tolist()
+        return {"count": len(launches), "launch_ms": round(1000 * seconds, 3), "tokens": tokens, "prompts": prompts}
 
     def start_profile(self) -> None:
         activities = [ProfilerActivity.CUDA if torch.cuda.is_available() else ProfilerActivity.CPU]
@@ -81,7 +95,7 @@ def check(runner: Any) -> dict[str, Any]:
     if graphs is None:
         return {"graphs": 0}
     rng = np.random.default_rng(0)
-    cosines, equal, equal_launched, count, times = [], 0, 0, 0, {}
+    cosines, equal, equal_launched, wrong_means, count, times = [], 0, 0, 0, 0, {}
     means: list[float] = []
     wrong: list[Any] = []
     for weights, shape in sorted(graphs._graphs, key=lambda key: (key[0], key[1].tokens)):
@@ -93,14 +107,17 @@ def check(runner: Any) -> dict[str, Any]:
             graphs.embeds.fill_(torch.nan)
             graphs.integers.fill_(1)
             positions = pack_positions(pack, runner._vision.merge_size)
-            found = graphs.hidden_states(weights, pack, positions).float().clone()
+            states = graphs.run(weights, pack, positions)
+            found, replayed_means = states.hidden.float().clone(), states.means.clone()
             with runner.lora.applied(request, pack.num_tokens) as whole:
                 expected = runner._hidden_states(pack, whole).float()
             # The same kernels, as the host launches them.
             graphs._fill(shape, pack, positions)
             with runner.lora.applied(request, pack.num_tokens), fused_norms(runner.device):
-                launched = graphs._forward(shape)[: pack.num_tokens].float()
-            equal_launched += bool(torch.equal(found, launched))
+                same = graphs._forward(shape)
+            launched, launched_means = same.hidden[: pack.num_tokens].float(), same.means[: len(lengths)]
+            equal_launched += bool(torch.equal(found, launched) and torch.equal(replayed_means, launched_means))
+            wrong_means += not torch.allclose(replayed_means, _means(found, lengths), rtol=1e-4, atol=1e-5)
             each = torch.nn.functional.cosine_similarity(found, expected, dim=-1)
             cosines.append(float(each.min()) if bool(each.isfinite().all()) else -1.0)
             pooled = torch.nn.functional.cosine_similarity(found.mean(0), expected.mean(0), dim=0)
@@ -115,11 +132,16 @@ def check(runner: Any) -> dict[str, Any]:
         "compared": count,
         "equal_to_a_launched_pack_of_its_size": equal_launched,
         "equal_to_a_launched_pack": equal,
+        "wrong_means": wrong_means,
         "worst_cosine_of_a_mean": min(means),
         "worst_cosine_of_a_token": min(cosines),
         "wrong": wrong[:3],
         "replay_ms": times,
     }
+
+
+def _means(hidden: torch.Tensor, lengths: Any) -> torch.Tensor:
+    return torch.stack([rows.mean(0) for rows in hidden.split(lengths.tolist())])  # type: ignore[no-untyped-call]
 
 
 def _fills(shape: Any, rng: Any) -> list[Any]:

@@ -165,27 +165,27 @@ class App:
             await self._engine.arun(job.batch)
 
         async def rpc(number: int) -> None:
-            await asyncio.wrap_future(self._engine._loop._submit(self._engine._llm.collective_rpc("peak_memory")))
+            await self._on_workers("peak_memory")
 
         found = {}
         for name, call in (("aencode_text", whole), ("engine.arun", engine), ("an empty RPC", rpc)):
             found[name] = (await closed_loop(call, 1, 1, seconds / 3, 0.3))["p50_ms"]
             if name == "engine.arun":
-                found["in the worker"] = (await asyncio.to_thread(self._on_workers, "answer_ms"))[0]
+                found["in the worker"] = (await self._on_workers("small_packs"))[0]
         return found
 
     async def graphs(self) -> dict[str, Any]:
         """What was recorded, and every size and fill against packs that are launched kernel by kernel."""
         report = getattr(self._engine, "graphs", {})
-        (found,) = await asyncio.to_thread(self._on_workers, "check_graphs")
+        (found,) = await self._on_workers("check_graphs")
         return {"report": {key: value for key, value in report.items() if key != "tokens"}, **found}
 
     async def memory(self) -> dict[str, Any]:
-        (peak,) = await asyncio.to_thread(self._on_workers, "peak_memory")
+        (peak,) = await self._on_workers("peak_memory")
         return {"peak_gb": round(peak / 1e9, 1), "loaded_s": round(self._loaded_s, 1)}
 
-    def _on_workers(self, method: str) -> list[Any]:
-        answers: list[Any] = self._engine._loop.run(self._engine._llm.collective_rpc(method))
+    async def _on_workers(self, method: str) -> list[Any]:
+        answers: list[Any] = await self._engine._loop.arun(self._engine._llm.collective_rpc(method))
         return answers
 
 
@@ -195,9 +195,14 @@ def main() -> None:
     port, folder, sets, *options = sys.argv[1:]
     given = {name: json.loads(value) for name, _, value in (option.partition("=") for option in options)}
     app: Any = App(folder, json.loads(Path(sets).read_text()), given)
-    # The thread of the engine would wait five milliseconds for that of the server.
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
+    )
+    # Trees of before have no such call.
+    run: Any = getattr(app._model, "run_async", asyncio.run)
+    # Threads that prepare a bulk call would keep the event loop waiting five milliseconds.
     sys.setswitchinterval(0.0005)
-    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
+    run(server.serve())
 
 
 if __name__ == "__main__":
