@@ -67,7 +67,8 @@ class MeasuredWorker(PackedWorker):
 
         Medians, but for the number.
         """
-        launches, self._launches[:] = list(self._launches), []
+        known: list[tuple[float, int, int]] = self.__dict__.get("_launches", [])
+        launches, known[:] = list(known), []
         if not launches:
             return {"count": 0}
         seconds, tokens, prompts = np.median(np.array(launches), axis=0).tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..errors import (
     CautionWarning,
     DimensionError,
     InputError,
+    JinaEmbeddingsError,
     MultivectorUnavailableError,
     OptionError,
     TaskUnavailableError,
@@ -21,9 +23,11 @@ from ..inputs.patches import ImageConfig
 from ..inputs.processor import Processor
 from ..inputs.prompts import resolve_task
 from ..inputs.sources import ImageSource
+from ..inputs.tokens import First
 from ..types import ModelInfo, Prepared, Task
 from .job import Job, Output
 from .request import Request, listed_texts
+from .together import PreparedTogether
 
 
 class Preparer:
@@ -45,6 +49,7 @@ class Preparer:
         self._prompt_name = prompt_name
         self._pooling = pooling
         self._normalize = normalize
+        self._together = PreparedTogether(self)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, without a prompt and without truncation."""
@@ -59,8 +64,23 @@ class Preparer:
         """How the model wants images."""
         return self._processor.image_config
 
-    def prepare(self, request: Request, first: int = 0, stop: int | None = None) -> Job:
-        """The job of the inputs `first` to `stop - 1`.
+    async def prepare_soon(self, request: Request) -> Job:
+        """`prepare` in the event loop, for a small call of texts, with one call of the tokenizer for all that wait."""
+        return await self._together.prepare(request)
+
+    def tokenize(self, requests: Sequence[Request]) -> dict[str, First]:
+        """What `prepare` takes as `known` for these requests of texts; those that it will refuse are left out."""
+        texts: list[tuple[str, str]] = []
+        for request in requests:
+            with suppress(JinaEmbeddingsError):
+                _, prompt = self._resolve(request)
+                texts += [(prompt, text) for text in request.inputs]
+        return self._processor.tokenize_prompts(texts)
+
+    def prepare(
+        self, request: Request, first: int = 0, stop: int | None = None, known: Mapping[str, First] | None = None
+    ) -> Job:
+        """The job of the inputs `first` to `stop - 1`. known: the result of `tokenize`, if it has run.
 
         Raises:
             InputError: an input is bad, unless the call skips bad ones; or the model can't return what is asked for.
@@ -71,7 +91,7 @@ class Preparer:
         if request.late_chunking:
             items: Sequence[Prepared | InputError] = self._chunks(request, task, prompt)
         elif request.kind == "text":
-            items = self._texts(inputs, request, task, prompt)
+            items = self._texts(inputs, request, task, prompt, known)
         elif request.kind == "image":
             items = self._images(inputs, request, task)
         else:
@@ -79,9 +99,16 @@ class Preparer:
         return Job(items, output, self._pooling, first)
 
     def _texts(
-        self, texts: Sequence[Any], request: Request, task: Task, prompt: str
+        self,
+        texts: Sequence[Any],
+        request: Request,
+        task: Task,
+        prompt: str,
+        known: Mapping[str, First] | None = None,
     ) -> Sequence[Prepared | InputError]:
-        return self._processor.texts(texts, task, prompt, max_length=request.max_length, truncate=request.truncate)
+        return self._processor.texts(
+            texts, task, prompt, max_length=request.max_length, truncate=request.truncate, known=known
+        )
 
     def _chunks(self, request: Request, task: Task, prompt: str) -> list[Prepared]:
         if request.single or request.return_multivector or request.on_error == "skip":

@@ -91,7 +91,16 @@ class Request:
     @classmethod
     def mixed(cls, inputs: Input | Sequence[Input], options: EncodeOptions) -> Request:
         """The request of `encode`."""
-        return cls("mixed", *_listed(inputs), **_known(options))
+        listed, single = _listed(inputs)
+        texts = [_text_of(value) for value in listed]
+        if all(isinstance(text, str) for text in texts):
+            return cls("text", texts, single, **_known(options))
+        return cls("mixed", listed, single, **_known(options))
+
+
+def _text_of(value: Any) -> Any:
+    """The text of `{"text": ...}`, and any other value as it is."""
+    return value["text"] if isinstance(value, Mapping) and list(value) == ["text"] else value
 
 
 _OPTIONS = frozenset(field.name for field in fields(Request)) - {"kind", "inputs", "single"}

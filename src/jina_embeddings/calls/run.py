@@ -119,13 +119,18 @@ async def arun(request: Request, preparer: Preparer, engine: Engine) -> Result:
 
     async def encode(first: int, stop: int) -> Result:
         began = time.perf_counter()
-        job = await _run_inline_or_in_thread(inline, preparer.prepare, request, first, stop)
+        if inline:
+            job = await preparer.prepare_soon(request)
+        else:
+            job = await _run_in_thread(preparer.prepare, request, first, stop)
         prepared = time.perf_counter()
         try:
             outputs = await engine.arun(job.batch, batch_size=request.batch_size, call_size=call_size)
         except EngineDeadError as error:
             raise job.rescue(error) from error
-        return await _run_inline_or_in_thread(inline, _finished, job, outputs, began, prepared)
+        if inline:
+            return _finished(job, outputs, began, prepared)
+        return await _run_in_thread(_finished, job, outputs, began, prepared)
 
     if len(bounds) == 1:
         return await encode(*bounds[0])
@@ -186,14 +191,13 @@ def _is_small(request: Request) -> bool:
     return (
         len(inputs) <= _INLINE_TEXTS
         and all(isinstance(value, str) for value in inputs)
-        and request.kind != "image"
+        and request.kind == "text"
+        and not request.late_chunking
         and sum(map(len, inputs)) <= _INLINE_CHARACTERS
     )
 
 
-async def _run_inline_or_in_thread(inline: bool, function: Callable[..., T], *arguments: Any) -> T:
-    if inline:
-        return function(*arguments)
+async def _run_in_thread(function: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(_call_threads(), function, *arguments)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
@@ -103,6 +103,11 @@ class Processor:
                 raise InputError(f"{token_id} is no token id: the tokenizer has those from 0 to {size - 1}")
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False))
 
+    def tokenize_prompts(self, texts: Iterable[tuple[str, str]]) -> dict[str, First]:
+        """All tokens of each prompt by its text, in one call of the tokenizer; texts: (name of the prompt, text)."""
+        prompts = list(dict.fromkeys(PREFIXES[name] + text for name, text in texts if _text_error(text) is None))
+        return {prompt: First(ids, whole=True) for prompt, ids in zip(prompts, self.tokenize(prompts), strict=True)}
+
     def texts(
         self,
         texts: Sequence[object],
@@ -111,12 +116,14 @@ class Processor:
         *,
         max_length: int | None = None,
         truncate: bool = True,
+        known: Mapping[str, First] | None = None,
     ) -> list[Prepared | InputError]:
         """The `Prepared` of each text, or the error that it caused.
 
         Args:
             max_length: the most tokens, prompt included; by default, and at most, the processor's.
             truncate: whether longer texts are truncated at the end; otherwise they are errors.
+            known: the tokens of these prompts, and perhaps others, from `tokenize_prompts`.
         """
         limit = self._limit(max_length)
         prefix = PREFIXES[prompt_name]
@@ -125,10 +132,8 @@ class Processor:
             prefix + text for text, error in zip(texts, results, strict=True) if isinstance(text, str) and error is None
         ]
         # Equal texts are one `Prepared`, so that what comes after this knows them without a look at their tokens.
-        prepared = {
-            text: _text(first, limit, task, truncate)
-            for text, first in tokenize_first(self.tokenizer, good, limit).items()
-        }
+        firsts = tokenize_first(self.tokenizer, good, limit) if known is None else known
+        prepared = {text: _text(firsts[text], limit, task, truncate) for text in dict.fromkeys(good)}
         each = iter(good)
         return [prepared[next(each)] if error is None else error for error in results]
 
