@@ -167,6 +167,8 @@ def _steps(
     ours = "ours" in names
     if ours:
         yield "ours", {"what": "parts", "seconds": seconds}
+        if gpu:
+            yield "ours", {"what": "graphs"}
         yield "ours", {"what": "bulk", "name": "short", "count": bulk}
     for row in [*FEW_ROWS, *(row for row in rows if row not in FEW_ROWS)]:
         callers, texts, which = row
@@ -182,8 +184,6 @@ def _steps(
                     yield name, {"what": "page", "seconds": seconds}
             yield "ours", {"what": "bulk", "name": "passages", "count": max(64, bulk // 10)}
             yield "ours", {"what": "beside", "name": "short", "count": bulk}
-            if gpu:
-                yield "ours", {"what": "graphs"}
             yield "ours", {"what": "memory"}
     for name in ("ours-fp8", "before"):
         if name in names:
