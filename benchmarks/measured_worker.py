@@ -14,7 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from jina_embeddings.plugin.kernels.norms import fused_norms
-from jina_embeddings.plugin.packed.worker import PackedWorker, pack_positions
+from jina_embeddings.plugin.packed.worker import PackedWorker
 from jina_embeddings.plugin.packs import Pack
 
 EXTENSION = "measured_worker.MeasuredWorker"
@@ -42,7 +42,7 @@ class MeasuredWorker(PackedWorker):
         return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
 
     def check_graphs(self) -> dict[str, Any]:
-        """Every graph, at several fills and with NaN in its buffers, against the same pack launched kernel by kernel.
+        """Every graph, at several fills, against the same pack launched kernel by kernel.
 
         Milliseconds of the replay of each size of the first weights, and of the largest launched.
         """
@@ -105,15 +105,13 @@ def check(runner: Any) -> dict[str, Any]:
             ids = rng.integers(0, 100_000, int(lengths.sum())).astype(np.int32)
             shared = np.zeros_like(lengths)
             pack = Pack(ids, lengths, shared, np.zeros((0, 2), np.int32), "", False, "mean", False, ())
-            graphs.embeds.fill_(torch.nan)
             graphs.integers.fill_(1)
-            positions = pack_positions(pack, runner._vision.merge_size)
-            states = graphs.run(weights, pack, positions)
+            states = graphs.run(weights, pack)
             found, replayed_means = states.hidden.float().clone(), states.means.clone()
             with runner.lora.applied(request, pack.num_tokens) as whole:
                 expected = runner._hidden_states(pack, whole).float()
             # The same kernels, as the host launches them.
-            graphs._fill(shape, pack, positions)
+            graphs._fill(shape, pack)
             with runner.lora.applied(request, pack.num_tokens), fused_norms(runner.device):
                 same = graphs._forward(shape)
             launched, launched_means = same.hidden[: pack.num_tokens].float(), same.means[: len(lengths)]

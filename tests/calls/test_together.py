@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.errors import EmptyInputError, UnknownTaskError, TextTooLongError
+from jina_embeddings.errors import EmptyInputError, TextTooLongError, UnknownTaskError
 from jina_embeddings.inputs import processor as processors
+from jina_embeddings.inputs import tokens
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of texts that the tokenizer was given, call by call."""
     sizes: list[int] = []
-    tokenize = processors.tokenize
+    tokenize = tokens.tokenize
 
     def counted(tokenizer: Any, texts: Sequence[str]) -> Any:
         sizes.append(len(texts))
@@ -34,7 +35,7 @@ def test_what_comes_in_one_turn_is_tokenised_in_one_call_and_has_the_vectors_it_
     asked: list[Any] = ["one", ["two", "three"], "one", [{"text": "four"}], "five"]
     options: list[Any] = [{}, {"task": "code"}, {"prompt_name": "passage"}, {"max_length": 3}, {"truncate_dim": 128}]
 
-    async def main() -> list[Any]:
+    async def main() -> Any:
         return await asyncio.gather(*(model.aencode(a, **o) for a, o in zip(asked, options, strict=True)))
 
     together = asyncio.run(main())
@@ -46,7 +47,7 @@ def test_what_comes_in_one_turn_is_tokenised_in_one_call_and_has_the_vectors_it_
 def test_a_call_that_is_refused_leaves_the_others_alone(calls: list[int]) -> None:
     model = JinaEmbeddings("fake", engine="fake")
 
-    async def main() -> list[Any]:
+    async def main() -> Any:
         return await asyncio.gather(
             model.aencode_text("good"),
             model.aencode_text(""),

@@ -153,6 +153,6 @@ def test_a_pack_runs_in_our_decoder_where_the_weights_contain_the_adapter(
         Prepared(token_ids=np.arange(length, dtype=np.int32), task="code", spans=((0, length),)) for length in (4, 3)
     ]
     pack = make_pack(prompts, ImageConfig(), half=False)
-    states = packed.PackRunner._hidden_states(runner, pack, (), whole)  # type: ignore[arg-type]
+    states = packed.PackRunner._hidden_states(runner, pack, whole)  # type: ignore[arg-type]
     assert ran == [by]
     assert states.shape == (7, HIDDEN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +11,7 @@ import torch
 
 from fake_decoder import HIDDEN, fake_model, prompt_alone
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packed.attention import kept_tokens, places_in_prompts
-from jina_embeddings.plugin.packs import SHARES_FROM, Pack, PackedImage, make_pack
+from jina_embeddings.plugin.packs import SHARES_FROM, Pack, make_pack
 from jina_embeddings.types import Prepared
 from replays import run_again
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 VOCABULARY = 50
 # As the real ones, smaller: the last two share beginnings.
-SHAPES = [Shape(4, 2, 4), Shape(8, 8, 8), Shape(12, 3, 15), Shape(20, 10, 25)]
+SHAPES = [Shape(4, 2, 4), Shape(8, 8, 8), Shape(12, 3, 18), Shape(20, 10, 30)]
 
 
 class Model:
@@ -43,8 +41,6 @@ class Model:
         self.graphs = PackGraphs(
             decoder,
             lambda ids: torch.nn.functional.embedding(ids, self.table),
-            hidden_size=HIDDEN,
-            dtype=torch.float64,
             device=torch.device("cpu"),
             shapes=shapes,
             record=run_again,
@@ -55,12 +51,10 @@ class Model:
 
     def spoil(self) -> None:
         """What a pack leaves in the buffers may be anything."""
-        self.graphs.embeds.fill_(torch.nan)
         self.graphs.integers.fill_(VOCABULARY - 1)
 
-    def run(self, pack: Pack, **more: Any) -> States | None:
-        kept = kept_tokens(pack.lengths, pack.shared)
-        return self.graphs.run("code", pack, np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, 0), **more)
+    def run(self, pack: Pack) -> States | None:
+        return self.graphs.run("code", pack)
 
 
 def prompts_of(lengths: Sequence[int]) -> list[np.ndarray[Any, Any]]:
@@ -115,19 +109,18 @@ def test_packs_follow_each_other_in_the_same_buffers() -> None:
         check(states, model.alone(prompts), lengths)
 
 
-def test_rows_of_images_take_the_place_of_their_tokens() -> None:
-    model = Model()
-    model.graphs.record("code")
-    (ids,) = prompts_of([7])
-    image = PackedImage(2, 3, (1, 2, 6), "digest", np.zeros((2, 6, 3), np.uint8), ImageConfig())
-    pack = replace(pack_of([ids], share=False), images=(image,))
-    rows = torch.randn(3, HIDDEN, dtype=torch.float64)
-    embeds = model.table[torch.from_numpy(ids).long()]
-    embeds[2:5] = rows
-    model.spoil()
-    states = model.run(pack, features=[rows])
-    assert states is not None
-    check(states, prompt_alone(model.fake, embeds), [7])
+def test_attention_writes_every_row_so_that_what_memory_held_before_reaches_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    empty_like = torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda tensor: empty_like(tensor).fill_(torch.nan))
+    for share in (False, True):
+        model = Model([SHAPES[-1]])
+        model.graphs.record("code")
+        pack = pack_of(prompts_of([5, 3, 4]), share=share)
+        assert model.run(pack) is not None
+        ((_, recorded),) = model.graphs._graphs.values()
+        assert bool(recorded.hidden.isfinite().all())
 
 
 def test_what_no_graph_holds_is_left_to_others() -> None:
@@ -135,11 +128,11 @@ def test_what_no_graph_holds_is_left_to_others() -> None:
     model.graphs.record("code")
     assert model.run(pack_of(prompts_of([21]), share=False)) is None
     assert model.run(pack_of(prompts_of([1] * 11), share=False)) is None
-    assert model.graphs.run("retrieval", pack_of(prompts_of([3]), share=False), np.zeros((3, 3), int)) is None
+    assert model.graphs.run("retrieval", pack_of(prompts_of([3]), share=False)) is None
 
 
 def test_a_pack_of_many_short_prompts_goes_into_a_larger_graph() -> None:
-    model = Model([Shape(4, 2, 4), Shape(20, 10, 25)])
+    model = Model([Shape(4, 2, 4), Shape(20, 10, 30)])
     model.graphs.record("code")
     prompts = prompts_of([1, 1, 1])
     states = model.run(pack_of(prompts, share=False))

@@ -61,7 +61,7 @@ class PackSender:
     async def answer(self, picks: Sequence[Pick]) -> None:
         """Runs a small pack of these inputs, and puts its vectors where they belong."""
         wire, adapter = await self.message(picks, small=True)
-        if self.channel is not None and self.channel.is_open and not _has_images(picks):
+        if self.channel is not None and self.channel.is_open and not _have_images(picks):
             vectors = await self.channel.answer(wire, 0 if adapter is None else adapter[1])
             if vectors is not None:
                 self.place(picks, [vectors])
@@ -90,7 +90,7 @@ class PackSender:
         return adapter
 
 
-def _has_images(picks: Sequence[Pick]) -> bool:
+def _have_images(picks: Sequence[Pick]) -> bool:
     return any(prepared.image is not None for prepared in inputs_of(picks))
 
 

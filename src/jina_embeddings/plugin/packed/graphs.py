@@ -1,8 +1,9 @@
-"""Small packs as CUDA graphs: recorded once for a few sizes and each task's weights, then replayed in one launch.
+"""Small packs of texts as CUDA graphs: recorded once for a few sizes and each task's weights, replayed in one launch.
 
 A pack of a few hundred tokens takes the device a few milliseconds, and the host ten times as long to launch kernel by
 kernel. A graph reads and writes the same memory at each replay, so a pack is copied into buffers of the next larger
-size: rows without a token are rows of no prompt, and prompts that are missing are empty ones.
+size. The tokens that it leaves over are one more prompt, whose states nobody reads: attention writes every row, and
+what memory held before, which may be NaN, reaches no product. Prompts that it leaves over are empty.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 import torch
 
 from ..packs import SHARES_FROM, Pack
-from .attention import PackMetadata, bounds_of, sources
+from .attention import PackMetadata, bounds_of, kept_tokens, places_in_prompts, sources
+from .transfer import Staging
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +37,8 @@ Record = Callable[[Callable[[], States]], "tuple[Callable[[], None], States]"]
 """Runs something, and gives what runs it again together with the tensors that then have the new result."""
 
 # Tokens of each graph. Steps are small where most of the work is: what a pack leaves empty is computed all the same.
-_SIZES = (32, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096)
+# On an H200 32 take 0.6 ms longer than 64.
+_SIZES = (64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096)
 # Tokens between sizes above those.
 _STEP = 1024
 # FlashAttention sorts up to 992 prompts by length in one kernel; for more it takes a slower way.
@@ -43,7 +46,7 @@ _MOST_PROMPTS = 768
 # Fewest tokens a prompt has on average if a pack of a size is to hold as many as fill it.
 _TOKENS_EACH = 4
 # Tokens of whole prompts, by those that run: what several prompts begin with runs once.
-_WHOLE = 1.25
+_WHOLE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +71,40 @@ class Shape:
 
     @property
     def num_integers(self) -> int:
-        """Of ids, of three positions a token, of both kinds of boundaries, and of the rows of whole prompts."""
-        return 4 * self.tokens + 2 * (self.prompts + 1) + (self.whole if self.shares else 0)
+        """Of ids, positions, the boundaries of rows and of whole prompts, and the rows of whole prompts."""
+        return 2 * self.tokens + 2 * (self.prompts + 2) + (self.whole if self.shares else 0)
 
     def holds(self, pack: Pack) -> bool:
         return (
             pack.num_tokens <= self.tokens
             and len(pack.lengths) <= self.prompts
-            and int(pack.lengths.sum()) <= self.whole
-            and (self.shares or not pack.shared.any())
+            # The tokens that are left over are laid out too.
+            and int(pack.shared.sum()) <= self.whole - self.tokens
+            and not pack.images
         )
 
-    def laid_out(self, pack: Pack, positions: NDArray[np.int64]) -> NDArray[np.int32]:
-        """A pack as the integers that the graph reads, (num_integers,); positions: (3, num_tokens) of the pack."""
-        integers = np.zeros(self.num_integers, dtype=np.int32)
-        ids, places, cu_rows, cu_seqlens, source = self.parts(integers)
+    def lay_out(self, pack: Pack, integers: NDArray[np.int32]) -> None:
+        """Writes a pack as the integers that the graph reads, (num_integers,)."""
+        ids, positions, cu_rows, cu_seqlens, source = self.parts(integers)
+        num_left = self.tokens - pack.num_tokens
+        positions[:], ids[:] = 0, 0
         ids[: pack.num_tokens] = pack.token_ids
-        places.reshape(3, self.tokens)[:, : pack.num_tokens] = positions
+        kept = kept_tokens(pack.lengths, pack.shared)
+        positions[: pack.num_tokens] = places_in_prompts(pack.lengths)[kept]
         for bounds, lengths in ((cu_rows, pack.lengths - pack.shared), (cu_seqlens, pack.lengths)):
             known = bounds_of(lengths)
             bounds[: len(known)] = known
-            # Empty prompts, at the end of the last.
-            bounds[len(known) :] = known[-1]
+            # The prompt of the tokens that are left over, and empty ones at its end.
+            bounds[len(known) :] = known[-1] + num_left
         if self.shares:
             found = sources(pack.lengths, pack.shared)
             source[: len(found)] = found
-        return integers
+            source[len(found) : len(found) + num_left] = np.arange(pack.num_tokens, self.tokens)
+            source[len(found) + num_left :] = 0
 
     def parts(self, integers: Any) -> Sequence[Any]:
         """Views: ids, positions, boundaries of the rows that run and of whole prompts, and their rows."""
-        sizes = (self.tokens, 3 * self.tokens, self.prompts + 1, self.prompts + 1)
+        sizes = (self.tokens, self.tokens, self.prompts + 2, self.prompts + 2)
         stops = np.cumsum(sizes).tolist()
         starts = [0, *stops]
         views = [integers[start:stop] for start, stop in zip(starts, stops, strict=False)]
@@ -117,7 +124,6 @@ class PackGraphs:
 
     run: the language model.
     embed: embeddings (tokens, hidden) of ids, int32 (tokens,).
-    dtype: of embeddings.
     """
 
     def __init__(
@@ -125,8 +131,6 @@ class PackGraphs:
         run: Run,
         embed: Callable[[torch.Tensor], torch.Tensor],
         *,
-        hidden_size: int,
-        dtype: torch.dtype,
         device: torch.device,
         shapes: Sequence[Shape],
         record: Record,
@@ -137,9 +141,9 @@ class PackGraphs:
         self._shapes = list(shapes)
         self._graphs: dict[tuple[Hashable, Shape], tuple[Callable[[], None], States]] = {}
         # All graphs read these; work on one stream, they never run at a time.
-        integers, tokens = (max(size) for size in zip(*((s.num_integers, s.tokens) for s in shapes), strict=True))
-        self.integers = torch.zeros(integers, dtype=torch.int32, device=device)
-        self.embeds = torch.zeros(tokens, hidden_size, dtype=dtype, device=device)
+        num_integers = max(shape.num_integers for shape in shapes)
+        self.integers = torch.zeros(num_integers, dtype=torch.int32, device=device)
+        self._staging = Staging(num_integers, device)
 
     def record(self, weights: Hashable, has_room: Callable[[Shape], bool] = lambda shape: True) -> int:
         """Records graphs of the weights that the model has now, largest first; returns the largest one's tokens.
@@ -168,46 +172,30 @@ class PackGraphs:
     def _shape_for(self, weights: Hashable, pack: Pack) -> Shape | None:
         return next((s for s in self._shapes if s.holds(pack) and (weights, s) in self._graphs), None)
 
-    def run(
-        self,
-        weights: Hashable,
-        pack: Pack,
-        positions: NDArray[np.int64],
-        features: Sequence[torch.Tensor] = (),
-    ) -> States | None:
+    def run(self, weights: Hashable, pack: Pack) -> States | None:
         """The states of a pack's prompts; None where no graph holds the pack.
 
         Valid until the next call: the memory is the graph's.
-        positions: (3, num_tokens) of the tokens that run.
-        features: (num_tokens, hidden) of each image of the pack.
         """
         shape = self._shape_for(weights, pack)
         if shape is None:
             return None
-        self._fill(shape, pack, positions)
-        for image, rows in zip(pack.images, features, strict=True):
-            self.embeds[image.start : image.start + image.num_tokens] = rows
+        self._fill(shape, pack)
         replay, states = self._graphs[weights, shape]
         replay()
         return States(states.hidden[: int(pack.lengths.sum())], states.means[: len(pack.lengths)])
 
-    def _fill(self, shape: Shape, pack: Pack, positions: NDArray[np.int64] | None = None) -> None:
-        """Every row of the shape gets an embedding, that of id 0 where the pack has no token."""
-        if positions is None:
-            positions = np.repeat(np.arange(pack.num_tokens)[None], 3, axis=0)
-        host = torch.from_numpy(shape.laid_out(pack, positions))
-        if self.integers.is_cuda:
-            # From memory that isn't pinned the copy would wait for the pack before.
-            host = host.pin_memory()
-        self.integers[: shape.num_integers].copy_(host, non_blocking=True)
-        self.embeds[: shape.tokens] = self._embed(self.integers[: shape.tokens])
+    def _fill(self, shape: Shape, pack: Pack) -> None:
+        with self._staging.next() as staged:
+            shape.lay_out(pack, staged.numpy())
+            self.integers[: shape.num_integers].copy_(staged[: shape.num_integers], non_blocking=True)
 
     def _forward(self, shape: Shape) -> States:
-        _, places, cu_rows, cu_seqlens, source = shape.parts(self.integers)
+        ids, positions, cu_rows, cu_seqlens, source = shape.parts(self.integers)
         layout = PackMetadata(
             cu_rows, cu_seqlens, shape.tokens, shape.whole, source if shape.shares else None, alike=None
         )
-        hidden = layout.whole(self._run(self.embeds[: shape.tokens], places.view(3, shape.tokens), layout))
+        hidden = layout.whole(self._run(self._embed(ids), positions.repeat(3, 1), layout))
         # Empty prompts have no mean. unsafe: checks of the lengths would wait for the device.
         means = torch.segment_reduce(hidden.float(), "mean", lengths=cu_seqlens.diff(), unsafe=True)
         return States(hidden, means)

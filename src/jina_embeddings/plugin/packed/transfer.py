@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Packs whose integers may wait to be copied: more are never under way.
+_NUM_STAGED = 4
+
+
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """The array on the device, copied from pinned memory: other copies wait for all kernels launched before."""
     tensor = torch.from_numpy(array)
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+class Staging:
+    """A few pinned buffers of integers in turn, so that one is filled while another is still being copied."""
+
+    def __init__(self, num_integers: int, device: torch.device):
+        pinned = device.type == "cuda"
+        self._buffers = [torch.zeros(num_integers, dtype=torch.int32, pin_memory=pinned) for _ in range(_NUM_STAGED)]
+        self._copied = [torch.cuda.Event() if pinned else None for _ in self._buffers]
+        self._turn = 0
+
+    @contextmanager
+    def next(self) -> Iterator[torch.Tensor]:
+        """The buffer used longest ago, int32 (num_integers,); what copies it is launched within this context."""
+        self._turn = (self._turn + 1) % len(self._buffers)
+        copied = self._copied[self._turn]
+        if copied is not None:
+            copied.synchronize()
+        yield self._buffers[self._turn]
+        if copied is not None:
+            copied.record()
 
 
 class SideCopies:

@@ -178,12 +178,9 @@ class PackRunner:
     def _record(self, number: int, request: LoRARequest | None, max_tokens: int) -> int:
         assert self._decoder is not None
         if self._graphs is None:
-            weight = self._model.language_model.model.norm.weight
             self._graphs = PackGraphs(
                 self._decoder,
                 self._model.embed_input_ids,
-                hidden_size=len(weight),
-                dtype=weight.dtype,
                 device=self.device,
                 shapes=shapes_up_to(max_tokens),
                 record=CudaRecorder(),
@@ -205,33 +202,26 @@ class PackRunner:
 
     @torch.inference_mode()
     def _launch(self, pack: Pack, adapter: tuple[str, int, str] | None) -> Arrival:
-        features = self._vision.features(pack.images)
-        arrival = self._replayed(pack, 0 if adapter is None else adapter[1], features)
+        arrival = self.replay(pack, 0 if adapter is None else adapter[1])
         if arrival is not None:
             return arrival
         request = LoRARequest(*adapter) if adapter is not None else None
         with self.lora.applied(request, pack.num_tokens) as weights_are_whole:
-            hidden = self._hidden_states(pack, features, weights_are_whole)
+            hidden = self._hidden_states(pack, weights_are_whole)
         return Arrival.of(self._pooled(pack, hidden))
 
     @torch.inference_mode()
     def replay(self, pack: Pack, number: int) -> Arrival | None:
-        """Launches a pack of texts by a graph of that adapter's weights; None if there is none for it.
+        """Launches a pack by a graph of that adapter's weights; None if no graph holds it.
 
         Any thread may call it: unlike `start` and `answer` it leaves the model as it is.
         """
-        return None if pack.images else self._replayed(pack, number, ())
-
-    def _replayed(self, pack: Pack, number: int, features: Sequence[torch.Tensor]) -> Arrival | None:
-        if self._graphs is None or not self._graphs.has(number, pack):
+        if self._graphs is None:
             return None
-        positions = pack_positions(pack, self._vision.merge_size)
         with self._launching:
-            states = self._graphs.run(number, pack, positions, features)
-            if states is None:
-                return None
+            states = self._graphs.run(number, pack)
             # Behind the graph, whose memory the states are, and before the next one on the same stream.
-            return Arrival.of(self._pooled(pack, *states))
+            return None if states is None else Arrival.of(self._pooled(pack, *states))
 
     def _pooled(self, pack: Pack, hidden: torch.Tensor, means: torch.Tensor | None = None) -> torch.Tensor:
         """What the pack's inputs asked for. means: of whole prompts, where they are known."""
@@ -255,12 +245,12 @@ class PackRunner:
             return None
         return vectors.numpy().tobytes()
 
-    def _hidden_states(self, pack: Pack, features: Sequence[torch.Tensor], weights_are_whole: bool) -> torch.Tensor:
+    def _hidden_states(self, pack: Pack, weights_are_whole: bool) -> torch.Tensor:
         """Last hidden states after the final norm, (tokens of whole prompts, hidden)."""
         ids = to_device(pack.token_ids, self.device)
         embeds = self._model.embed_input_ids(ids)
-        for image, rows in zip(pack.images, features, strict=True):
-            embeds[image.start : image.start + image.num_tokens] = rows
+        for image, features in zip(pack.images, self._vision.features(pack.images), strict=True):
+            embeds[image.start : image.start + image.num_tokens] = features
         positions = self._positions[:, : pack.num_tokens]
         positions.copy_(to_device(pack_positions(pack, self._vision.merge_size), self.device))
         metadata = PackMetadata.of_prompts(pack.lengths, pack.shared, self.device)
