@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -46,7 +47,9 @@ async def closed_loop(
             if start >= begin and (now := time.perf_counter()) <= end:
                 took.append(now - start)
 
-    await asyncio.gather(*(caller() for _ in range(callers)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(caller())
     return {"texts_per_s": round(len(took) * texts / seconds, 1), **percentiles(took)}
 
 
@@ -75,7 +78,7 @@ class App:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
-        asked = json.loads(body or b"{}")
+        asked = orjson.loads(body or b"{}")
         if scope["path"] == "/v1/embeddings":
             answer = await self._embeddings(asked)
         elif scope["path"] == "/health":
@@ -94,7 +97,7 @@ class App:
             return_multivector=asked.get("multivector", False),
         )
         data = [{"index": i, "embedding": base64.b64encode(row).decode()} for i, row in enumerate(vectors)]
-        return json.dumps({"object": "list", "data": data}).encode()
+        return orjson.dumps({"object": "list", "data": data})
 
     def _texts(self, name: str, number: int, count: int) -> list[str]:
         texts = self._sets[name]
@@ -180,6 +183,11 @@ class App:
         (found,) = await self._on_workers("check_graphs")
         return {"report": {key: value for key, value in report.items() if key != "tokens"}, **found}
 
+    async def packs(self) -> dict[str, Any]:
+        """Of the small packs since the last call."""
+        found: dict[str, Any] = (await self._on_workers("small_packs"))[0]
+        return found
+
     async def memory(self) -> dict[str, Any]:
         (peak,) = await self._on_workers("peak_memory")
         return {"peak_gb": round(peak / 1e9, 1), "loaded_s": round(self._loaded_s, 1)}
@@ -196,7 +204,9 @@ def main() -> None:
     given = {name: json.loads(value) for name, _, value in (option.partition("=") for option in options)}
     app: Any = App(folder, json.loads(Path(sets).read_text()), given)
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
+        uvicorn.Config(
+            app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False, proxy_headers=False
+        )
     )
     # Trees of before have no such call.
     run: Any = getattr(app._model, "run_async", asyncio.run)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import itertools
 import logging
 import socket
@@ -97,6 +98,10 @@ class VllmEngine:
         self._calls = SmallCalls(self._loop, self._accept, self._small.drop)
         self._requests: set[asyncio.Future[None]] = set()
         self._died = self._loop.run(self._watch())
+        # vLLM's modules are some hundred thousand objects that stay. The garbage collector would look at each of them
+        # again and again, and stop all calls for half a second each time.
+        gc.collect()
+        gc.freeze()
         # vLLM's processes must not outlive a program that forgets to close.
         atexit.register(self.close)
 
