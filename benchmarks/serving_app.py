@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.engine.event_loop import run_here
 from jina_embeddings.server.app import make_app
 from jina_embeddings.server.decoder import Form
 from jina_embeddings.server.decoders import Decoders
@@ -27,6 +28,8 @@ from jina_embeddings.server.request_log import RequestLog
 from jina_embeddings.server.service import Service
 from jina_embeddings.server.spans import Spans
 from jina_embeddings.types import Prepared
+
+T = TypeVar("T")
 
 
 class NullEngine:
@@ -51,6 +54,9 @@ class NullEngine:
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[Any]:
         return [self._vector] * len(batch)
+
+    def run_async(self, main: Coroutine[Any, Any, T]) -> T:
+        return run_here(main)
 
     def close(self) -> None:
         pass

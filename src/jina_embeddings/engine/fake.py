@@ -20,6 +20,7 @@ from ..inputs.patches import ImageConfig
 from ..inputs.processor import IMAGE_PAD, VISION_END, VISION_START, Processor, with_pixels
 from ..types import TASKS, ModelInfo, Prepared
 from ..vectors.similarity import normalize
+from .event_loop import run_here
 
 if TYPE_CHECKING:
     from ..types import FloatArray
@@ -110,7 +111,7 @@ class FakeEngine:
         return not self._closed
 
     def run_async(self, main: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run(main)
+        return run_here(main)
 
     def close(self) -> None:
         self._closed = True

@@ -20,6 +20,7 @@ from ..inputs.processor import read_image_config
 from ..options import Options
 from ..types import Prepared, Task
 from ..vectors.pooling import pool
+from .event_loop import run_here
 from .lora import ActiveTask, attach_adapters
 from .memory import require_memory
 from .sharing import SharedBatches
@@ -123,7 +124,7 @@ class PaddedEngine(ABC):
         return self._model is not None
 
     def run_async(self, main: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run(main)
+        return run_here(main)
 
     def close(self) -> None:
         self._batches.close()

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -35,7 +38,12 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._state, self._drain_s = state, drain_s
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals to `_signals`: uvicorn's own way is for an event loop in the main thread."""
+        yield
+
+    def drain(self) -> None:
         if self._state.draining:
             self.force_exit = self.should_exit = True
             return
@@ -71,14 +79,50 @@ def serve(
         http=BoundedProtocol,
     )
     server = DrainingServer(config, gate.state, drain_s)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(server, service, gate))
+    acts: dict[str, Callable[[], None]] = {
+        "SIGINT": server.drain,
+        "SIGTERM": server.drain,
+        "SIGHUP": partial(_read_again, gate.keys),
+    }
+    with _signals(acts) as loops:
+        # In the engine's own event loop where it has one: a request then passes from no thread to another.
+        service.model.run_async(_serve(server, service, gate, loops))
     return gate.state.healthy
 
 
-async def _serve(server: DrainingServer, service: Service, gate: Gate) -> None:
-    if hasattr(signal, "SIGHUP"):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _read_again, gate.keys)
+@contextlib.contextmanager
+def _signals(acts: dict[str, Callable[[], None]]) -> Iterator[list[asyncio.AbstractEventLoop]]:
+    """Has signals, by name, call functions in the event loop that is put into the list, whatever thread runs it.
+
+    Python calls handlers in the main thread.
+    """
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def handler(act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            if not loops:
+                raise KeyboardInterrupt
+            # A loop that is closed has ended already.
+            with contextlib.suppress(RuntimeError):
+                loops[0].call_soon_threadsafe(act)
+
+        return handle
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name, act in acts.items():
+            if hasattr(signal, name):
+                number = signal.Signals[name]
+                before[number] = signal.signal(number, handler(act))
+    try:
+        yield loops
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
+
+
+async def _serve(server: DrainingServer, service: Service, gate: Gate, loops: list[asyncio.AbstractEventLoop]) -> None:
+    loops.append(asyncio.get_running_loop())
     watch = asyncio.ensure_future(_watch(server, service, gate.state))
     try:
         await server.serve()

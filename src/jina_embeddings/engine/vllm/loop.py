@@ -11,19 +11,11 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ...errors import EngineClosedError, EngineError
+from ..event_loop import new_event_loop
 
 T = TypeVar("T")
 
 _CLOSED = "the engine is closed: make a new JinaEmbeddings"
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where it is installed, as it is with vLLM's server: half of asyncio's own costs."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 class Mailbox:
