@@ -71,7 +71,15 @@ def _default(value: object) -> str:
     return "" if value is None else f"`{json.dumps(value)}`"
 
 
-PARTS: dict[str, Callable[[], str]] = {"tree": tree, "fields": fields}
+def vllm_hooks() -> str:
+    """The private parts of vLLM that the package relies on."""
+    from jina_embeddings.plugin.compat import HOOKS
+
+    rows = [f"| {name} | {hook.stops} | {hook.in_033} |" for name, hook in HOOKS.items()]
+    return "\n".join(["| hook | where it has moved | in vLLM 0.33 |", "|-|-|-|", *rows])
+
+
+PARTS: dict[str, Callable[[], str]] = {"tree": tree, "fields": fields, "vllm_hooks": vllm_hooks}
 
 
 def generated(text: str) -> str:

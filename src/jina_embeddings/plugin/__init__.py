@@ -11,16 +11,15 @@ def register() -> None:
 
     It also starts the thread that ends this process when its parent has ended.
     """
-    from vllm import ModelRegistry
-    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
-
+    from .compat import imported
     from .config import EmbeddingConfig
     from .parent import watch_parent
 
     watch_parent()
-    MODELS_CONFIG_MAP[ARCHITECTURE] = EmbeddingConfig
-    if ARCHITECTURE not in ModelRegistry.models or not _is_ours(ModelRegistry.models[ARCHITECTURE]):
-        ModelRegistry.register_model(ARCHITECTURE, _MODEL)
+    imported("registration", "MODELS_CONFIG_MAP")[ARCHITECTURE] = EmbeddingConfig
+    registry = imported("registration", "ModelRegistry")
+    if ARCHITECTURE not in registry.models or not _is_ours(registry.models[ARCHITECTURE]):
+        registry.register_model(ARCHITECTURE, _MODEL)
 
 
 def _is_ours(registered: object) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vllm.model_executor.models.config import VerifyAndUpdateConfig
+from .compat import imported
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig
 
 
-class EmbeddingConfig(VerifyAndUpdateConfig):
+VerifyAndUpdateConfig: Any = imported("model", "VerifyAndUpdateConfig")
+
+
+class EmbeddingConfig(VerifyAndUpdateConfig):  # type: ignore[misc]
     """Sets `matryoshka_dimensions`, so that requests to a plain `vllm serve` may ask for one of them."""
 
     @classmethod

@@ -8,35 +8,60 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.nn.functional import pad
-from vllm.model_executor.models.qwen2_5_vl import (
-    Qwen2_5_VLDummyInputsBuilder,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLMultiModalProcessor,
-    Qwen2_5_VLProcessingInfo,
-)
-from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..checkpoint.adapters import merged
 from ..checkpoint.tensors import PROJECTOR, canonical
 from ..inputs.prompts import resolve_task
+from ..inputs.sources import load_image
 from ..types import Task
 from . import SETTINGS
+from .compat import fits, imported
 from .kernels.norms import fused_norms
 from .pooler import EmbeddingPooler
-from .reading import ProcessingInfo
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 
-@MULTIMODAL_REGISTRY.register_processor(
-    Qwen2_5_VLMultiModalProcessor,
+Qwen: Any = imported("model", "Qwen2_5_VLForConditionalGeneration")
+QwenProcessingInfo: Any = imported("model", "Qwen2_5_VLProcessingInfo")
+QwenImageParser: Any = imported("model", "Qwen2VLMultiModalDataParser")
+
+
+class ImageParser(QwenImageParser):  # type: ignore[misc]
+    """Decodes images sent to a plain `vllm serve` as `encode_image` does.
+
+    It decodes their original bytes again, since vLLM's decoding turns 16-bit greyscale to white.
+    """
+
+    def _parse_image_data(self, data: Any) -> Any:
+        several = isinstance(data, list)
+        items = [_decoded(item) for item in (data if several else [data])]
+        return super()._parse_image_data(items if several else items[0])
+
+
+class ProcessingInfo(QwenProcessingInfo):  # type: ignore[misc]
+    """vLLM's processing info with `ImageParser` as its parser."""
+
+    def get_data_parser(self) -> ImageParser:
+        theirs = super().get_data_parser()
+        theirs.__class__ = ImageParser
+        return theirs  # type: ignore[no-any-return]
+
+
+def _decoded(item: Any) -> Any:
+    data = getattr(item, "original_bytes", None)
+    return load_image(data) if isinstance(data, bytes) else item
+
+
+@imported("model", "MULTIMODAL_REGISTRY").register_processor(
+    imported("model", "Qwen2_5_VLMultiModalProcessor"),
     # Older releases of vLLM have no such method to override; they decode images themselves.
-    info=ProcessingInfo if hasattr(Qwen2_5_VLProcessingInfo, "get_data_parser") else Qwen2_5_VLProcessingInfo,
-    dummy_inputs=Qwen2_5_VLDummyInputsBuilder,
+    info=ProcessingInfo if fits("image parser", QwenProcessingInfo) else QwenProcessingInfo,
+    dummy_inputs=imported("model", "Qwen2_5_VLDummyInputsBuilder"),
 )
-class JinaEmbeddingsV4ForVllm(Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
+class JinaEmbeddingsV4ForVllm(Qwen):  # type: ignore[misc]
     """Qwen2.5-VL with an embedding pooler.
 
     With LoRA, the base weights are loaded as they are, and each request names its adapter. Without LoRA, the adapter of

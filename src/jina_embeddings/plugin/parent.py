@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .compat import HOOKS
+
 # Time between two checks of the parent's process id.
 _POLL_S = 0.5
 # Time from SIGTERM, on which vLLM frees its shared memory among other things, to SIGKILL.
 _GRACE_S = 10.0
-# Names of vLLM's processes begin with one of these.
-_PROCESS_NAMES = ("EngineCore", "VllmWorker")
 
 # Number of engines that are being started by this process, or by the process that it was forked from.
 _num_starting = 0
@@ -70,7 +70,7 @@ def _watch(parent_pid: int) -> None:
 
 
 def _is_of_vllm() -> bool:
-    return multiprocessing.current_process().name.startswith(_PROCESS_NAMES)
+    return multiprocessing.current_process().name.startswith(HOOKS["names of processes"].attributes)
 
 
 def _before_fork() -> None:

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import linear, normalize
-from vllm.model_executor.layers.pooler import Pooler, PoolingParamsUpdate
 
 from ..types import Prepared, Span
 from ..vectors.pooling import pool
+from .compat import imported
 
 if TYPE_CHECKING:
+    from vllm.model_executor.layers.pooler import PoolingParamsUpdate
     from vllm.pooling_params import PoolingParams
     from vllm.tasks import PoolingTask
     from vllm.v1.pool.metadata import PoolingMetadata
 
+Pooler: Any = imported("pooler", "Pooler")
 Projector = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -53,7 +55,7 @@ class _Request:
     normalize: bool
 
 
-class EmbeddingPooler(Pooler):
+class EmbeddingPooler(Pooler):  # type: ignore[misc]
     """Pools each request as it asks: dense vectors of its spans, or multi-vectors.
 
     projectors: weight (dim, hidden) and bias (dim,) of each task, float32; set while weights load.
@@ -74,7 +76,8 @@ class EmbeddingPooler(Pooler):
         return {"embed", "token_embed"} if self.projectors else {"embed"}
 
     def get_pooling_updates(self, task: PoolingTask) -> PoolingParamsUpdate:
-        return PoolingParamsUpdate(requires_token_ids=True)
+        update: PoolingParamsUpdate = imported("pooler", "PoolingParamsUpdate")(requires_token_ids=True)
+        return update
 
     def forward(
         self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import rms_norm, silu
 
+from ..compat import imported
 from .checked import checked, is_hopper_with_half_precision, random_rows, relative_error
 
 FLOAT8 = torch.float8_e4m3fn
@@ -61,9 +62,8 @@ def quantized(x: torch.Tensor) -> Quantized:
     if x.is_cuda:
         quantize = _quantize_kernel(x.device, x.dtype, x.shape[1])
         if quantize is None:
-            from vllm import _custom_ops as ops
-
-            return Quantized(*ops.scaled_fp8_quant(x, scale=None, use_per_token_if_dynamic=True))
+            quantize = imported("kernels", "scaled_fp8_quant")
+            return Quantized(*quantize(x, scale=None, use_per_token_if_dynamic=True))
         result = _empty_for(x)
         quantize(x, *result)
         return result
@@ -89,10 +89,9 @@ def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | Non
 def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
     """x W^T, plus the layer's bias if it has one, in the given dtype."""
     if x.values.is_cuda:
-        from vllm import _custom_ops as ops
-
+        multiply = imported("kernels", "cutlass_scaled_mm")
         scales = {"scale_a": x.scales, "scale_b": layer.weight_scale}
-        result: torch.Tensor = ops.cutlass_scaled_mm(x.values, layer.weight, out_dtype=dtype, bias=layer.bias, **scales)
+        result: torch.Tensor = multiply(x.values, layer.weight, out_dtype=dtype, bias=layer.bias, **scales)
         return result
     whole: torch.Tensor = _dequantized(x) @ (layer.weight.to(x.scales.dtype) * layer.weight_scale.view(1, -1))
     whole = whole if layer.bias is None else whole + layer.bias

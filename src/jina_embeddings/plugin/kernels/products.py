@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear, silu
 
+from ..compat import imported, require
 from .checked import checked, is_hopper_with_half_precision, random_rows, relative_error
 
 # Elements of one load (16 bytes) of the gated kernel: rows of widths that aren't multiples of it are misaligned.
@@ -16,9 +17,9 @@ _LOAD_ELEMENTS = 8
 
 def has_plain_weight(layer: Any) -> bool:
     """Whether the layer's weight is one matrix, neither quantised nor sharded over GPUs."""
-    from vllm.model_executor.layers.linear import UnquantizedLinearMethod
-
-    return isinstance(layer.quant_method, UnquantizedLinearMethod) and getattr(layer, "tp_size", 1) == 1
+    require("linear layers", layer)
+    plain = imported("linear layers", "UnquantizedLinearMethod")
+    return isinstance(layer.quant_method, plain) and getattr(layer, "tp_size", 1) == 1
 
 
 def product(layer: Any, x: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..compat import imported
 from .checked import checked, random_rows, relative_error
 
 
@@ -70,7 +71,5 @@ def _rotate_in_torch(heads: torch.Tensor, table: torch.Tensor) -> None:
 
 
 def _rotate_by_vllm(heads: torch.Tensor, table: torch.Tensor) -> None:
-    from vllm import _custom_ops as ops
-
     rows = torch.arange(len(heads), device=heads.device)
-    ops.rotary_embedding(rows, heads, None, heads.shape[-1], table, True)
+    imported("kernels", "rotary_embedding")(rows, heads, None, heads.shape[-1], table, True)

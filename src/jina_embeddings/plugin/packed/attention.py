@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..compat import MovedError, imported
 from ..packs import starts_of
 from .transfer import to_device
 
@@ -106,11 +107,11 @@ def install(layers: dict[str, Any]) -> list[str]:
     layers: vLLM's `static_forward_context`, layers by name.
 
     Raises:
-        RuntimeError: the layers contain no attention layer, so packs can't run on this version of vLLM.
+        MovedError: the layers contain no attention layer, so packs can't run on this version of vLLM.
     """
     names = [name for name, layer in layers.items() if hasattr(layer, "impl") and hasattr(layer, "kv_cache")]
     if not names:
-        raise RuntimeError("no attention layers in vLLM's forward context: packed prefill doesn't fit this vLLM")
+        raise MovedError("forward context", "attention layers in static_forward_context")
     for name in names:
         impl = layers[name].impl
         if not hasattr(impl, "runs_packs"):
@@ -164,10 +165,8 @@ def attend(
 def _on_cuda(
     impl: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
 ) -> torch.Tensor:
-    from vllm.v1.attention.backends.fa_utils import flash_attn_varlen_func
-
     # With fewer queries than keys, FlashAttention aligns the causal mask at the last query and the last key.
-    flash_attn_varlen_func(
+    imported("attention", "flash_attn_varlen_func")(
         q=query,
         k=pack.whole(key),
         v=pack.whole(value),

@@ -19,6 +19,7 @@ import torch
 
 from ...checkpoint import open_checkpoint
 from ...checkpoint.tensors import load_tensors
+from ..compat import imported
 
 if TYPE_CHECKING:
     from ...checkpoint import Checkpoint
@@ -185,9 +186,7 @@ def _stored_weight(prefix: str, checkpoint: Checkpoint) -> torch.Tensor:
 
 
 def _quantized(layer: Any, merged: torch.Tensor) -> BankEntry:
-    from vllm import _custom_ops as ops
-
-    values, scale = ops.scaled_fp8_quant(merged, scale=None)
+    values, scale = imported("kernels", "scaled_fp8_quant")(merged, scale=None)
     weight = layer.weight
     # Some kernels need the weight transposed, some padded too: use the strides and the shape of the one it replaces.
     if weight.stride(0) == 1:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..compat import fits
 from ..kernels.fp8 import has_fp8_weight, runs_on
 from ..kernels.products import has_plain_weight
 from ..kernels.rotary import multimodal_table, rotate
@@ -41,9 +42,11 @@ class PackDecoder:
     def of(cls, model: Any) -> PackDecoder | None:
         """A decoder for the language model of `model`, or None where its weights are neither unquantised nor float8.
 
-        Float8 weights need a device that its kernels run on.
+        Float8 weights need a device that its kernels run on. Also None where vLLM's layers have other parts.
         """
         inner = model.language_model.model
+        if not all(fits("decoder layers", layer) for layer in inner.layers):
+            return None
         decoder = cls(list(inner.layers), inner.norm)
         linear = [layer for layers in decoder._linear for layer in layers]
         if all(has_plain_weight(layer) for layer in linear):

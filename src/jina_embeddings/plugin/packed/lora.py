@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
+from ..compat import require
 from .banks import Choice, WeightBanks
 
 
@@ -24,6 +25,7 @@ class PackLora:
     """
 
     def __init__(self, model_runner: Any, bulk_weights: str):
+        require("worker", model_runner)
         self._runner = model_runner
         self._eager = model_runner.device.type == "cpu"
         # On a CPU: the LoRA slot applied to every token, -1 for none. None: vLLM's own mapping is in force.
@@ -31,14 +33,16 @@ class PackLora:
         self._banks = WeightBanks(model_runner, bulk_weights)
         self._wrappers: list[Any] = []
         if model_runner.lora_config is not None:
+            require("adapters", model_runner.lora_manager)
             wrappers = {
                 id(module.punica_wrapper): module.punica_wrapper
                 for module in model_runner.get_model().modules()
                 if hasattr(module, "punica_wrapper") and hasattr(module, "lora_a_stacked")
             }
             self._wrappers = list(wrappers.values())
-            if self._eager:
-                for wrapper in self._wrappers:
+            for wrapper in self._wrappers:
+                require("LoRA on a CPU" if self._eager else "LoRA on a GPU", wrapper)
+                if self._eager:
                     self._take_over(wrapper)
 
     def choose(self, request: LoRARequest) -> Choice:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from vllm.forward_context import set_forward_context
 
+from ..compat import fits, set_forward_context
 from ..kernels.norms import fused_norms
 from ..kernels.products import gated_product, has_plain_weight, product
 from ..kernels.rotary import rotate
@@ -30,11 +30,12 @@ class Tower:
         visual = model.visual
         # Where vLLM shards the images over a group (data parallel), each rank computes the layout of its own images.
         split = getattr(model, "use_data_parallel", False)
-        self._remembers = hasattr(visual, "prepare_encoder_metadata") and not split
+        self._remembers = fits("vision tower", visual) and not split
         self._compiled = bool(config.compilation_config.compile_mm_encoder)
         self._plain = (
             self._remembers
             and not self._compiled
+            and all(fits("vision blocks", block) for block in visual.blocks)
             and all(
                 has_plain_weight(layer)
                 for block in visual.blocks

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from vllm.forward_context import set_forward_context
 from vllm.lora.request import LoRARequest
 
 from ...inputs.positions import image_positions
 from ...vectors.pooling import pool
 from .. import SETTINGS
+from ..compat import set_forward_context
 from ..kernels.norms import fused_norms
 from ..packs import Pack, starts_of
 from .attention import PackMetadata, install, kept_tokens, places_in_prompts
@@ -279,6 +279,6 @@ def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.i
 
 
 def _rank() -> int:
-    from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
+    from ..compat import get_tensor_model_parallel_rank
 
     return int(get_tensor_model_parallel_rank())
