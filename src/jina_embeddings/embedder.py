@@ -10,9 +10,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from .calls.job import OnError
+from .calls.aencode import AsyncEncode
+from .calls.encode import Encode
+from .calls.options import EncodeOptions, Input
 from .calls.prepare import Preparer
-from .calls.request import EncodeOptions, ImageOptions, Input, Request, TextOptions
+from .calls.request import Request
 from .calls.run import Result, arun, run
 from .calls.streaming import astream, check_stream, stream
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
@@ -25,7 +27,7 @@ from .inputs.prompts import PREFIXES, resolve_task
 from .inputs.sources import ImageSource, SourcePolicy
 from .logs import configure
 from .options import Options, make_options
-from .types import EmbeddingType, ModelInfo, Task
+from .types import ModelInfo, Task
 from .vectors import similarity as scores
 from .vectors.maps import SimilarityMap, make_map
 from .vectors.pooling import resolve_pooling
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class JinaEmbeddings:
+class JinaEmbeddings(Encode, AsyncEncode):
     """Jina Embeddings v4: texts and images to vectors, for three tasks.
 
         with JinaEmbeddings("jinaai/jina-embeddings-v4") as model:
@@ -147,116 +149,8 @@ class JinaEmbeddings:
         """Whether calls can be answered: the engine was not closed, and has not died."""
         return self._engine.alive
 
-    def encode_text(
-        self,
-        texts: str | Sequence[str],
-        task: str | None = None,
-        max_length: int | None = None,
-        batch_size: int | None = None,
-        return_multivector: bool = False,
-        return_numpy: bool = True,
-        truncate_dim: int | None = None,
-        prompt_name: str | None = None,
-        *,
-        late_chunking: bool = False,
-        truncate: bool = True,
-        embedding_type: EmbeddingType = "float",
-        on_error: OnError = "raise",
-    ) -> Any:
-        """Vectors of texts.
-
-        Args:
-            texts: one text or several.
-            task: `retrieval`, `text-matching`, `code`; `retrieval.query` and the like name the prompt too.
-            max_length: in tokens, prompt included; longer texts are cut there.
-            batch_size: most inputs in one forward (vLLM batches by itself).
-            return_multivector: one vector a token instead of one a text.
-            return_numpy: False gives a list of torch tensors.
-            truncate_dim: one of `info.matryoshka_dims`; `info.truncate_dim` if left out.
-            prompt_name: `query` (default), `passage`, or `code`.
-            late_chunking: the texts are consecutive chunks of one document, and each chunk's vector is
-                pooled after the model has read all those before it.
-            truncate: False makes a text over `max_length` an error.
-            embedding_type: `float`, `int8`, `binary`, `ubinary` or `base64`; see `quantization`.
-            on_error: `skip` passes over bad inputs and returns a `Partial`.
-
-        Returns:
-            float32 (n, dim); (dim,) for a single str. Multi-vector: a list of (tokens, multivector_dim),
-            or that array alone for a single str. With `on_error="skip"`: `Partial(embeddings, kept, skipped)`,
-            whose embeddings always have the form for several texts.
-        """
-        options: TextOptions = {
-            "task": task,
-            "prompt_name": prompt_name,
-            "max_length": max_length,
-            "batch_size": batch_size,
-            "truncate": truncate,
-            "late_chunking": late_chunking,
-            "return_multivector": return_multivector,
-            "return_numpy": return_numpy,
-            "truncate_dim": truncate_dim,
-            "embedding_type": embedding_type,
-            "on_error": on_error,
-        }
-        return self.embed(Request.texts(texts, options)).embeddings
-
-    def encode_image(
-        self,
-        images: ImageSource | Sequence[ImageSource],
-        task: str | None = None,
-        batch_size: int | None = None,
-        return_multivector: bool = False,
-        return_numpy: bool = True,
-        truncate_dim: int | None = None,
-        max_pixels: int | None = None,
-        *,
-        embedding_type: EmbeddingType = "float",
-        on_error: OnError = "raise",
-    ) -> Any:
-        """Vectors of images.
-
-        Args:
-            images: one or several of: path, http(s) or data URL, base64, bytes, `PIL.Image`, numpy array
-                (height, width, 3), `file.pdf#page=2`.
-            max_pixels: an image is made smaller until it has at most this many.
-
-        The other arguments and the result are those of `encode_text`.
-        """
-        options: ImageOptions = {
-            "task": task,
-            "max_pixels": max_pixels,
-            "batch_size": batch_size,
-            "return_multivector": return_multivector,
-            "return_numpy": return_numpy,
-            "truncate_dim": truncate_dim,
-            "embedding_type": embedding_type,
-            "on_error": on_error,
-        }
-        return self.embed(Request.images(images, options)).embeddings
-
-    def encode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
-        """Vectors of texts and images in one list, in order.
-
-        A str is a text; a path object, bytes, `PIL.Image` or array is an image; `{"text": ...}` and
-        `{"image": ...}` say it outright, which is how an image is given by URL. Arguments and result as
-        in `encode_text` and `encode_image`.
-        """
-        return self.embed(Request.mixed(inputs, options)).embeddings
-
-    async def aencode_text(self, texts: str | Sequence[str], **options: Unpack[TextOptions]) -> Any:
-        """`encode_text` for asyncio; the event loop is not blocked."""
-        return (await self.aembed(Request.texts(texts, options))).embeddings
-
-    async def aencode_image(self, images: ImageSource | Sequence[ImageSource], **options: Unpack[ImageOptions]) -> Any:
-        """`encode_image` for asyncio; the event loop is not blocked."""
-        return (await self.aembed(Request.images(images, options))).embeddings
-
-    async def aencode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
-        """`encode` for asyncio; the event loop is not blocked."""
-        return (await self.aembed(Request.mixed(inputs, options))).embeddings
-
     def embed(self, request: Request) -> Result:
-        """What all of these do: the embeddings of a request, and what its inputs came to in tokens."""
+        """What `encode_text` and its like do: the embeddings of a request, and what its inputs came to in tokens."""
         self._require_own_process()
         return self._reported(request, run(request, self._preparer, self._engine))
 

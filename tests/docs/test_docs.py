@@ -35,7 +35,7 @@ from PIL import Image
 
 import jina_embeddings
 from jina_embeddings import JinaEmbeddings, ModelInfo, Partial, Skipped, errors
-from jina_embeddings.calls.request import EncodeOptions, ImageOptions, TextOptions
+from jina_embeddings.calls.options import EncodeOptions, ImageOptions, TextOptions
 from jina_embeddings.cli import app
 from jina_embeddings.engine.padded import PaddedEngine
 from jina_embeddings.engine.vllm.engine import VllmEngine

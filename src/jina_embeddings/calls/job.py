@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,10 @@ from ..errors import EmptyInputError, EngineDeadError, InputError, JinaEmbedding
 from ..types import Partial, Prepared, Skipped, Usage
 from ..vectors.quantization import check_embedding_type, quantize
 from ..vectors.similarity import normalize, truncate
+from .options import OnError
 
 if TYPE_CHECKING:
     from ..types import FloatArray
-
-OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,50 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import InputError, OptionError, suggest
 from ..inputs.sources import ImageSource
 from ..types import EmbeddingType
-from .job import OnError
-
-Input: TypeAlias = "str | ImageSource | Mapping[str, Any]"
-
-
-class _Common(TypedDict, total=False):
-    task: str | None
-    batch_size: int | None
-    return_multivector: bool
-    return_numpy: bool
-    truncate_dim: int | None
-    embedding_type: EmbeddingType
-    on_error: OnError
-
-
-class ImageOptions(_Common, total=False):
-    """Keyword arguments of `encode_image` and `aencode_image`."""
-
-    max_pixels: int | None
-
-
-class TextOptions(_Common, total=False):
-    """Keyword arguments of `encode_text` and `aencode_text`."""
-
-    prompt_name: str | None
-    max_length: int | None
-    truncate: bool
-    late_chunking: bool
-
-
-class EncodeOptions(_Common, total=False):
-    """Keyword arguments of `encode`, `aencode`, `stream` and `astream`."""
-
-    prompt_name: str | None
-    max_length: int | None
-    truncate: bool
-    max_pixels: int | None
+from .options import Input, OnError
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +41,19 @@ class Request:
     on_error: OnError = "raise"
 
     @classmethod
-    def texts(cls, texts: str | Sequence[str], options: TextOptions) -> Request:
+    def texts(cls, texts: str | Sequence[str], options: Mapping[str, object]) -> Request:
         """The request of `encode_text`."""
         single = isinstance(texts, str)
         listed: Sequence[Any] = [texts] if single else listed_texts(texts, "texts")
         return cls("text", listed, single, **_known(options))
 
     @classmethod
-    def images(cls, images: ImageSource | Sequence[ImageSource], options: ImageOptions) -> Request:
+    def images(cls, images: ImageSource | Sequence[ImageSource], options: Mapping[str, object]) -> Request:
         """The request of `encode_image`."""
         return cls("image", *_listed(images), **_known(options))
 
     @classmethod
-    def mixed(cls, inputs: Input | Sequence[Input], options: EncodeOptions) -> Request:
+    def mixed(cls, inputs: Input | Sequence[Input], options: Mapping[str, object]) -> Request:
         """The request of `encode`."""
         listed, single = _listed(inputs)
         texts = [_text_of(value) for value in listed]
@@ -106,7 +70,7 @@ def _text_of(value: Any) -> Any:
 _OPTIONS = frozenset(field.name for field in fields(Request)) - {"kind", "inputs", "single"}
 
 
-def _known(options: Any) -> dict[str, Any]:
+def _known(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in options:
         if name not in _OPTIONS:
             raise OptionError(f"unknown argument {name!r}{suggest(name, sorted(_OPTIONS))}")

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import EngineDeadError, InputError
 from ..types import Partial, Skipped
-from .job import OnError, check_on_error
+from .job import check_on_error
+from .options import OnError
 from .request import check_count
 
 # Inputs of the first chunk; each next chunk has twice as many, up to the chunk size.

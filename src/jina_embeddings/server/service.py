@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..calls.request import EncodeOptions, Request, TextOptions
+from ..calls.options import EncodeOptions, TextOptions
+from ..calls.request import Request
 from ..calls.run import Result
 from ..errors import InputError
 from .answers import embeddings_json, rows_in, usage_of

@@ -43,7 +43,7 @@ def test_vectors_are_those_of_one_engine(
 ) -> None:
     inputs = [*TEXTS.values(), *pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(60))]
     options = {"task": task, "prompt_name": "passage", "return_multivector": multivector}
-    vectors, expected = (model.encode(inputs, **options) for model in (two_engines, torch_model))  # type: ignore[arg-type]
+    vectors, expected = (model.encode(inputs, **options) for model in (two_engines, torch_model))  # type: ignore[call-overload]
     for vector, wanted in zip(vectors, expected, strict=True):
         assert parity.cosines(vector, wanted).min() >= COSINE
 

@@ -16,7 +16,7 @@ from .pairs import Pair
 from .paraphrases import mine_paraphrases
 
 if TYPE_CHECKING:
-    from ...calls.request import Input
+    from ...calls.options import Input
     from ...embedder import JinaEmbeddings
     from ...types import FloatArray
 
