@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from jina_embeddings.checkpoint.tokenizer import IMAGE_PAD, VISION_END, VISION_START
 from jina_embeddings.inputs.patches import ImageConfig, grid, patchify, resize_image
-from jina_embeddings.inputs.processor import IMAGE_PAD, VISION_END, VISION_START
 
 Reader = Callable[[list[Any], str], Mapping[str, torch.Tensor]]
 

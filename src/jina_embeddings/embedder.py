@@ -20,7 +20,7 @@ from .calls.streaming import astream, check_stream, stream
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine.base import Engine
 from .engine.choice import choose_engine, load_engine
-from .errors import CautionWarning, EngineError, OptionError, TaskUnavailableError
+from .errors import CautionWarning, EngineError, TaskUnavailableError
 from .inputs.patches import ImageConfig
 from .inputs.processor import Processor
 from .inputs.prompts import PREFIXES, resolve_task
@@ -79,12 +79,10 @@ class JinaEmbeddings(Encode, AsyncEncode):
         default, prompt_name = resolve_task(task) if task is not None else (None, None)
         if self.options.merge_adapter is not None:
             self.options = replace(self.options, merge_adapter=resolve_task(self.options.merge_adapter)[0])
-        checkpoint: Checkpoint | None = None
-        if name != "fake":
-            checkpoint = open_checkpoint(
-                model, task=default, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
-            )
-        self.info: ModelInfo = self._describe(checkpoint)
+        checkpoint = open_checkpoint(
+            model, engine=name, task=default, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        self.info: ModelInfo = self._describe(checkpoint.info)
         tasks = self.info.tasks
         self.task: Task = default or ("retrieval" if "retrieval" in tasks else tasks[0])
         if self.task not in tasks:
@@ -93,28 +91,18 @@ class JinaEmbeddings(Encode, AsyncEncode):
             )
         # Everything that can be refused is, before an engine starts.
         resize_later = name == "vllm" and self.options.image_resize == "device"
-        processor = self._processor(checkpoint, resize_later=resize_later).reading(
-            SourcePolicy(
-                paths=self.options.image_paths,
-                urls=self.options.image_urls,
-                private_addresses=self.options.image_private_addresses,
-            ),
-            as_stored=self.options.image_reading == "stored",
-        )
+        processor = self._processor(checkpoint, resize_later=resize_later)
         self._preparer = Preparer(
             processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
         )
         if isinstance(engine, str):
-            engine = load_engine(name, checkpoint, self.options, processor.max_length)
+            engine = load_engine(name, checkpoint, self.options)
         self._engine: Engine = engine
         self._pid = os.getpid()
         self._warned_of_cut = False
 
-    def _describe(self, checkpoint: Checkpoint | None) -> ModelInfo:
+    def _describe(self, info: ModelInfo) -> ModelInfo:
         """What is loaded: all tasks of the checkpoint, or the one that is merged."""
-        from .engine.fake import INFO
-
-        info = INFO if checkpoint is None else checkpoint.info
         merged = self.options.merge_adapter
         if merged is None:
             return info
@@ -122,22 +110,19 @@ class JinaEmbeddings(Encode, AsyncEncode):
             raise TaskUnavailableError(f"{info.name} has adapters for {', '.join(info.tasks)}, not {merged!r}")
         return replace(info, tasks=(merged,))
 
-    def _processor(self, checkpoint: Checkpoint | None, *, resize_later: bool) -> Processor:
+    def _processor(self, checkpoint: Checkpoint, *, resize_later: bool) -> Processor:
         options = self.options
-        if checkpoint is None:
-            from .engine.fake import fake_processor
-
-            return fake_processor(options.max_model_len, options.min_pixels, options.max_pixels)
-        positions = checkpoint.config.max_positions
-        if options.max_model_len is not None and options.max_model_len > positions:
-            raise OptionError(f"max_model_len={options.max_model_len} is above the model's {positions} positions")
-        return Processor.from_checkpoint(
+        processor = Processor.from_checkpoint(
             checkpoint,
-            max_length=options.max_model_len or checkpoint.config.max_length,
+            max_length=options.max_model_len,
             min_pixels=options.min_pixels,
             max_pixels=options.max_pixels,
             resize_later=resize_later,
         )
+        policy = SourcePolicy(
+            paths=options.image_paths, urls=options.image_urls, private_addresses=options.image_private_addresses
+        )
+        return processor.reading(policy, as_stored=options.image_reading == "stored")
 
     @property
     def engine(self) -> str:

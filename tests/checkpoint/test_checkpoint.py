@@ -29,19 +29,21 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from jina_embeddings import TASKS, JinaEmbeddings
-from jina_embeddings.checkpoint import DEFAULT_MODEL, open_checkpoint
+from jina_embeddings.checkpoint import DEFAULT_MODEL, fetch_checkpoint, open_checkpoint
 from jina_embeddings.checkpoint.config import read_config
 from jina_embeddings.checkpoint.model_type import folder_with_model_type
 from jina_embeddings.checkpoint.resolve import MERGED_REPOSITORIES
 from jina_embeddings.checkpoint.tensors import expected_shapes, read_header
+from jina_embeddings.checkpoint.tokenizer import load_tokenizer
 from jina_embeddings.errors import (
     CheckpointError,
     CheckpointInvalidError,
     CheckpointNotFoundError,
     MultivectorUnavailableError,
+    OptionError,
     TaskUnavailableError,
 )
-from jina_embeddings.inputs.processor import load_tokenizer, read_image_config
+from jina_embeddings.inputs.processor import read_image_config
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
@@ -918,3 +920,15 @@ def test_code_in_a_checkpoint_is_never_run(
     assert not marker.exists()
     warnings = [record.getMessage() for record in caplog.records if "trust_remote_code" in record.getMessage()]
     assert len(warnings) == (1 if trust else 0)
+
+
+def test_the_fake_engine_has_a_checkpoint_of_its_own_whatever_is_named() -> None:
+    opened = open_checkpoint("no/such-repository", engine="fake")
+    assert (opened.info.name, opened.info.hidden_size, opened.info.multivector_dim) == ("fake", 2048, 128)
+    assert opened.info.tasks == ("retrieval", "text-matching", "code")
+    fetch_checkpoint("no/such-repository", engine="fake")
+
+
+def test_its_limits_are_held_like_those_of_any_other() -> None:
+    with pytest.raises(OptionError, match="max_model_len=128001 is above the model's 128000 positions"):
+        JinaEmbeddings(engine="fake", max_model_len=128_001)

@@ -19,10 +19,11 @@ from PIL import Image
 from inputs import SCRIPTS, SPECIAL, long_text, picture
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
+from jina_embeddings.checkpoint.tokenizer import load_tokenizer
 from jina_embeddings.errors import EmptyInputError, ImageError, InputError, TextTooLongError
 from jina_embeddings.inputs.patches import patchify, resized
 from jina_embeddings.inputs.positions import positions
-from jina_embeddings.inputs.processor import Processor, load_tokenizer, read_image_config
+from jina_embeddings.inputs.processor import Processor, read_image_config
 from jina_embeddings.inputs.prompts import IMAGE_TEMPLATE, PREFIXES
 from jina_embeddings.inputs.sources import SourcePolicy
 from jina_embeddings.types import Prepared

@@ -6,18 +6,22 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointInvalidError, MultivectorUnavailableError, TaskUnavailableError
 from ..types import TASKS, ModelInfo, Task
 from .adapters import AdapterSet, merge, read_adapters
-from .config import ModelConfig, read_config
+from .config import ModelConfig, read_config, read_json
 from .resolve import DEFAULT_MODEL, MERGED_REPOSITORIES, resolve
 from .tensors import PROJECTOR, WeightStore, load_tensors
+from .tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
 
+# The engine that needs no files.
+FAKE = "fake"
 MULTI_TASK_ARCHITECTURE = "JinaEmbeddingsV4Model"
 
 
@@ -69,6 +73,14 @@ class Checkpoint:
                 f"{self.name} has no {PROJECTOR}, so no multi-vectors: load {DEFAULT_MODEL}"
             )
 
+    def tokenizer(self) -> Tokenizer:
+        """What is in tokenizer.json."""
+        return load_tokenizer(self.folder / "tokenizer.json")
+
+    def image_settings(self) -> dict[str, Any]:
+        """What is in preprocessor_config.json."""
+        return read_json(self.folder / "preprocessor_config.json")
+
     @cached_property
     def _projector(self) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
@@ -91,6 +103,7 @@ class Checkpoint:
 def open_checkpoint(
     model: str | os.PathLike[str] = DEFAULT_MODEL,
     *,
+    engine: str = "auto",
     task: Task | None = None,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -100,6 +113,7 @@ def open_checkpoint(
 
     Args:
         model: a folder, a hub id or the name of a bundled model.
+        engine: what is to run it. `fake` has a checkpoint of its own, whatever `model` is.
         task: a task that the checkpoint has to have. For a merged checkpoint that doesn't name its task, the task that
             was merged into it.
 
@@ -108,6 +122,10 @@ def open_checkpoint(
         CheckpointInvalidError: a file is missing, damaged or contradicts config.json.
         TaskUnavailableError: the checkpoint doesn't have the task, or it doesn't say which one was merged into it.
     """
+    if engine == FAKE:
+        from .fake import fake_checkpoint
+
+        return fake_checkpoint()
     folder = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
     name = os.fspath(model)
     weights = WeightStore(folder)
@@ -119,6 +137,16 @@ def open_checkpoint(
     if task is not None:
         checkpoint.require_task(task)
     return checkpoint
+
+
+def fetch_checkpoint(model: str | os.PathLike[str], *, engine: str, **source: Any) -> None:
+    """Downloads what `open_checkpoint` would, for whoever wants to see how far that is.
+
+    Raises:
+        CheckpointNotFoundError: see `resolve`, whose arguments the others are.
+    """
+    if engine != FAKE:
+        resolve(model, **source)
 
 
 def _with_projector(config: ModelConfig, weights: WeightStore) -> ModelConfig:

@@ -87,16 +87,15 @@ class ModelChoice:
     @contextmanager
     def loaded(self, task: str | None = None) -> Iterator[JinaEmbeddings]:
         """The model, until the block ends; a signal closes it. Raises as `JinaEmbeddings` does."""
-        from ..checkpoint.resolve import resolve
+        from ..checkpoint import fetch_checkpoint
         from ..embedder import JinaEmbeddings
         from .process import Noise, stops_on_signals
 
         model = self.model or DEFAULT_MODEL
         if to_terminal():
             say(f"loading {model}")
-        if self.engine != "fake":
-            # A download has a progress bar of its own, and takes long enough to need it.
-            resolve(model, **self.source)
+        # A download has a progress bar of its own, and takes long enough to need it.
+        fetch_checkpoint(model, engine=self.engine, **self.source)
         with Noise(wanted=self.debug) as noise:
             with noise.kept_away():
                 loaded = JinaEmbeddings(model, engine=self.engine, task=task, **self.source, **self.options)

@@ -33,17 +33,13 @@ def choose_engine(name: str) -> str:
     return chosen
 
 
-def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_length: int) -> Engine:
-    """Starts an engine on a checkpoint; the fake engine needs none.
+def load_engine(name: str, checkpoint: Checkpoint, options: Options) -> Engine:
+    """Starts an engine on a checkpoint.
 
     Raises:
         EngineUnavailableError: vLLM is not installed, or the device isn't there.
         DependencyError: another package that the engine needs is not installed.
     """
-    if name == "fake" or checkpoint is None:
-        from .fake import FakeEngine
-
-        return FakeEngine(max_length)
     try:
         with _no_collection():
             return _load(name, checkpoint, options)
@@ -53,6 +49,10 @@ def load_engine(name: str, checkpoint: Checkpoint | None, options: Options, max_
 
 
 def _load(name: str, checkpoint: Checkpoint, options: Options) -> Engine:
+    if name == "fake":
+        from .fake import FakeEngine
+
+        return FakeEngine(options.max_model_len)
     if name == "torch":
         from .torch import TorchEngine
 

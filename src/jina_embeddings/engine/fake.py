@@ -10,70 +10,20 @@ import asyncio
 import zlib
 from collections.abc import Coroutine, Sequence
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ..checkpoint.fake import CONFIG
 from ..errors import EngineClosedError
-from ..inputs.patches import ImageConfig
-from ..inputs.processor import IMAGE_PAD, VISION_END, VISION_START, Processor, with_pixels
-from ..types import TASKS, ModelInfo, Prepared
+from ..types import TASKS, Prepared
 from ..vectors.similarity import normalize
 from .event_loop import run_here
 
 if TYPE_CHECKING:
     from ..types import FloatArray
 
-T = TypeVar("T")
-
-INFO = ModelInfo(
-    name="fake",
-    revision=None,
-    hidden_size=2048,
-    multivector_dim=128,
-    matryoshka_dims=(128, 256, 512, 1024, 2048),
-    tasks=TASKS,
-    max_length=32_768,
-)
-_SPECIAL = {VISION_START: 1, IMAGE_PAD: 2, VISION_END: 3}
-
-
-class WordTokenizer:
-    """Makes a token of each word, whose id is a checksum. Has the methods of a `tokenizers.Tokenizer` we use."""
-
-    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool = False) -> list[Any]:
-        return [SimpleNamespace(ids=[self._id(word) for word in self._words(text)]) for text in texts]
-
-    def get_vocab_size(self) -> int:
-        return 2**31
-
-    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
-        """A word for each; which word had the id, its checksum doesn't say."""
-        return " ".join(map(str, ids))
-
-    def token_to_id(self, token: str) -> int:
-        return _SPECIAL[token]
-
-    @staticmethod
-    def _words(text: str) -> list[str]:
-        for token in _SPECIAL:
-            text = text.replace(token, f" {token} ")
-        return text.split()
-
-    @staticmethod
-    def _id(word: str) -> int:
-        return _SPECIAL.get(word) or zlib.crc32(word.lower().encode()) % (2**31 - 16) + 16
-
-
-def fake_processor(
-    max_length: int | None = None, min_pixels: int | None = None, max_pixels: int | None = None
-) -> Processor:
-    """A processor that needs no checkpoint."""
-    tokenizer: Any = WordTokenizer()
-    config = with_pixels(ImageConfig(), min_pixels, max_pixels)
-    return Processor(tokenizer, config, max_length or INFO.max_length)
-
+from typing import TYPE_CHECKING, Any, TypeVar
 
 class FakeEngine:
     """An `Engine` whose vectors come from hashes of the tokens.
@@ -87,7 +37,7 @@ class FakeEngine:
     hang_s = 10.0
 
     def __init__(self, max_length: int | None = None):
-        self.max_length = max_length or INFO.max_length
+        self.max_length = max_length or CONFIG.max_length
         self.num_inputs = 0
         self.num_calls = 0
         self._closed = False
@@ -122,11 +72,10 @@ class FakeEngine:
         if prepared.image is not None:
             tokens = tokens + _token_vector(zlib.crc32(prepared.image.digest.encode()), offset)
         if prepared.multivector:
-            assert INFO.multivector_dim is not None
-            return normalize(tokens[:, : INFO.multivector_dim])
+            return normalize(tokens[:, : CONFIG.multivector_dim])
         return np.stack([tokens[start:stop].mean(axis=0) for start, stop in prepared.spans])
 
 
 @lru_cache(maxsize=4096)
 def _token_vector(token: int, offset: int) -> FloatArray:
-    return np.random.default_rng([token, offset]).standard_normal(INFO.hidden_size, dtype=np.float32)
+    return np.random.default_rng([token, offset]).standard_normal(CONFIG.hidden_size, dtype=np.float32)

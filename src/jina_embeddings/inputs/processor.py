@@ -10,19 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checkpoint import Checkpoint
-from ..checkpoint.config import read_json
+from ..checkpoint.tokenizer import IMAGE_PAD, VISION_START
 from ..errors import (
-    CheckpointInvalidError,
-    CheckpointNotFoundError,
     EmptyInputError,
     ImageError,
     InputError,
+    OptionError,
     TextTooLongError,
 )
 from ..types import Prepared, PreparedImage, Span, Task
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
 # With resize_later, an image is resized by the engine only if its area is at most this multiple of the resized area:
 # sending more pixels to the engine's process takes longer than resizing them here.
 _MAX_SENT_AREA_RATIO = 4
-
-VISION_START, IMAGE_PAD, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
 
 
 class Processor:
@@ -75,15 +71,23 @@ class Processor:
         cls,
         checkpoint: Checkpoint,
         *,
-        max_length: int,
+        max_length: int | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         resize_later: bool = False,
     ) -> Processor:
-        """Reads tokenizer.json and preprocessor_config.json; given bounds replace the checkpoint's."""
+        """Reads the checkpoint's tokenizer and its settings for images; given bounds replace them.
+
+        Raises:
+            OptionError: max_length is above the positions that the model has.
+        """
+        positions = checkpoint.config.max_positions
+        if max_length is not None and max_length > positions:
+            raise OptionError(f"max_model_len={max_length} is above the model's {positions} positions")
         config = with_pixels(read_image_config(checkpoint), min_pixels, max_pixels)
-        tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
-        return cls(tokenizer, config, max_length, resize_later=resize_later)
+        return cls(
+            checkpoint.tokenizer(), config, max_length or checkpoint.config.max_length, resize_later=resize_later
+        )
 
     def reading(self, policy: SourcePolicy, *, as_stored: bool = False) -> Processor:
         """A copy of this processor that reads images by this policy and reading; see `load_image`."""
@@ -235,26 +239,7 @@ class Processor:
 
 def read_image_config(checkpoint: Checkpoint) -> ImageConfig:
     """The image settings of the checkpoint's preprocessor_config.json."""
-    return ImageConfig.from_preprocessor_config(read_json(checkpoint.folder / "preprocessor_config.json"))
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a tokenizer.json; it neither truncates nor pads."""
-    from tokenizers import Tokenizer
-
-    if not path.is_file():
-        raise CheckpointNotFoundError(f"{path} is missing: the checkpoint is not whole")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the tokenizers library raises nothing more precise
-        raise CheckpointInvalidError(f"{path} is not a tokenizer: {error}") from error
-    for token in (VISION_START, IMAGE_PAD, VISION_END):
-        if tokenizer.token_to_id(token) is None:
-            raise CheckpointInvalidError(f"{path} has no token {token!r}")
-    # The processor truncates: in the tokenizer, truncation would be state that all calls share.
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return ImageConfig.from_preprocessor_config(checkpoint.image_settings())
 
 
 def _digest(pixels: NDArray[np.uint8], shape: tuple[int, int, int], config: ImageConfig) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...checkpoint import Checkpoint, open_checkpoint
 from ...errors import CheckpointInvalidError, CheckpointNotFoundError, JinaEmbeddingsError, TaskUnavailableError
-from ...inputs.processor import load_tokenizer, read_image_config
+from ...inputs.processor import read_image_config
 from ...inputs.prompts import resolve_task
 from .report import GIB, Report
 
@@ -26,7 +26,7 @@ def check_checkpoint(
     try:
         plain_task = None if task is None else resolve_task(task)[0]
         checkpoint = open_checkpoint(model, task=plain_task, revision=revision, local_files_only=local_files_only)
-        load_tokenizer(checkpoint.folder / "tokenizer.json")
+        checkpoint.tokenizer()
         image_config = read_image_config(checkpoint)
     except JinaEmbeddingsError as error:
         report.sections["checkpoint"] = {"model": model, "error": error.code}
