@@ -104,7 +104,7 @@ def modules_after(statement: str) -> list[str]:
 
 
 def test_importing_the_package_is_cheap() -> None:
-    code = "import time; start = time.perf_counter(); import jina_embeddings; print(time.perf_counter() - start)"
+    code = "import time; start = time.process_time(); import jina_embeddings; print(time.process_time() - start)"
     times = []
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -499,9 +500,11 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     )
     times = []
     for arguments in (["--help"], ["embed", "--help"], ["doctor", "--help"]):
-        began = time.perf_counter()
+        # Of the processor, so that a busy machine fails nothing.
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - began)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
         assert "Usage" in done.stdout
         assert done.stderr.strip() == ""
     assert min(times) < MAX_HELP_S

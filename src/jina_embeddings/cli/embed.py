@@ -116,7 +116,9 @@ def embed(
     folder `rejects`; 130 interrupted. After 2 and 130 there is no output file, and --into keeps the shards it has.
     """
     from ..errors import OptionError
-    from .embed_run import Run
+    from ..pipeline.provenance import Form
+    from ..pipeline.to_file import FileRun
+    from .embed_run import embed_to_file
 
     if (output is None) == (into is None):
         raise OptionError("give one of --output FILE and --into FOLDER")
@@ -149,22 +151,7 @@ def embed(
     assert output is not None
     if keep or lines or also or max_bad or (id_field, shard) != ("id", "1/1"):
         raise OptionError("--keep, --lines, --also, --max-bad, --id-field and --shard go with --into FOLDER")
-
-    run = Run(
-        choice=choice,
-        output=Path(output),
-        overwrite=overwrite,
-        task=task,
-        prompt_name=prompt_name,
-        text_field=text_field,
-        image_field=image_field,
-        on_error=on_error,
-        batch_size=batch_size,
-        max_length=max_length,
-        truncate_dim=truncate_dim,
-        multivector=multivector,
-        embedding_type=embedding_type,
-    )
-    run.check(paths)
-    if run.embed(paths):
+    form = Form(task, prompt_name, max_length, truncate_dim, multivector, embedding_type)
+    run = FileRun(Path(output), form, overwrite, text_field, image_field, batch_size, choice.options)
+    if embed_to_file(run, paths, choice, on_error):
         raise typer.Exit(SOME_FAILED)

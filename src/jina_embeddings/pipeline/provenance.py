@@ -65,8 +65,8 @@ class Form:
         return {**asdict(self), "also": list(self.also), "prompt_name": self.prompt}
 
 
-def made_by(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
-    """What a manifest says of the model: its name, and numbers by which other weights are noticed."""
+def described(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
+    """What made vectors, in words and numbers for people."""
     task, prompt_name = resolve_task(form.task or model.task, form.prompt)
     info = model.info
     return {
@@ -77,8 +77,14 @@ def made_by(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
         "dimension": info.multivector_dim if form.multivector else form.truncate_dim or info.dimension,
         "engine": model.engine,
         "version": __version__,
-        "probe": [round(float(number), 6) for number in model.encode_text(_PROBE, task=task)[:_PROBE_NUMBERS]],
     }
+
+
+def made_by(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
+    """What a manifest says of the model: its description, and numbers by which other weights are noticed."""
+    made = described(model, form)
+    vector = model.encode_text(_PROBE, task=made["task"])
+    return {**made, "probe": [round(float(number), 6) for number in vector[:_PROBE_NUMBERS]]}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
