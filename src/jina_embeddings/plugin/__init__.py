@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from importlib.metadata import entry_points
+
+# Our entry points in vLLM's groups of plugins.
+PLUGINS = {"vllm.general_plugins": "jina_embeddings", "vllm.platform_plugins": "jina_embeddings_companions"}
 ARCHITECTURE = "JinaEmbeddingsV4Model"
 _MODEL = "jina_embeddings.plugin.model:JinaEmbeddingsV4ForVllm"
 
@@ -24,6 +29,20 @@ def register() -> None:
 
 def _is_ours(registered: object) -> bool:
     return getattr(registered, "module_name", "") == _MODEL.partition(":")[0]
+
+
+def why_not_loaded() -> tuple[str, str] | None:
+    """Why vLLM would start without our plugins, and what to do about it; None if it will load them."""
+    if any(not entry_points(group=group, name=name) for group, name in PLUGINS.items()):
+        return (
+            "vLLM can't find this package's plugin",
+            "install the package (pip install --force-reinstall --no-deps jina-embeddings-vllm) instead of only "
+            "putting it on PYTHONPATH",
+        )
+    allowed = os.environ.get("VLLM_PLUGINS")
+    if allowed is not None and (left_out := set(PLUGINS.values()) - set(allowed.split(","))):
+        return f"VLLM_PLUGINS={allowed!r} leaves our plugins out", f"add {','.join(sorted(left_out))}"
+    return None
 
 
 SETTINGS = "jina_embeddings"

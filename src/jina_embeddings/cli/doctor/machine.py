@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from importlib.metadata import PackageNotFoundError, entry_points
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
+from ...plugin import why_not_loaded
 from .packages import DISTRIBUTION, installed, number, supported_vllm
 from .report import Report
 
@@ -95,11 +96,8 @@ def _why_no_vllm(report: Report) -> tuple[str, str] | None:
         return "this package is not installed, so vLLM can't find its plugin", f"pip install {DISTRIBUTION}"
     if not number(first) <= number(version) < number(end):
         return f"vLLM {version} is not supported", f"install one from {first} on and before {end}"
-    if not any(point.value.startswith("jina_embeddings.") for point in entry_points(group="vllm.general_plugins")):
-        return "vLLM can't find this package's plugin", f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
-    allowed = os.environ.get("VLLM_PLUGINS")
-    if allowed is not None and "jina_embeddings" not in allowed.split(","):
-        return f"VLLM_PLUGINS={allowed!r} leaves our plugin out", "add jina_embeddings to it, or unset it"
+    if (reason := why_not_loaded()) is not None:
+        return reason
     if not on_cpu and not report.sections["gpus"]:
         return f"vLLM {version} is built for GPUs and there is none", f"{cpu_line}, or choose engine torch"
     return None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import entry_points
 from typing import Any
 
 from ...checkpoint import Checkpoint
 from ...checkpoint.model_type import folder_with_model_type
 from ...errors import EngineUnavailableError
 from ...options import Options
-from ...plugin import ARCHITECTURE, SETTINGS
+from ...plugin import ARCHITECTURE, SETTINGS, why_not_loaded
 from .packed import WORKER_EXTENSION
 
 # The values that vLLM accepts for max_lora_rank.
@@ -119,12 +118,5 @@ def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int, item: int) -> in
 
 def require_plugin() -> None:
     """Raises EngineUnavailableError if vLLM's processes wouldn't load our plugin, and so not know our architecture."""
-    if not any(point.value.startswith("jina_embeddings.") for point in entry_points(group="vllm.general_plugins")):
-        raise EngineUnavailableError(
-            "vLLM can't find this package's plugin: install the package (pip install jina-embeddings-vllm) instead "
-            "of only putting it on PYTHONPATH"
-        )
-    allowed = os.environ.get("VLLM_PLUGINS")
-    ours = {"jina_embeddings", "jina_embeddings_companions"}
-    if allowed is not None and not ours <= set(allowed.split(",")):
-        raise EngineUnavailableError(f"VLLM_PLUGINS={allowed!r} leaves our plugins out: add {','.join(sorted(ours))}")
+    if (reason := why_not_loaded()) is not None:
+        raise EngineUnavailableError(": ".join(reason))
