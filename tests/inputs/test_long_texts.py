@@ -18,10 +18,11 @@ from inputs import SCRIPTS
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.request import Request
 from jina_embeddings.checkpoint import open_checkpoint
+from jina_embeddings.checkpoint.fake import WordTokenizer
+from jina_embeddings.checkpoint.tokenizer import load_tokenizer
 from jina_embeddings.cli import app
-from jina_embeddings.engine.fake import WordTokenizer
 from jina_embeddings.errors import CautionWarning, TextTooLongError
-from jina_embeddings.inputs.processor import Processor, load_tokenizer, read_image_config
+from jina_embeddings.inputs.processor import Processor, read_image_config
 from jina_embeddings.types import Prepared
 
 if TYPE_CHECKING:
