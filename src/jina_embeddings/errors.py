@@ -229,6 +229,16 @@ class CautionWarning(UserWarning):
     """A kind of input that the checkpoint is weak at, by its own `ModelInfo.cautions`; or texts that were truncated."""
 
 
+def unreadable(error: OSError) -> InputError:
+    """For a file that the system doesn't give."""
+    return InputError(f"can't be read: {error.strerror or error}")
+
+
+def not_utf8(error: UnicodeDecodeError) -> InputError:
+    """For text in another encoding."""
+    return InputError(f"not UTF-8 at byte {error.start}: convert it")
+
+
 def suggest(word: object, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: `; did you mean ...?`, or a list of the known names."""
     names = list(known)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Task = Literal["retrieval", "text-matching", "code"]
 TASKS: tuple[Task, ...] = ("retrieval", "text-matching", "code")
 
+ARCHITECTURE = "JinaEmbeddingsV4Model"
+"""What the config.json of a checkpoint with adapters names."""
+
 EmbeddingType = Literal["float", "int8", "binary", "ubinary", "base64"]
 
 MultivectorFormat = Literal["float16", "int8", "binary"]

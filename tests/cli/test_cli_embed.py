@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import inspect
 import io
 import json
 import os
 import pty
+import re
 import resource
 import signal
 import subprocess
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -28,6 +32,7 @@ import jina_embeddings
 import jina_embeddings.engine.choice
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.cli import app, main
+from jina_embeddings.cli.model import ModelChoice
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.pipeline.embed import Embedded, embed_rows
 from jina_embeddings.pipeline.rows import Failure, LeftOut, Row
@@ -535,3 +540,27 @@ def _pipe(data: io.BytesIO) -> int:
     os.write(writer, data.getvalue())
     os.close(writer)
     return reader
+
+
+def test_what_the_library_calls_by_its_name_is_named_as_the_commands_option(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("body\nx\n")
+    arguments = ["embed", str(tmp_path / "t.csv"), "--output", str(tmp_path / "v.jsonl"), "--engine", "fake"]
+    result = CliRunner().invoke(app, arguments)
+    assert "name one with --text-field or --image-field" in result.stderr
+
+
+def test_no_library_module_names_an_option_of_the_command_line() -> None:
+    source = Path(jina_embeddings.__file__).parent
+    options = {f"--{name.replace('_', '-')}" for name in inspect.signature(ModelChoice.of).parameters}
+    for command in typer.main.get_command(app).commands.values():  # type: ignore[attr-defined]
+        options |= {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    naming = re.compile("|".join(rf"{option}(?![\w-])" for option in sorted(options)))
+    strings = [
+        (path.relative_to(source).as_posix(), node.value)
+        for path in source.rglob("*.py")
+        if path.parent.name not in ("cli", "doctor")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value
+    ]
+    # git's own option.
+    assert [(path, text) for path, text in strings if naming.search(text) and text != "--others"] == []

@@ -163,7 +163,7 @@ def test_binary_vectors_are_refused() -> None:
     run("embed", "a", "--embedding-type", "binary", "--output", "v.parquet")
     result = run("dedup", "v.parquet")
     assert result.exit_code == 2
-    assert "--embedding-type float" in result.stderr
+    assert "embedding_type='float'" in result.stderr
 
 
 def test_a_line_that_is_not_utf8_fails_alone() -> None:

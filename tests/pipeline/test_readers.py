@@ -262,7 +262,7 @@ def test_fields_can_be_named() -> None:
 
 def test_csv_without_the_columns_says_which_there_are() -> None:
     make({"t.csv": "Body;Photo\nx;y\n"})
-    assert "(Body;Photo): name one with --text-field" in only_failure("t.csv")
+    assert "(Body;Photo): name one with `text_field`" in only_failure("t.csv")
     make({"t.csv": ""})
     assert "no column 'text'" in only_failure("t.csv")
 

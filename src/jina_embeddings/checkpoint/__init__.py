@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .checkpoint import MULTI_TASK_ARCHITECTURE, Checkpoint, fetch_checkpoint, open_checkpoint
+from .checkpoint import Checkpoint, fetch_checkpoint, open_checkpoint
 from .resolve import DEFAULT_MODEL
 
-__all__ = ["DEFAULT_MODEL", "MULTI_TASK_ARCHITECTURE", "Checkpoint", "fetch_checkpoint", "open_checkpoint"]
+__all__ = ["DEFAULT_MODEL", "Checkpoint", "fetch_checkpoint", "open_checkpoint"]

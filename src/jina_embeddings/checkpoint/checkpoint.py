@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointInvalidError, MultivectorUnavailableError, TaskUnavailableError
-from ..types import TASKS, ModelInfo, Task
+from ..types import ARCHITECTURE, TASKS, ModelInfo, Task
 from .adapters import AdapterSet, merge, read_adapters
 from .config import ModelConfig, read_config, read_json
 from .resolve import DEFAULT_MODEL, MERGED_REPOSITORIES, resolve
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # The engine that needs no files.
 FAKE = "fake"
-MULTI_TASK_ARCHITECTURE = "JinaEmbeddingsV4Model"
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,11 @@ class Checkpoint:
     @property
     def has_projector(self) -> bool:
         return self.config.multivector_dim is not None
+
+    def num_values(self, *, with_adapters: bool) -> int:
+        """How many numbers an engine holds: those of the weights, and of the adapters where none is merged."""
+        adapters = self.adapters.num_values if with_adapters and self.adapters is not None else 0
+        return self.weights.num_values + adapters
 
     @property
     def info(self) -> ModelInfo:
@@ -154,11 +158,11 @@ def _with_projector(config: ModelConfig, weights: WeightStore) -> ModelConfig:
     stored = weights.entries.get(f"{PROJECTOR}.weight")
     if stored is not None:
         return replace(config, multivector_dim=stored.shape[0])
-    return config if config.architecture == MULTI_TASK_ARCHITECTURE else replace(config, multivector_dim=None)
+    return config if config.architecture == ARCHITECTURE else replace(config, multivector_dim=None)
 
 
 def _merged_task(name: str, config: ModelConfig, task: Task | None) -> tuple[Task, ...]:
-    if config.architecture == MULTI_TASK_ARCHITECTURE:
+    if config.architecture == ARCHITECTURE:
         raise CheckpointInvalidError(
             f"{name} is a multi-task checkpoint without its adapters folder: its base weights alone give wrong vectors"
         )

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointInvalidError
-from ..types import TASKS, Task
+from ..types import ARCHITECTURE, TASKS, Task
 
 # The published model truncates texts at this length, though its rotary positions go further.
 MAX_TEXT_TOKENS = 32_768
 MODEL_TYPE = "qwen2_5_vl"
-ARCHITECTURES = ("JinaEmbeddingsV4Model", "Qwen2_5_VLForConditionalGeneration")
+ARCHITECTURES = (ARCHITECTURE, "Qwen2_5_VLForConditionalGeneration")
 
 
 @dataclass(frozen=True, slots=True)

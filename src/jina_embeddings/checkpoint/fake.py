@@ -8,14 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ..types import TASKS
-from .checkpoint import FAKE, MULTI_TASK_ARCHITECTURE, Checkpoint
+from ..types import ARCHITECTURE, TASKS
+from .checkpoint import FAKE, Checkpoint
 from .config import MAX_TEXT_TOKENS, ModelConfig, VisionConfig
 from .tensors import WeightStore
 from .tokenizer import IMAGE_PAD, VISION_END, VISION_START
 
 CONFIG = ModelConfig(
-    architecture=MULTI_TASK_ARCHITECTURE,
+    architecture=ARCHITECTURE,
     hidden_size=2048,
     intermediate_size=11_008,
     num_layers=36,

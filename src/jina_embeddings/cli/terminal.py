@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import traceback
@@ -34,6 +35,9 @@ _QUIET = {
 }
 
 
+_ARGUMENT = re.compile(r"`(\w+)`")
+
+
 @contextmanager
 def command(debug: bool) -> Iterator[None]:
     """Around the body of a command: sets up logging, and turns errors into a line on stderr and an exit status."""
@@ -61,9 +65,12 @@ def command(debug: bool) -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """A line on stderr; a run goes on where nobody can read it."""
+    """A line on stderr; a run goes on where nobody can read it.
+
+    What errors of the library name as an argument, `text_field`, is the option --text-field.
+    """
     with suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        print(_ARGUMENT.sub(lambda name: f"--{name[1].replace('_', '-')}", message), file=sys.stderr, flush=True)
 
 
 def to_terminal() -> bool:

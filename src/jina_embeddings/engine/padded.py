@@ -198,9 +198,7 @@ class PaddedEngine(ABC):
 
 
 def _require_memory_for(checkpoint: Checkpoint, options: Options, device: torch.device, dtype: torch.dtype) -> None:
-    num_values = checkpoint.weights.num_values
-    if checkpoint.adapters is not None and options.merge_adapter is None:
-        num_values += checkpoint.adapters.num_values
+    num_values = checkpoint.num_values(with_adapters=options.merge_adapter is None)
     require_memory(num_values * dtype.itemsize, str(device), f"choose another device, or a smaller dtype than {dtype}")
 
 

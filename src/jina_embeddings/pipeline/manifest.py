@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -137,7 +136,7 @@ def locked(folder: Path, share: Share) -> Iterator[None]:
     alone = share.of == 1
     with open(folder / ".lock", "a") as whole, open(folder / f".lock{share.name}", "a") as part:
         if not (_flock(whole, exclusive=alone) and (alone or _flock(part, exclusive=True))):
-            raise RunBusyError(f"another process works on {folder}: wait until it has ended, or take shares (--shard)")
+            raise RunBusyError(f"another process works on {folder}: wait until it ends, or take shares with `shard`")
         yield
 
 
@@ -151,8 +150,3 @@ def _flock(file: IO[str], *, exclusive: bool) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def is_run(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is the folder of a run."""
-    return (Path(path) / NAME).is_file()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ImageError, InputError, JinaEmbeddingsError
+from ..errors import ImageError, InputError, JinaEmbeddingsError, not_utf8, unreadable
 from ..inputs.pdf import num_pdf_pages
 from .files import STDIN, find_files, kind_of
 from .rows import Failure, Item, LeftOut, NothingInsideError, Row, printable
@@ -43,7 +43,7 @@ class Reader:
             except JinaEmbeddingsError as error:
                 yield Failure(name, error)
             except OSError as error:
-                yield Failure(name, InputError(f"can't be read: {error.strerror or error}"))
+                yield Failure(name, unreadable(error))
 
     def counts(self, paths: Iterable[str]) -> Iterator[int | None]:
         """How many rows each file has at most, in turn, without decoding them; None where only reading tells."""
@@ -96,7 +96,7 @@ class Reader:
                 if not {self.text_field, self.image_field} & set(header):
                     raise InputError(
                         f"no column {self.text_field!r} or {self.image_field!r} in its first line "
-                        f"({', '.join(header)}): name one with --text-field or --image-field"
+                        f"({', '.join(header)}): name one with `text_field` or `image_field`"
                     )
                 if twice := sorted({name for name in header if header.count(name) > 1}):
                     raise InputError(f"line 1 names a column twice ({', '.join(twice)}): rename one")
@@ -120,7 +120,7 @@ class Reader:
         has_text, has_image = text not in (None, ""), image not in (None, "")
         if has_text == has_image:
             wrong = f"has both {self.text_field!r} and" if has_text else f"has neither {self.text_field!r} nor"
-            choice = "choose the fields with --text-field and --image-field"
+            choice = "choose the fields with `text_field` and `image_field`"
             return Failure(name, InputError(f"{wrong} {self.image_field!r}: {choice}"))
         if has_text and not isinstance(text, str):
             return Failure(name, InputError(f"{self.text_field!r} is a string, not {type(text).__name__}"))
@@ -137,7 +137,7 @@ def _stdin() -> Iterator[Row | Failure]:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            yield Failure(name, InputError(f"not UTF-8 at byte {error.start}: convert it"))
+            yield Failure(name, not_utf8(error))
             continue
         if text.strip():
             yield Row(name, "text", {"text": text})

@@ -69,7 +69,7 @@ def survey(
     before = {source.path: source for source in known}
     for path, named in find_files(paths, leave_out):
         if path == STDIN:
-            raise InputError("standard input can't be read again after a failure: write it to a file, use --lines")
+            raise InputError("standard input can't be read again after a failure: write it to a file first")
         try:
             source = _source(path, lines, before.get(printable(path)))
         except NothingInsideError:
@@ -132,7 +132,7 @@ def _kind(path: str, lines: bool) -> str:
             return kinds[suffix]
         if lines:
             return "lines"
-        raise InputError("compressed, and neither .jsonl nor .csv: add --lines, or unpack it")
+        raise InputError("compressed, and neither .jsonl nor .csv: set `lines`, or unpack it")
     kind = kind_of(path)
     return "lines" if kind == "text" and lines else kind
 

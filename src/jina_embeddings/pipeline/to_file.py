@@ -61,7 +61,7 @@ class FileRun:
         form = self.form
         check_output(self.output, paths, multivector=form.multivector, embedding_type=form.embedding_type)
         if self.output.exists() and not self.overwrite:
-            raise OptionError(f"output {str(self.output)!r} exists: choose to overwrite it, or name another")
+            raise OptionError(f"output {str(self.output)!r} exists: set `overwrite` to replace it, or name another")
         # No file but a run's shards holds float16.
         check_embedding_type(form.embedding_type)
         form.check()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from importlib.metadata import entry_points
 
+from ..types import ARCHITECTURE
+
 # Our entry points in vLLM's groups of plugins.
 PLUGINS = {"vllm.general_plugins": "jina_embeddings", "vllm.platform_plugins": "jina_embeddings_companions"}
-ARCHITECTURE = "JinaEmbeddingsV4Model"
 _MODEL = "jina_embeddings.plugin.model:JinaEmbeddingsV4ForVllm"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from ...errors import InputError, JinaEmbeddingsError
+from ...errors import InputError, JinaEmbeddingsError, not_utf8, unreadable
 from ...pipeline.files import find_files, kind_of
 from ...pipeline.rows import Failure, LeftOut, NothingInsideError, printable
 from ..index import Document, Passage
@@ -103,7 +103,7 @@ class Repository:
         except JinaEmbeddingsError as error:
             yield Failure(shown, error)
         except OSError as error:
-            yield Failure(shown, InputError(f"can't be read: {error.strerror or error}"))
+            yield Failure(shown, unreadable(error))
 
     def _is_git(self) -> bool:
         try:
@@ -148,7 +148,7 @@ def read_source(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 at byte {error.start}: convert it") from None
+        raise not_utf8(error) from None
 
 
 def passages(name: str, path: Path) -> Iterator[Passage]:

@@ -108,7 +108,7 @@ def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: C
                 where = {**metadata, "page": str(number)}
                 yield Passage(name, "text", block.text, block.start, block.end, metadata=where)
         if not found and options.pdf == "text":
-            raise EmptyInputError("a PDF without text: index its pages as images with --pdf pages")
+            raise EmptyInputError("a PDF without text: index its pages as images with `pdf` pages")
     if options.pdf in ("both", "pages"):
         for number in range(1, num_pages + 1):
             page_name, where = f"{name}#page={number}", {**metadata, "page": str(number)}

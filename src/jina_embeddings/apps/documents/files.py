@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
-from ...errors import DependencyError, InputError, JinaEmbeddingsError
+from ...errors import DependencyError, InputError, JinaEmbeddingsError, unreadable
 from ...pipeline.files import STDIN, find_files, kind_of
 from ...pipeline.rows import Failure, LeftOut, NothingInsideError, printable
 from ...pipeline.text import MAX_TEXT_BYTES, too_long
@@ -54,7 +54,7 @@ class Files:
                 and os.path.isdir(path)
                 and next(find_files([path], self._leave_out), None) is None
             ):
-                wrong = "no files in it, so nothing is removed from the index: --allow-empty if that is right"
+                wrong = "no files in it, so nothing is removed from the index: set `allow_empty` if that is right"
                 yield self._failure(printable(path), InputError(wrong))
         for path, named in find_files(self._paths, self._leave_out):
             name = printable(path)
@@ -68,7 +68,7 @@ class Files:
             except JinaEmbeddingsError as error:
                 yield self._failure(name, error)
             except OSError as error:
-                yield self._failure(name, InputError(f"can't be read: {error.strerror or error}"))
+                yield self._failure(name, unreadable(error))
 
     def gone(self, path: str) -> bool:
         """Whether a document that `documents` did not name should leave the index."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import tee
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ...errors import InputError, JinaEmbeddingsError
+from ...errors import JinaEmbeddingsError, unreadable
 from ...pipeline.rows import Failure, LeftOut
 from ...types import Skipped
 from ...vectors.token_pooling import pool_tokens
@@ -142,7 +142,7 @@ class Update:
             self.summary.failures.append(Failure(path, error))
             return
         except OSError as error:
-            self.summary.failures.append(Failure(path, InputError(f"can't be read: {error.strerror or error}")))
+            self.summary.failures.append(Failure(path, unreadable(error)))
             return
         self.summary.documents += 1
         if path in self._states:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import InputError, JinaEmbeddingsError
+from ...errors import InputError, JinaEmbeddingsError, not_utf8, unreadable
 from ...pipeline.files import STDIN, kind_of
 from ...pipeline.readers import Reader
 from ...pipeline.rows import Failure, Item, Row, printable
@@ -83,11 +83,11 @@ def _lines(path: str) -> Iterator[Item]:
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:
-                    yield Failure(name, InputError(f"not UTF-8 at byte {error.start} of the line: convert it"))
+                    yield Failure(name, not_utf8(error))
                     continue
                 yield Row(name, "text", {"text": text})
     except OSError as error:
-        yield Failure(printable(path), InputError(f"can't be read: {error.strerror or error}"))
+        yield Failure(printable(path), unreadable(error))
 
 
 def open_vectors(path: Path) -> tuple[list[str] | range, FloatArray]:
@@ -128,7 +128,7 @@ def _open_parquet(path: Path) -> tuple[list[str] | range, FloatArray]:
         raise InputError(f"{path} is no Parquet file with columns id and embedding: {error}") from None
     column = table["embedding"].combine_chunks()
     if not (pa.types.is_fixed_size_list(column.type) and pa.types.is_floating(column.type.value_type)):
-        raise InputError(f"{path} has embeddings of type {column.type}: write them with --embedding-type float")
+        raise InputError(f"{path} has embeddings of type {column.type}: write them with embedding_type='float'")
     if column.null_count or column.flatten().null_count:
         # A null has no values in the flattened column, so all rows behind it would get another row's vector.
         bad = [

@@ -79,7 +79,7 @@ def _check_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise OSError(f"port {port} can't be used ({error.strerror}): choose another with --port") from None
+            raise OSError(f"port {port} can't be used ({error.strerror}): choose another with `port`") from None
 
 
 class _Page:

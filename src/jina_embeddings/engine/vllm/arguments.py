@@ -9,7 +9,8 @@ from ...checkpoint import Checkpoint
 from ...checkpoint.model_type import folder_with_model_type
 from ...errors import EngineUnavailableError
 from ...options import Options
-from ...plugin import ARCHITECTURE, SETTINGS, why_not_loaded
+from ...plugin import SETTINGS, why_not_loaded
+from ...types import ARCHITECTURE
 from .packed import WORKER_EXTENSION
 
 # The values that vLLM accepts for max_lora_rank.

@@ -52,9 +52,7 @@ class Demand:
 def demand(checkpoint: Checkpoint, options: Options, max_model_len: int) -> Demand:
     """The memory that each of the devices needs that the model is sharded over."""
     item = 1 if options.quantization == "fp8" else _ITEM_BYTES[options.dtype]
-    num_values = checkpoint.weights.num_values
-    if checkpoint.adapters is not None and options.merge_adapter is None:
-        num_values += checkpoint.adapters.num_values
+    num_values = checkpoint.num_values(with_adapters=options.merge_adapter is None)
     devices = options.tensor_parallel_size * options.pipeline_parallel_size
     config = checkpoint.config
     per_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * max(item, 2)

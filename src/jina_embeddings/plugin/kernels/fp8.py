@@ -16,9 +16,9 @@ from .checked import checked, is_hopper_with_half_precision, random_rows, relati
 
 FLOAT8 = torch.float8_e4m3fn
 # The largest finite value of e4m3.
-_FLOAT8_MAX = 448.0
+FLOAT8_MAX = 448.0
 # vLLM's lower bound of a scale, so that a row of zeros is not divided by zero.
-_MIN_SCALE = 1 / (_FLOAT8_MAX * 512)
+MIN_SCALE = 1 / (FLOAT8_MAX * 512)
 # Largest relative rounding error of e4m3, which has 3 bits of mantissa.
 _ROUNDING_ERROR = 2**-4
 # vLLM's product and ours need widths that are multiples of this.
@@ -120,8 +120,8 @@ def _empty_for(x: torch.Tensor) -> Quantized:
 
 def _quantized_in_torch(x: torch.Tensor) -> Quantized:
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
-    scales = (exact.abs().amax(dim=-1, keepdim=True) / _FLOAT8_MAX).clamp(min=_MIN_SCALE)
-    return Quantized((exact / scales).clamp(-_FLOAT8_MAX, _FLOAT8_MAX).to(FLOAT8), scales)
+    scales = (exact.abs().amax(dim=-1, keepdim=True) / FLOAT8_MAX).clamp(min=MIN_SCALE)
+    return Quantized((exact / scales).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scales)
 
 
 def _dequantized(x: Quantized) -> torch.Tensor:
@@ -142,7 +142,12 @@ def _quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> An
         quantize(x, *found)
         return [relative_error(_dequantized(found), _dequantized(_quantized_in_torch(x)))]
 
-    return checked("fp8_triton", "quantize", errors)
+    def load() -> Any:
+        from .fp8_triton import quantize
+
+        return quantize
+
+    return checked(load, errors)
 
 
 @cache
@@ -160,7 +165,12 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
             found.append(relative_error(residual, expected))
         return found
 
-    return checked("fp8_triton", "norm_quantize", errors)
+    def load() -> Any:
+        from .fp8_triton import norm_quantize
+
+        return norm_quantize
+
+    return checked(load, errors)
 
 
 @cache
@@ -172,9 +182,14 @@ def _gated_kernel(device: torch.device, per_channel: bool) -> Any:
         if not per_channel:
             scale = scale[:1].clone()
         # One value of a row is far above the others, so that its guessed scale is too small and it overflows.
-        weight.view(2, 208, 320)[:, 5] = (_FLOAT8_MAX * x.values[3].float().sign()).to(FLOAT8)
+        weight.view(2, 208, 320)[:, 5] = (FLOAT8_MAX * x.values[3].float().sign()).to(FLOAT8)
         gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
         found = Quantized(*gated(*x, weight, scale, _multiprocessors(device)))
         return [relative_error(_dequantized(found), silu(gate) * up) - _ROUNDING_ERROR]
 
-    return checked("fp8_gated", "gated_product", errors)
+    def load() -> Any:
+        from .fp8_gated import gated_product
+
+        return gated_product
+
+    return checked(load, errors)

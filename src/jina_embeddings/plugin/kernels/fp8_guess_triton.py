@@ -11,6 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
+from .fp8 import FLOAT8_MAX
 from .fp8_triton import MIN_SCALE, store_quantized
 
 # The guess of a row's largest value is MARGIN * mean(sqrt(abs(h)))^2 over SAMPLES evenly spaced columns. A mean of
@@ -57,7 +58,7 @@ def guess_scales(
         depth,
         width // SAMPLES,
         weight_scale.numel() > 1,
-        MARGIN / 448.0,
+        MARGIN / FLOAT8_MAX,
         rows,
         SAMPLES,
         _TILE_DEPTH,

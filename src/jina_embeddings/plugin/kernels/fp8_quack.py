@@ -29,7 +29,8 @@ from quack.gemm_tvm_ffi_utils import (
 )
 from quack.layout_utils import concat_to_interleave
 
-_FLOAT8_MAX = 448.0
+from .fp8 import FLOAT8_MAX
+
 # Rows and columns of a tile, of an epilogue subtile, and of a cluster of tiles that share their loads. Columns of gate
 # and up alternate. The fastest of the sizes measured on an H100.
 _TILE, _EPILOGUE_TILE, _CLUSTER = (128, 192), (64, 64), (2, 1)
@@ -89,7 +90,7 @@ class _Excess(ColVecReduce):  # type: ignore[misc]
         if const_expr(epi_coord[1] == across - 1):
             largest = cute.filter_zeros(state[0][None, None, None, epi_coord[0], epi_coord[1]])
             for i in cutlass.range(cute.size(largest), unroll_full=True):
-                largest[i] = cute.arch.fmax(largest[i] - _FLOAT8_MAX, 0.0)
+                largest[i] = cute.arch.fmax(largest[i] - FLOAT8_MAX, 0.0)
         ColVecReduce.end_loop(self, gemm, param, state, epi_coord, epi_tile, *rest)
 
 

@@ -1,7 +1,4 @@
-"""The Triton kernels that quantise for `fp8`; importing this needs Triton.
-
-float8 is e4m3, whose largest finite value is 448.
-"""
+"""The Triton kernels that quantise for `fp8`; importing this needs Triton."""
 
 from __future__ import annotations
 
@@ -9,10 +6,11 @@ import torch
 import triton
 import triton.language as tl
 
+from . import fp8
+
 # Triton kernels can read globals of type constexpr only.
-_FLOAT8_MAX = tl.constexpr(448.0)
-# vLLM's lower bound of a scale, so that a row of zeros is not divided by zero.
-MIN_SCALE = tl.constexpr(1 / (448.0 * 512.0))
+_FLOAT8_MAX = tl.constexpr(fp8.FLOAT8_MAX)
+MIN_SCALE = tl.constexpr(fp8.MIN_SCALE)
 
 
 def quantize(x: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:

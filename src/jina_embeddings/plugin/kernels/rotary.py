@@ -61,7 +61,12 @@ def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], st
         heads.copy_(before.as_strided(*place))
         return [error, float(not torch.equal(everything, before))]
 
-    return checked("rotary_triton", "turn", errors)
+    def load() -> Any:
+        from .rotary_triton import turn
+
+        return turn
+
+    return checked(load, errors)
 
 
 def _rotate_in_torch(heads: torch.Tensor, table: torch.Tensor) -> None:
