@@ -32,17 +32,16 @@ def _is_ours(registered: object) -> bool:
     return getattr(registered, "module_name", "") == _MODEL.partition(":")[0]
 
 
-def why_not_loaded() -> tuple[str, str] | None:
+def why_not_loaded() -> str | None:
     """Why vLLM would start without our plugins, and what to do about it; None if it will load them."""
     if any(not entry_points(group=group, name=name) for group, name in PLUGINS.items()):
         return (
-            "vLLM can't find this package's plugin",
-            "install the package (pip install --force-reinstall --no-deps jina-embeddings-vllm) instead of only "
-            "putting it on PYTHONPATH",
+            "vLLM can't find this package's plugin: install the package (pip install jina-embeddings-vllm) instead "
+            "of only putting it on PYTHONPATH"
         )
     allowed = os.environ.get("VLLM_PLUGINS")
     if allowed is not None and (left_out := set(PLUGINS.values()) - set(allowed.split(","))):
-        return f"VLLM_PLUGINS={allowed!r} leaves our plugins out", f"add {','.join(sorted(left_out))}"
+        return f"VLLM_PLUGINS={allowed!r} leaves our plugins out: add {','.join(sorted(left_out))}"
     return None
 
 

@@ -97,7 +97,7 @@ def _why_no_vllm(report: Report) -> tuple[str, str] | None:
     if not number(first) <= number(version) < number(end):
         return f"vLLM {version} is not supported", f"install one from {first} on and before {end}"
     if (reason := why_not_loaded()) is not None:
-        return reason
+        return "vLLM would not load this package's plugins", reason
     if not on_cpu and not report.sections["gpus"]:
         return f"vLLM {version} is built for GPUs and there is none", f"{cpu_line}, or choose engine torch"
     return None

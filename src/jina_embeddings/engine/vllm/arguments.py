@@ -120,4 +120,4 @@ def _kv_cache_bytes(checkpoint: Checkpoint, max_model_len: int, item: int) -> in
 def require_plugin() -> None:
     """Raises EngineUnavailableError if vLLM's processes wouldn't load our plugin, and so not know our architecture."""
     if (reason := why_not_loaded()) is not None:
-        raise EngineUnavailableError(": ".join(reason))
+        raise EngineUnavailableError(reason)
