@@ -9,17 +9,20 @@ A generated part is between `<!-- generated: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import ast
+import dataclasses
+import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "jina_embeddings"
-_PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def summary(path: Path) -> str:
@@ -79,12 +82,131 @@ def vllm_hooks() -> str:
     return "\n".join(["| hook | where it has moved | in vLLM 0.33 |", "|-|-|-|", *rows])
 
 
-PARTS: dict[str, Callable[[], str]] = {"tree": tree, "fields": fields, "vllm_hooks": vllm_hooks}
+def errors() -> str:
+    """The tree of errors: codes, builtin bases, and when each is raised."""
+    from jina_embeddings.errors import JinaEmbeddingsError
+
+    rows = [_error(JinaEmbeddingsError, ""), *_errors_below(JinaEmbeddingsError, "")]
+    return "\n".join(["| class | `code` | also a | raised when |", "|---|---|---|---|", *rows])
+
+
+def _errors_below(base: type[Any], indent: str) -> Iterator[str]:
+    children = [child for child in base.__subclasses__() if child.__module__ == base.__module__]
+    for child in children:
+        last = child is children[-1]
+        yield _error(child, f"{indent}{'└' if last else '├'} ")
+        yield from _errors_below(child, f"{indent}{'  ' if last else '│ '}")
+
+
+def _error(error: type[Any], tree: str) -> str:
+    builtin = [f"`{base.__name__}`" for base in error.__bases__ if base.__module__ == "builtins"]
+    also = ", ".join(name for name in builtin if name != "`Exception`")
+    words = " ".join((error.__doc__ or "").split("\n\n")[0].split())
+    link = f"[`{error.code}`](troubleshooting.md#{error.code})"
+    return f"| {tree}`{error.__name__}` | {link} |{f' {also} ' if also else ' '}| {words} |"
+
+
+def options() -> str:
+    """The options of `JinaEmbeddings`, each with what the docstring says of it."""
+    from jina_embeddings.options import OBSOLETE, ONLY_PADDED, ONLY_VLLM, Options
+
+    words: dict[str, str] = {}
+    for entry in re.split(r"\n(?=\w[\w, ]*: )", inspect.cleandoc(Options.__doc__ or "")):
+        names, _, meaning = entry.split("\n\n")[0].partition(": ")
+        words |= dict.fromkeys(names.split(", "), " ".join(meaning.split()))
+    engines = dict.fromkeys(ONLY_PADDED, "torch, transformers") | dict.fromkeys(ONLY_VLLM, "vllm")
+    engines |= dict.fromkeys(OBSOLETE, "none")
+    rows = [
+        f"| `{field.name}` | `{_literal(field.default)}` | {engines.get(field.name, 'all')} | {words[field.name]} |"
+        for field in dataclasses.fields(Options)
+    ]
+    return "\n".join(["| option | default | engine | meaning |", "|---|---|---|---|", *rows])
+
+
+def _literal(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def variables() -> str:
+    """The environment variables."""
+    from jina_embeddings.options import VARIABLES
+
+    rows = [f"| `{names.replace(', ', '`, `')}` | {by} | {meaning} |" for names, (by, meaning) in VARIABLES.items()]
+    return "\n".join(["| variable | read by | meaning |", "|---|---|---|", *rows])
+
+
+def commands() -> dict[str, Any]:
+    """All commands by name; those of groups have names of two words."""
+    import typer.main
+
+    from jina_embeddings.cli import app
+
+    return dict(_commands(typer.main.get_command(app), ""))
+
+
+def _commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{name} ")
+        else:
+            yield prefix + name, command
+
+
+def model_options() -> str:
+    """The options of every command that loads a model."""
+    embed = commands()["embed"]
+    return _options(parameter for parameter in embed.params if parameter.name in _of_the_model())
+
+
+def command(name: str) -> str:
+    """The options of one command; those of the model are left out where it has all of them."""
+    shared, parameters = _of_the_model(), commands()[name].params
+    if not shared <= {parameter.name for parameter in parameters}:
+        shared = set()
+    return _options(parameter for parameter in parameters if parameter.name not in shared)
+
+
+def _of_the_model() -> set[str]:
+    from jina_embeddings.cli.model import ModelChoice
+
+    return {name for name in inspect.signature(ModelChoice.of).parameters if name != "cls"}
+
+
+def _options(parameters: Iterable[Any]) -> str:
+    rows = ["| option | |", "|---|---|"]
+    for parameter in parameters:
+        names = [name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-")]
+        if not names or "--help" in names:
+            continue
+        value = f" {parameter.metavar}" if parameter.metavar and not parameter.is_flag else ""
+        default = parameter.default
+        said = "" if default in (None, "", False) or callable(default) else f" Default: `{default}`."
+        shown = ", ".join(f"`{name}{value if name is names[0] else ''}`" for name in names)
+        rows.append(f"| {shown} | {parameter.help}{said} |")
+    return "\n".join(rows)
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    "tree": tree,
+    "fields": fields,
+    "vllm_hooks": vllm_hooks,
+    "errors": errors,
+    "options": options,
+    "variables": variables,
+    "model_options": model_options,
+    "command": command,
+}
 
 
 def generated(text: str) -> str:
-    """The document with its generated parts made again."""
-    return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
+    """The document with its generated parts as the source has them now."""
+
+    def current(match: re.Match[str]) -> str:
+        name, _, argument = match[2].partition(" ")
+        part = PARTS[name](argument) if argument else PARTS[name]()
+        return f"{match[1]}{part}\n{match[3]}"
+
+    return _PART.sub(current, text)
 
 
 def main() -> int:

@@ -20,46 +20,107 @@ DType = Literal["auto", "float32", "bfloat16", "float16"]
 Path = Literal["auto", "packed", "scheduled"]
 PATHS = ("auto", "packed", "scheduled")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+VARIABLES: dict[str, tuple[str, str]] = {
+    "JINA_EMBEDDINGS_LOG": (
+        "every engine, the command line",
+        "`debug`, `info`, `warning` or `error`: shows the package's log on stderr, and is passed on to vLLM. "
+        "See [debug mode](troubleshooting.md#debug-mode)",
+    ),
+    "JINA_EMBEDDINGS_API_KEYS": (
+        "`serve`",
+        "keys that are let in, separated by commas, beside those of `api_key_file`",
+    ),
+    "JINA_EMBEDDINGS_CACHE": (
+        "the vLLM engine",
+        "where each task's adapter is put as a folder of its own, under `adapters`; if not set, "
+        "`~/.cache/jina-embeddings`",
+    ),
+    "XDG_CACHE_HOME": (
+        "the vLLM engine",
+        "used instead of `~/.cache`",
+    ),
+    "HF_HOME, HF_HUB_CACHE": (
+        "huggingface_hub",
+        "where hub models are kept",
+    ),
+    "HF_HUB_OFFLINE": (
+        "huggingface_hub",
+        "`1`: never use the network",
+    ),
+    "HF_TOKEN": (
+        "huggingface_hub",
+        "for private models",
+    ),
+    "VLLM_PLUGINS": (
+        "vLLM",
+        "the only plugins that vLLM loads. If it is set, it has to name `jina_embeddings` and "
+        "`jina_embeddings_companions`",
+    ),
+    "VLLM_LOGGING_LEVEL": (
+        "vLLM",
+        "wins over `JINA_EMBEDDINGS_LOG`; `ERROR` if neither is set",
+    ),
+    "CUDA_VISIBLE_DEVICES": (
+        "torch, vLLM",
+        "GPUs that may be used; their memory is checked before vLLM starts",
+    ),
+    "PYTHONWARNINGS, TRANSFORMERS_VERBOSITY, HF_HUB_DISABLE_PROGRESS_BARS": (
+        "the command line's libraries",
+        "set by the command line to keep them quiet, unless they are set already",
+    ),
+}
+"""Environment variables that are read or set: by what, and what they mean, in Markdown for the reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """
+    """What can be set; `docs/api_reference.md` has it as a table, made of this.
+
     pooling_type: `mean`, `max`, `first`, `last`, a registered name, or `package.module:function`.
-    normalize: L2-normalise dense vectors.
-    dtype: the dtype of weights and activations; `auto` is bfloat16 on CUDA, float32 elsewhere.
-    max_model_len: the most tokens of a prompt; longer texts are truncated.
-    min_pixels, max_pixels: bounds of an image's area after resizing; default: the checkpoint's.
-    image_reading: `shown` reads an image as viewers show it: transparency on white, upright by its EXIF orientation;
-        `stored` reads it as the published model's code does, which ignores both.
-    image_paths, image_urls, image_private_addresses: whether an image may be given as a path or file URL, as an http(s)
-        URL, and as a URL whose host is in a private network. Turn off what inputs of others must not access; pixels,
-        bytes, data URLs and base64 are always accepted.
-    merge_adapter: load one task with its adapter merged into the weights; other tasks are refused.
+    normalize: divide dense vectors by their L2 norm; multi-vectors always are.
+    dtype: of weights and activations: `float32`, `bfloat16`, `float16`; `auto` is bfloat16 on CUDA, else float32.
+    max_model_len: longest prompt in tokens; texts are cut there. If left out, `model.info.max_length`.
+    min_pixels: least area of an image after resizing; if left out, the checkpoint's.
+    max_pixels: largest area of an image after resizing; if left out, the checkpoint's.
+    image_reading: `shown`: as viewers show an image, on white where it is transparent and turned by its EXIF
+        orientation; `stored`: both left out, as the published model's own code does.
+    image_paths: whether what names an image may be a path or file URL.
+    image_urls: whether it may be an http(s) URL.
+    image_private_addresses: whether the host of such a URL may be in a private network.
+    merge_adapter: load one task, with its adapter merged into the weights; other tasks are refused.
 
     torch and transformers:
-    device: `cpu`, `cuda`, `cuda:1`, `mps`; default: CUDA or MPS if there is one, else the CPU.
-    max_batch_tokens: the most tokens of one forward, padding included.
+    device: `cpu`, `cuda`, `cuda:1`, `mps`; if left out, the best there is.
+    max_batch_tokens: tokens of one forward, padding included; if left out, 32,768 on CUDA, else 8,192.
 
     vLLM:
-    gpu_memory_utilization: the share of the device's memory that the engine takes.
-    tensor_parallel_size, pipeline_parallel_size: the number of GPUs that one copy of the model is sharded over.
-    data_parallel_size: the number of engines, each with a copy of the model on its own devices (times the two above).
-    max_num_batched_tokens: the most tokens of a scheduling step, and of a pack.
-    max_num_seqs: the most inputs of a scheduling step.
-    enforce_eager: no torch.compile and no CUDA graphs: starts sooner, runs slower.
-    cache_dtype: the dtype of the KV cache, such as `fp8`.
-    quantization: how weights are quantised while they load, such as `fp8`.
-    path: `scheduled` uses vLLM's scheduler (continuous batching), `packed` sends packs to the workers directly; `auto`
-        packs where that is possible, and without CUDA graphs only if several inputs wait.
-    graph_tokens: tokens of the largest pack that runs as a CUDA graph, 0 for none: small packs take a fraction of the
-        time, for about 50 MB of device memory a graph. The log says how many there are, or why there are none.
-    bulk_weights: packs run on a copy of the weights with their task's adapter `merged`, or on `lora`; `auto` merges
-        on a GPU where memory allows. The log says what was chosen and why.
-    image_resize: where packed images are resized, to the same pixels: the `host` sends less between processes, the
-        `device` saves the host's CPU time.
-    multivector_dtype: the dtype in which packed multi-vectors are sent from the worker; results are float32.
-    trust_remote_code, swap_space: accepted without effect; a warning says why.
+    gpu_memory_utilization: share of the device's memory that vLLM takes, above 0 and at most 1; if left out, vLLM's
+        default.
+    tensor_parallel_size: GPUs that share each layer.
+    pipeline_parallel_size: GPUs that hold a run of layers each.
+    data_parallel_size: engines, each with a copy of the model on devices of its own. Bulk work goes to whichever has
+        the least to do; if one dies, the others do its work.
+    max_num_batched_tokens: tokens of one scheduling step, and of one pack.
+    max_num_seqs: inputs of one scheduling step.
+    enforce_eager: no torch.compile and no CUDA graphs: starts sooner, runs slower. Always so on a CPU.
+    cache_dtype: of the KV cache, such as `fp8`.
+    quantization: of the weights while they load, such as `fp8`.
+    path: `scheduled`: vLLM's continuous batching. `packed`: around its scheduler, for bulk work. `auto`: packed; where
+        small packs have no CUDA graphs, only when 16 inputs wait together, on a CPU always.
+    bulk_weights: packs run on a copy of the weights with the adapter of their task `merged`, or on `lora`. `auto`
+        merges on a GPU where memory allows; the log says what was chosen and why.
+    image_resize: where packed images are resized, to the same bytes: by Pillow on the `host`, or on the `device`, which
+        spares the host's processor and sends more between processes. Images of more than four times the area that they
+        are resized to stay with the host.
+    graph_tokens: tokens of the largest pack that runs as a CUDA graph, such as 4096, 0 for none. Off until its vectors
+        are shown to be those of other packs on a GPU to 0.999999; the log says how many graphs there are, or why there
+        are none.
+    multivector_dtype: how packed multi-vectors travel from the worker, `float16` or `float32`; they are returned as
+        float32.
+
+    Accepted without effect:
+    trust_remote_code: accepted with a warning: code from a checkpoint is never run.
+    swap_space: accepted with a warning: vLLM no longer swaps the KV cache to host memory.
     """
 
     pooling_type: str = "mean"
@@ -118,7 +179,7 @@ _UNUSED = {
     "transformers": ONLY_VLLM,
     "fake": ONLY_VLLM | ONLY_PADDED,
 }
-_OBSOLETE = {
+OBSOLETE = {
     "trust_remote_code": "this package never runs code from a checkpoint; the option does nothing",
     "swap_space": "vLLM no longer swaps the KV cache to host memory; the option does nothing",
 }
@@ -136,7 +197,7 @@ def make_options(given: dict[str, Any], engine: str) -> Options:
             raise OptionError(f"unknown option {name!r}{suggest(name, names)}")
     options = Options(**given)
     _check(options)
-    for name, reason in _OBSOLETE.items():
+    for name, reason in OBSOLETE.items():
         if given.get(name):
             logger.warning("%s=%r: %s", name, given[name], reason)
     for name in sorted(_UNUSED[engine] & given.keys()):

@@ -13,26 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer.main
 from PIL import Image
 from typer.testing import CliRunner
 
+from generate_docs import commands
 from jina_embeddings.cli import app
 from jina_embeddings.cli.doctor import parity
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text(encoding="utf-8")
 
 
-def commands(group: Any, prefix: str = "") -> dict[str, Any]:
-    """All commands by name; commands of groups have names of two words."""
-    found: dict[str, Any] = {}
-    for name, command in group.commands.items():
-        found |= commands(command, f"{name} ") if hasattr(command, "commands") else {prefix + name: command}
-    return found
-
-
-COMMANDS = commands(typer.main.get_command(app))
-WITH_OPTIONS_OF_THEIR_OWN = ("doctor", "status")
+COMMANDS = commands()
 CODE_COMMANDS = [command for command in COMMANDS if command.startswith("code ")]
 
 
@@ -89,26 +80,11 @@ def run(line: str, *more: str, model: str = "") -> tuple[list[str], Any]:
     return arguments, CliRunner().invoke(app, [*arguments, *more], input=content, catch_exceptions=False)
 
 
-def options_in_tables(text: str) -> list[str]:
-    first_cells = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
-    return [option for cell in first_cells for option in re.findall(r"`(--?[\w-]+)", cell)]
-
-
 def test_every_command_has_its_section() -> None:
     documented = re.findall(r"^## (.*)$", DOCUMENT, re.MULTILINE)
     assert sorted(documented) == sorted(COMMANDS)
     links = re.findall(r"^\| \[`([\w ]+)`\]\(#([\w-]+)\)", DOCUMENT, re.MULTILINE)
     assert links == [(command, command.replace(" ", "-")) for command in documented]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_documented_options_are_the_existing_ones(command: str) -> None:
-    of_the_model = options_in_tables(DOCUMENT.partition("\n## ")[0])
-    documented = options_in_tables(section(command))
-    if command not in WITH_OPTIONS_OF_THEIR_OWN:
-        documented += of_the_model
-    real = [option for parameter in COMMANDS[command].params for option in parameter.opts if option.startswith("-")]
-    assert sorted(documented) == sorted(option for option in real if option != "--help")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -84,7 +84,11 @@ def embed(
     ] = 10_000,
     max_bad: Annotated[
         str | None,
-        typer.Option(metavar="1%", help="Stop when more rows are rejected (--into).", rich_help_panel=_INPUT),
+        typer.Option(
+            metavar="1%",
+            help="Stop when more rows are rejected, a share such as 1% or 0.01 (--into).",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
     also: Annotated[
         str,

@@ -62,7 +62,9 @@ def index(
     allow_empty: Annotated[
         bool,
         typer.Option(
-            "--allow-empty", help="Remove the documents of a given folder that is empty.", rich_help_panel=_INDEX
+            "--allow-empty",
+            help="A given folder without files means that its documents have gone; else they are kept.",
+            rich_help_panel=_INDEX,
         ),
     ] = False,
     *,

@@ -42,7 +42,12 @@ class ModelChoice:
         cls,
         model: Annotated[str, typer.Option(help=f"{_MODEL}.", rich_help_panel=_PANEL)] = DEFAULT_MODEL,
         engine: Annotated[
-            str, typer.Option(help="auto, vllm, torch, transformers, or fake (for tests).", rich_help_panel=_PANEL)
+            str,
+            typer.Option(
+                help="auto (vLLM where a CUDA GPU and vLLM are there, else torch), vllm, torch, transformers, or fake "
+                "(for tests).",
+                rich_help_panel=_PANEL,
+            ),
         ] = "auto",
         revision: Annotated[
             str | None, typer.Option(help="Branch, tag or commit of a hub model.", rich_help_panel=_PANEL)
@@ -66,7 +71,7 @@ class ModelChoice:
             typer.Option(
                 "--option",
                 metavar="NAME=VALUE",
-                help="Any other option of the model; repeatable.",
+                help="Any other option of JinaEmbeddings, such as max_model_len=8192; repeatable.",
                 rich_help_panel=_PANEL,
             ),
         ] = None,
