@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from jina_embeddings import TASKS
+from jina_embeddings import TASKS, JinaEmbeddings
+from jina_embeddings.checkpoint import open_checkpoint
+from jina_embeddings.engine.choice import load_engine
+from jina_embeddings.options import make_options
 from measured_worker import EXTENSION
 
 PREFIX = "Passage: "
@@ -56,34 +60,41 @@ class Ours:
     )
 
     def __init__(self, folder: Path, gpu: bool, **options: Any):
-        from jina_embeddings import JinaEmbeddings
-
         if gpu:
             options = {"gpu_memory_utilization": 0.3, "max_model_len": 4096, **options}
         arguments: Any = import_module("jina_embeddings.engine.vllm.arguments")
         arguments.WORKER_EXTENSION = EXTENSION
-        self._model = JinaEmbeddings(folder, engine="vllm", **options)
-        self._engine: Any = self._model._engine
+        self._engine: Any = load_engine("vllm", open_checkpoint(folder), make_options(options, "vllm"))
         self._engines: list[Any] = getattr(self._engine, "engines", [self._engine])
+        self._in_use = self._engine
+        self._models: dict[tuple[int, str], JinaEmbeddings] = {}
+        self._load = partial(JinaEmbeddings, folder, **options)
 
     def run(self, inputs: list[Any], how: str) -> np.ndarray:
         path, _, extra = how.partition("+")
         for engine in self._engines:
             engine.path = path
-        self._model._preparer._processor._resize_later = extra == "device"
         if extra == "tasks":
             return self._mixed_tasks(inputs)
         tokens = extra == "tokens"
-        vectors = self._model.encode(inputs, task="retrieval", prompt_name="passage", return_multivector=tokens)
+        model = self._model("device" if extra == "device" else "host")
+        vectors: Any = model.encode(inputs, task="retrieval", prompt_name="passage", return_multivector=tokens)
         return np.stack([rows[0] for rows in vectors]) if tokens else vectors
+
+    def _model(self, image_resize: str = "host") -> JinaEmbeddings:
+        """The model on the engine in use; several share it."""
+        key = id(self._in_use), image_resize
+        if key not in self._models:
+            self._models[key] = self._load(engine=self._in_use, image_resize=image_resize)
+        return self._models[key]
 
     def _mixed_tasks(self, inputs: list[str]) -> np.ndarray:
         """Neighbours have different tasks: a call for each task, all at once, which the engine makes one queue of."""
         shares = [inputs[start :: len(TASKS)] for start in range(len(TASKS))]
+        model = self._model()
 
         def encode(task: str, share: list[str]) -> np.ndarray:
-            vectors: np.ndarray = self._model.encode(share, task=task, prompt_name="passage")
-            return vectors
+            return model.encode(share, task=task, prompt_name="passage")
 
         with ThreadPoolExecutor(len(TASKS)) as pool:
             parts = list(pool.map(encode, TASKS, shares))
@@ -103,7 +114,7 @@ class Ours:
         return {"weights": self._engines[0]._sender.choices}
 
     def close(self) -> None:
-        self._model.close()
+        self._engine.close()
 
 
 class OursFp8(Ours):
@@ -159,11 +170,11 @@ class OursOnTwo(Ours):
 
     @contextmanager
     def _first_only(self) -> Iterator[None]:
-        self._model._engine = self._engines[0]
+        self._in_use = self._engines[0]
         try:
             yield
         finally:
-            self._model._engine = self._engine
+            self._in_use = self._engine
 
 
 class OursInTwo(Ours):
