@@ -23,7 +23,8 @@ from .event_loop import run_here
 if TYPE_CHECKING:
     from ..types import FloatArray
 
-from typing import TYPE_CHECKING, Any, TypeVar
+T = TypeVar("T")
+
 
 class FakeEngine:
     """An `Engine` whose vectors come from hashes of the tokens.
