@@ -19,7 +19,7 @@ from from_tools import write_result
 from input_sets import make_texts
 from jina_embeddings.calls.run import PART_TEXTS
 from jina_embeddings.checkpoint.resolve import resolve
-from jina_embeddings.plugin.packs import by_beginning, shared_beginning
+from jina_embeddings.plugin.packs import by_prefix, shared_prefix
 from jina_embeddings.types import Prepared
 from systems import PREFIX
 from texts import docstrings
@@ -40,8 +40,8 @@ def measured(tokenizer: Tokenizer, texts: list[str]) -> dict[str, Any]:
     size, total = PART_TEXTS, sum(prompt.num_tokens for prompt in prompts)
     shared = 0
     for first in range(0, len(prompts), size):
-        part = sorted(prompts[first : first + size], key=by_beginning)
-        shared += sum(shared_beginning(*pair) for pair in pairwise(part))
+        part = sorted(prompts[first : first + size], key=by_prefix)
+        shared += sum(shared_prefix(*pair) for pair in pairwise(part))
     prefix = (
         len(tokenizer.encode(PREFIX, add_special_tokens=False).ids) - 1
     )  # the space at its end becomes part of the first word's token

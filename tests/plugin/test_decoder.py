@@ -12,7 +12,7 @@ import torch
 
 from fake_decoder import FLOAT8, HIDDEN, fake_fp8_model, fake_model, linear_layers, prompt_alone, rounded_to_fp8
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packed.attention import PackMetadata, kept_tokens, places_in_prompts
+from jina_embeddings.plugin.packed.attention import PackMetadata, kept_tokens, positions_in_prompts
 from jina_embeddings.plugin.packs import make_pack
 from jina_embeddings.types import Prepared
 
@@ -50,7 +50,7 @@ def packed(decoder: PackDecoder | None) -> torch.Tensor:
     """The last hidden states of the prompts in one pack."""
     assert decoder is not None
     kept = torch.from_numpy(kept_tokens(LENGTHS, SHARED))
-    positions = torch.from_numpy(places_in_prompts(LENGTHS))[kept].expand(3, -1)
+    positions = torch.from_numpy(positions_in_prompts(LENGTHS))[kept].expand(3, -1)
     pack = PackMetadata.of_prompts(LENGTHS, SHARED, torch.device("cpu"))
     return pack.whole(decoder(torch.cat(prompts())[kept], positions, pack))
 

@@ -1,4 +1,4 @@
-"""Small packs in the buffers of graphs, in float64, beside each prompt alone; recordings are run again on the CPU."""
+"""Small packs in the buffers of graphs, compared with each prompt alone, in float64; replays run on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from fake_decoder import HIDDEN, fake_model, prompt_alone
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packs import SHARES_FROM, Pack, make_pack
+from jina_embeddings.plugin.packs import MIN_SHARING_TOKENS, Pack, make_pack
 from jina_embeddings.types import Prepared
 from replays import run_again
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VOCABULARY = 50
-# As the real ones, smaller: the last two share beginnings.
+# Small versions of the real sizes; the last two share prefixes.
 SHAPES = [Shape(4, 2, 4), Shape(8, 8, 8), Shape(12, 3, 18), Shape(20, 10, 30)]
 
 
 class Model:
-    """The small decoder with its graphs; what every prompt alone gives."""
+    """The small decoder with its graphs, and the states of each prompt alone."""
 
     def __init__(self, shapes: Sequence[Shape] = SHAPES):
         from jina_embeddings.plugin.packed.decoder import PackDecoder
@@ -50,7 +50,7 @@ class Model:
         return torch.cat([prompt_alone(self.fake, self.table[torch.from_numpy(ids).long()]) for ids in prompts])
 
     def spoil(self) -> None:
-        """What a pack leaves in the buffers may be anything."""
+        """Fills the buffers with arbitrary values, as an earlier pack may have left any."""
         self.graphs.integers.fill_(VOCABULARY - 1)
 
     def run(self, pack: Pack) -> States | None:
@@ -58,7 +58,7 @@ class Model:
 
 
 def prompts_of(lengths: Sequence[int]) -> list[np.ndarray[Any, Any]]:
-    """Neighbours begin alike."""
+    """Prompts whose neighbours share prefixes."""
     rng = np.random.default_rng(sum(lengths))
     made = [rng.integers(0, VOCABULARY, length).astype(np.int32) for length in lengths]
     for before, ids in itertools.pairwise(made):
@@ -80,14 +80,14 @@ def check(states: States, expected: torch.Tensor, lengths: Sequence[int]) -> Non
 
 
 def fills(shape: Shape) -> list[list[int]]:
-    """Packs that fill a shape by its tokens or by its prompts, and packs that leave some or nearly all of it."""
+    """Packs that fill a shape by tokens or by prompts, and packs that leave some or nearly all of it empty."""
     some = [shape.tokens // 3, shape.tokens - shape.tokens // 3]
     return [[shape.tokens], [shape.tokens - 1], some, [2] * (min(shape.prompts, shape.tokens // 2)), [3, 1], [1]]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape.tokens))
 @pytest.mark.parametrize("share", [False, True])
-def test_every_size_gives_what_prompts_have_alone_at_every_fill(shape: Shape, share: bool) -> None:
+def test_every_size_gives_the_states_of_each_prompt_alone_at_every_fill(shape: Shape, share: bool) -> None:
     model = Model([shape])
     assert model.graphs.record("code") == shape.tokens
     for lengths in fills(shape):
@@ -123,7 +123,7 @@ def test_attention_writes_every_row_so_that_what_memory_held_before_reaches_noth
         assert bool(recorded.hidden.isfinite().all())
 
 
-def test_what_no_graph_holds_is_left_to_others() -> None:
+def test_packs_that_no_graph_holds_are_not_replayed() -> None:
     model = Model()
     model.graphs.record("code")
     assert model.run(pack_of(prompts_of([21]), share=False)) is None
@@ -140,7 +140,7 @@ def test_a_pack_of_many_short_prompts_goes_into_a_larger_graph() -> None:
     check(states, model.alone(prompts), [1, 1, 1])
 
 
-def test_sizes_without_room_are_left_out_and_the_next_larger_one_runs() -> None:
+def test_sizes_without_memory_are_left_out_and_the_next_larger_one_runs() -> None:
     model = Model()
     assert model.graphs.record("code", lambda shape: shape.tokens not in (4, 20)) == 12
     assert model.graphs.num_graphs == 2
@@ -149,18 +149,18 @@ def test_sizes_without_room_are_left_out_and_the_next_larger_one_runs() -> None:
 
 
 @pytest.mark.parametrize("largest", [1, 32, 100, 512, 4096, 6000, 16_384])
-def test_sizes_end_at_the_one_that_is_asked_for(largest: int) -> None:
+def test_the_largest_size_is_the_one_asked_for(largest: int) -> None:
     sizes = [shape.tokens for shape in shapes_up_to(largest)]
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == largest
-    # Less than half of a graph is ever empty, but for the smallest ones.
+    # Except for the smallest graphs, less than half of a graph is padding.
     assert all(after <= 2 * before for before, after in itertools.pairwise(sizes))
 
 
-def test_no_size_is_no_graph() -> None:
+def test_zero_tokens_give_no_graphs() -> None:
     assert shapes_up_to(0) == []
 
 
-def test_beginnings_are_shared_from_the_size_on_that_packs_are_made_by() -> None:
-    assert {shape.tokens > SHARES_FROM for shape in shapes_up_to(4096) if shape.shares} == {True}
-    assert all(shape.shares for shape in shapes_up_to(4096) if shape.tokens > SHARES_FROM)
+def test_graphs_share_prefixes_from_the_size_at_which_packs_do() -> None:
+    assert {shape.tokens > MIN_SHARING_TOKENS for shape in shapes_up_to(4096) if shape.shares} == {True}
+    assert all(shape.shares for shape in shapes_up_to(4096) if shape.tokens > MIN_SHARING_TOKENS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jina_embeddings.engine.vllm.replicas import plan_packs
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packs import Pack, by_beginning, make_pack, shared_beginning, split_vectors
+from jina_embeddings.plugin.packs import Pack, by_prefix, make_pack, shared_prefix, split_vectors
 from jina_embeddings.types import Prepared, PreparedImage
 
 lengths = st.lists(st.integers(1, 50), min_size=1, max_size=60)
@@ -73,13 +73,13 @@ def test_a_prefix_shared_with_the_prompt_before_is_stored_once() -> None:
     ],
 )
 def test_every_prompt_has_at_least_one_unshared_token(before: list[int], ids: list[int], shared: int) -> None:
-    assert shared_beginning(prepared_of(before), prepared_of(ids)) == shared
+    assert shared_prefix(prepared_of(before), prepared_of(ids)) == shared
 
 
 def test_prompts_with_images_share_no_prefix() -> None:
-    assert shared_beginning(prepared(8), prepared(8, image=picture())) == 0
-    assert shared_beginning(prepared(8, image=picture()), prepared(8)) == 0
-    assert shared_beginning(None, prepared(8)) == 0
+    assert shared_prefix(prepared(8), prepared(8, image=picture())) == 0
+    assert shared_prefix(prepared(8, image=picture()), prepared(8)) == 0
+    assert shared_prefix(None, prepared(8)) == 0
 
 
 rows_of_tokens = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=40)
@@ -87,7 +87,7 @@ rows_of_tokens = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), m
 
 @given(rows_of_tokens)
 def test_sorted_prompts_of_one_length_store_every_prefix_once(rows: list[list[int]]) -> None:
-    inputs = sorted(map(prepared_of, rows), key=by_beginning)
+    inputs = sorted(map(prepared_of, rows), key=by_prefix)
     pack = make_pack(inputs, ImageConfig(), half=False)
     # Each prompt's last token is always computed; every other token once for each distinct prefix up to it.
     beginnings = {(len(row).bit_length(), *row[: count + 1]) for row in rows for count in range(len(row))}
@@ -100,7 +100,7 @@ def test_sources_map_every_token_to_the_one_computed_for_it(rows: list[list[int]
     pytest.importorskip("vllm")
     from jina_embeddings.plugin.packed.attention import sources
 
-    inputs = sorted(map(prepared_of, rows), key=by_beginning)
+    inputs = sorted(map(prepared_of, rows), key=by_prefix)
     pack = make_pack(inputs, ImageConfig(), half=False)
     whole = np.concatenate([prepared.token_ids for prepared in inputs])
     np.testing.assert_array_equal(pack.token_ids[sources(pack.lengths, pack.shared)], whole)

@@ -65,11 +65,11 @@ class Preparer:
         return self._processor.image_config
 
     async def prepare_soon(self, request: Request) -> Job:
-        """`prepare` in the event loop, for a small call of texts, with one call of the tokenizer for all that wait."""
+        """`prepare` for a small call of texts, in the event loop; waiting calls share one call of the tokenizer."""
         return await self._together.prepare(request)
 
     def tokenize(self, requests: Sequence[Request]) -> dict[str, First]:
-        """What `prepare` takes as `known` for these requests of texts; those that it will refuse are left out."""
+        """Tokenises the texts of these requests, for the argument `known` of `prepare`; leaves bad requests out."""
         texts: list[tuple[str, str]] = []
         for request in requests:
             with suppress(JinaEmbeddingsError):

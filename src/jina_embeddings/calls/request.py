@@ -63,7 +63,7 @@ class Request:
 
 
 def _text_of(value: Any) -> Any:
-    """The text of `{"text": ...}`, and any other value as it is."""
+    """The text of a mapping `{"text": ...}`; any other value is returned as it is."""
     return value["text"] if isinstance(value, Mapping) and list(value) == ["text"] else value
 
 

@@ -1,4 +1,4 @@
-"""Small calls that an event loop has in one of its turns are tokenised in one call of the tokenizer."""
+"""Prepares small calls of an event loop together: all of one loop iteration share one call of the tokenizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .job import Job
     from .request import Request
 
-# Characters that are tokenised in one turn: a few milliseconds.
+# Most characters that are tokenised in one iteration of the loop, which takes a few milliseconds.
 _MAX_CHARACTERS = 16_384
 
 
@@ -23,14 +23,14 @@ class Prepares(Protocol):
 
 
 class PreparedTogether:
-    """Of one model. Thread-safe: each event loop has its own turns."""
+    """The waiting small calls of one model, by event loop. Thread-safe, as each loop changes its own list only."""
 
     def __init__(self, preparer: Prepares):
         self._preparer = preparer
         self._waiting: dict[asyncio.AbstractEventLoop, list[tuple[Request, asyncio.Future[Job]]]] = {}
 
     async def prepare(self, request: Request) -> Job:
-        """The job of a call of a few texts, in the next turn of the event loop."""
+        """Prepares a call of a few texts in the next iteration of the event loop."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Job] = loop.create_future()
         waiting = self._waiting.get(loop)
@@ -49,7 +49,7 @@ class PreparedTogether:
         if taken < len(waiting):
             self._waiting[loop] = waiting[taken:]
             loop.call_soon(self._turn, loop)
-        # A caller who was cancelled has gone.
+        # Calls whose caller was cancelled are left out.
         present = [(request, future) for request, future in waiting[:taken] if not future.done()]
         known = self._preparer.tokenize([request for request, _ in present])
         for request, future in present:

@@ -58,7 +58,7 @@ class Engine(Protocol):
         ...
 
     def run_async(self, main: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine to its end, in the engine's event loop if it has one: calls made there change no thread."""
+        """Runs a coroutine to its end: in the engine's event loop if it has one, where calls need no other thread."""
         ...
 
     def close(self) -> None:

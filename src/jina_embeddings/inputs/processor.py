@@ -108,7 +108,7 @@ class Processor:
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False))
 
     def tokenize_prompts(self, texts: Iterable[tuple[str, str]]) -> dict[str, First]:
-        """All tokens of each prompt by its text, in one call of the tokenizer; texts: (name of the prompt, text)."""
+        """The tokens of each prompt, in one tokenizer call. texts: (prompt name, text); bad ones are left out."""
         prompts = list(dict.fromkeys(PREFIXES[name] + text for name, text in texts if _text_error(text) is None))
         return {prompt: First(ids, whole=True) for prompt, ids in zip(prompts, self.tokenize(prompts), strict=True)}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SORT_KEY_TOKENS = 512
 # Small packs share prefixes only above this number of tokens of whole prompts. Below it, gathering the shared keys and
 # values in every layer costs more than computing the prefix again.
-SHARES_FROM = 512
+MIN_SHARING_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class PackedImage:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Prompts of one task and one kind of result, in the order of `by_beginning`.
+    """Prompts of one task and one kind of result, in the order of `by_prefix`.
 
     Attention is causal and the positions of every prompt start at 0, so a prefix that neighbouring prompts share, such
     as `Passage:` or a licence, is computed once, as part of the first of them.
@@ -71,7 +71,7 @@ class Pack:
 
     @property
     def spans_are_prompts(self) -> bool:
-        """Whether each prompt is pooled as a whole, as texts are."""
+        """Whether there is one span for each prompt, which is the whole prompt."""
         stops = np.cumsum(self.lengths)
         return len(self.spans) == len(stops) and bool(
             (self.spans[:, 1] == stops).all() and (self.spans[:, 0] == stops - self.lengths).all()
@@ -126,14 +126,14 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
     """One pack of these inputs, in their order.
 
     half: see `Pack`.
-    small: whether prefixes are shared only in a pack of more than `SHARES_FROM` tokens.
+    small: whether prefixes are shared only in a pack of more than `MIN_SHARING_TOKENS` tokens.
     """
     first = inputs[0]
     lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
     shared = np.zeros_like(lengths)
-    if not small or lengths.sum() > SHARES_FROM:
+    if not small or lengths.sum() > MIN_SHARING_TOKENS:
         before = itertools.chain([None], inputs)
-        shared[:] = [shared_beginning(*pair) for pair in zip(before, inputs, strict=False)]
+        shared[:] = [shared_prefix(*pair) for pair in zip(before, inputs, strict=False)]
     starts, rows = starts_of(lengths), starts_of(lengths - shared)
     counts = [0 if first.multivector else len(prepared.spans) for prepared in inputs]
     spans = np.array([span for prepared in inputs for span in prepared.spans], dtype=np.int32).reshape(-1, 2)
@@ -163,7 +163,7 @@ def starts_of(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.cumsum(lengths) - lengths
 
 
-def by_beginning(prepared: Prepared) -> tuple[int, bytes]:
+def by_prefix(prepared: Prepared) -> tuple[int, bytes]:
     """Sort key: the power of two above the prompt's length, longest first, and then its first tokens.
 
     Prompts with a common prefix become neighbours. Long prompts come first, so that short ones fill the space that
@@ -172,7 +172,7 @@ def by_beginning(prepared: Prepared) -> tuple[int, bytes]:
     return -prepared.num_tokens.bit_length(), prepared.token_ids[:_SORT_KEY_TOKENS].tobytes()
 
 
-def shared_beginning(before: Prepared | None, prepared: Prepared) -> int:
+def shared_prefix(before: Prepared | None, prepared: Prepared) -> int:
     """The length of the prefix that a prompt shares with the one before it; less than the whole prompt.
 
     0 if their lengths differ in the power of two above them, so that they weren't sorted together. 0 for prompts with

@@ -1,4 +1,4 @@
-"""Which inputs share a pack, when several calls wait."""
+"""Which inputs of several waiting calls share a pack, and in which order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jina_embeddings.engine.vllm.queue import Call, PackQueue
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packs import by_beginning, make_pack
+from jina_embeddings.plugin.packs import by_prefix, make_pack
 from jina_embeddings.types import Prepared, Task
 
 BUDGET = 20
@@ -22,7 +22,7 @@ NUMBERS = itertools.count(1)
 
 
 def call_of(sizes: list[int], task: Task = "retrieval", *, alike: bool = False) -> Call:
-    """Prompts that have nothing in common, or everything."""
+    """A call of prompts that share no prefix, or that are all zeros if `alike`."""
     ids = [np.full(size, 0 if alike else next(NUMBERS), dtype=np.int32) for size in sizes]
     batch = [Prepared(row, task, ((0, len(row)),)) for row in ids]
     done: Any = asyncio.Future(loop=asyncio.new_event_loop())
@@ -41,7 +41,7 @@ def sizes_of(queue: PackQueue) -> list[int]:
 
 
 @given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), max_size=5), st.booleans())
-def test_every_input_is_taken_once_within_the_budget(calls: list[list[int]], alike: bool) -> None:
+def test_every_input_is_taken_once_within_max_tokens(calls: list[list[int]], alike: bool) -> None:
     made = [call_of(sizes, "code" if number % 2 else "retrieval", alike=alike) for number, sizes in enumerate(calls)]
     queue = queue_of(*made)
     taken: Counter[tuple[int, int]] = Counter()
@@ -50,7 +50,7 @@ def test_every_input_is_taken_once_within_the_budget(calls: list[list[int]], ali
         sizes = [prepared.num_tokens for prepared in inputs]
         assert make_pack(inputs, ImageConfig(), half=False).num_tokens <= BUDGET
         assert sum(sizes) <= BUDGET * (1.5 if alike else 1)
-        assert inputs == sorted(inputs, key=by_beginning)
+        assert inputs == sorted(inputs, key=by_prefix)
         assert len({call.batch[index].task for call, index in picks}) == 1
         taken.update((made.index(call), index) for call, index in picks)
     assert not queue
@@ -59,19 +59,19 @@ def test_every_input_is_taken_once_within_the_budget(calls: list[list[int]], ali
 
 def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:
     queue = queue_of(call_of([8, 8, 8]), call_of([8, 8, 8, 4]))
-    # By themselves: [8, 8], [8], [8, 8], [8, 4].
+    # Without sharing packs, there would be four: [8, 8], [8], [8, 8], [8, 4].
     assert [sizes_of(queue) for _ in range(4)] == [[8, 8], [8, 8], [8, 8, 4], []]
 
 
-def test_what_prompts_begin_with_counts_once_but_not_without_end() -> None:
-    # 8 tokens, and one more for each; then the budget and a half of whole prompts.
+def test_shared_prefixes_count_once_up_to_a_limit_of_whole_tokens() -> None:
+    # 8 tokens, and one more for each further prompt, until whole prompts have one and a half times max_tokens.
     assert sizes_of(queue_of(call_of([8, 8, 8], alike=True))) == [8, 8, 8]
     assert sizes_of(queue_of(call_of([8, 8, 8, 8], alike=True))) == [8, 8, 8]
     assert sizes_of(queue_of(call_of([16, 2, 2, 2, 2], alike=True))) == [16, 2, 2, 2]
 
 
 @given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), min_size=1, max_size=4), st.randoms())
-def test_packs_of_several_calls_keep_within_the_budget_where_prompts_begin_alike(
+def test_packs_of_several_calls_with_shared_prefixes_stay_within_max_tokens(
     calls: list[list[int]], random: Any
 ) -> None:
     made = []
@@ -96,7 +96,7 @@ def test_a_small_call_does_not_wait_for_a_large_one() -> None:
     assert small in [call for call, _ in queue.take()]
 
 
-def test_full_packs_go_first_and_the_others_are_not_forgotten() -> None:
+def test_full_packs_go_first_but_others_are_not_passed_for_ever() -> None:
     few, many = call_of([5], "code"), call_of([10] * 40)
     queue = queue_of(few, many)
     order = [call is few for _ in range(6) for call, _ in queue.take()[:1]]
@@ -113,7 +113,7 @@ def test_a_large_call_is_not_passed_for_ever_by_small_ones() -> None:
     assert order == [False, False, False, False, True] * 2 + [False, False]
 
 
-def test_a_dropped_call_leaves_nothing() -> None:
+def test_a_dropped_call_leaves_no_inputs_in_the_queue() -> None:
     first, second = call_of([5, 5]), call_of([4])
     queue = queue_of(first, second)
     queue.drop(first)

@@ -1,4 +1,4 @@
-"""The engine's side of packed prefill, against a worker that is a table of tickets."""
+"""The engine's side of packed prefill, with a fake worker that keeps results by ticket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jina_embeddings.types import Prepared
 
 
 class Worker:
-    """Answers with the first token of each prompt; fails or waits for ever at the pack of that number."""
+    """A worker whose vectors are the first token of each prompt; fails or blocks at the pack of a given number."""
 
     def __init__(self, fail_at: int | None = None, wait_at: int | None = None, silent: bool = False):
         self.results: dict[int, bytes] = {}
@@ -60,7 +60,7 @@ async def run(worker: Worker, count: int) -> list[Any]:
 
 
 def inputs(count: int) -> list[Prepared]:
-    """Prompts of 1 to 9 tokens, each with its number as the first token."""
+    """Prompts of 1 to 9 tokens, whose first token is their index."""
     ids = [np.full(1 + number % 9, number, dtype=np.int32) for number in range(count)]
     return [Prepared(token_ids=row, task="code", spans=((0, len(row)),)) for row in ids]
 
@@ -89,7 +89,7 @@ def test_a_pack_that_fails_leaves_no_result_behind(at: int) -> None:
 
 @pytest.mark.parametrize("at", [1, 2, 5])
 def test_a_cancelled_call_leaves_no_result_behind(at: int) -> None:
-    """The pack whose start was being waited for has a result in the worker too."""
+    """Also the pack that was being started leaves no result in the worker."""
 
     async def main() -> None:
         worker = Worker(wait_at=at)
@@ -104,7 +104,7 @@ def test_a_cancelled_call_leaves_no_result_behind(at: int) -> None:
     asyncio.run(main())
 
 
-def test_a_pack_without_an_answer_is_an_error_and_never_a_gap() -> None:
+def test_a_pack_without_an_answer_is_an_error() -> None:
     async def main() -> None:
         with pytest.raises(EngineError, match="no worker sent"):
             await run(Worker(silent=True), 50)
@@ -112,7 +112,7 @@ def test_a_pack_without_an_answer_is_an_error_and_never_a_gap() -> None:
     asyncio.run(main())
 
 
-def test_calls_that_are_under_way_together_share_packs() -> None:
+def test_concurrent_calls_share_packs() -> None:
     async def main() -> None:
         worker = Worker()
         path = path_of(worker)
@@ -149,8 +149,8 @@ def test_a_pack_that_fails_stops_only_the_calls_in_it() -> None:
     asyncio.run(main())
 
 
-def test_vectors_that_are_lost_fail_no_more_than_the_pack_beside_them() -> None:
-    """The pack that was to start with the fetch can't be told from it; those after both are served."""
+def test_lost_vectors_fail_only_the_calls_of_the_two_packs_of_that_rpc() -> None:
+    """The RPC that fetched them also started another pack, which fails too; later packs don't."""
 
     class Forgetful(Worker):
         async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
@@ -193,9 +193,9 @@ def test_a_cancelled_call_leaves_the_others_their_results() -> None:
     asyncio.run(main())
 
 
-def test_what_arrives_while_a_pack_runs_is_started_before_that_is_fetched() -> None:
+def test_inputs_that_arrive_while_a_pack_runs_are_started_before_it_is_fetched() -> None:
     class Slow(Worker):
-        """Its packs are done when the next has been started."""
+        """A worker whose packs are done when the next has been started."""
 
         async def rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
             if method == "jina_pack_is_done":

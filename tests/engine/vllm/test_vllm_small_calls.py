@@ -1,4 +1,4 @@
-"""Small calls of many callers to one vLLM engine: the right vectors, whoever goes away, and an error when it dies."""
+"""Small calls of many callers to one vLLM engine: correct vectors, cancelled calls, and the death of the engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 
 
 def cases() -> list[tuple[Any, str, bool]]:
-    """Inputs, tasks, and both kinds of vectors, mixed."""
+    """Calls with mixed inputs, tasks and kinds of vectors."""
     inputs: list[Any] = [*TEXTS.values(), *pictures().values()]
     return [(value, task, multivector) for value in inputs for task in TASKS for multivector in (False, True)]
 
@@ -64,7 +64,7 @@ def test_calls_of_threads_and_of_one_event_loop_have_the_right_vectors(
     assert_alike(asyncio.run(at_once()), expected)
 
 
-def test_a_caller_who_goes_away_costs_nobody_else_anything(model: JinaEmbeddings) -> None:
+def test_a_cancelled_call_affects_no_other(model: JinaEmbeddings) -> None:
     async def main() -> None:
         texts = [f"text number {number}" for number in range(40)]
         tasks = [asyncio.ensure_future(model.aencode_text(text)) for text in texts]
@@ -77,25 +77,25 @@ def test_a_caller_who_goes_away_costs_nobody_else_anything(model: JinaEmbeddings
             assert isinstance(end, np.ndarray)
             assert float(np.inner(end, vector)) >= COSINE
         small = model._engine._small  # type: ignore[attr-defined]
-        # The engine's thread tidies up after the caller has its answer.
+        # The engine's thread cleans up after the caller has got its answer.
         for _ in range(200):
-            if not (small._calls or small.num_waiting or small._under_way):
+            if not (small._calls or small.num_waiting or small._in_progress):
                 break
             await asyncio.sleep(0.01)
-        assert (small._calls, small.num_waiting, small._under_way) == (set(), 0, [])
+        assert (small._calls, small.num_waiting, small._in_progress) == (set(), 0, [])
 
     asyncio.run(main())
 
 
-def test_after_its_engine_has_died_every_caller_knows_within_two_seconds(model: JinaEmbeddings) -> None:
-    """The last test of this engine."""
+def test_when_the_engine_dies_every_call_fails_within_two_seconds(model: JinaEmbeddings) -> None:
+    """The last test of this engine, which it kills."""
 
     async def main() -> None:
         calls = [asyncio.ensure_future(model.aencode_text(f"text {number}")) for number in range(30)]
         large = asyncio.ensure_future(model.aencode_text([f"line {number}" for number in range(5000)]))
         await asyncio.sleep(0.05)
         cores = [child for child in multiprocessing.active_children() if child.name.startswith("EngineCore")]
-        # Engines of other tests may still run in this process; this file's was started last.
+        # Engines of other tests may still run; the one of this file was started last.
         core = max(cores, key=lambda child: child.pid or 0)
         assert core.pid is not None
         os.kill(core.pid, signal.SIGKILL)

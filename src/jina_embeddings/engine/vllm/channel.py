@@ -1,4 +1,4 @@
-"""The engine's end of `plugin.packed.channel`: small packs to the worker, and their vectors back."""
+"""The engine's end of `plugin.packed.channel`: sends small packs to the worker, and receives their vectors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ...errors import EngineError
 from ...plugin.packed.channel import HEADER_BYTES, framed
 from .sender import Rpc
 
-# For a worker to connect; it does so while it answers the call that asks it to.
-_CONNECT_S = 30
+# Timeout for the worker to connect, which it does during the RPC that asks it to.
+_CONNECT_TIMEOUT_S = 30
 
 
 class Channel(asyncio.Protocol):
-    """One connection. All of it runs in the engine's event loop."""
+    """One connection to a worker. All methods run in the engine's event loop."""
 
     def __init__(self) -> None:
         self._connected = asyncio.get_running_loop().create_future()
@@ -31,7 +31,7 @@ class Channel(asyncio.Protocol):
 
     @classmethod
     async def open(cls, rpc: Rpc) -> Channel:
-        """Has the one worker of an engine connect. rpc: `collective_rpc` of vLLM's engine."""
+        """Listens on a Unix socket, and has the engine's only worker connect. rpc: vLLM's `collective_rpc`."""
         channel = cls()
         folder = tempfile.mkdtemp(prefix="jina-embeddings-")
         try:
@@ -39,7 +39,7 @@ class Channel(asyncio.Protocol):
             server = await asyncio.get_running_loop().create_unix_server(lambda: channel, path)
             async with server:
                 await rpc("jina_open_channel", args=(path,))
-                await asyncio.wait_for(channel._connected, _CONNECT_S)
+                await asyncio.wait_for(channel._connected, _CONNECT_TIMEOUT_S)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return channel
@@ -49,10 +49,12 @@ class Channel(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def answer(self, wire: list[Any], number: int) -> bytes | None:
-        """The vectors of a pack on the weights of the adapter of that number; None where no graph holds it.
+        """The bytes of a pack's vectors; None if no CUDA graph of these weights is large enough for the pack.
+
+        wire: as of `Pack.to_wire`; number: the id of its adapter.
 
         Raises:
-            EngineError: the worker could not run it, or is gone.
+            EngineError: the worker failed to run the pack, or the connection is closed.
         """
         if not self.is_open:
             raise EngineError("the worker's connection is closed")

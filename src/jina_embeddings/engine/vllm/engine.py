@@ -94,7 +94,7 @@ class VllmEngine:
         if self.graphs.get("tokens") and options.tensor_parallel_size == 1 and hasattr(socket, "AF_UNIX"):
             self._sender.channel = self._loop.run(Channel.open(self._llm.collective_rpc))
         self._packed: Any = PackedPath(self._sender, self.pack_tokens)
-        self._small = SmallPacks(self._sender, self.small_tokens, before_each=self._packed.spare)
+        self._small = SmallPacks(self._sender, self.small_tokens, before_each=self._packed.halve_packs)
         self._calls = SmallCalls(self._loop, self._accept, self._small.drop)
         self._requests: set[asyncio.Future[None]] = set()
         self._died = self._loop.run(self._watch())
@@ -213,7 +213,7 @@ class VllmEngine:
             request.add_done_callback(self._requests.discard)
 
     def _has_graphs(self, call: Call) -> bool:
-        """Graphs are of texts: a lone image takes the vision tower longer than a pack would spare."""
+        """Graphs are of texts: a lone image takes the vision tower longer than a pack would halve_packs."""
         return bool(self.graphs.get("tokens")) and all(prepared.image is None for prepared in call.batch)
 
     def _many_wait(self, call: Call) -> bool:

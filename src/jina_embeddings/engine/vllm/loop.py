@@ -73,7 +73,7 @@ class LoopThread:
             raise
 
     def refuse_own_thread(self) -> None:
-        """Raises EngineError in the thread itself, where a blocking call would wait for ever."""
+        """Raises EngineError in the loop's thread, where a blocking call would wait for itself."""
         if threading.current_thread() is self._thread:
             raise EngineError("a blocking call would stop the engine's own event loop: call aencode_text and its like")
 

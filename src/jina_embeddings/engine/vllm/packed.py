@@ -1,4 +1,4 @@
-"""Bulk work around vLLM's scheduler: packs go straight to its workers, one call a pack."""
+"""Large calls: packs are sent to vLLM's workers directly, without the scheduler, with one RPC for each pack."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .sender import PackSender
 
 WORKER_EXTENSION = "jina_embeddings.plugin.packed.worker.PackedWorker"
 
-# Between two questions whether the last pack is done.
+# Time between two checks whether the last pack is done.
 _POLL_S = 0.001
-# How long packs stay small after a small call.
-_SPARING_S = 2.0
+# For this long after a small call, packs have half the size, so that small calls run between two of them.
+_HALF_PACKS_S = 2.0
 
 
 class PackedPath:
-    """Sends packs to the workers of one engine and puts the vectors in order.
+    """Sends packs to the workers of one engine, and returns vectors in the order of the inputs.
 
-    max_tokens: of a pack; at most the engine's `max_num_batched_tokens`, which its buffers are made for.
+    max_tokens: the most tokens of a pack; at most the engine's `max_num_batched_tokens`, the size of its buffers.
     """
 
     def __init__(self, sender: PackSender, max_tokens: int):
@@ -35,17 +35,17 @@ class PackedPath:
         self._queue = PackQueue(max_tokens)
         self._calls: set[Call] = set()
         self._pump: asyncio.Future[None] | None = None
-        # Until when, by the loop's clock, packs are small enough for others to go between them.
-        self._sparing_until = 0.0
+        # Packs have half the size until this time of the loop's clock.
+        self._half_packs_until = 0.0
 
-    def spare(self) -> None:
-        """For a while packs are half as large: what another call waits for goes between two of them."""
-        self._sparing_until = asyncio.get_running_loop().time() + _SPARING_S
+    def halve_packs(self) -> None:
+        """Halves the size of packs for `_HALF_PACKS_S`, so that a small call waits less for the pack that runs."""
+        self._half_packs_until = asyncio.get_running_loop().time() + _HALF_PACKS_S
 
     async def fill(self, results: list[Any], batch: Sequence[Prepared], chosen: Sequence[int]) -> None:
-        """Puts the results of the chosen inputs, by index, in their places, as they come.
+        """Embeds inputs and writes their vectors to `results`. Concurrent calls share packs.
 
-        No input may have more than `max_tokens` tokens. Calls that are under way together share packs.
+        chosen: the indices of the inputs; none may have more than `max_tokens` tokens.
         """
         if not chosen:
             return
@@ -61,17 +61,16 @@ class PackedPath:
             self._calls.discard(call)
             self._queue.drop(call)
             if not self._calls and self._pump is not None:
-                # Nobody wants what it has started, and it may be waiting for that.
+                # No call is left, and the pump may be waiting for a pack.
                 pump, self._pump = self._pump, None
                 pump.cancel()
                 await asyncio.wait({pump})
 
     async def _run(self) -> None:
-        """Sends packs while there are any: the worker runs one while the next is made and sent.
+        """Sends packs while inputs wait: the worker runs one while the next is made and sent.
 
-        The call that starts a pack returns the vectors of the one before. Where nothing waits to be started, it is
-        asked for again and again whether the last pack is done: a call that waited for it would keep the worker from
-        starting what comes meanwhile.
+        The RPC that starts a pack returns the vectors of the one before. If nothing waits, the worker is polled until
+        the last pack is done, as an RPC that waited for it would keep the worker from starting another pack.
         """
         earlier: _Pack | None = None
         following: _Pack | None = None
@@ -79,7 +78,7 @@ class PackedPath:
         try:
             while self._queue or earlier:
                 following = None
-                # After a failure the earlier pack is fetched alone, which tells whose fault it was.
+                # After a failure, the earlier pack is fetched alone, which shows which of the two failed.
                 if not (failed and earlier) and (picks := self._queue.take(self._budget())):
                     following = _Pack(next(self._tickets), picks)
                 try:
@@ -90,14 +89,14 @@ class PackedPath:
                         self._sender.place(earlier.picks, answers)
                 except Exception as error:
                     failed = True
-                    # Of the two, the one that was to start is more likely to blame; the other's turn comes again.
+                    # The pack that was to be started is more likely to have failed; the other is fetched again.
                     blamed = following or earlier
                     assert blamed is not None
                     await self._give_up(blamed, error)
                     earlier = earlier if following is not None else None
                     continue
                 earlier, failed = following, False
-        except Exception as error:  # a mistake in here: nobody must wait for ever
+        except Exception as error:  # a bug in this method must not leave calls waiting for ever
             for call in self._calls:
                 call.fail(error)
         finally:
@@ -107,11 +106,11 @@ class PackedPath:
                 await self._forget(ticket)
 
     def _budget(self) -> int:
-        sparing = asyncio.get_running_loop().time() < self._sparing_until
+        sparing = asyncio.get_running_loop().time() < self._half_packs_until
         return self.max_tokens // 2 if sparing else self.max_tokens
 
     async def _exchange(self, start: _Pack | None, fetch: _Pack | None) -> list[bytes | None]:
-        """Starts one pack, and returns what the workers answer with the vectors of the other."""
+        """Starts one pack and fetches another; returns the workers' answers, of which one has the vectors."""
         ticket, wire, adapter = None, None, None
         if start is not None:
             wire, adapter = await self._sender.message(start.picks)
@@ -121,28 +120,28 @@ class PackedPath:
         return answers
 
     async def _is_done(self, pack: _Pack) -> bool:
-        """Whether all workers have the pack's vectors; if not, a moment passes."""
+        """Whether all workers have the pack's vectors; if not, it waits for `_POLL_S`."""
         if all(await self._rpc("jina_pack_is_done", args=(pack.ticket,))):
             return True
         await asyncio.sleep(_POLL_S)
         return False
 
     async def _give_up(self, pack: _Pack, error: Exception) -> None:
-        """The calls that have inputs in the pack fail; the others go on."""
+        """Fails the calls that have inputs in the pack; other calls go on."""
         for call in {id(call): call for call, _ in pack.picks}.values():
             call.fail(error)
             self._queue.drop(call)
         await self._forget(pack.ticket)
 
     async def _forget(self, ticket: int) -> None:
-        """Frees a result that nobody will fetch; where that fails, the engine has more to say to the next call."""
+        """Frees a result that nobody will fetch. Errors are ignored here, as the next RPC raises them too."""
         with suppress(Exception):
             await self._rpc("jina_forget_pack", args=(ticket,))
 
 
 @dataclass(frozen=True, slots=True)
 class _Pack:
-    """One pack under way. ticket: under which the workers keep its vectors."""
+    """A pack that was sent. ticket: the key under which the workers keep its vectors."""
 
     ticket: int
     picks: list[Pick]

@@ -1,4 +1,4 @@
-"""What waits for a pack: inputs of all calls under way, so that the end of one call shares a pack with the next."""
+"""The inputs that wait for a pack, of all calls: the end of one call shares a pack with the start of the next."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from ...plugin.packs import by_beginning, shared_beginning
+from ...plugin.packs import by_prefix, shared_prefix
 from ...types import Prepared
 from ..batching import Kind, by_kind
 
-# Tokens of whole prompts in a pack, by its budget: what they begin with runs once, but is laid out for each.
-_MOST_WHOLE = 1.5
-# Packs that may go before a kind, or a large call of one, that waits.
-_PATIENCE = 4
+# Most tokens of whole prompts in a pack, as a multiple of its tokens: a shared prefix is computed once, but its keys
+# and values are repeated for each prompt.
+_MAX_WHOLE_RATIO = 1.5
+# Most packs that may go before a waiting kind, or before a waiting large call of the same kind.
+_MAX_PASSED_PACKS = 4
 
 
 class Reply(Protocol):
-    """Where a call waits: a future of asyncio, of a thread, or of another event loop."""
+    """What a call waits for: an asyncio future, a concurrent one, or one of another event loop."""
 
     def done(self) -> bool: ...
     def set_result(self, result: None, /) -> None: ...
@@ -28,7 +29,10 @@ class Reply(Protocol):
 
 @dataclass(eq=False)
 class Call:
-    """One call's inputs, and the places for their results; `done` is set when the last is there, or fails."""
+    """One call: its inputs, a list for their results, and a future that is done when all are there or one failed.
+
+    num_left: how many results are missing.
+    """
 
     results: list[Any]
     batch: Sequence[Prepared]
@@ -52,7 +56,13 @@ class Call:
 
 @dataclass(eq=False)
 class _Share:
-    """What waits of one call and kind, by beginning. passed: packs of the kind that took nothing of it."""
+    """The waiting inputs of one call and one kind.
+
+    number: counts shares, so that older ones go first.
+    indices: of the inputs in the call, in the order of `by_prefix`.
+    num_tokens: of the inputs.
+    passed: how many packs of the kind have taken none of these inputs.
+    """
 
     number: int
     call: Call
@@ -63,7 +73,7 @@ class _Share:
 
 @dataclass(eq=False)
 class _Line:
-    """What waits of one kind. passed: packs of other kinds that went first."""
+    """The waiting inputs of one kind. passed: how many packs of other kinds went first."""
 
     shares: list[_Share] = field(default_factory=list)
     passed: int = 0
@@ -74,9 +84,9 @@ class _Line:
 
 
 class _Filling:
-    """A pack while it is filled, which counts what neighbours of one share begin with once.
+    """A pack that is being filled: counts its tokens, with prefixes that neighbours of one share have in common once.
 
-    Sorted together with other shares a prompt has no less in common with the one before it.
+    The count is an upper bound: sorted together with other shares, neighbours share at least as much.
     """
 
     def __init__(self, max_tokens: int):
@@ -84,11 +94,11 @@ class _Filling:
         self._rows = self._whole = 0
 
     def takes(self, prepared: Prepared, before: Prepared | None) -> bool:
-        """Counts the input, which comes after another one of its share, if it fits."""
-        rows = self._rows + prepared.num_tokens - shared_beginning(before, prepared)
+        """Adds the input to the pack if it fits; returns whether it does. before: the one before it in its share."""
+        rows = self._rows + prepared.num_tokens - shared_prefix(before, prepared)
         whole = self._whole + prepared.num_tokens
-        # The first is always taken, though the budget may be small for a while.
-        if self._whole and (rows > self._max_tokens or whole > _MOST_WHOLE * self._max_tokens):
+        # The first input is always taken, though max_tokens may be smaller for a while.
+        if self._whole and (rows > self._max_tokens or whole > _MAX_WHOLE_RATIO * self._max_tokens):
             return False
         self._rows, self._whole = rows, whole
         return True
@@ -98,9 +108,9 @@ Pick: TypeAlias = "tuple[Call, int]"
 
 
 class PackQueue:
-    """Inputs by kind: task, dense or multi-vector, and pooling. A pack has one kind.
+    """The waiting inputs of all calls by kind; a pack has one kind.
 
-    max_tokens: that a pack runs; no input may have more. What several of its prompts begin with counts once.
+    max_tokens: the most tokens that a pack computes, shared prefixes counted once; no input may have more.
     """
 
     def __init__(self, max_tokens: int):
@@ -113,20 +123,20 @@ class PackQueue:
         return bool(self._lines)
 
     def add(self, call: Call, chosen: Sequence[int]) -> None:
-        """The chosen inputs of the call, by index."""
+        """Adds inputs of a call. chosen: their indices."""
         self._num_waiting += len(chosen)
         inputs = [call.batch[index] for index in chosen]
-        for kind, places in by_kind(inputs, by_beginning):
+        for kind, places in by_kind(inputs, by_prefix):
             num_tokens = sum(inputs[place].num_tokens for place in places)
             share = _Share(next(self._numbers), call, deque(chosen[place] for place in places), num_tokens)
             self._lines[kind].shares.append(share)
 
     def __len__(self) -> int:
-        """Inputs that wait."""
+        """The number of waiting inputs."""
         return self._num_waiting
 
     def drop(self, call: Call) -> None:
-        """Forgets what still waits of the call."""
+        """Removes the inputs of the call that still wait."""
         for kind, line in list(self._lines.items()):
             self._num_waiting -= sum(len(share.indices) for share in line.shares if share.call is call)
             line.shares = [share for share in line.shares if share.call is not call]
@@ -134,13 +144,13 @@ class PackQueue:
                 del self._lines[kind]
 
     def take(self, max_tokens: int | None = None) -> list[Pick]:
-        """The next pack as (call, index), in the order of `by_beginning`; empty if nothing waits.
+        """Takes the inputs of the next pack: (call, index) in the order of `by_prefix`; empty if nothing waits.
 
-        max_tokens: of this pack, if fewer; an input that has more goes alone.
+        max_tokens: a lower limit for this pack; an input with more tokens is a pack alone.
 
-        Full packs go before others, which wait for at most a few. Of one kind, what fits in one pack goes before
-        larger shares, which wait for at most a few packs: a small call doesn't wait for a large one, and the end of a
-        part goes with the start of the next.
+        A kind that fills a pack goes before others, but before each at most `_MAX_PASSED_PACKS` times. Within a kind,
+        shares that fit into one pack go before larger ones, with the same limit. So a small call doesn't wait for a
+        large one, and the end of a part shares a pack with the start of the next.
         """
         if not self._lines:
             return []
@@ -161,12 +171,12 @@ class PackQueue:
         if not line.shares:
             del self._lines[kind]
         self._num_waiting -= len(picks)
-        return sorted(picks, key=lambda pick: by_beginning(pick[0].batch[pick[1]]))
+        return sorted(picks, key=lambda pick: by_prefix(pick[0].batch[pick[1]]))
 
     def _turn(self, share: _Share) -> tuple[bool, bool, int]:
-        return share.passed < _PATIENCE, share.num_tokens > self._max_tokens, share.number
+        return share.passed < _MAX_PASSED_PACKS, share.num_tokens > self._max_tokens, share.number
 
     def _urgency(self, item: tuple[Kind, _Line]) -> tuple[bool, bool, int]:
         line = item[1]
         oldest = min(share.number for share in line.shares)
-        return line.passed >= _PATIENCE, line.num_tokens >= self._max_tokens, -oldest
+        return line.passed >= _MAX_PASSED_PACKS, line.num_tokens >= self._max_tokens, -oldest

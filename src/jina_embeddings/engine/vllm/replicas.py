@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import EngineDeadError
-from ...plugin.packs import by_beginning
+from ...plugin.packs import by_prefix
 from ...types import Prepared
 from ..base import Engine
 from ..batching import Kind, by_kind, kind_of
@@ -191,11 +191,11 @@ def _visible(devices: Sequence[str]) -> Iterator[None]:
 
 
 def plan_packs(inputs: Sequence[Prepared], max_tokens: int) -> Iterator[list[int]]:
-    """Plans packs, each of one kind, as lists of indices into `inputs` in the order of `by_beginning`.
+    """Plans packs, each of one kind, as lists of indices into `inputs` in the order of `by_prefix`.
 
     A pack has at most `max_tokens` tokens of whole prompts, unless it is a single input.
     """
-    for _, indices in by_kind(inputs, by_beginning):
+    for _, indices in by_kind(inputs, by_prefix):
         pack: list[int] = []
         num_tokens = 0
         for index in indices:

@@ -1,4 +1,4 @@
-"""Small calls of any thread or event loop: handed to the engine's loop, and answered, in one hop each."""
+"""Small calls of any thread or event loop: each takes one callback into the engine's loop, and one back."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class SmallCalls:
-    """Waits for small calls, without a thread or a task for any of them.
+    """Passes small calls to the engine's event loop and waits for them, without a thread or a task for each.
 
-    loop: of the engine.
-    accept, drop: take a call, and say that nobody waits for it any more; both run in that loop.
+    loop: the engine's event loop.
+    accept, drop: called in that loop, to start a call, and to forget one that nobody waits for.
     """
 
     def __init__(self, loop: LoopThread, accept: Callable[[Call], None], drop: Callable[[Call], None]):
         self._loop = loop
         self._accept = accept
         self._drop = drop
-        # What is done for the callers of an event loop at a time wakes it once.
+        # One mailbox for each caller's event loop, so that several replies wake it once.
         self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
 
     def run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
@@ -59,7 +59,7 @@ class SmallCalls:
         return call.results
 
     async def _here(self, loop: asyncio.AbstractEventLoop, batch: Sequence[Prepared]) -> list[FloatArray]:
-        """A call from the engine's own loop: nothing is handed over."""
+        """A call from the engine's own event loop, which needs no callback to another thread."""
         future = loop.create_future()
         call = Call([None] * len(batch), batch, len(batch), future)
         self._accept(call)
@@ -72,7 +72,7 @@ class SmallCalls:
 
     def _new_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
         mailbox = Mailbox(loop)
-        # Programs may run one loop after another.
+        # Removes closed loops, as programs may run one loop after another.
         self._mailboxes = {known: box for known, box in self._mailboxes.items() if not known.is_closed()}
         self._mailboxes[loop] = mailbox
         return mailbox
@@ -84,7 +84,7 @@ class SmallCalls:
 
 
 class _Reply:
-    """A future of a caller's event loop, set from the engine's."""
+    """A future of a caller's event loop that is set from the engine's thread."""
 
     def __init__(self, mailbox: Mailbox, future: asyncio.Future[None]):
         self._mailbox = mailbox
@@ -104,10 +104,10 @@ class _Reply:
         self._is_done = True
 
         def act() -> None:
-            # A caller who was cancelled has gone.
+            # The caller may have been cancelled.
             if not self._future.done():
                 settle()
 
-        # A caller whose loop is closed has gone too.
+        # The caller's loop may be closed.
         with suppress(RuntimeError):
             self._mailbox.post(act)

@@ -1,4 +1,4 @@
-"""What is sent to the workers for a pack, and what comes back to its calls."""
+"""`PackSender`: turns inputs into the message that workers get for a pack, and their answer into the calls' results."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 
 Rpc = Callable[..., Awaitable[Any]]
 Adapter = tuple[str, int, str]
-"""Name, number and folder of a task's LoRA."""
+"""Name, id and folder of a task's LoRA."""
 
 
 class PackSender:
-    """Packs in the words of one engine's workers.
+    """Sends packs to the workers of one engine.
 
     rpc: `collective_rpc` of vLLM's engine.
-    adapters: of each task; empty where the weights have one merged.
-    half: multi-vectors travel as float16.
+    adapters: the adapter of each task; empty if one is merged into the weights.
+    half: whether workers send multi-vectors as float16.
     """
 
     def __init__(
@@ -46,20 +46,20 @@ class PackSender:
         self._hidden_size = hidden_size
         self._multivector_dim = multivector_dim or 0
         self._half = half
-        # What each task's packs run on, and why; filled when its first pack comes.
+        # The weights that each task's packs run on, and why; set before its first pack.
         self.choices: dict[Task, str] = {}
-        # To the worker, beside vLLM's calls, where there is one worker that has graphs.
+        # A connection to the worker besides vLLM's RPCs; only if there is one worker and it has CUDA graphs.
         self.channel: Channel | None = None
 
     async def message(self, picks: Sequence[Pick], *, small: bool = False) -> tuple[list[Any], Adapter | None]:
-        """A pack of these inputs as it travels, and its task's adapter; small: see `make_pack`."""
+        """The serialised pack of these inputs, and its task's adapter. small: see `make_pack`."""
         inputs = inputs_of(picks)
         half = self._half and inputs[0].multivector
         wire = make_pack(inputs, self._image_config, half=half, small=small).to_wire()
         return wire, await self._adapter(inputs[0].task)
 
     async def answer(self, picks: Sequence[Pick]) -> None:
-        """Runs a small pack of these inputs, and puts its vectors where they belong."""
+        """Runs a small pack of these inputs, and writes its vectors to the results of its calls."""
         wire, adapter = await self.message(picks, small=True)
         if self.channel is not None and self.channel.is_open and not _have_images(picks):
             vectors = await self.channel.answer(wire, 0 if adapter is None else adapter[1])
@@ -69,7 +69,7 @@ class PackSender:
         self.place(picks, await self.rpc("jina_answer_pack", args=(wire, adapter)))
 
     def place(self, picks: Sequence[Pick], answers: Sequence[bytes | None]) -> None:
-        """Puts the vectors of one pack where they belong; one of the workers has sent them."""
+        """Writes the vectors of a pack, which one of the workers has sent, to the results of its calls."""
         data = next((answer for answer in answers if answer is not None), None)
         if data is None:
             raise EngineError("no worker sent the vectors of a pack")
@@ -81,7 +81,7 @@ class PackSender:
             call.place(index, vector)
 
     async def _adapter(self, task: Task) -> Adapter | None:
-        """The task's adapter; before its first pack the workers choose the weights that it runs on."""
+        """The task's adapter. Before the task's first pack, the workers choose the weights that it runs on."""
         adapter = self._adapters.get(task)
         if adapter is not None and task not in self.choices:
             ((merged, reason), *_) = await self.rpc("jina_choose_weights", args=(adapter,))

@@ -1,4 +1,4 @@
-"""Small calls: what waits goes together in one pack, one RPC runs it and brings its vectors, and two are under way."""
+"""Packs of small calls: all waiting calls share a pack, one round trip runs it, and two packs are in progress."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from dataclasses import dataclass
 from .queue import Call, PackQueue, Pick
 from .sender import PackSender, inputs_of
 
-# Packs under way: one that runs, and one that the worker finds when that is done.
-_AT_ONCE = 2
-# How long before the end of the first the second is made and sent: as late as possible, so that it takes with it what
-# comes meanwhile, and early enough to be there. Making it takes the host longer the more inputs it has.
-_LEAD_S, _LEAD_EACH_S = 0.002, 25e-6
-# At most so long is the second held back, however long packs have taken.
-_LONGEST_WAIT_S = 0.05
-# Weight of the newest of a size's times in what is expected of the next.
-_NEWEST = 0.3
+# Packs in progress: one that runs, and one that the worker finds when that is done.
+_MAX_PACKS_IN_PROGRESS = 2
+# The second pack is made and sent this long before the first is expected to end, plus a time for each waiting input:
+# late, so that it contains calls that come meanwhile, but early enough to be there in time.
+_LEAD_S, _LEAD_PER_INPUT_S = 0.002, 25e-6
+# The second pack is held back for at most this long.
+_MAX_WAIT_S = 0.05
+# Weight of the newest measurement in the moving average of a pack's time.
+_NEWEST_WEIGHT = 0.3
 
 
 @dataclass(eq=False)
 class _Pack:
-    """One pack under way. starts: when the worker takes it up, by the loop's clock, as far as is known."""
+    """A pack in progress.
+
+    starts: estimate of the time of the loop's clock when the worker starts it.
+    size: as of `_size`.
+    """
 
     picks: list[Pick]
     starts: float
@@ -31,10 +35,10 @@ class _Pack:
 
 
 class SmallPacks:
-    """The packs of small calls to one engine. All of it runs in the engine's event loop.
+    """The packs of small calls to one engine. All methods run in the engine's event loop.
 
-    max_tokens: of a pack.
-    before_each: called with each pack that is sent.
+    max_tokens: the most tokens of a pack.
+    before_each: called before each pack is sent.
     """
 
     def __init__(self, sender: PackSender, max_tokens: int, before_each: Callable[[], None] = lambda: None):
@@ -42,12 +46,12 @@ class SmallPacks:
         self._before_each = before_each
         self._queue = PackQueue(max_tokens)
         self._calls: set[Call] = set()
-        self._under_way: list[_Pack] = []
+        self._in_progress: list[_Pack] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        # What calls `_send` later, and whether something does so in the loop's next turn.
+        # The timer that will call `_send`, and whether `_send` is called in the loop's next iteration.
         self._timer: asyncio.TimerHandle | None = None
         self._is_soon = False
-        # Seconds of a pack by its size.
+        # Expected seconds of a pack by its size.
         self._expected: dict[int, float] = {}
 
     @property
@@ -55,51 +59,51 @@ class SmallPacks:
         return len(self._queue)
 
     def add(self, call: Call) -> None:
-        """Its `done` is set when its vectors are there, or fails."""
+        """Queues a call; its `done` is set when its vectors are there, or when it has failed."""
         self._calls.add(call)
         self._queue.add(call, range(len(call.batch)))
         if not self._is_soon:
-            # Calls that come at the same time go in one pack.
+            # Deferred, so that calls of the same loop iteration share a pack.
             self._is_soon = True
             asyncio.get_running_loop().call_soon(self._send)
 
     def drop(self, call: Call) -> None:
-        """Nobody waits for the call any more: what has not been sent of it isn't, and what has is thrown away."""
+        """Forgets a call that nobody waits for: queued inputs are not sent, and results of sent ones are ignored."""
         self._calls.discard(call)
         self._queue.drop(call)
 
     def fail_all(self, error: Exception) -> None:
-        """Every waiting call fails at once, also where the engine will never answer."""
+        """Fails all calls at once, also if the engine will never answer."""
         for call in list(self._calls):
             self._fail(call, error)
         for task in self._tasks:
             task.cancel()
 
     def _send(self) -> None:
-        """Sends what waits, unless two packs are under way, or the second would leave too soon."""
+        """Sends a pack of the waiting calls, unless two are in progress, or it is too early for the second."""
         loop = asyncio.get_running_loop()
         self._is_soon = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._queue and len(self._under_way) < _AT_ONCE:
-            if self._under_way and (wait := self._too_soon_by(loop.time())) > 0:
+        while self._queue and len(self._in_progress) < _MAX_PACKS_IN_PROGRESS:
+            if self._in_progress and (wait := self._too_soon_by(loop.time())) > 0:
                 self._timer = loop.call_later(wait, self._send)
                 return
             picks = self._queue.take()
             pack = _Pack(picks, loop.time(), _size(sum(prepared.num_tokens for prepared in inputs_of(picks))))
-            self._under_way.append(pack)
+            self._in_progress.append(pack)
             self._before_each()
             task = loop.create_task(self._run(pack))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _too_soon_by(self, now: float) -> float:
-        """Seconds until the second pack should leave."""
-        first = self._under_way[0]
+        """Seconds until the second pack should be sent; negative if that time has passed."""
+        first = self._in_progress[0]
         ends = first.starts + self._expected.get(first.size, 0.0)
-        lead = _LEAD_S + _LEAD_EACH_S * len(self._queue)
-        return min(ends - lead - now, first.starts + _LONGEST_WAIT_S - now)
+        lead = _LEAD_S + _LEAD_PER_INPUT_S * len(self._queue)
+        return min(ends - lead - now, first.starts + _MAX_WAIT_S - now)
 
     async def _run(self, pack: _Pack) -> None:
         try:
@@ -108,16 +112,16 @@ class SmallPacks:
         except Exception as error:
             await self._answer_each(pack.picks, error)
         finally:
-            self._under_way.remove(pack)
-            if self._under_way:
-                self._under_way[0].starts = asyncio.get_running_loop().time()
+            self._in_progress.remove(pack)
+            if self._in_progress:
+                self._in_progress[0].starts = asyncio.get_running_loop().time()
             for call in {id(call): call for call, _ in pack.picks}.values():
                 if call.done.done():
                     self._calls.discard(call)
             self._send()
 
     async def _answer_each(self, picks: Sequence[Pick], error: Exception) -> None:
-        """After a pack failed: each of its calls alone, so that only the one to blame fails."""
+        """Runs each call of a failed pack in a pack alone, so that only the call that caused the failure fails."""
         by_call = [list(group) for _, group in itertools.groupby(sorted(picks, key=_call), key=_call)]
         for own in by_call:
             call = own[0][0]
@@ -138,11 +142,11 @@ class SmallPacks:
     def _learn(self, pack: _Pack) -> None:
         took = asyncio.get_running_loop().time() - pack.starts
         known = self._expected.get(pack.size, took)
-        self._expected[pack.size] = known + _NEWEST * (took - known)
+        self._expected[pack.size] = known + _NEWEST_WEIGHT * (took - known)
 
 
 def _size(num_tokens: int) -> int:
-    """One number for packs that take about as long: there are four between a power of two and the next."""
+    """A class of pack sizes that take about the same time: four classes between a power of two and the next."""
     bits = num_tokens.bit_length()
     return 8 * bits + (8 * num_tokens >> bits)
 

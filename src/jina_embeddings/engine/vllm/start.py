@@ -26,17 +26,17 @@ _WORKSPACE_BYTES = 1 * GIB
 _ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
 
 
-# Device memory of the graphs of one task's weights, by the tokens of the largest: 0.33 GB at 4,096 on an H200.
+# Device memory of the graphs of one task, for each token of the largest graph: 0.33 GB for 4,096 on an H200.
 _GRAPH_BYTES_PER_TOKEN = 80 * 1024
-# What packs need between their steps; `plugin.packed.banks` and `graphs` leave as much free.
-_STEP_BYTES = 3 * GIB
+# Device memory for the activations of packs, which `plugin.packed.banks` and `graphs` leave free.
+_ACTIVATION_BYTES = 3 * GIB
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Bytes that one device needs: its shard of the weights, and a KV cache for the longest prompt.
 
-    banks, graphs: of all tasks' merged weights and of their CUDA graphs, which packs can do without.
+    banks, graphs: the weight banks of all tasks, and their CUDA graphs; packs run without these too, but slower.
     """
 
     weights: int
@@ -68,14 +68,14 @@ def demand(checkpoint: Checkpoint, options: Options, max_model_len: int) -> Dema
 
 
 def _linear_values(config: ModelConfig) -> int:
-    """Values of the matrices in the language model's layers, which a bank has a copy of."""
+    """The number of weights of the language model's linear layers, which a bank copies."""
     heads = (2 * config.num_heads + 2 * config.num_kv_heads) * config.head_dim
     return config.num_layers * config.hidden_size * (heads + 3 * config.intermediate_size)
 
 
 def log_room(needed: Demand, free: int) -> None:
-    """Says before the start whether banks and graphs will fit beside the rest. free: bytes of the device."""
-    beside = free - needed.total - _STEP_BYTES
+    """Warns before the start if weight banks and graphs won't fit in memory. free: bytes of the device."""
+    beside = free - needed.total - _ACTIVATION_BYTES
     if needed.banks + needed.graphs <= beside:
         return
     logger.warning(

@@ -79,10 +79,10 @@ def sources(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np
 
 def kept_tokens(lengths: NDArray[np.int32], shared: NDArray[np.int32]) -> NDArray[np.int64]:
     """The indices of the tokens that are computed, among those of whole prompts: all but those of shared prefixes."""
-    return np.flatnonzero(places_in_prompts(lengths) >= np.repeat(shared, lengths))
+    return np.flatnonzero(positions_in_prompts(lengths) >= np.repeat(shared, lengths))
 
 
-def places_in_prompts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+def positions_in_prompts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
     """The position of each token within its prompt, (tokens of whole prompts,)."""
     return np.arange(int(lengths.sum())) - np.repeat(starts_of(lengths), lengths)
 

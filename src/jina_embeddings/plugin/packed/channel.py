@@ -1,8 +1,8 @@
-"""Small packs on a socket of their own, beside vLLM's calls to its workers.
+"""Small packs over a socket of their own, besides vLLM's RPCs to its workers.
 
-A call through vLLM goes through three threads on each side, and the worker takes up the next when it has answered the
-one before. Here one thread launches each pack as it comes, behind the one that runs, and another sends the vectors
-back: the device finds the next pack waiting.
+An RPC of vLLM passes through three threads on each side, and a worker starts the next one only after it has answered
+the one before. Here, one thread launches each pack as it arrives, while an earlier one runs, and another thread sends
+the vectors back. So the device always has the next pack.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ..packs import Pack
 from .transfer import Arrival
 
 Launch = Callable[[Pack, int], Arrival | None]
-"""Launches a pack on the weights of the adapter of that number; None where no graph holds it."""
+"""Launches a pack with the adapter of an id; returns None if no CUDA graph is large enough."""
 
 HEADER_BYTES = 8
 
 
 class PackChannel:
-    """The worker's end. It lives as long as the connection; a broken one ends its threads.
+    """The worker's end of the connection; its threads end when the connection is closed.
 
-    path: of the Unix socket at which the engine listens.
-    device: whose current stream packs are launched on, so that they keep their order with all else that is.
+    path: the Unix socket on which the engine listens.
+    device: packs are launched on the device's current stream, so they stay in order with other work.
     """
 
     def __init__(self, path: str, launch: Launch, device: torch.device):
@@ -45,7 +45,7 @@ class PackChannel:
 
     def _receive(self) -> None:
         if self._stream is not None:
-            # Streams and devices are chosen by each thread for itself.
+            # The current device and stream are settings of each thread.
             torch.cuda.set_device(self._device)
             torch.cuda.set_stream(self._stream)
         with suppress(OSError), self._socket.makefile("rb") as stream:
@@ -72,6 +72,6 @@ class PackChannel:
 
 
 def framed(message: tuple[Any, ...]) -> bytes:
-    """A message as it travels in either direction: its length in bytes, then msgpack."""
+    """A message in the format of both directions: its length in bytes, then its msgpack encoding."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(HEADER_BYTES, "little") + body

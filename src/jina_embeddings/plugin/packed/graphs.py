@@ -1,9 +1,9 @@
-"""Small packs of texts as CUDA graphs: recorded once for a few sizes and each task's weights, replayed in one launch.
+"""Small packs of texts as CUDA graphs: captured for a few sizes and for each task's weights, replayed in one launch.
 
 A pack of a few hundred tokens takes the device a few milliseconds, and the host ten times as long to launch kernel by
 kernel. A graph reads and writes the same memory at each replay, so a pack is copied into buffers of the next larger
-size. The tokens that it leaves over are one more prompt, whose states nobody reads: attention writes every row, and
-what memory held before, which may be NaN, reaches no product. Prompts that it leaves over are empty.
+size. Its padding is one more prompt, whose states nobody reads, so that attention writes every row: otherwise products
+would read uninitialised memory, which may be NaN. Missing prompts are empty.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from ..packs import SHARES_FROM, Pack
-from .attention import PackMetadata, bounds_of, kept_tokens, places_in_prompts, sources
+from ..packs import MIN_SHARING_TOKENS, Pack
+from .attention import PackMetadata, bounds_of, kept_tokens, positions_in_prompts, sources
 from .transfer import Staging
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Run = Callable[[torch.Tensor, torch.Tensor, PackMetadata], torch.Tensor]
-"""Hidden states (tokens, hidden) from embeddings, which are overwritten, positions (3, tokens), and a pack's layout."""
+"""Computes hidden states (tokens, hidden) from embeddings (overwritten), positions (3, tokens), and a pack's layout."""
 
 
 class States(NamedTuple):
-    """Of whole prompts: last hidden states (tokens, hidden), and their float32 means (prompts, hidden)."""
+    """The last hidden states of whole prompts (tokens, hidden), and their float32 means (prompts, hidden)."""
 
     hidden: torch.Tensor
     means: torch.Tensor
 
 
 Record = Callable[[Callable[[], States]], "tuple[Callable[[], None], States]"]
-"""Runs something, and gives what runs it again together with the tensors that then have the new result."""
+"""Captures a function; returns a function that replays it, and the tensors that contain the result of each replay."""
 
-# Tokens of each graph. Steps are small where most of the work is: what a pack leaves empty is computed all the same.
-# On an H200 32 take 0.6 ms longer than 64.
+# Tokens of each graph. Padding is computed too, so steps are small where most packs are. On an H200, 32 tokens would
+# take 0.6 ms longer than 64.
 _SIZES = (64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096)
-# Tokens between sizes above those.
-_STEP = 1024
-# FlashAttention sorts up to 992 prompts by length in one kernel; for more it takes a slower way.
-_MOST_PROMPTS = 768
-# Fewest tokens a prompt has on average if a pack of a size is to hold as many as fill it.
-_TOKENS_EACH = 4
-# Tokens of whole prompts, by those that run: what several prompts begin with runs once.
-_WHOLE = 1.5
+# Tokens between sizes above the largest of these.
+_SIZE_STEP = 1024
+# FlashAttention sorts up to 992 prompts by length in one kernel, and is slower with more.
+_MAX_PROMPTS = 768
+# A graph has room for one prompt for each this many tokens.
+_TOKENS_PER_PROMPT = 4
+# Most tokens of whole prompts, as a multiple of the computed tokens, of graphs in which prompts share prefixes.
+_WHOLE_RATIO = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The room that a graph has.
+    """The size of a graph: the most computed tokens, prompts, and tokens of whole prompts that a pack may have.
 
-    tokens: that run; prompts; whole: tokens of whole prompts, more than `tokens` only where beginnings are shared.
+    whole: larger than `tokens` only if prompts may share prefixes.
     """
 
     tokens: int
@@ -62,8 +62,8 @@ class Shape:
 
     @classmethod
     def of(cls, tokens: int) -> Shape:
-        prompts = min(max(8, tokens // _TOKENS_EACH), _MOST_PROMPTS)
-        return cls(tokens, prompts, int(_WHOLE * tokens) if tokens > SHARES_FROM else tokens)
+        prompts = min(max(8, tokens // _TOKENS_PER_PROMPT), _MAX_PROMPTS)
+        return cls(tokens, prompts, int(_WHOLE_RATIO * tokens) if tokens > MIN_SHARING_TOKENS else tokens)
 
     @property
     def shares(self) -> bool:
@@ -71,30 +71,30 @@ class Shape:
 
     @property
     def num_integers(self) -> int:
-        """Of ids, positions, the boundaries of rows and of whole prompts, and the rows of whole prompts."""
+        """The number of integers that the graph reads: token ids, positions, cu_rows, cu_seqlens, and source."""
         return 2 * self.tokens + 2 * (self.prompts + 2) + (self.whole if self.shares else 0)
 
     def holds(self, pack: Pack) -> bool:
         return (
             pack.num_tokens <= self.tokens
             and len(pack.lengths) <= self.prompts
-            # The tokens that are left over are laid out too.
+            # Padding takes room among whole prompts too.
             and int(pack.shared.sum()) <= self.whole - self.tokens
             and not pack.images
         )
 
     def lay_out(self, pack: Pack, integers: NDArray[np.int32]) -> None:
-        """Writes a pack as the integers that the graph reads, (num_integers,)."""
+        """Writes the integers of a pack that the graph reads, (num_integers,)."""
         ids, positions, cu_rows, cu_seqlens, source = self.parts(integers)
         num_left = self.tokens - pack.num_tokens
         positions[:], ids[:] = 0, 0
         ids[: pack.num_tokens] = pack.token_ids
         kept = kept_tokens(pack.lengths, pack.shared)
-        positions[: pack.num_tokens] = places_in_prompts(pack.lengths)[kept]
+        positions[: pack.num_tokens] = positions_in_prompts(pack.lengths)[kept]
         for bounds, lengths in ((cu_rows, pack.lengths - pack.shared), (cu_seqlens, pack.lengths)):
             known = bounds_of(lengths)
             bounds[: len(known)] = known
-            # The prompt of the tokens that are left over, and empty ones at its end.
+            # The prompt of padding, and empty prompts behind it.
             bounds[len(known) :] = known[-1] + num_left
         if self.shares:
             found = sources(pack.lengths, pack.shared)
@@ -103,7 +103,7 @@ class Shape:
             source[len(found) + num_left :] = 0
 
     def parts(self, integers: Any) -> Sequence[Any]:
-        """Views: ids, positions, boundaries of the rows that run and of whole prompts, and their rows."""
+        """Views into the integers: token ids, positions, cu_rows, cu_seqlens, and source (see `PackMetadata`)."""
         sizes = (self.tokens, self.tokens, self.prompts + 2, self.prompts + 2)
         stops = np.cumsum(sizes).tolist()
         starts = [0, *stops]
@@ -112,18 +112,18 @@ class Shape:
 
 
 def shapes_up_to(tokens: int) -> list[Shape]:
-    """The rooms of the graphs for packs of at most so many tokens, smallest first; none for 0."""
+    """The sizes of the graphs for packs of at most that many tokens, smallest first; none for 0."""
     if not tokens:
         return []
-    sizes = [*_SIZES, *range(_SIZES[-1] + _STEP, tokens, _STEP)]
+    sizes = [*_SIZES, *range(_SIZES[-1] + _SIZE_STEP, tokens, _SIZE_STEP)]
     return [Shape.of(size) for size in sorted({size for size in sizes if size < tokens} | {tokens})]
 
 
 class PackGraphs:
-    """Graphs by weights and size.
+    """The graphs of a model, by weights and size.
 
     run: the language model.
-    embed: embeddings (tokens, hidden) of ids, int32 (tokens,).
+    embed: returns the embeddings (tokens, hidden) of token ids, int32 (tokens,).
     """
 
     def __init__(
@@ -140,19 +140,19 @@ class PackGraphs:
         self._record = record
         self._shapes = list(shapes)
         self._graphs: dict[tuple[Hashable, Shape], tuple[Callable[[], None], States]] = {}
-        # All graphs read these; work on one stream, they never run at a time.
+        # All graphs read these buffers. They run on one stream, so never at the same time.
         num_integers = max(shape.num_integers for shape in shapes)
         self.integers = torch.zeros(num_integers, dtype=torch.int32, device=device)
         self._staging = Staging(num_integers, device)
 
     def record(self, weights: Hashable, has_room: Callable[[Shape], bool] = lambda shape: True) -> int:
-        """Records graphs of the weights that the model has now, largest first; returns the largest one's tokens.
+        """Captures the graphs of the weights that the model has now; returns the tokens of the largest one.
 
-        weights: by which `run` finds them.
-        has_room: asked before each; sizes for which there is none are left out.
+        weights: the key of these weights for `run`.
+        has_room: whether there is memory for a graph of this size; otherwise it is left out.
         """
         largest = 0
-        # The largest first: what they need between their steps then does for all others.
+        # The largest first, since its memory for intermediate results is reused by all others.
         for shape in reversed(self._shapes):
             if has_room(shape):
                 full = np.array([shape.tokens], np.int32)
@@ -166,16 +166,16 @@ class PackGraphs:
         return len(self._graphs)
 
     def has(self, weights: Hashable, pack: Pack) -> bool:
-        """Whether a graph holds the pack."""
+        """Whether there is a graph that is large enough for the pack."""
         return self._shape_for(weights, pack) is not None
 
     def _shape_for(self, weights: Hashable, pack: Pack) -> Shape | None:
         return next((s for s in self._shapes if s.holds(pack) and (weights, s) in self._graphs), None)
 
     def run(self, weights: Hashable, pack: Pack) -> States | None:
-        """The states of a pack's prompts; None where no graph holds the pack.
+        """Replays a graph for a pack, and returns its states; None if no graph is large enough.
 
-        Valid until the next call: the memory is the graph's.
+        The tensors are the graph's memory, valid until the next call.
         """
         shape = self._shape_for(weights, pack)
         if shape is None:
@@ -196,13 +196,13 @@ class PackGraphs:
             cu_rows, cu_seqlens, shape.tokens, shape.whole, source if shape.shares else None, alike=None
         )
         hidden = layout.whole(self._run(self._embed(ids), positions.repeat(3, 1), layout))
-        # Empty prompts have no mean. unsafe: checks of the lengths would wait for the device.
+        # Means of empty prompts are NaN and never read. unsafe=True: checking lengths would wait for the device.
         means = torch.segment_reduce(hidden.float(), "mean", lengths=cu_seqlens.diff(), unsafe=True)
         return States(hidden, means)
 
 
 def _blank(lengths: NDArray[np.int32]) -> Pack:
-    """Prompts of those lengths, of id 0."""
+    """A pack of prompts with these lengths and token id 0."""
     return Pack(
         token_ids=np.zeros(int(lengths.sum()), np.int32),
         lengths=lengths,
@@ -217,17 +217,17 @@ def _blank(lengths: NDArray[np.int32]) -> Pack:
 
 
 class CudaRecorder:
-    """`Record` by CUDA graphs that share the memory between their steps."""
+    """`Record` by CUDA graphs, which share one memory pool for intermediate results."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Callable[[], States]) -> tuple[Callable[[], None], States]:
-        # Kernels are compiled and chosen by a first run, which a recording doesn't allow.
+        # The first run compiles and selects kernels, which isn't possible during capture.
         run()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # Other threads of the worker may use the device meanwhile.
+        # thread_local, as other threads of the worker may use the device during capture.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             states = run()
         return graph.replay, states

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Packs whose integers may wait to be copied: more are never under way.
+# Buffers of `Staging`; there are never more packs in progress whose integers wait to be copied.
 _NUM_STAGED = 4
 
 
@@ -27,7 +27,7 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 class Staging:
-    """A few pinned buffers of integers in turn, so that one is filled while another is still being copied."""
+    """A few pinned buffers of integers, used in turn, so that one is filled while another is still being copied."""
 
     def __init__(self, num_integers: int, device: torch.device):
         pinned = device.type == "cuda"
@@ -37,7 +37,7 @@ class Staging:
 
     @contextmanager
     def next(self) -> Iterator[torch.Tensor]:
-        """The buffer used longest ago, int32 (num_integers,); what copies it is launched within this context."""
+        """The buffer used longest ago, int32 (num_integers,). Launch its copy within this context."""
         self._turn = (self._turn + 1) % len(self._buffers)
         copied = self._copied[self._turn]
         if copied is not None:
@@ -86,7 +86,7 @@ class Arrival:
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Arrival:
         if not tensor.is_cuda:
-            # A copy there too: the memory may be a graph's, which the next pack overwrites.
+            # Copied on a CPU too, as the memory may be a graph's, which the next pack overwrites.
             return cls(tensor.clone(), None)
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)

@@ -1,8 +1,8 @@
-"""Packed prefill inside vLLM's worker: a pack of prompts in, one array of vectors out.
+"""Packed prefill inside vLLM's worker: runs a pack of prompts and returns one array of vectors.
 
-An embedding is one prefill. It needs no KV cache, no scheduler and no object for each request, so bulk work goes
-around all three: the worker runs vLLM's own loaded model once over a pack, pools, and sends one array back.
-`PackedWorker` is mixed into vLLM's worker class through `worker_extension_cls`.
+An embedding is one prefill, which needs no KV cache, no scheduler and no object for each request. So the worker runs
+the model that vLLM has loaded once over a pack, pools, and sends one array back. `PackedWorker` is mixed into vLLM's
+worker class through `worker_extension_cls`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .. import SETTINGS
 from ..compat import set_forward_context
 from ..kernels.norms import fused_norms
 from ..packs import Pack, starts_of
-from .attention import PackMetadata, install, kept_tokens, places_in_prompts
+from .attention import PackMetadata, install, kept_tokens, positions_in_prompts
 from .channel import PackChannel
 from .decoder import PackDecoder
 from .graphs import CudaRecorder, PackGraphs, Shape, shapes_up_to
@@ -33,31 +33,32 @@ from .transfer import Arrival, to_device
 
 logger = logging.getLogger(__name__)
 
-# Tokens of the first run, which is thrown away.
-_WARM_UP = 16
-# Threads of torch in a worker on a GPU. Waiting for work, more of them would keep cores busy.
-_THREADS = 4
-# Bytes of the device that graphs leave free, for what large packs need between their steps.
-_GRAPH_RESERVE = 2 * 1024**3
+# Tokens of the first run, which compiles kernels and whose result is dropped.
+_WARM_UP_TOKENS = 16
+# Most threads of torch in a worker on a GPU; idle threads spin, and more of them would keep cores busy.
+_MAX_TORCH_THREADS = 4
+# Device memory that graphs leave free for the activations of large packs.
+_RESERVED_BYTES = 2 * 1024**3
 
 
 class PackedWorker:
-    """The methods that the engine calls on every worker by name."""
+    """The methods that the engine calls by name on every worker, through vLLM's `collective_rpc`."""
 
     def jina_warm_up(self) -> None:
-        """Compiles what packs need, so that the first one doesn't wait for that."""
+        """Compiles the kernels of packs, so that the first pack doesn't wait for that."""
         self._jina_runner().warm_up()
 
     def jina_record_graphs(self, adapters: list[tuple[str, int, str]], max_tokens: int) -> dict[str, Any]:
-        """Records the graphs of small packs for each adapter, or for the weights as they are where there is none.
+        """Captures the CUDA graphs of small packs for each adapter, or of the weights as they are if there is none.
 
-        max_tokens: of the largest; 0 for none.
-        Returns `PackRunner.record_graphs`' report.
+        max_tokens: tokens of the largest graph; 0 for no graphs.
+
+        Returns the report of `PackRunner.record_graphs`.
         """
         return self._jina_runner().record_graphs(adapters, max_tokens)
 
     def jina_open_channel(self, path: str) -> None:
-        """Takes small packs from the engine's socket at that path too, and answers them there."""
+        """Connects to the engine's Unix socket, over which it sends small packs from then on."""
         runner = self._jina_runner()
         self.__dict__["_jina_channel"] = PackChannel(path, runner.replay, runner.device)
 
@@ -71,9 +72,9 @@ class PackedWorker:
     ) -> bytes | None:
         """Starts a pack, and returns the vectors of an earlier one.
 
-        ticket, pack: what to start, as `Pack.to_wire` made it; None starts nothing.
-        adapter: name, number and folder of the task's LoRA; None where the weights have it merged.
-        fetch: ticket whose result is returned; it is waited for, while the pack just started runs.
+        ticket, pack: the pack to start, as of `Pack.to_wire`, and the key for its result; None starts none.
+        adapter: name, id and folder of the task's LoRA; None if the weights have it merged.
+        fetch: the key of the result that is returned. It waits for that pack, while the one just started runs.
         """
         runner = self._jina_runner()
         if ticket is not None and pack is not None:
@@ -81,16 +82,16 @@ class PackedWorker:
         return None if fetch is None else runner.fetch(fetch)
 
     def jina_answer_pack(self, pack: list[Any], adapter: tuple[str, int, str] | None) -> bytes | None:
-        """The vectors of a small pack, which is run and waited for; nothing of it stays here."""
+        """Runs a small pack, waits for it, and returns its vectors; no result is kept."""
         return self._jina_runner().answer(Pack.from_wire(pack), adapter)
 
     def jina_pack_is_done(self, ticket: int) -> bool:
-        """Whether fetching the result would return at once; also where there is none, so that fetching says so."""
+        """Whether fetching the result would return at once; also true if there is none, so that fetching raises."""
         result = self._jina_runner().results.get(ticket)
         return result is None or result.is_here()
 
     def jina_forget_pack(self, ticket: int) -> None:
-        """Drops a result that nobody will fetch."""
+        """Removes a result that nobody will fetch."""
         self._jina_runner().results.pop(ticket, None)
 
     def _jina_runner(self) -> PackRunner:
@@ -110,38 +111,38 @@ class PackRunner:
         self._config = model_runner.vllm_config
         self.device = model_runner.device
         if self.device.type == "cuda":
-            torch.set_num_threads(min(_THREADS, torch.get_num_threads()))
+            torch.set_num_threads(min(_MAX_TORCH_THREADS, torch.get_num_threads()))
         self._layers = install(self._config.compilation_config.static_forward_context)
         self._decoder = PackDecoder.of(self._model)
         logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
         settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
         self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
         self._vision = VisionCache(self._model, self._config, self.device)
-        # One column more than a step has tokens, as in vLLM's own buffer: a compiled graph has its strides in it.
+        # One column more than max_num_batched_tokens, like vLLM's buffer, whose strides are fixed in a compiled graph.
         width = self._config.scheduler_config.max_num_batched_tokens + 1
         self._positions = torch.zeros((3, width), dtype=torch.int64, device=self.device)
         self._graphs: PackGraphs | None = None
-        # The buffers of the graphs are those of one pack at a time, whichever thread launches it.
+        # Guards the buffers of the graphs, which hold one pack at a time, whichever thread launches it.
         self._launching = threading.Lock()
-        # Adapters whose weights there are graphs of; None for the weights as they are.
+        # The adapters whose weights have graphs; None for the weights as they are.
         self.recorded: list[LoRARequest | None] = []
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Runs a few tokens and the smallest picture; vLLM's own model has been warmed up by vLLM."""
+        """Runs a few tokens through our decoder, and a small image; vLLM has warmed up its own model."""
         self._vision.warm_up()
         if self._decoder is not None:
-            positions = self._positions[:, :_WARM_UP]
+            positions = self._positions[:, :_WARM_UP_TOKENS]
             embeds = self._model.embed_input_ids(positions[0])
             metadata = PackMetadata.of_prompts(np.array([len(embeds)], np.int32), np.zeros(1, np.int32), self.device)
             with fused_norms(self.device):
                 self._decoder(embeds, positions, metadata)
 
     def record_graphs(self, adapters: Sequence[tuple[str, int, str]], max_tokens: int) -> dict[str, Any]:
-        """Graphs of the packs that have whole weights, as many as memory allows.
+        """Captures graphs for weights that contain their adapter, as many as fit in memory.
 
-        Returns a report of plain values: `tokens` of the largest graph by adapter's number (0 for the weights as they
-        are), `reasons` why there is none, `count`, `seconds`, and `bytes` and `peak_bytes` of device memory.
+        Returns a report of plain values: `tokens` of the largest graph by id of the adapter (0 for the weights as they
+        are), `reasons` for adapters without graphs, `count`, `seconds`, and `bytes` and `peak_bytes` of device memory.
         """
         report: dict[str, Any] = {"tokens": {}, "reasons": {}, "count": 0, "seconds": 0.0, "bytes": 0, "peak_bytes": 0}
         requests = {adapter[1]: LoRARequest(*adapter) for adapter in adapters} or {0: None}
@@ -165,7 +166,7 @@ class PackRunner:
                 report["tokens"][number] = self._record(number, request, max_tokens)
                 self.recorded.append(request)
             except Exception as error:
-                # Packs run without; what was recorded before the error holds.
+                # Packs run without graphs; those that were captured before the error are kept.
                 logger.warning("no graphs of packs: %s: %s", type(error).__name__, error)
                 report["reasons"][number] = f"{type(error).__name__}: {error}"
         report["count"] = 0 if self._graphs is None else self._graphs.num_graphs
@@ -190,14 +191,14 @@ class PackRunner:
 
     def _has_room(self, shape: Shape) -> bool:
         free, _ = torch.cuda.mem_get_info(self.device)
-        return free > _GRAPH_RESERVE
+        return free > _RESERVED_BYTES
 
     def start(self, ticket: int, pack: Pack, adapter: tuple[str, int, str] | None) -> None:
-        """Launches everything a pack needs; on a GPU nothing here waits for it."""
+        """Launches a pack without waiting for it, and keeps its result under the ticket."""
         self.results[ticket] = self._launch(pack, adapter)
 
     def answer(self, pack: Pack, adapter: tuple[str, int, str] | None) -> bytes | None:
-        """The bytes of the pack's vectors, as `fetch` has them."""
+        """Runs a pack and waits for it; returns the same as `fetch`."""
         return self._to_bytes(self._launch(pack, adapter))
 
     @torch.inference_mode()
@@ -212,7 +213,7 @@ class PackRunner:
 
     @torch.inference_mode()
     def replay(self, pack: Pack, number: int) -> Arrival | None:
-        """Launches a pack by a graph of that adapter's weights; None if no graph holds it.
+        """Launches a pack by a graph of an adapter's weights; None if no graph is large enough.
 
         Any thread may call it: unlike `start` and `answer` it leaves the model as it is.
         """
@@ -220,11 +221,11 @@ class PackRunner:
             return None
         with self._launching:
             states = self._graphs.run(number, pack)
-            # Behind the graph, whose memory the states are, and before the next one on the same stream.
+            # Launched on the same stream before the next graph, which overwrites the memory of the states.
             return None if states is None else Arrival.of(self._pooled(pack, *states))
 
     def _pooled(self, pack: Pack, hidden: torch.Tensor, means: torch.Tensor | None = None) -> torch.Tensor:
-        """What the pack's inputs asked for. means: of whole prompts, where they are known."""
+        """The vectors of the pack. means: the means of whole prompts, if they were computed already."""
         if pack.multivector:
             weight, bias = self._model.pooler.projectors[pack.task]
             projected = torch.nn.functional.linear(hidden.float(), weight, bias)
@@ -236,7 +237,7 @@ class PackRunner:
         return vectors.half() if pack.half else vectors
 
     def fetch(self, ticket: int) -> bytes | None:
-        """The bytes of a result's vectors, row after row; None from all workers but the first of a group."""
+        """The bytes of a result's vectors, row by row; None from all workers of a group but the first."""
         return self._to_bytes(self.results.pop(ticket))
 
     def _to_bytes(self, arrival: Arrival) -> bytes | None:
@@ -257,16 +258,16 @@ class PackRunner:
         if self._decoder is not None and weights_are_whole:
             with fused_norms(self.device):
                 return metadata.whole(self._decoder(embeds, positions, metadata))
-        # No slot mapping: vLLM's own update of the KV cache then does nothing.
+        # Without a slot mapping, vLLM's update of the KV cache does nothing.
         with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):
             hidden: torch.Tensor = self._model(input_ids=None, positions=positions, inputs_embeds=embeds)
         return metadata.whole(hidden)
 
 
 def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """M-RoPE positions (3, num_tokens) of the tokens that run: each prompt counts from 0."""
+    """M-RoPE positions (3, num_tokens) of the computed tokens; each prompt starts at 0."""
     kept = kept_tokens(pack.lengths, pack.shared)
-    positions = np.repeat(places_in_prompts(pack.lengths)[kept][None], 3, axis=0)
+    positions = np.repeat(positions_in_prompts(pack.lengths)[kept][None], 3, axis=0)
     rows = pack.lengths - pack.shared
     starts = starts_of(rows)
     for image in pack.images:
