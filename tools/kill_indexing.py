@@ -1,14 +1,14 @@
 """Kills indexing with SIGKILL at random moments, and compares the result with an index made without kills.
 
-    python tools/kill_indexing.py [--kills 50] [--files 2000] [--engine fake] [--seed 0] [--output FILE]
+    python tools/kill_indexing.py [--kills 50] [--files 2000] [--engine fake] [--multivector int8] [--output FILE]
 
 Half of the kills come at any moment after indexing has begun, the others within 30 ms of a file that appears in the
 index, so in the middle of a write. After each the index is opened and searched. When a run gets to its end before it is
 killed, the index is compared with one made from the same files in one go: the same passages at the same places, the
-same metadata, vectors that differ by no more than batches make them differ. Then a third of the files is edited,
-replaced or renamed, and it goes on, so that updates are killed as well. The engine `fake` is so fast that all would be
-one write, hence --write-passages; with `transformers`, the model is `pocket`. Prints one line of JSON; exit status 1 if
-anything differs.
+same metadata, the same words found, vectors that differ by no more than batches make them differ. Then a third of the
+files is edited, replaced or renamed, and it goes on, so that updates are killed as well. The engine `fake` is so fast
+that all would be one write, hence --write-passages; with `transformers`, the model is `pocket`. Prints one line of
+JSON; exit status 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import numpy as np
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Index, update
+from jina_embeddings.apps.index.multivectors import COLUMN, FORMATS, from_column
 from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
 from results import circumstances
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--engine", choices=["transformers", "fake"], default="fake")
+    parser.add_argument("--multivector", choices=FORMATS, help="keep multi-vectors too, in this format")
     parser.add_argument("--max-wait", type=float, default=5.0, help="most seconds from the beginning to a kill")
     parser.add_argument("--write-passages", type=int, default=200, help="passages that are written at once")
     parser.add_argument("--seed", type=int, default=0)
@@ -70,7 +73,7 @@ def main() -> None:
         if arguments.worker:
             update.WRITE_PASSAGES = arguments.write_passages
             print("ready", flush=True)
-            index_files(arguments.worker[:1], arguments.worker[1], model)
+            index_files(arguments.worker[:1], arguments.worker[1], model, multivector=arguments.multivector)
             return
         with tempfile.TemporaryDirectory() as scratch:
             result = Trial(Path(scratch), model, arguments).run()
@@ -103,6 +106,7 @@ class Trial:
         return {
             **circumstances(),
             "engine": self.arguments.engine,
+            "multivector": self.arguments.multivector,
             "files": self.arguments.files,
             "write_passages": self.arguments.write_passages,
             "num_kills": len(self.kills),
@@ -142,6 +146,8 @@ class Trial:
         """Starts a process, and waits until it has begun to index."""
         worker = [sys.executable, __file__, "--engine", self.arguments.engine]
         worker += ["--write-passages", str(self.arguments.write_passages)]
+        if self.arguments.multivector:
+            worker += ["--multivector", self.arguments.multivector]
         process = subprocess.Popen([*worker, "--worker", self.folder, self.index], stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", "the process did not start"
@@ -172,23 +178,33 @@ class Trial:
     def compare(self) -> None:
         shutil.rmtree(self.reference, ignore_errors=True)
         began = time.monotonic()
-        index_files([self.folder], self.reference, self.model)
+        index_files([self.folder], self.reference, self.model, multivector=self.arguments.multivector)
         took = time.monotonic() - began
-        found, expected = rows(self.index), rows(self.reference)
-        vectors = [np.array([row.pop("vector") for row in table]) for table in (found, expected)]
-        difference = float(np.abs(vectors[0] - vectors[1]).max()) if vectors[0].shape == vectors[1].shape else None
-        if found != expected:
+        found, expected = read(self.index), read(self.reference)
+        difference = found.difference(expected)
+        if found.rows != expected.rows:
             self.differences.append(f"round {len(self.rounds)}: the passages differ")
         if difference is None or difference > MAX_VECTOR_DIFFERENCE:
             self.differences.append(f"round {len(self.rounds)}: the vectors differ by {difference}")
+        self.compare_words(expected.rows)
         self.rounds.append(
             {
                 "kills": len(self.kills) - sum(past["kills"] for past in self.rounds),
-                "passages": len(expected),
+                "passages": len(expected.rows),
                 "in_one_go_s": round(took, 1),
                 "max_vector_difference": difference,
             }
         )
+
+    def compare_words(self, expected: list[dict[str, Any]]) -> None:
+        """Each title has a number of its own, by which words have to find it."""
+        index = Index.open(self.index, self.model)
+        if not index.store.indexes_words:
+            self.differences.append(f"round {len(self.rounds)}: words have no index")
+        for row in self.random.sample(expected, min(len(expected), 20)):
+            hits = index.search(row["title"].split()[-1], mode="words", limit=1)
+            if [hit.id for hit in hits] != [row["id"]]:
+                self.differences.append(f"round {len(self.rounds)}: {row['title']!r} is not found by its number")
 
     def change(self) -> None:
         """Changes a third of the files: each is edited, replaced by a file of another name, or renamed."""
@@ -212,12 +228,38 @@ class Trial:
         (self.folder / name).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-def rows(address: Path) -> list[dict[str, Any]]:
-    """All columns of all rows, ordered by document and passage."""
+@dataclass(frozen=True)
+class Content:
+    """Of an index, in the order of documents and of passages in them. rows: every column but the vectors."""
+
+    rows: list[dict[str, Any]]
+    vectors: np.ndarray
+    tokens: list[np.ndarray]
+
+    def difference(self, other: Content) -> float | None:
+        """The largest between two numbers of any vectors; None where there are not the same number of them."""
+        if self.vectors.shape != other.vectors.shape or [*map(len, self.tokens)] != [*map(len, other.tokens)]:
+            return None
+        both = zip([self.vectors, *self.tokens], [other.vectors, *other.tokens], strict=True)
+        return max(float(np.abs(one - another).max()) for one, another in both)
+
+
+def read(address: Path) -> Content:
     import lancedb
 
-    table = lancedb.connect(str(address)).open_table("passages").to_arrow()
-    return sorted(table.to_pylist(), key=lambda row: (row["path"], row["position"]))
+    table = (
+        lancedb.connect(str(address))
+        .open_table("passages")
+        .to_arrow()
+        .sort_by([("path", "ascending"), ("position", "ascending")])
+    )
+    tokens = from_column(table[COLUMN]) if COLUMN in table.column_names else []
+    vectors = np.array(table["vector"].to_pylist())
+    return Content(
+        table.drop_columns([name for name in ("vector", COLUMN) if name in table.column_names]).to_pylist(),
+        vectors,
+        tokens,
+    )
 
 
 if __name__ == "__main__":

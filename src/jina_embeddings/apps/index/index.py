@@ -124,6 +124,7 @@ class Index:
             EngineError: the engine failed; what was embedded until shortly before is in the index.
         """
         with written_by_us(self.store.address):
+            self.store.index_words()
             update = Update(self.store, self.model, advance or (lambda: None))
             summary = update.run(items, gone or (lambda path: False), **options)
             self.store.tidy(ann_numbers=ann_numbers)

@@ -1,6 +1,7 @@
 """Rows and vectors in LanceDB: a folder or an address of an object store. Knows no model.
 
-Every change is one commit of LanceDB, so a process that is killed leaves the state before it or after it.
+Every change is one commit of LanceDB, so a process that is killed leaves the state before it or after it. Making an
+index takes two; whoever writes to it next makes up for the second.
 """
 
 from __future__ import annotations
@@ -66,6 +67,11 @@ class Store:
     def has_words(self) -> bool:
         """Whether words can be searched: not in an index of the first format."""
         return words.COLUMN in self._table.schema.names
+
+    @property
+    def indexes_words(self) -> bool:
+        """Whether words have an index; without one, LanceDB looks for them as they are written, endings and all."""
+        return any(index.columns == [words.COLUMN] for index in self._table.list_indices())
 
     @property
     def is_approximate(self) -> bool:
@@ -181,6 +187,9 @@ class Store:
         return scores
 
     def index_words(self) -> None:
+        """Makes the index over words where it is missing: a kill between the two commits of `create` leaves none."""
+        if not self.has_words or self.indexes_words:
+            return
         from lancedb.index import FTS
 
         # ICU finds words where no spaces stand between them.
