@@ -136,7 +136,7 @@ def variables() -> str:
 
 
 def commands() -> dict[str, Any]:
-    """All commands by name; those of groups have names of two words."""
+    """All commands by name; those of groups have names of two words, a hidden one its group's alone."""
     import typer.main
 
     from jina_embeddings.cli import app
@@ -149,7 +149,7 @@ def _commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         if hasattr(command, "commands"):
             yield from _commands(command, f"{name} ")
         else:
-            yield prefix + name, command
+            yield prefix.strip() if command.hidden else prefix + name, command
 
 
 def model_options() -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lancedb
 import numpy as np
 import pytest
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.apps.index import Document, Index, Passage
+from jina_embeddings.apps.index import Document, Index, Passage, recall, words
 from jina_embeddings.apps.index.filters import to_sql
 from jina_embeddings.apps.index.lock import written_by_us
+from jina_embeddings.apps.index.rows import FINGERPRINT_KEY
 from jina_embeddings.errors import (
     IndexBusyError,
     IndexMismatchError,
@@ -289,3 +292,42 @@ def test_an_index_in_an_address_that_is_no_folder(fake_model: JinaEmbeddings, tm
     index = Index.open(address, fake_model, create=True, dimension=DIM)
     index.update([document("a", "one")])
     assert len(Index.open(address, fake_model)) == 1
+
+
+def test_recall_is_what_an_ordinary_search_finds_of_the_exact_one(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.update([document(str(number), f"text {number}") for number in range(40)])
+    measured = recall.measure(index.store, questions=10)
+    assert (measured.recall, measured.questions, measured.depth) == (1.0, 10, 10)
+    search = index.store.search
+
+    def forgetful(vector: Any, limit: int, *, exact: bool = False) -> list[Any]:
+        hits = search(vector, limit, exact=exact)
+        return hits if exact else hits[: 1 + (limit - 1) // 2]
+
+    monkeypatch.setattr(index.store, "search", forgetful)
+    assert recall.measure(index.store, questions=10).recall == 0.5
+
+
+def test_an_index_of_the_first_format_is_searched_and_kept_in_step(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
+    """As the version before words and multi-vectors made it: other columns, and other keys in its fingerprint."""
+    address = tmp_path / "index"
+    made = Index.open(address, fake_model, create=True, dimension=DIM)
+    made.update([document("a", "red apple"), document("b", "green pear")])
+    rows = made.store._table.to_arrow().drop_columns([words.COLUMN])
+    fields = json.loads(made.store.fingerprint.to_json())
+    first = {name: fields[name] for name in ("model", "revision", "task", "dimension", "kind", "probe")} | {"format": 1}
+    rows = rows.replace_schema_metadata({FINGERPRINT_KEY: json.dumps(first)})
+    lancedb.connect(address).create_table("passages", rows, mode="overwrite")
+
+    index = Index.open(address, fake_model, create=True)
+    assert index.search("red apple")[0].passage.text == "red apple"
+    assert (index.describe()["words"], index.describe()["multivector"]) == (False, None)
+    summary = index.update([document("a", "red apple"), document("c", "blue plum")], gone=lambda path: True)
+    assert (summary.unchanged, summary.embedded, summary.removed) == (1, 1, 1)
+    assert texts(index) == ["blue plum", "red apple"]
+    with pytest.raises(IndexMismatchError, match="make the index again"):
+        index.search("red", mode="words")
+    with pytest.raises(IndexMismatchError, match="multivector None, not int8"):
+        Index.open(address, fake_model, multivector="int8")

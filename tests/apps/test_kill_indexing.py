@@ -47,7 +47,7 @@ except IndexBusyError:
 @pytest.mark.parametrize("multivector", [[], ["--multivector", "int8"]], ids=["dense", "multivector"])
 def test_an_index_that_was_killed_ends_like_one_made_in_one_go(multivector: list[str]) -> None:
     options = ["--engine", "fake", "--kills", "4", "--files", "60", "--max-wait", "0.5", "--write-passages", "10"]
-    done = subprocess.run([sys.executable, TOOL, *options, *multivector], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, TOOL, *options, *multivector], capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert result["num_kills"] == 4

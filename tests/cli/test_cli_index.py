@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import lancedb
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -62,7 +63,7 @@ def test_search_prints_json_a_context_or_nothing(docs: Path, tmp_path: Path) -> 
     assert "meadow.png" not in text
     assert len(text.split()) <= 40
     nothing = search(tmp_path / "index", "water", "--filter", "language=de")
-    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (1, "", "nothing found for 'water'\n")
 
 
 def test_search_by_a_picture_and_ranked_again(docs: Path, tmp_path: Path) -> None:
@@ -80,6 +81,7 @@ def test_search_by_a_picture_and_ranked_again(docs: Path, tmp_path: Path) -> Non
         (["water", "--filter", "kind=pages"], "unknown kind 'pages'"),
         (["water", "--filter", "kind"], "has no value"),
         (["water", "--context", "9", "--json"], "--context prints text"),
+        (["water", "fire", "--context", "9"], "--context prints text for one question"),
         (["--image", "nowhere.png"], "nowhere.png"),
     ],
 )
@@ -89,6 +91,57 @@ def test_a_wrong_search_is_a_line_and_status_2(docs: Path, tmp_path: Path, argum
     assert result.exit_code == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_each_question_has_a_list_of_its_own(docs: Path, tmp_path: Path) -> None:
+    index(docs, into=tmp_path / "index")
+    arguments = ["search", str(tmp_path / "index"), "Feed the starter.", "-", "--engine", "fake", "--limit", "1"]
+    asked = "\ufeffTea needs hot water.\n\nFlour and water.\n"
+    shown = CliRunner().invoke(app, arguments, input=asked).stdout
+    assert [line.partition("/")[0].split()[0] for line in shown.split("\n\n")] == ["Feed", "Tea", "Flour"]
+    records = [
+        json.loads(line) for line in CliRunner().invoke(app, [*arguments, "--json"], input=asked).stdout.splitlines()
+    ]
+    assert [(record["question"], record["rank"], Path(record["source"]).name) for record in records] == [
+        ("Feed the starter.", 1, "bread.md:7-7"),
+        ("Tea needs hot water.", 1, "tea.txt:1-1"),
+        ("Flour and water.", 1, "bread.md:3-3"),
+    ]
+    assert len({record["id"] for record in records}) == 3
+    assert records[0]["line"] == records[0]["end_line"] == 7
+    one = search(tmp_path / "index", "Flour and water.", "--limit", "1", "--json", "--min-score", "99")
+    assert (one.exit_code, one.stdout) == (1, "")
+
+
+def test_info_and_remove_need_no_model(docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    index(docs, into=tmp_path / "index")
+    facts = json.loads(run("index", "info", "index", "--json").stdout)
+    assert (facts["passages"], facts["documents"], facts["dimension"], facts["words"]) == (4, 3, 128, True)
+    assert "passages       4" in run("index", "info", "index").stdout
+    removed = run("index", "remove", "index", "*/bread.md", "nowhere.md")
+    assert removed.exit_code == 1
+    assert removed.stderr.splitlines() == ["2 passages removed: */bread.md", "nothing in index has the path nowhere.md"]
+    assert json.loads(run("index", "info", "index", "--json").stdout)["documents"] == 2
+    assert run("index", "info", "nowhere").exit_code == 2
+    # A folder of that name.
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "a.txt").write_text("a text")
+    assert "1 passages" in index("./info", into=tmp_path / "other").stderr
+
+
+def test_doctor_measures_recall_and_misses_the_index_of_words(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(docs, into=tmp_path / "index")
+    report = json.loads(run("doctor", tmp_path / "index", "--engine", "fake", "--json").stdout)
+    assert report["index"]["passages"] == 4
+    assert report["index"]["sample"]["recall_at_3"] == 1.0
+    lancedb.connect(str(tmp_path / "index")).open_table("passages").drop_index("words_idx")
+    broken = run("doctor", tmp_path / "index", "--engine", "fake", "--json")
+    assert "words have no index" in broken.stdout
+    index(docs, into=tmp_path / "index")
+    assert "words have no index" not in run("doctor", tmp_path / "index", "--engine", "fake", "--json").stdout
 
 
 def test_an_index_of_another_dimension_or_none(docs: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text(en
 
 
 COMMANDS = commands()
+WITH_OPTIONS_OF_THEIR_OWN = ("doctor", "status", "index info", "index remove")
 CODE_COMMANDS = [command for command in COMMANDS if command.startswith("code ")]
 
 
@@ -103,13 +104,24 @@ def test_embed_examples_run(line: str) -> None:
 @pytest.mark.usefixtures("folder")
 def test_examples_of_the_applications_run() -> None:
     np.save("vectors.npy", np.eye(3, dtype=np.float32))
-    for command in ("index", "search", "similar", "dedup", "paraphrases", "bitext", *CODE_COMMANDS):
+    for command in (
+        "index",
+        "index info",
+        "index remove",
+        "search",
+        "similar",
+        "dedup",
+        "paraphrases",
+        "bitext",
+        *CODE_COMMANDS,
+    ):
         lines = examples(command)
         assert lines
         if command == "code index":
             shutil.rmtree("notes.index")
+        engine = ["--engine", "fake"] if command not in WITH_OPTIONS_OF_THEIR_OWN else []
         for line in lines:
-            _, result = run(line, "--engine", "fake")
+            _, result = run(line, *engine)
             assert result.exit_code == 0, (line, result.stdout, result.stderr)
 
 
@@ -117,6 +129,7 @@ def test_examples_of_the_applications_run() -> None:
 @pytest.mark.parametrize("line", examples("doctor"))
 def test_doctor_examples_run(line: str, checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "_TEXTS", ("a text",))
+    run("jina-embeddings index notes/ --into notes.index --engine fake")
     _, result = run(line, model=str(checkpoint(dtype="float32")))
     assert result.exit_code == 0, result.stdout
 

@@ -13,7 +13,7 @@ from .code import code
 from .dedup import dedup
 from .doctor.command import doctor
 from .embed import embed
-from .index import index
+from .index_group import index
 from .paraphrases import paraphrases
 from .search import search
 from .serve import serve
@@ -48,7 +48,7 @@ def top_level(
 
 app.command()(embed)
 app.command()(status)
-app.command()(index)
+app.add_typer(index, name="index")
 app.command()(search)
 app.command()(browse)
 app.command()(serve)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .model import ModelChoice, takes_model_of_index
+from .terminal import PROBLEM, say
 
 if TYPE_CHECKING:
     from ..apps.index import Hit
@@ -20,7 +23,14 @@ _CONTEXT_LIMIT = 50
 @takes_model_of_index
 def search(
     index: Annotated[str, typer.Argument(metavar="INDEX", help="The index's folder or address.", show_default=False)],
-    question: Annotated[str | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
+    questions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUESTIONS...]",
+            help="What to look for, in words; - for one a line on standard input.",
+            show_default=False,
+        ),
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Look for what is like this picture.", rich_help_panel=_SEARCH)
     ] = None,
@@ -72,7 +82,7 @@ def search(
     *,
     choice: ModelChoice,
 ) -> None:
-    """Search an index with words or a picture.
+    """Search an index with words or a picture. Each of several questions has results of its own.
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
@@ -82,42 +92,64 @@ def search(
     from ..errors import OptionError
     from .arguments import grouped
 
-    if (question is None) == (image is None):
+    queries: list[Any] = _lines_for_dashes(questions or []) if image is None else [image]
+    if not queries or (image is not None and questions):
         raise OptionError("give either a question or --image, and one of them only")
-    if context is not None and as_json:
-        raise OptionError("--context prints text: leave --json out")
+    if context is not None and (as_json or len(queries) > 1):
+        raise OptionError("--context prints text for one question: leave --json and the other questions out")
     filters = grouped(where, "--filter")
     if context is not None:
         filters.setdefault("kind", ["text", "code"])
     # Before a model is loaded.
-    options = SearchOptions(mode=mode, first_stage=first_stage, filters=filters)  # type: ignore[arg-type]
+    options = SearchOptions(
+        limit if context is None else max(limit, _CONTEXT_LIMIT),
+        filters,
+        mode,  # type: ignore[arg-type]
+        rerank,
+        first_stage,  # type: ignore[arg-type]
+        candidates,
+        exact,
+        min_score,
+    )
     Store.open(index)
     with choice.for_index(index).loaded() as loaded:
-        query: Any = question if image is None else image
-        hits = Index.open(index, loaded).search(
-            query,
-            limit=limit if context is None else max(limit, _CONTEXT_LIMIT),
-            filters=filters,
-            mode=options.mode,
-            rerank=rerank,
-            first_stage=options.first_stage,
-            min_score=min_score,
-            candidates=candidates,
-            exact=exact,
-        )
+        found = Index.open(index, loaded).search_many(queries, options)
         if context is not None:
-            print(make_context(hits, context, loaded.count_tokens))
+            print(make_context(found[0], context, loaded.count_tokens))
         elif as_json:
-            for hit in hits:
-                print(json.dumps(hit.record(), ensure_ascii=False))
+            _print_records(queries, found)
         else:
-            _show(hits)
-    if not hits:
-        raise typer.Exit(1)
+            _show_all(queries, found)
+    for query, hits in zip(queries, found, strict=True):
+        if not hits:
+            say(f"nothing found for {str(query)!r}")
+    if not any(found):
+        raise typer.Exit(PROBLEM)
+
+
+def _lines_for_dashes(questions: list[str]) -> list[str]:
+    """The questions, a `-` replaced by the lines of standard input that aren't blank."""
+    if "-" not in questions:
+        return questions
+    lines = [line for line in sys.stdin.read().removeprefix("\ufeff").splitlines() if line.strip()]
+    place = questions.index("-")
+    return [*questions[:place], *lines, *questions[place + 1 :]]
+
+
+def _print_records(queries: list[Any], found: list[list[Hit]]) -> None:
+    for query, hits in zip(queries, found, strict=True):
+        for rank, hit in enumerate(hits, 1):
+            print(json.dumps({"question": str(query), "rank": rank, **hit.record()}, ensure_ascii=False))
+
+
+def _show_all(queries: list[Any], found: list[list[Hit]]) -> None:
+    for number, (query, hits) in enumerate(zip(queries, found, strict=True)):
+        if len(queries) > 1:
+            print(f"\n{query}" if number else query)
+        _show(hits)
 
 
 def _show(hits: list[Hit]) -> None:
-    import os
     import textwrap
 
     here = os.getcwd() + os.sep

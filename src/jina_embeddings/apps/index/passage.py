@@ -111,6 +111,7 @@ class Hit:
             "line": passage.line,
             "end_line": passage.end_line,
             "score": self.score,
+            "cosine": self.cosine,
             "metadata": {**passage.metadata, "path": passage.path, "kind": passage.kind},
         }
 

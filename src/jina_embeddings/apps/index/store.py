@@ -7,6 +7,7 @@ index takes two; whoever writes to it next makes up for the second.
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -132,6 +133,12 @@ class Store:
         query = self._table.search().select(list(PASSAGE_COLUMNS))
         query = query if where is None else query.where(where)
         return [to_passage(row) for row in query.limit(limit).to_list()]
+
+    def sample(self, count: int, seed: int) -> list[tuple[str, FloatArray]]:
+        """Ids and vectors (dimension,) of so many passages, or all, drawn at random."""
+        places = random.Random(seed).sample(range(len(self)), min(count, len(self)))
+        rows = self._table.take_offsets(places).select(["id", "vector"]).to_arrow()
+        return list(zip(rows["id"].to_pylist(), _matrix(rows["vector"]), strict=True))
 
     def search(self, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False) -> list[Hit]:
         """The nearest passages by cosine, best first; exact=True passes an approximate index by."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
+    index: Annotated[
+        str | None, typer.Argument(metavar="[INDEX]", help="Check this index too.", show_default=False)
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Check this checkpoint too: a folder, a hub id, or a bundled model's name.")
     ] = None,
@@ -42,19 +45,20 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
 ) -> None:
-    """Check versions, GPUs, memory, engines, and, with --model, a checkpoint.
+    """Check versions, GPUs, memory, engines, and, where they are given, an index and a checkpoint.
 
     Exit status: 0 no problem; 1 problems, each with what to do about it; 2 wrong arguments.
     """
     with command(debug):
         with _stdout_kept_clean():
-            report = _examine(model, engine, task, revision, local_files_only, parity, dtype, debug)
+            report = _examine(index, model, engine, task, revision, local_files_only, parity, dtype, debug)
         print(report.as_json() if json else "\n".join(report.lines()))
         if not report.healthy:
             raise typer.Exit(PROBLEM)
 
 
 def _examine(
+    index: str | None,
     model: str | None,
     engine: str,
     task: str | None,
@@ -76,6 +80,10 @@ def _examine(
     machine.check_hardware(report)
     machine.check_engines(report, engine)
     machine.check_cache(report)
+    if index is not None:
+        from .index import check_index
+
+        check_index(report, index)
     if model is None and not parity:
         return report
     name = model or DEFAULT_MODEL

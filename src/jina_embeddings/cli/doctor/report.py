@@ -41,7 +41,7 @@ class Report:
         """For people."""
         for title, section in self.sections.items():
             yield title.replace("_", " ")
-            yield from _lines(section, "  ")
+            yield from shown_lines(section, "  ")
         if self.healthy:
             yield "healthy: no problems found"
             return
@@ -51,7 +51,7 @@ class Report:
             yield f"    to do: {problem.remedy}"
 
 
-def _lines(value: Any, indent: str) -> Iterator[str]:
+def shown_lines(value: Any, indent: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
         plain = [name for name in value if not _is_nested(value[name])]
         width = max((len(_title(name)) for name in plain), default=0)
@@ -59,7 +59,7 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
             yield f"{indent}{_title(name):{width}}  {_shown(name, value[name])}"
         for name in [name for name in value if name not in plain]:
             yield f"{indent}{_title(name)}"
-            yield from _lines(value[name], indent + "  ")
+            yield from shown_lines(value[name], indent + "  ")
     elif isinstance(value, list):
         yield from (indent + line for line in _table(value))
     else:

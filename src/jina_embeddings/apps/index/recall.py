@@ -1,0 +1,52 @@
+"""How much of what an exact search finds the approximate index finds, measured on passages of the index itself."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import OptionError
+from .store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """recall: the share of the `depth` best by exact search that the ordinary search finds, over `questions` searches.
+
+    approximate_ms, exact_ms: of a search of each kind, at the median. An index without an approximate one has recall 1.
+    """
+
+    recall: float
+    questions: int
+    depth: int
+    approximate_ms: float
+    exact_ms: float
+
+
+def measure(store: Store, *, questions: int = 100, depth: int = 10, seed: int = 0) -> Recall:
+    """Searches with the vectors of passages that are drawn at random; each finds itself, which doesn't count.
+
+    Raises OptionError for an index of fewer than two passages.
+    """
+    if len(store) < 2:
+        raise OptionError(f"{store.address} has {len(store)} passages: recall needs two or more")
+    depth = min(depth, len(store) - 1)
+    found: list[float] = []
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for name, vector in store.sample(questions, seed):
+        ids: dict[bool, list[str]] = {}
+        for exact in times:
+            began = time.perf_counter()
+            hits = store.search(vector, depth + 1, exact=exact)
+            times[exact].append(time.perf_counter() - began)
+            ids[exact] = [hit.id for hit in hits if hit.id != name][:depth]
+        found.append(len(set(ids[False]).intersection(ids[True])) / depth)
+    return Recall(
+        round(float(np.mean(found)), 4),
+        len(found),
+        depth,
+        approximate_ms=round(1e3 * float(np.median(times[False])), 2),
+        exact_ms=round(1e3 * float(np.median(times[True])), 2),
+    )

@@ -1,0 +1,80 @@
+"""`jina-embeddings index PATHS...`, and what there is to do with an index beside: `info`, `remove`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .index import index as index_files
+from .terminal import PROBLEM, command, say
+
+FILES = "files"
+"""The command that the group runs where the first word is none of its others."""
+
+
+class _FilesUnlessNamed(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if named else [FILES, *args])
+
+
+index = typer.Typer(cls=_FilesUnlessNamed, help="Files to an index that can be searched.")
+index.command(FILES, hidden=True)(index_files)
+
+IndexArgument = Annotated[
+    str, typer.Argument(metavar="INDEX", help="The index's folder or address.", show_default=False)
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")]
+
+
+@index.command()
+def info(
+    index: IndexArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """What is in an index, what made it and how it is searched. Loads no model.
+
+    Exit status: 0; 2 an error.
+    """
+    with command(debug):
+        from ..apps.index.store import Store
+
+        facts = Store.open(index).describe()
+        print(json.dumps(facts) if as_json else "\n".join(_lines(facts)))
+
+
+@index.command()
+def remove(
+    index: IndexArgument,
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATHS...", help="Of documents, as results name them; * for anything, quoted."),
+    ],
+    debug: DebugOption = False,
+) -> None:
+    """Take documents out of an index. Loads no model; files are left alone.
+
+    Exit status: 0 removed; 1 for a path of which the index has nothing; 2 an error.
+    """
+    with command(debug):
+        from ..apps.index.filters import path_is
+        from ..apps.index.lock import written_by_us
+        from ..apps.index.store import Store
+
+        store = Store.open(index)
+        with written_by_us(store.address):
+            removed = [store.remove_where(path_is(path)) for path in paths]
+        for path, count in zip(paths, removed, strict=True):
+            say(f"{count:,} passages removed: {path}" if count else f"nothing in {index} has the path {path}")
+        if not all(removed):
+            raise typer.Exit(PROBLEM)
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    from .doctor.report import shown_lines
+
+    return list(shown_lines(facts))
