@@ -5,7 +5,7 @@
 
 PostgreSQL's manual as in `retrieval_quality.py` (nDCG@10 of sections), functions of held out packages with their
 names, as in `code_search_quality.py` (mean reciprocal rank). Each question's best 100 by vectors and best 100 by words
-are joined in several ways. The defaults of `jina_embeddings.apps.index.fusion` come from here.
+are joined in several ways.
 """
 
 from __future__ import annotations
