@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ class Reader:
                         f"no column {self.text_field!r} or {self.image_field!r} in its first line "
                         f"({', '.join(header)}): name one with `text_field` or `image_field`"
                     )
-                if twice := sorted({name for name in header if header.count(name) > 1}):
+                if twice := sorted(name for name, count in Counter(header).items() if count > 1):
                     raise InputError(f"line 1 names a column twice ({', '.join(twice)}): rename one")
                 line = records.line_num + 1
                 for cells in records:

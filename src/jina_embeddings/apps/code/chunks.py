@@ -71,17 +71,27 @@ def _pieces(text: str, num_lines: int, language: Language | None) -> Iterator[tu
         yield 0, num_lines, ""
         return
     found = definitions(text.encode("utf-8", "replace"), language)
-    whole = _apart([definition for definition in found if definition.is_whole])
+    whole = {one.first: one for one in _apart([definition for definition in found if definition.is_whole])}
     opened = [definition for definition in found if not definition.is_whole]
     edges = {0, num_lines, *(edge for one in opened for edge in (one.first, one.last + 1))}
+    edges |= {edge for one in whole.values() for edge in (one.first, one.last + 1)}
+    upcoming = iter(opened)
+    after = next(upcoming, None)
+    inside: list[Definition] = []
     at = 0
-    for definition in [*whole, None]:
-        stop = num_lines if definition is None else definition.first
-        for first, last in pairwise(sorted({at, stop, *(edge for edge in edges if at < edge < stop)})):
-            yield first, last, _around(first, opened)
-        if definition is not None:
+    for first, stop in pairwise(sorted(edges)):
+        if first < at:
+            continue
+        while after is not None and after.first <= first:
+            inside.append(after)
+            after = next(upcoming, None)
+        while inside and inside[-1].last < first:
+            inside.pop()
+        if (definition := whole.get(first)) is not None:
             at = definition.last + 1
-            yield definition.first, at, definition.symbol
+            yield first, at, definition.symbol
+        else:
+            yield first, stop, inside[-1].symbol if inside else ""
 
 
 def _apart(whole: list[Definition]) -> list[Definition]:
@@ -94,11 +104,6 @@ def _apart(whole: list[Definition]) -> list[Definition]:
         else:
             apart.append(definition)
     return apart
-
-
-def _around(line: int, opened: list[Definition]) -> str:
-    inside = [definition for definition in opened if definition.first <= line <= definition.last]
-    return inside[-1].symbol if inside else ""
 
 
 def _windows(lines: list[str], first: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .languages import Language, parser_of
@@ -72,22 +74,57 @@ class Definition:
     is_whole: bool
 
 
+class _Siblings:
+    """The named children of a node."""
+
+    def __init__(self, nodes: list[Any]):
+        self.nodes = nodes
+
+    @cached_property
+    def count(self) -> Counter[str]:
+        """How many there are of each kind."""
+        return Counter(node.type for node in self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A node, and where it stands among its siblings: tree-sitter, asked for the node before one or for the one around
+    it, looks that up from the root down, which takes as long as the file is."""
+
+    node: Any
+    parent: _Place | None
+    siblings: _Siblings
+    index: int
+
+    @property
+    def children(self) -> list[_Place]:
+        siblings = _Siblings(self.node.named_children)
+        return [_Place(node, self, siblings, index) for index, node in enumerate(siblings.nodes)]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no sibling is of its kind: `type ( A ...; B ... )` in Go has several."""
+        return self.siblings.count[self.node.type] == 1
+
+
 def definitions(source: bytes, language: Language) -> list[Definition]:
     """The definitions in the order of their first lines; those with broken syntax may be missing."""
     found: list[Definition] = []
     # Iterative, since a file may be nested deeper than Python's recursion limit.
-    pending: list[tuple[Any, str]] = [(parser_of(language).parse(source).root_node, "")]
+    root = parser_of(language).parse(source).root_node
+    pending: list[tuple[_Place, str]] = [(_Place(root, None, _Siblings([root]), 0), "")]
     while pending:
-        node, scope = pending.pop()
+        place, scope = pending.pop()
+        node = place.node
         is_whole = _is_whole(node, language)
         if is_whole or (node.type in language.open and _has_body(node)):
             name = _name_of(node)
             symbol = f"{scope}.{name}" if scope and name else name or scope
-            first, last = _lines(node)
+            first, last = _lines(place)
             found.append(Definition(first, last, symbol, is_whole))
             scope = symbol
         if not is_whole:
-            pending += [(child, scope) for child in reversed(node.named_children)]
+            pending += [(child, scope) for child in reversed(place.children)]
     return sorted(found, key=lambda definition: (definition.first, -definition.last))
 
 
@@ -124,33 +161,31 @@ def _name_of(node: Any) -> str:
 
 def _receiver(node: Any) -> str:
     """The receiver type of a Go method and a dot, without the pointer and without type parameters."""
-    types = [_text(child) for child in _walk(node.child_by_field_name("receiver")) if child.type == "type_identifier"]
-    return f"{types[0]}." if types else ""
+    pending = [node.child_by_field_name("receiver")]
+    while pending:
+        inner = pending.pop()
+        if inner.type == "type_identifier":
+            return f"{_text(inner)}."
+        pending += reversed(inner.named_children)
+    return ""
 
 
-def _walk(node: Any) -> list[Any]:
-    return [node, *(found for child in node.named_children for found in _walk(child))]
-
-
-def _lines(node: Any) -> tuple[int, int]:
-    while node.parent is not None and node.parent.type in _WRAPPERS and _is_around(node.parent, node):
-        node = node.parent
-    first, last = node.start_point[0], node.end_point[0]
-    if node.end_point[1] == 0 and last > first:
+def _lines(place: _Place) -> tuple[int, int]:
+    while place.parent is not None and place.parent.node.type in _WRAPPERS and place.is_alone:
+        place = place.parent
+    first, last = place.node.start_point[0], place.node.end_point[0]
+    if place.node.end_point[1] == 0 and last > first:
         last -= 1
-    above = node.prev_named_sibling
-    while above is not None and above.type in _ABOVE and 0 <= first - _last_line(above) <= 1:
-        # A comment behind code on the same line belongs to that code.
-        before = above.prev_named_sibling
-        if before is not None and _last_line(before) == above.start_point[0]:
+    nodes = place.siblings.nodes
+    for index in range(place.index - 1, -1, -1):
+        above = nodes[index]
+        if above.type not in _ABOVE or not 0 <= first - _last_line(above) <= 1:
             break
-        first, above = above.start_point[0], before
+        # A comment behind code on the same line belongs to that code.
+        if index and _last_line(nodes[index - 1]) == above.start_point[0]:
+            break
+        first = above.start_point[0]
     return first, last
-
-
-def _is_around(parent: Any, node: Any) -> bool:
-    """Whether the parent wraps this node alone, unlike `type ( A ...; B ... )` in Go."""
-    return [child.type for child in parent.named_children].count(node.type) == 1
 
 
 def _last_line(node: Any) -> int:

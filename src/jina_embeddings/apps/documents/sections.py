@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+_SPACE = re.compile(r"\s*")
 _BREAKS = (re.compile(r"\n"), re.compile(r"[.!?。！？]['\")\]]*\s|[。！？]"), re.compile(r"\s"))
 """Where a long block may be cut, the best first: the end of a line, of a sentence, of a word."""
 
@@ -51,9 +52,18 @@ def cut(sections: Iterable[Section], size: int, joint: str = "\n\n") -> Iterator
 
 def paragraphs(text: str, start: int = 0, end: int | None = None) -> Iterator[Block]:
     """What blank lines separate in `text[start:end]`."""
-    end = len(text) if end is None else end
-    for match in re.finditer(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*", text[start:end]):
-        yield trimmed(text, start + match.start(), start + match.end())
+    first: int | None = None
+    last = position = start
+    for line in text[start:end].split("\n"):
+        if line and not line.isspace():
+            first = position if first is None else first
+            last = position + len(line)
+        elif first is not None:
+            yield trimmed(text, first, last)
+            first = None
+        position += len(line) + 1
+    if first is not None:
+        yield trimmed(text, first, last)
 
 
 def trimmed(text: str, start: int, end: int) -> Block:
@@ -92,23 +102,26 @@ def _joined(group: list[Block], joint: str) -> Block:
 
 
 def _split(block: Block, size: int) -> Iterator[Block]:
-    exact = block.end - block.start == len(block.text)
-    rest = block
-    while len(rest.text) > size:
-        at = _break(rest.text, size)
+    text = block.text
+    if len(text) <= size:
+        if text:
+            yield block
+        return
+    exact = block.end - block.start == len(text)
+    at, stop = 0, len(text.rstrip())
+    while stop - at > size:
+        head = trimmed(text, at, at + _break(text[at : at + size], size))
         # Where the text is not the document's own, as in HTML, a piece stands where its block does.
-        head = trimmed(rest.text, 0, at)
-        yield (
-            Block(head.text, rest.start + head.start, rest.start + head.end)
-            if exact
-            else Block(head.text, block.start, block.end)
-        )
-        tail = trimmed(rest.text, at, len(rest.text))
-        rest = (
-            Block(tail.text, rest.start + tail.start, rest.end) if exact else Block(tail.text, block.start, block.end)
-        )
-    if rest.text:
-        yield rest
+        where = (block.start + head.start, block.start + head.end) if exact else (block.start, block.end)
+        yield Block(head.text, *where)
+        at = _after_space(text, head.end)
+    if at < stop:
+        yield Block(text[at:stop], block.start + at if exact else block.start, block.end)
+
+
+def _after_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return at if match is None else match.end()
 
 
 def _break(text: str, size: int) -> int:
