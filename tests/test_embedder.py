@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from inputs import picture
 from jina_embeddings import TASKS, JinaEmbeddings, Partial
@@ -853,3 +854,24 @@ def test_a_misspelled_argument_gets_a_suggestion(fake_model: JinaEmbeddings, nam
         fake_model.encode(["a"], **wrong)
     with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
         asyncio.run(fake_model.aencode_text(["a"], **wrong))
+
+
+@pytest.mark.parametrize("how", ["buffer", "open file"])
+def test_an_open_file_is_one_image_for_every_method(fake_model: JinaEmbeddings, tmp_path: Path, how: str) -> None:
+    path = tmp_path / "red.png"
+    Image.new("RGB", (56, 56), "red").save(path)
+    expected = fake_model.encode_image(path)
+
+    def opened() -> Any:
+        return io.BytesIO(path.read_bytes()) if how == "buffer" else path.open("rb")
+
+    assert np.array_equal(fake_model.encode_image(opened()), expected)
+    assert np.array_equal(fake_model.encode(opened()), expected)
+    assert np.array_equal(fake_model.encode(["a text", opened()])[1], expected)
+    assert np.array_equal(fake_model.encode({"image": opened()}), expected)
+
+
+def test_an_empty_prompt_name_is_no_prompt_name(fake_model: JinaEmbeddings) -> None:
+    for task in (None, "retrieval", "retrieval.query", "text-matching"):
+        with pytest.raises(UnknownPromptError):
+            fake_model.encode_text("a text", task=task, prompt_name="")

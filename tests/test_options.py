@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jina_embeddings import JinaEmbeddings
@@ -160,3 +161,25 @@ def test_every_option_is_documented() -> None:
         for name in line.partition(":")[0].split(",")
     }
     assert documented >= NAMES
+
+
+@pytest.mark.parametrize("name", [*WHOLE_NUMBERS, "graph_tokens"])
+@pytest.mark.parametrize("kind", [np.int64, np.int16, np.uint8])
+def test_numpys_whole_numbers_are_whole_numbers(name: str, kind: type[np.integer[Any]]) -> None:
+    value = getattr(make_options({name: kind(100)}, "vllm"), name)
+    assert (type(value), value) == (int, 100)
+    with pytest.raises(OptionError, match=name):
+        make_options({name: np.float64(100)}, "vllm")
+    with pytest.raises(OptionError, match=name):
+        make_options({name: np.True_}, "vllm")
+
+
+def test_bounds_of_pixels_may_be_numpys() -> None:
+    picture = np.full((100, 200, 3), 200, dtype=np.uint8)
+    with (
+        JinaEmbeddings(engine="fake", max_pixels=4000) as plain,
+        JinaEmbeddings(engine="fake", max_pixels=np.int16(4000)) as other,
+    ):
+        assert np.array_equal(plain.encode_image(picture), other.encode_image(picture))
+        bounded = other.encode_image(picture, max_pixels=np.int16(1600))  # type: ignore[arg-type]
+        assert np.array_equal(plain.encode_image(picture, max_pixels=1600), bounded)

@@ -225,6 +225,11 @@ class JinaEmbeddings(Encode, AsyncEncode):
         return scores.similarity(a, b)
 
     @staticmethod
+    def hamming(a: Any, b: Any) -> Any:
+        """Bits that differ between every vector of `a` and of `b`, of embedding type `binary` or `ubinary`: (n, m)."""
+        return scores.hamming(a, b)
+
+    @staticmethod
     def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> FloatArray:
         """Late-interaction score of a query (tokens, dim) with each document (tokens, dim): (n,)."""
         return scores.maxsim(query, documents)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -195,7 +196,9 @@ def make_options(given: dict[str, Any], engine: str) -> Options:
     for name in given:
         if name not in names:
             raise OptionError(f"unknown option {name!r}{suggest(name, names)}")
-    options = Options(**given)
+    # Plain integers: options travel to other processes, as JSON too.
+    counts = {name: whole_number(given[name]) for name in (*_COUNTS, "graph_tokens") if name in given}
+    options = Options(**{**given, **{name: count for name, count in counts.items() if count is not None}})
     _check(options)
     for name, reason in OBSOLETE.items():
         if given.get(name):
@@ -234,6 +237,16 @@ _CHOICES = {
 }
 
 
+def whole_number(value: object) -> int | None:
+    """A whole number of any type, numpy's too, as an int; None for everything else, True and False among it."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
 def _check(options: Options) -> None:
     for name, choices in _CHOICES.items():
         if (value := getattr(options, name)) not in choices:
@@ -244,12 +257,12 @@ def _check(options: Options) -> None:
     for name in _COUNTS:
         value = getattr(options, name)
         optional = not name.endswith("_parallel_size")
-        if (value is None and optional) or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        if (value is None and optional) or (whole_number(value) or 0) > 0:
             continue
         raise OptionError(f"{name} must be a whole number above 0, not {value!r}")
-    tokens = options.graph_tokens
-    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
-        raise OptionError(f"graph_tokens must be a whole number, 0 for no graphs, not {tokens!r}")
+    tokens = whole_number(options.graph_tokens)
+    if tokens is None or tokens < 0:
+        raise OptionError(f"graph_tokens must be a whole number, 0 for no graphs, not {options.graph_tokens!r}")
     share = options.gpu_memory_utilization
     if share is not None and not (isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1):
         raise OptionError(f"gpu_memory_utilization is a share of the memory, above 0 and at most 1, not {share!r}")

@@ -331,3 +331,12 @@ def test_an_index_of_the_first_format_is_searched_and_kept_in_step(tmp_path: Pat
         index.search("red", mode="words")
     with pytest.raises(IndexMismatchError, match="multivector None, not int8"):
         Index.open(address, fake_model, multivector="int8")
+
+
+def test_the_length_of_a_vector_changes_no_score(index: Index, fake_model: JinaEmbeddings) -> None:
+    index.update([document("a", "red apple", "green pear"), document("b", "a cat")])
+    query = fake_model.encode_text("green pear", truncate_dim=DIM)
+    expected = [hit.score for hit in index.search("green pear")]
+    for factor in (0.01, 1, 30):
+        found = [hit.score for hit in index.search_vector(factor * query)]
+        assert found == pytest.approx(expected, abs=1e-5)

@@ -60,9 +60,7 @@ def test_pairs_of_a_file() -> None:
     [
         (["one"], "two texts or more"),
         (["a", "b", "--pairs", "pairs.tsv"], "not both"),
-        (["--pairs", "pairs.tsv"], "pairs.tsv:2: expected two texts with a tab"),
         (["--pairs", "empty.tsv"], "no pairs"),
-        (["--pairs", "latin.tsv"], "not UTF-8"),
         (["--pairs", "none.tsv"], "os_error"),
         (["a", "b", "--task", "matching"], "unknown_task"),
     ],
@@ -70,11 +68,29 @@ def test_pairs_of_a_file() -> None:
 def test_inputs_that_can_not_be_compared_are_an_error(arguments: list[str], message: str) -> None:
     Path("pairs.tsv").write_text("a\tb\nc\n")
     Path("empty.tsv").write_text("\n")
-    Path("latin.tsv").write_bytes(b"\xe9\tb\n")
     result = run("similar", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
     assert not result.stdout
+
+
+def test_a_line_that_is_no_pair_is_listed_and_costs_only_itself() -> None:
+    Path("pairs.tsv").write_bytes(b"\xef\xbb\xbfa b\ta b\r\nno tab\na\tb\tc\n\tb\n\xe9\tb\nc\td\n")
+    result = run("similar", "--pairs", "pairs.tsv")
+    assert result.exit_code == 3
+    assert [line.split("\t")[1:] for line in result.stdout.splitlines()] == [["a b", "a b"], ["c", "d"]]
+    assert result.stdout.startswith("1.0000\t")
+    assert [line.split(": ")[0].strip() for line in result.stderr.splitlines()[-4:]] == [
+        f"pairs.tsv:{number}" for number in (2, 3, 4, 5)
+    ]
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u0085", "\f", "\v", "\x1c"], ids=ascii)
+def test_only_line_feeds_end_the_lines_of_pairs(odd: str) -> None:
+    Path("pairs.tsv").write_text(f"a{odd}b\tc\nd\te\n", encoding="utf-8", newline="")
+    result = run("similar", "--pairs", "pairs.tsv", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [json.loads(line)["left"] for line in result.stdout.split("\n")[:-1]] == [f"a{odd}b", "d"]
 
 
 # dedup

@@ -124,3 +124,11 @@ def test_an_unknown_type_gets_a_suggestion(name: str, meant: str | None) -> None
 def test_a_type_that_is_no_str_is_an_option_error(name: object) -> None:
     with pytest.raises(OptionError, match="embedding_type"):
         quantize(unit(2, 8), name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 16])
+def test_base64_is_read_without_its_padding(dim: int) -> None:
+    vector = np.arange(dim, dtype=np.float32)
+    text = quantize(vector, "base64")
+    assert np.array_equal(from_base64(text), vector)
+    assert np.array_equal(from_base64(text.rstrip("=")), vector)

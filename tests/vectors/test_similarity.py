@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import doctest
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.errors import DimensionError
+from jina_embeddings.errors import DimensionError, InputError
 from jina_embeddings.vectors import similarity
-from jina_embeddings.vectors.similarity import maxsim, normalize, truncate
+from jina_embeddings.vectors.quantization import quantize
+from jina_embeddings.vectors.similarity import hamming, maxsim, normalize, truncate
 
 
 def rows(*shape: int) -> np.ndarray:
@@ -141,3 +143,64 @@ def test_similarity_and_maxsim_are_methods_of_the_class() -> None:
     a, b = unit(3, 16), unit(5, 16)
     assert np.array_equal(JinaEmbeddings.similarity(a, b), similarity.similarity(a, b))
     assert np.array_equal(JinaEmbeddings.maxsim(a, [b, a]), maxsim(a, [b, a]))
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3, 4)])
+def test_arrays_that_are_no_vectors_are_refused_with_their_shape(shape: tuple[int, ...]) -> None:
+    vectors, other = np.zeros((2, 4), dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    for a, b in ((other, vectors), (vectors, other)):
+        with pytest.raises(DimensionError, match=re.escape(str(shape))):
+            similarity.similarity(a, b)
+
+
+def test_no_cosine_is_above_one() -> None:
+    vectors = np.random.default_rng(0).standard_normal((400, 384)).astype(np.float32)
+    scores = similarity.similarity(vectors, vectors)
+    assert scores.max() == 1
+    assert similarity.similarity(vectors, -vectors).min() == -1
+
+
+@pytest.mark.parametrize("kind", ["binary", "ubinary"])
+def test_packed_bits_are_compared_by_the_bits_that_differ(kind: str) -> None:
+    vectors = np.random.default_rng(1).standard_normal((5, 64)).astype(np.float32)
+    bits = vectors > 0
+    expected = (bits[:, None] != bits[None]).sum(axis=2)
+    packed = quantize(vectors, kind)
+    assert np.array_equal(hamming(packed, packed), expected)
+    assert np.array_equal(hamming(packed[0], packed), expected[0])
+    assert hamming(packed[0], packed[1]).shape == ()
+    assert hamming(packed[:0], packed).shape == (0, 5)
+    assert np.array_equal(JinaEmbeddings.hamming(packed, packed), expected)
+
+
+def test_what_has_no_bits_or_no_cosine_is_refused() -> None:
+    vectors = np.eye(16, dtype=np.float32)
+    packed = quantize(vectors, "ubinary")
+    with pytest.raises(InputError, match="hamming"):
+        similarity.similarity(packed, packed)
+    with pytest.raises(InputError, match="float32"):
+        hamming(vectors, vectors)
+    with pytest.raises(InputError, match="int8, uint8"):
+        hamming(quantize(vectors, "binary"), packed)
+    with pytest.raises(DimensionError):
+        hamming(packed, packed[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("query", "documents"),
+    [
+        (np.ones(4), [np.ones((2, 4))]),
+        (np.ones((1, 2, 4)), [np.ones((2, 4))]),
+        (np.ones((2, 4)), [np.ones(4)]),
+        (np.ones((2, 4)), np.ones(4)),
+        (np.ones((2, 4)), [np.ones((2, 4)), np.ones((1, 2, 4))]),
+    ],
+)
+def test_what_is_no_multivector_is_refused(query: Any, documents: Any) -> None:
+    with pytest.raises(DimensionError, match="multi-vector"):
+        maxsim(query, documents)
+
+
+def test_documents_of_one_length_may_be_one_array() -> None:
+    query, documents = rows(3, 3), rows(4, 5, 3)
+    assert np.allclose(maxsim(query, documents), maxsim(query, list(documents)))

@@ -191,6 +191,6 @@ def _kind(value: object) -> tuple[str, Any]:
         if len(value) == 1 and next(iter(value)) in ("text", "image"):
             return next(iter(value.items()))
         return "error", InputError(f'a mapping holds either "text" or "image", not {", ".join(map(repr, value))}')
-    if isinstance(value, (bytes, os.PathLike)) or hasattr(value, "size"):
+    if isinstance(value, (bytes, os.PathLike)) or hasattr(value, "size") or hasattr(value, "read"):
         return "image", value
     return "error", InputError(f"an input is a text or an image, not {type(value).__name__}")

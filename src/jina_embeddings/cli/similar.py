@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EmptyInputError, InputError
-from .matching import Task, TruncateDim
+from ..pipeline.rows import Failure
+from .matching import Task, TruncateDim, leave_if_failed
 from .model import ModelChoice, takes_model
 
 if TYPE_CHECKING:
@@ -34,51 +35,60 @@ def similar(
 ) -> None:
     """Print the cosines of texts.
 
-    Exit status: 0 done; 2 an error.
+    Exit status: 0 done; 2 an error; 3 done but for lines of --pairs that are no pair, which are listed.
     """
     from ..apps.matching import Matcher
     from ..inputs.prompts import resolve_task
 
     resolve_task(task)
-    left, right = read_pairs(texts or [], pairs)
-    with choice.loaded(task) as loaded:
-        matcher = Matcher(loaded, task=task, truncate_dim=truncate_dim)
-        if pairs is not None:
-            print_pairs(matcher.scores(left, right), left, right, json)
-        else:
-            print_matrix(matcher.matrix(left), left, json)
+    check_texts(texts or [], pairs)
+    left, right, failures = (list(texts or []), [], []) if pairs is None else read_pairs(pairs)
+    if left:
+        with choice.loaded(task) as loaded:
+            matcher = Matcher(loaded, task=task, truncate_dim=truncate_dim)
+            if pairs is None:
+                print_matrix(matcher.matrix(left), left, json)
+            else:
+                print_pairs(matcher.scores(left, right), left, right, json)
+    leave_if_failed(failures)
 
 
 _DIGITS = 4
 
 
-def read_pairs(texts: Sequence[str], file: Path | None) -> tuple[list[str], list[str]]:
-    """Both sides of the pairs in a file; or the texts, and nothing on the right.
-
-    Raises InputError for a line without exactly one tab, for fewer than two texts, and for both or neither.
-    """
-    if file is None:
-        if len(texts) < 2:
-            raise InputError("give two texts or more, or --pairs FILE")
-        return list(texts), []
-    if texts:
+def check_texts(texts: Sequence[str], pairs: Path | None) -> None:
+    """Raises InputError for fewer than two texts, and for texts beside a file or without one."""
+    if pairs is None and len(texts) < 2:
+        raise InputError("give two texts or more, or --pairs FILE")
+    if pairs is not None and texts:
         raise InputError("give texts or --pairs FILE, not both")
-    left, right = [], []
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 at byte {error.start}: convert it") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        parts = line.split("\t")
-        if len(parts) != 2 or not all(part.strip() for part in parts):
-            raise InputError(f"{file}:{number}: expected two texts with a tab between them")
-        left.append(parts[0])
-        right.append(parts[1])
-    if not left:
-        raise EmptyInputError(f"there are no pairs in {file}")
-    return left, right
+
+
+def read_pairs(path: Path) -> tuple[list[str], list[str], list[Failure]]:
+    """Both sides of the pairs in a file, and its lines that are none.
+
+    Raises EmptyInputError for a file of blank lines.
+    """
+    left, right, failures = [], [], []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                wrong = f"not UTF-8 at byte {error.start} of the line: convert it"
+                failures.append(Failure(f"{path}:{number}", InputError(wrong)))
+                continue
+            if not text.strip():
+                continue
+            parts = text.split("\t")
+            if len(parts) == 2 and all(part.strip() for part in parts):
+                left.append(parts[0])
+                right.append(parts[1])
+            else:
+                failures.append(Failure(f"{path}:{number}", InputError("expected two texts with a tab between them")))
+    if not left and not failures:
+        raise EmptyInputError(f"there are no pairs in {path}")
+    return left, right, failures
 
 
 def print_pairs(scores: FloatArray, left: Sequence[str], right: Sequence[str], as_json: bool) -> None:

@@ -23,6 +23,7 @@ from ..errors import (
     OptionError,
     TextTooLongError,
 )
+from ..options import whole_number
 from ..types import Prepared, PreparedImage, Span, Task
 from .budget import PIXELS
 from .patches import ImageConfig, grid, resize_image, resized_size
@@ -282,8 +283,10 @@ def with_pixels(config: ImageConfig, min_pixels: int | None, max_pixels: int | N
         InputError: a bound is not a whole number of pixels, or `max_pixels` is below one token.
     """
     for name, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        if value is not None and whole_number(value) is None:
             raise InputError(f"{name} must be a whole number of pixels, not {value!r}")
+    # Those of numpy overflow.
+    min_pixels, max_pixels = whole_number(min_pixels), whole_number(max_pixels)
     changes: dict[str, Any] = {}
     if max_pixels is not None:
         if max_pixels < config.factor**2:

@@ -54,7 +54,9 @@ class Form:
     @property
     def prompt(self) -> str | None:
         """Files are what is searched in; retrieval.query and the like name a prompt already."""
-        return self.prompt_name or (None if self.task and "." in self.task else DEFAULT_PROMPT)
+        if self.prompt_name is not None:
+            return self.prompt_name
+        return None if self.task and "." in self.task else DEFAULT_PROMPT
 
     @property
     def forms(self) -> dict[str, str]:

@@ -61,5 +61,5 @@ def quantize(vectors: FloatArray, embedding_type: str = "float") -> Any:
 
 
 def from_base64(text: str) -> FloatArray:
-    """The float32 vector of a base64 string."""
-    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+    """The float32 vector of a base64 string, with or without its padding."""
+    return np.frombuffer(base64.b64decode(text + "=" * (-len(text) % 4)), dtype="<f4")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DimensionError
+from ..errors import DimensionError, InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..types import FloatArray
 
 
@@ -20,22 +22,74 @@ def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
         a: (n, dim) or (dim,); b: (m, dim) or (dim,). They need not be normalised.
 
     Returns:
-        (n, m); a single vector on either side drops that axis, so two of them give a 0-d array.
+        (n, m), from -1 to 1; a single vector on either side drops that axis, so two of them give a 0-d array.
+
+    Raises:
+        DimensionError: arrays of other shapes, or of two sizes.
+        InputError: packed bits, as `ubinary` gives them: see `hamming`.
 
     >>> similarity(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([3.0, 0.0]))
     array([1., 0.], dtype=float32)
     """
-    rows, columns = np.atleast_2d(normalize(a)), np.atleast_2d(normalize(b))
+    if np.uint8 in (np.asarray(a).dtype, np.asarray(b).dtype):
+        raise InputError("ubinary vectors are packed bits, which have no cosine: compare them with hamming(a, b)")
+    rows, columns = normalize(_rows(np.asarray(a))), normalize(_rows(np.asarray(b)))
+    _check_widths(rows, columns)
+    # Rounding takes a vector's cosine with itself above 1.
+    return _without_axes(np.clip(rows @ columns.T, -1, 1), a, b)
+
+
+def hamming(a: Any, b: Any) -> NDArray[np.int32]:
+    """The number of bits in which every vector of `a` differs from every vector of `b`: small for alike ones.
+
+    Args:
+        a: (n, bytes) or (bytes,), of `embedding_type` `binary` (int8) or `ubinary` (uint8). b: the same type.
+
+    Returns:
+        int32 (n, m); a single vector on either side drops that axis.
+
+    Raises:
+        DimensionError: arrays of other shapes, or of two sizes.
+        InputError: other types of numbers.
+
+    >>> hamming(np.array([[0b1010], [0b0000]], dtype=np.uint8), np.array([0b0011], dtype=np.uint8))
+    array([2, 2], dtype=int32)
+    """
+    types = {np.asarray(a).dtype, np.asarray(b).dtype}
+    if types not in ({np.dtype(np.int8)}, {np.dtype(np.uint8)}):
+        raise InputError(
+            f"expected binary (int8) or ubinary (uint8) vectors of one type, not {', '.join(sorted(map(str, types)))}"
+        )
+    # The 128 that `binary` takes away changes the same bit in all bytes.
+    rows, columns = (_rows(np.ascontiguousarray(vectors)).view(np.uint8) for vectors in (a, b))
+    _check_widths(rows, columns)
+    distances = np.empty((len(rows), len(columns)), dtype=np.int32)
+    for row, distance in zip(rows, distances, strict=True):
+        _BITS[row ^ columns].sum(axis=1, out=distance)
+    return np.asarray(_without_axes(distances, a, b))
+
+
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.int32)
+"""The number of bits of each byte."""
+
+
+def _rows(vectors: NDArray[Any]) -> NDArray[Any]:
+    if vectors.ndim not in (1, 2):
+        raise DimensionError(f"expected vectors (n, dim) or one (dim,), not an array of shape {vectors.shape}")
+    return np.atleast_2d(vectors)
+
+
+def _check_widths(rows: NDArray[Any], columns: NDArray[Any]) -> None:
     if rows.shape[-1] != columns.shape[-1]:
         raise DimensionError(
             f"vectors of {rows.shape[-1]} and {columns.shape[-1]} numbers can't be compared: use one truncate_dim"
         )
-    scores = rows @ columns.T
+
+
+def _without_axes(scores: NDArray[Any], a: Any, b: Any) -> NDArray[Any]:
     if np.ndim(b) == 1:
         scores = scores[:, 0]
-    if np.ndim(a) == 1:
-        scores = scores[0]
-    return np.asarray(scores)
+    return np.asarray(scores[0] if np.ndim(a) == 1 else scores)
 
 
 def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> FloatArray:
@@ -46,7 +100,7 @@ def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> F
 
     Args:
         query: (query_tokens, dim), rows normalised.
-        documents: a list of (tokens, dim), rows normalised; or one such array.
+        documents: a list of (tokens, dim), rows normalised, or an array (n, tokens, dim); or one (tokens, dim).
 
     Returns:
         (len(documents),) float32; a 0-d array for one document.
@@ -59,6 +113,9 @@ def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> F
     if not len(documents):
         return np.zeros(0, dtype=np.float32)
     query = np.asarray(query, dtype=np.float32)
+    for name, vectors in (("the query", query), *((f"document {n}", one) for n, one in enumerate(documents))):
+        if np.ndim(vectors) != 2:
+            raise DimensionError(f"{name} has shape {np.shape(vectors)}: a multi-vector is (tokens, dim)")
     widths = {document.shape[-1] for document in documents} | {query.shape[-1]}
     if len(widths) != 1:
         raise DimensionError(f"multi-vectors of different sizes can't be compared: {sorted(widths)}")
