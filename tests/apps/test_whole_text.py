@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from jina_embeddings.apps.index import Passage
 from jina_embeddings.apps.matching import Matcher
 from jina_embeddings.apps.matching.inputs import open_vectors
 from jina_embeddings.errors import InputError
+from jina_embeddings.pipeline.columns import matrix_of
 
 
 def _pdf_texts(monkeypatch: pytest.MonkeyPatch, *pages: str) -> list[str]:
@@ -55,11 +57,21 @@ def test_words_cut_in_a_real_pdf_are_whole() -> None:
     assert text == "This is important information about photosynthesis and well-known facts."
 
 
-def test_null_vectors_are_named(tmp_path: Path) -> None:
-    column = pa.array([[1.0, 0.0], None, [0.0, 1.0]], pa.list_(pa.float32(), 2))
-    pq.write_table(pa.table({"id": ["a", "b", "c"], "embedding": column}), tmp_path / "v.parquet")
-    with pytest.raises(InputError, match=r"1 rows \(b\)"):
-        open_vectors(tmp_path / "v.parquet")
+def test_rows_without_a_vector_are_failures_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    rows = [[1.0, 0.0], None, [0.0, 1.0], [None, 1.0], [float("nan"), 1.0], [1.0, 0.5]]
+    column = pa.array(rows, pa.list_(pa.float32(), 2))
+    pq.write_table(pa.table({"id": list("abcdef"), "embedding": column}), tmp_path / "v.parquet", row_group_size=2)
+    names, vectors, failures = open_vectors(tmp_path / "v.parquet")
+    assert (names, vectors.tolist()) == (["a", "c", "f"], [[1, 0], [0, 1], [1, 0.5]])
+    assert [failure.id for failure in failures] == ["b", "d", "e"]
+    np.save(tmp_path / "v.npy", np.array([[1, 0], [np.inf, 0], [0, 1]], dtype=np.float32))
+    names, vectors, failures = open_vectors(tmp_path / "v.npy")
+    assert (names, vectors.tolist(), [failure.id for failure in failures]) == ([0, 2], [[1, 0], [0, 1]], ["1"])
+
+
+def test_a_column_keeps_vectors_at_their_rows() -> None:
+    column = pa.chunked_array([pa.array([[1.0], None, [2.0]], pa.list_(pa.float32(), 1)).slice(1), [[3.0]]])
+    assert str(matrix_of(column).tolist()) == "[[nan], [2.0], [3.0]]"
 
 
 def test_a_single_text_in_place_of_a_list_is_refused() -> None:

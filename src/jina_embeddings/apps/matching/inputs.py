@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InputError, JinaEmbeddingsError, not_utf8, unreadable
+from ...pipeline.columns import has_all_numbers, matrix_of
 from ...pipeline.files import STDIN, kind_of
 from ...pipeline.readers import Reader
 from ...pipeline.rows import Failure, Item, Row, printable
@@ -90,18 +91,26 @@ def _lines(path: str) -> Iterator[Item]:
         yield Failure(printable(path), unreadable(error))
 
 
-def open_vectors(path: Path) -> tuple[list[str] | range, FloatArray]:
+def open_vectors(path: Path) -> tuple[Sequence[Any], FloatArray, list[Failure]]:
     """The names and vectors (n, dim) of a file that `jina-embeddings embed` wrote, or of any .npy of that shape.
 
     An .npy is memory-mapped. The names of its rows are read from `NAME.rows.jsonl`; without that file they are the
-    numbers from 0.
+    numbers from 0. Rows without a whole vector, because it or a number of it is null, NaN or infinite, are failures.
 
     Raises:
         InputError: the file has no dense float vectors.
         OSError: the file can't be read.
     """
-    if path.suffix == ".parquet":
-        return _open_parquet(path)
+    names, vectors = _open_parquet(path) if path.suffix == ".parquet" else _open_npy(path)
+    good = has_all_numbers(vectors)
+    if good.all():
+        return names, vectors, []
+    error = InputError(f"has no whole vector in {path}")
+    bad = [Failure(str(names[row]), error) for row in np.flatnonzero(~good)]
+    return [names[row] for row in np.flatnonzero(good)], vectors[good], bad
+
+
+def _open_npy(path: Path) -> tuple[Sequence[Any], FloatArray]:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
@@ -118,7 +127,7 @@ def open_vectors(path: Path) -> tuple[list[str] | range, FloatArray]:
     return names, vectors
 
 
-def _open_parquet(path: Path) -> tuple[list[str] | range, FloatArray]:
+def _open_parquet(path: Path) -> tuple[Sequence[Any], FloatArray]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -129,20 +138,7 @@ def _open_parquet(path: Path) -> tuple[list[str] | range, FloatArray]:
     column = table["embedding"].combine_chunks()
     if not (pa.types.is_fixed_size_list(column.type) and pa.types.is_floating(column.type.value_type)):
         raise InputError(f"{path} has embeddings of type {column.type}: write them with embedding_type='float'")
-    if column.null_count or column.flatten().null_count:
-        # A null has no values in the flattened column, so all rows behind it would get another row's vector.
-        bad = [
-            name for name, value in zip(table["id"].to_pylist(), column.to_pylist(), strict=True) if not _whole(value)
-        ]
-        raise InputError(
-            f"{path} has no whole embedding for {len(bad)} rows ({', '.join(map(str, bad[:10]))}): drop them"
-        )
-    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
-    return table["id"].to_pylist(), vectors
-
-
-def _whole(vector: list[float | None] | None) -> bool:
-    return vector is not None and None not in vector
+    return table["id"].to_pylist(), matrix_of(column)
 
 
 class VectorFile:

@@ -91,7 +91,7 @@ def load_inputs(
             return embed_inputs(model, paths, reader, task=task, **options)
     if len(paths) > 1:
         raise InputError(f"{with_vectors[0]} holds vectors: give it alone")
-    names, vectors = open_vectors(Path(paths[0]))
-    if not len(vectors):
+    names, vectors, failures = open_vectors(Path(paths[0]))
+    if not len(vectors) and not failures:
         raise EmptyInputError(f"there are no vectors in {paths[0]}")
-    return Inputs(names, vectors, num_rows=len(vectors))
+    return Inputs(names, vectors, num_rows=len(vectors) + len(failures), failures=failures)
