@@ -101,6 +101,15 @@ class JinaEmbeddings(Encode, AsyncEncode):
         self._pid = os.getpid()
         self._warned_of_cut = False
 
+    @property
+    def source_policy(self) -> SourcePolicy:
+        """What the name of an image may reach, by the options."""
+        return SourcePolicy(
+            paths=self.options.image_paths,
+            urls=self.options.image_urls,
+            private_addresses=self.options.image_private_addresses,
+        )
+
     def _describe(self, info: ModelInfo) -> ModelInfo:
         """What is loaded: all tasks of the checkpoint, or the one that is merged."""
         merged = self.options.merge_adapter
@@ -119,10 +128,7 @@ class JinaEmbeddings(Encode, AsyncEncode):
             max_pixels=options.max_pixels,
             resize_later=resize_later,
         )
-        policy = SourcePolicy(
-            paths=options.image_paths, urls=options.image_urls, private_addresses=options.image_private_addresses
-        )
-        return processor.reading(policy, as_stored=options.image_reading == "stored")
+        return processor.reading(self.source_policy, as_stored=options.image_reading == "stored")
 
     @property
     def engine(self) -> str:

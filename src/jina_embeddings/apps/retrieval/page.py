@@ -16,6 +16,7 @@ from ..index import Hit, Index
 from ..index.passage import KINDS
 from ..index.search import DEFAULT_MODE, MODES
 from .marking import mark
+from .origin import OwnOrigin
 from .overlay import draw
 
 HOST = "127.0.0.1"
@@ -58,6 +59,7 @@ def serve(index: Index, *, port: int = 8080, show: bool = True) -> None:
     _check_port(port)
     # Otherwise another website could read this page through a name that resolves to this machine (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    app.add_middleware(OwnOrigin, hosts=frozenset({f"{HOST}:{port}", f"localhost:{port}"}))
     ui.run(
         lambda: _Page(index, ui),
         host=HOST,
@@ -176,11 +178,11 @@ class _Page:
                 marked = mark(passage.text, query) if isinstance(query, str) else html.escape(passage.text)
                 ui.html(marked, sanitize=False).classes("text whitespace-pre-wrap")
             if passage.image:
-                self._show_picture(passage.image, query)
+                self._show_picture(hit, query)
 
-    def _show_picture(self, source: str, query: str | Image.Image) -> None:
+    def _show_picture(self, hit: Hit, query: str | Image.Image) -> None:
         ui = self._ui
-        picture = self._picture(source)
+        picture = self._picture(hit)
         if picture is None:
             ui.label("the picture is not there any more").classes("text-gray-500")
             return
@@ -194,9 +196,9 @@ class _Page:
                     "flat dense no-caps"
                 )
 
-    def _picture(self, source: str) -> Image.Image | None:
+    def _picture(self, hit: Hit) -> Image.Image | None:
         try:
-            return load_image(Path(source))
+            return load_image(hit.passage.input["image"], self._index.model.source_policy)
         except (JinaEmbeddingsError, OSError):
             return None
 

@@ -1,0 +1,73 @@
+"""The page of `jina-embeddings browse` is for itself: pages of other origins get neither answers nor sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WAIT_S = 180
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder = tmp_path_factory.mktemp("browse")
+    (folder / "a.txt").write_text("Tea needs hot water.")
+    program = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
+    into = str(folder / "own.index")
+    subprocess.run([*program, "index", str(folder), "--into", into, "--engine", "fake"], check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    # NiceGUI behaves otherwise under pytest, which it knows by this variable.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
+    command = [*program, "browse", into, "--engine", "fake", "--port", str(port), "--no-open"]
+    server = subprocess.Popen(command, env=environment, cwd=Path.cwd())
+    try:
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, "the server has ended"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.2)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def status(port: int, path: str, *headers: str) -> int:
+    """Of the answer to a request that is written by hand."""
+    lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *headers, "", ""]
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        return int(connection.recv(1024).split()[1])
+
+
+SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "http://localhost", "null"])
+def test_another_origin_gets_nothing(port: int, origin: str) -> None:
+    assert status(port, SOCKET, *UPGRADE, f"Origin: {origin}") == 403
+    assert status(port, "/", f"Origin: {origin}") == 403
+
+
+def test_its_own_page_gets_its_socket(port: int) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        assert status(port, SOCKET, *UPGRADE, f"Origin: http://{host}:{port}") == 101
+    assert status(port, "/") == 200
