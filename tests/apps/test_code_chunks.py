@@ -168,6 +168,11 @@ def test_broken_syntax_keeps_the_definitions_around_it() -> None:
     [
         ("a.PY", "", "python"),
         ("run", "#!/usr/bin/env python3\n", "python"),
+        ("run", "#!/usr/bin/env -S python3 -u\n", "python"),
+        ("run", "#!/usr/bin/env -i -S LANG=C python3.11\n", "python"),
+        ("run", "#! /opt/bin/python3.11 -I\n", "python"),
+        ("run", "#!/usr/bin/env -S\n", None),
+        ("run", "#!/usr/bin/perl5.36\n", None),
         ("run", "#!/bin/sh -e\n", "bash"),
         ("run", "#!\n", None),
         ("a.txt", "", None),

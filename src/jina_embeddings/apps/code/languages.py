@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
@@ -42,7 +43,7 @@ LANGUAGES: tuple[Language, ...] = (
         (".py", ".pyi", ".pyw"),
         frozenset({"function_definition"}),
         frozenset({"class_definition"}),
-        ("python", "python3"),
+        ("python", "pypy"),
     ),
     Language(
         "javascript",
@@ -151,10 +152,16 @@ def language_of(path: str, text: str = "") -> Language | None:
     """The language of a file by its suffix, else by the `#!` line of its text; None for any other file."""
     found = _BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
     if found is None and text.startswith("#!"):
-        words = text.partition("\n")[0][2:].split()
-        words = words[1:] if words and words[0].endswith("/env") else words[:1]
-        found = _BY_INTERPRETER.get(PurePosixPath(words[0]).name) if words else None
+        found = _BY_INTERPRETER.get(_interpreter(text.partition("\n")[0][2:].split()))
     return found
+
+
+def _interpreter(words: list[str]) -> str:
+    """What a `#!` line runs, without its version: `python` for `/usr/bin/env -S python3.11 -u`."""
+    if words and PurePosixPath(words[0]).name == "env":
+        # Options of env, and the variables that it sets.
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return re.sub(r"[\d.]+$", "", PurePosixPath(words[0]).name) if words else ""
 
 
 @cache

@@ -90,10 +90,8 @@ class Repository:
         path, shown = self.root / name, printable(name)
         try:
             status = path.lstat()
-            if not (stat.S_ISREG(status.st_mode) and status.st_size and _is_text(path)):
+            if not (stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_BYTES and _is_text(path)):
                 yield LeftOut(shown)
-            elif status.st_size > MAX_BYTES:
-                yield Failure(shown, InputError(f"over {MAX_BYTES >> 20} MiB: data, or generated, and not indexed"))
             else:
                 yield self._known(name, _blob(path.read_bytes()))
         except FileNotFoundError:
