@@ -44,6 +44,19 @@ Click.
 Last.
 """
 
+FRONT = """---
+title: My doc
+tags: [a, b]
+draft: no
+---
+
+Body of text.
+
+# Part
+
+More.
+"""
+
 HTML = """<!doctype html><html><head><title>No</title><style>p{}</style></head><body>
 <nav>Menu</nav><main>
 <h1>Guide<a href="#g">¶</a></h1><p>Welcome to <b>the</b>
@@ -69,6 +82,30 @@ def test_markdown_is_cut_at_its_headings(tmp_path: Path) -> None:
     ]
     assert all(MARKDOWN[p.start : p.end] == p.text for p in found)
     assert "# not a heading" in found[1].text
+
+
+def test_front_matter_is_metadata(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(FRONT)
+    body, part = passages(tmp_path / "a.md", "markdown")
+    assert (body.title, body.text, body.line) == ("My doc", "Body of text.", 7)
+    assert (part.title, FRONT[part.start : part.end]) == ("My doc > Part", "More.")
+    assert body.metadata == {"format": "markdown", "title": "My doc", "tags": ("a", "b"), "draft": "no"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('+++\ntitle = "T"\nday = 2024-01-02\n+++\nBody.', [("T", "Body.")]),
+        ("---\ntitle: Guide\n---\n# Guide\n\nBody.", [("Guide", "Body.")]),
+        ("---\n\nA rule above.\n\n---\n", [("", "---\n\nA rule above.\n\n---")]),
+        ("---\nbroken: [\n---\nBody.", [("", "---"), ("broken: [", "Body.")]),
+        ("---\nnever closed", [("", "---\nnever closed")]),
+        ("Body.\n\n---\ntitle: T\n---\n", [("", "Body.\n\n---")]),
+    ],
+)
+def test_what_only_looks_like_front_matter_is_text(tmp_path: Path, text: str, expected: list[tuple[str, str]]) -> None:
+    (tmp_path / "a.md").write_text(text)
+    assert [(p.title, p.text) for p in passages(tmp_path / "a.md", "markdown")] == expected
 
 
 def test_html_is_cut_at_its_headings_and_says_where_in_the_source(tmp_path: Path) -> None:
@@ -154,7 +191,7 @@ def test_records_are_passages(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"text": "one", "id": "x"}\nbroken\n{"image": "a.png"}\n')
     one, bad, image = passages_of(str(tmp_path / "rows.jsonl"), "rows.jsonl", "jsonl", "d", CutOptions())
     assert isinstance(one, Passage)
-    assert (one.text, one.metadata["record"]) == ("one", "x")
+    assert (one.text, one.metadata["id"]) == ("one", "x")
     assert isinstance(bad, Failure)
     assert isinstance(image, Passage)
     assert (image.kind, image.image) == ("image", str(tmp_path / "a.png"))

@@ -33,7 +33,7 @@ def sources(index: Index) -> list[str]:
 def test_files_are_indexed_and_kept_in_step(docs: Path, tmp_path: Path, fake_model: JinaEmbeddings) -> None:
     into = docs / "index"
     index, summary = index_files([docs], into, fake_model, dimension=128)
-    assert sources(index) == ["bread.md:3-3", "bread.md:7-7", "meadow.png", "net.html:1-1", "tea.txt:1-1"]
+    assert sources(index) == ["bread.md:3", "bread.md:7", "meadow.png", "net.html:1", "tea.txt:1"]
     assert (summary.documents, summary.embedded, summary.failures) == (4, 5, [])
     (docs / "tea.txt").unlink()
     (docs / "bread.md").write_text("# Bread\n\nFlour and water.\n\n## Rye\n\nFeed the starter.\n")

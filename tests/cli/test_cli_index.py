@@ -47,7 +47,7 @@ def test_index_then_search(docs: Path, tmp_path: Path) -> None:
     found = search(tmp_path / "index", "Feed the starter", "--limit", "1")
     assert found.exit_code == 0
     lines = found.stdout.splitlines()
-    assert lines[0].endswith("bread.md:7-7")
+    assert lines[0].endswith("bread.md:7")
     assert [line.strip() for line in lines[1:]] == ["Bread > Sourdough", "Feed the starter."]
 
 
@@ -56,7 +56,7 @@ def test_search_prints_json_a_context_or_nothing(docs: Path, tmp_path: Path) -> 
     found = search(tmp_path / "index", "water", "--json", "--filter", "kind=text", "--filter", "path=*.md")
     records = [json.loads(line) for line in found.stdout.splitlines()]
     assert {record["metadata"]["language"] for record in records} == {"en"}
-    assert sorted(Path(record["source"]).name for record in records) == ["bread.md:3-3", "bread.md:7-7"]
+    assert sorted(Path(record["source"]).name for record in records) == ["bread.md:3", "bread.md:7"]
     text = search(tmp_path / "index", "water", "--context", "40").stdout
     assert text.startswith("[1] ")
     assert "[2] " in text
@@ -71,7 +71,7 @@ def test_search_by_a_picture_and_ranked_again(docs: Path, tmp_path: Path) -> Non
     by_picture = search(tmp_path / "index", "--image", docs / "meadow.png", "--limit", "1")
     assert by_picture.stdout.strip().endswith("meadow.png")
     ranked = search(tmp_path / "index", "Feed the starter", "--rerank", "--limit", "1")
-    assert "bread.md:7-7" in ranked.stdout
+    assert "bread.md:7" in ranked.stdout
 
 
 @pytest.mark.parametrize(

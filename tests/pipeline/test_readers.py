@@ -208,9 +208,9 @@ def test_the_output_of_an_earlier_run_is_passed_by() -> None:
 def test_json_lines_are_rows_with_their_line_or_their_own_id() -> None:
     make({"in/r.jsonl": '{"text": "one"}\n\n{"text": "two", "id": "T"}\n{"image": "p.png", "id": 7}\n'})
     assert read("in/r.jsonl") == [
-        Row("in/r.jsonl:1", "text", {"text": "one"}),
-        Row("T", "text", {"text": "two"}),
-        Row("7", "image", {"image": Path("in/p.png")}),
+        Row("in/r.jsonl:1", "text", {"text": "one"}, line=1),
+        Row("T", "text", {"text": "two"}, {"id": "T"}, "in/r.jsonl:3", 3),
+        Row("7", "image", {"image": Path("in/p.png")}, {"id": 7}, "in/r.jsonl:4", 4),
     ]
 
 
@@ -247,9 +247,9 @@ def test_absolute_paths_and_urls_in_records_stay_as_they_are() -> None:
 def test_csv_rows_by_column_name() -> None:
     make({"in/t.csv": 'id,text,image\na,"two\nlines",\nb,,p.png\n\n,third,\n'})
     assert read("in/t.csv") == [
-        Row("a", "text", {"text": "two\nlines"}),
-        Row("b", "image", {"image": Path("in/p.png")}),
-        Row("in/t.csv:6", "text", {"text": "third"}),
+        Row("a", "text", {"text": "two\nlines"}, {"id": "a"}, "in/t.csv:2", 2),
+        Row("b", "image", {"image": Path("in/p.png")}, {"id": "b"}, "in/t.csv:4", 4),
+        Row("in/t.csv:6", "text", {"text": "third"}, {"id": ""}, line=6),
     ]
 
 
@@ -313,3 +313,21 @@ def test_counts_are_those_of_the_rows() -> None:
     )
     assert sum(count or 0 for count in Reader().counts(["d"])) == len(ids("d")) == 8
     assert list(Reader().counts(["none.txt", "-"])) == [0, None]
+
+
+def test_an_index_or_a_run_in_a_folder_is_no_document() -> None:
+    make(
+        {
+            "d/a.txt": "one",
+            "d/own.index/passages.lance/_versions/1.manifest": "x",
+            "d/own.index/.writer": "",
+            "d/own.index/note": "x",
+            "d/run/manifest.json": "{}",
+            "d/run/rejects/000000.jsonl": "",
+            "d/manifest.json": "{}",
+        }
+    )
+    assert [row.id for row in read("d")] == ["d/a.txt", "d/manifest.json"]
+    (failure,) = read("d/own.index")
+    assert isinstance(failure, Failure)
+    assert "an index, or a bulk run" in str(failure.error)

@@ -19,7 +19,8 @@ def index(
         list[str],
         typer.Argument(
             metavar="PATHS...",
-            help="Files and folders: text, Markdown, HTML, PDF, pictures, .jsonl and .csv.",
+            help="Files and folders: text, Markdown, HTML, PDF, pictures, .jsonl, .csv, .tsv, .eml, .docx, .pptx, "
+            ".xlsx and .ipynb; texts packed as .gz too.",
             show_default=False,
         ),
     ],
@@ -56,9 +57,30 @@ def index(
     metadata: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="Given to all passages, to filter by; repeatable.", rich_help_panel=_INDEX
+            metavar="NAME=VALUE",
+            help="Given to all passages, to filter by; repeatable. Left out, documents keep what they had; "
+            "NAME= takes it away.",
+            rich_help_panel=_INDEX,
         ),
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Only files like this, as in .gitignore: '*.md', 'guide/'; repeatable.",
+            rich_help_panel=_INDEX,
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="No files like this; repeatable.", rich_help_panel=_INDEX),
+    ] = None,
+    text_field: Annotated[
+        str, typer.Option(help="JSON field or CSV column of a text.", rich_help_panel=_INDEX)
+    ] = "text",
+    image_field: Annotated[
+        str, typer.Option(help="JSON field or CSV column of an image's path or URL.", rich_help_panel=_INDEX)
+    ] = "image",
     allow_empty: Annotated[
         bool,
         typer.Option(
@@ -80,7 +102,8 @@ def index(
     from .arguments import pairs
     from .terminal import Progress, report
 
-    cut = CutOptions(passage_size, pdf, pairs(metadata, "--metadata"))  # type: ignore[arg-type]
+    given = {name: value for name, value in pairs(metadata, "--metadata").items() if value} if metadata else None
+    cut = CutOptions(passage_size, pdf, given, text_field, image_field)  # type: ignore[arg-type]
     with (
         choice.for_index(into).loaded(task) as loaded,
         Progress(iter([None])) as progress,
@@ -95,6 +118,8 @@ def index(
             multivector=multivector_format if multivector else None,  # type: ignore[arg-type]
             token_pooling=token_pooling,
             options=cut,
+            include=include or (),
+            exclude=exclude or (),
             allow_empty=allow_empty,
             advance=progress.advance,
             batch_size=batch_size,

@@ -155,7 +155,8 @@ def _show(hits: list[Hit]) -> None:
     here = os.getcwd() + os.sep
     for rank, hit in enumerate(hits, 1):
         passage = hit.passage
-        print(f"{rank:2}  {hit.score:.3f}  {passage.source.removeprefix(here)}")
+        own = passage.metadata.get("id")
+        print(f"{rank:2}  {hit.score:.3f}  {passage.source.removeprefix(here)}" + (f"  (id {own})" if own else ""))
         if passage.title:
             print(f"    {passage.title}")
         if passage.text:

@@ -47,7 +47,11 @@ def embed_rows(
     for result in model.stream(inputs(), chunk_size=chunk_size, on_error="skip", **options):
         while not isinstance(item := waiting.popleft(), Row):
             yield item
-        yield Failure(item.id, result.error, item.kept) if isinstance(result, Skipped) else Embedded(item, result)
+        yield (
+            Failure(item.id, result.error, item.kept, item.where)
+            if isinstance(result, Skipped)
+            else Embedded(item, result)
+        )
     for item in waiting:
         assert not isinstance(item, Row)
         yield item

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import IO, Any
 
 from ..errors import DependencyError, InputError
+from .readers import delimiter_of
 from .text import MAX_TEXT_BYTES
 
 COLUMNAR = {"parquet": ".parquet", "arrow": ".arrow"}
@@ -129,6 +130,7 @@ class _Lines:
 
     def __init__(self, path: str):
         self.file = open_bytes(path)
+        self.delimiter = delimiter_of(path)
         self.offset = 0
 
     def seek(self, offset: int) -> None:
@@ -148,7 +150,7 @@ class _Lines:
 
 def _csv(lines: _Lines) -> Iterator[list[str]]:
     csv.field_size_limit(MAX_TEXT_BYTES)
-    return csv.reader(lines)
+    return csv.reader(lines, delimiter=lines.delimiter)
 
 
 def json_object(line: bytes) -> dict[str, Any]:

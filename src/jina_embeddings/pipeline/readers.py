@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from ..errors import ImageError, InputError, JinaEmbeddingsError, not_utf8, unre
 from ..inputs.pdf import num_pdf_pages
 from .files import STDIN, find_files, kind_of
 from .rows import Failure, Item, LeftOut, NothingInsideError, Row, printable
-from .text import MAX_TEXT_BYTES, decode, read_bytes
+from .text import MAX_TEXT_BYTES, decode, open_unpacked, read_bytes
 
 _URL = re.compile(r"(https?|file|data):", re.IGNORECASE)
+_EMPTY_CELLS = "write the commas of empty cells too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Reader:
                 yield Failure(name, error) if named else LeftOut(name)
             except JinaEmbeddingsError as error:
                 yield Failure(name, error)
+            except (EOFError, zlib.error) as error:
+                yield Failure(name, InputError(f"a broken .gz: {error}"))
             except OSError as error:
                 yield Failure(name, unreadable(error))
 
@@ -56,7 +61,7 @@ class Reader:
             try:
                 kind = kind_of(path)
                 yield counters[kind](path) if kind in counters else 1
-            except (JinaEmbeddingsError, OSError, ValueError, csv.Error):
+            except (JinaEmbeddingsError, OSError, ValueError, EOFError, zlib.error, csv.Error):
                 yield 0
 
     def _file(self, path: str) -> Iterator[Row | Failure]:
@@ -74,7 +79,7 @@ class Reader:
         return iter([_text(path)])
 
     def _jsonl(self, path: str) -> Iterator[Row | Failure]:
-        with open(path, "rb") as file:
+        with open_unpacked(path) as file:
             for number, line in enumerate(file, 1):
                 name = printable(f"{path}:{number}")
                 if not line.strip():
@@ -85,13 +90,13 @@ class Reader:
                     yield Failure(name, InputError(f"not a line of JSON in UTF-8: {error}"))
                     continue
                 if isinstance(record, dict):
-                    yield self._record(record, name, path)
+                    yield self._placed(record, path, number)
                 else:
                     yield Failure(name, InputError(f"expected a JSON object, not {type(record).__name__}"))
 
     def _csv(self, path: str) -> Iterator[Row | Failure]:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            records, line = _csv_records(file), 1
+        with io.TextIOWrapper(open_unpacked(path), encoding="utf-8-sig", newline="") as file:
+            records, line = _csv_records(file, path), 1
             try:
                 header: list[str] = next(records, [])
                 if not {self.text_field, self.image_field} & set(header):
@@ -103,15 +108,27 @@ class Reader:
                     raise InputError(f"line 1 names a column twice ({', '.join(twice)}): rename one")
                 line = records.line_num + 1
                 for cells in records:
-                    if len(cells) > len(header):
-                        wrong = f"{len(cells)} cells for {len(header)} columns: quote cells that have commas in them"
+                    if cells and len(cells) != len(header):
+                        advice = "quote cells that have commas in them" if len(cells) > len(header) else _EMPTY_CELLS
+                        wrong = f"{len(cells)} cells for {len(header)} columns: {advice}"
                         yield Failure(printable(f"{path}:{line}"), InputError(wrong))
                     elif cells:
-                        yield self._record(dict(zip(header, cells, strict=False)), printable(f"{path}:{line}"), path)
+                        yield self._placed(dict(zip(header, cells, strict=True)), path, line)
                     line = records.line_num + 1
             except (UnicodeDecodeError, csv.Error) as error:
                 failed = InputError(f"not CSV in UTF-8, and the rest is not read: {error}")
                 yield Failure(printable(f"{path}:{line}"), failed)
+
+    def _placed(self, record: dict[str, Any], path: str, line: int) -> Row | Failure:
+        """The row of the record at a line, with the fields that are not its input."""
+        where = printable(f"{path}:{line}")
+        made = self._record(record, where, path)
+        if made.id != where:
+            made = replace(made, where=where)
+        if isinstance(made, Failure):
+            return made
+        kept = {name: value for name, value in record.items() if name not in (self.text_field, self.image_field)}
+        return replace(made, kept=kept, line=line)
 
     def _record(self, record: dict[str, Any], name: str, path: str) -> Row | Failure:
         """The row of one record; an empty field counts as one that isn't there."""
@@ -158,17 +175,22 @@ def _pdf(path: str) -> Iterator[Row]:
         yield Row(printable(page), "image", {"image": Path(page)})
 
 
-def _csv_records(file: Iterable[str]) -> Any:
+def delimiter_of(path: str) -> str:
+    """What stands between the cells of a .csv or .tsv, packed or not."""
+    return "\t" if re.search(r"\.tsv(\.\w+)?$", path, re.IGNORECASE) else ","
+
+
+def _csv_records(file: Iterable[str], path: str) -> Any:
     # Python's own limit is 128 KiB a cell, and there is only one for the whole process.
     csv.field_size_limit(MAX_TEXT_BYTES)
-    return csv.reader(file, strict=True)
+    return csv.reader(file, delimiter=delimiter_of(path), strict=True)
 
 
 def _count_lines(path: str) -> int:
-    with open(path, "rb") as file:
+    with open_unpacked(path) as file:
         return sum(1 for line in file if not line.isspace())
 
 
 def _count_records(path: str) -> int:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        return max(0, sum(1 for cells in _csv_records(file) if cells) - 1)
+    with io.TextIOWrapper(open_unpacked(path), encoding="utf-8-sig", newline="") as file:
+        return max(0, sum(1 for cells in _csv_records(file, path) if cells) - 1)

@@ -18,27 +18,37 @@ class Row:
 
     id: the path, `path#page=3`, `path:line` (both from 1), or the id that a record gives itself.
     input: what `JinaEmbeddings.encode` takes, `{"text": ...}` or `{"image": ...}`.
-    kept: fields of the record that are written beside the vector.
+    kept: of a record, the fields beside the input; in a bulk run, those that are written beside the vector.
+    where: `path:line` of a record that gives itself an id, for messages.
+    line: of a record, 0 for what is none.
     """
 
     id: str
     kind: Literal["text", "image"]
     input: dict[str, Any]
     kept: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What should have been a row, and why it is none."""
+    """What should have been a row, and why it is none. where: as in `Row`."""
 
     id: str
     error: Exception
     kept: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
 
     def __str__(self) -> str:
         message = str(self.error)
+        if self.where:
+            return f"{self.where} (id {self.id}): {message}"
         # An image's error starts with its path already.
-        return message if message.startswith(repr(self.id)) else f"{self.id}: {message}"
+        if message.startswith(repr(self.id)):
+            return message
+        named, _, rest = message.partition(": ")
+        return f"{self.id}: {rest if named.endswith(f'/{self.id}{named[:1]}') else message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import zlib
+from typing import IO
 
 from ..errors import InputError
 from .rows import NothingInsideError
 
 MAX_TEXT_BYTES = 16 * 2**20
 """Of a text file, which is held in memory whole; the model reads 32,768 tokens of it at most."""
+
+_PACKED = ".gz"
 
 # The mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -27,11 +32,26 @@ def encoding_of_mark(data: bytes) -> str | None:
 
 def read_bytes(path: str) -> bytes:
     """A file of text, whole. Raises InputError for a larger one than is read, OSError."""
-    with open(path, "rb") as file:
-        data = file.read(MAX_TEXT_BYTES + 1)
+    try:
+        with open_unpacked(path) as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"a broken .gz: {error}") from error
     if len(data) > MAX_TEXT_BYTES:
         raise too_long()
     return data
+
+
+def unpacked_name(path: str) -> str:
+    """In lower case, without what says that it is packed."""
+    return path.lower().removesuffix(_PACKED)
+
+
+def open_unpacked(path: str) -> IO[bytes]:
+    """The bytes of a file, or of what is packed in it. Raises OSError; reading may raise EOFError and zlib.error."""
+    if path.lower().endswith(_PACKED):
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return open(path, "rb")
 
 
 def too_long() -> InputError:

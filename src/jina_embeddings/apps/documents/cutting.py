@@ -2,62 +2,94 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from ...errors import EmptyInputError, JinaEmbeddingsError
 from ...inputs.pdf import num_pdf_pages, pdf_texts
+from ...inputs.sources import ANY_SOURCE, SourcePolicy
+from ...pipeline.files import kind_of
 from ...pipeline.readers import Reader
-from ...pipeline.rows import Failure, Row
-from ...pipeline.text import decode, read_bytes
+from ...pipeline.rows import Failure, LeftOut, Row, printable
+from ...pipeline.text import decode, read_bytes, unpacked_name
 from ..index import Passage
 from ..index.passage import digest_of
 from .cleaning import cleaned
 from .encoding import declared_encoding
+from .front_matter import read_front_matter
 from .html import html_sections
 from .hyphens import Hyphens
+from .mail import read_message
 from .markdown import markdown_sections
+from .notebook import notebook_markdown
+from .office import docx_sections, sheets, slides
 from .options import CutOptions
-from .sections import Lines, Section, cut, paragraphs
+from .records import filterable, picture_digest
+from .sections import Lines, Section, cut, join_title, paragraphs
 
 CUTTER = 3
 """Counts up when files are cut in another way: documents are then cut again, and equal passages keep their vectors."""
 
-_HTML = (".html", ".htm", ".xhtml")
-_MARKDOWN = (".md", ".markdown", ".mdown")
+_OFFICE = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx"}
+_TEXTS = {
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".mdown": "markdown",
+    ".ipynb": "notebook",
+    ".eml": "mail",
+} | dict.fromkeys((".html", ".htm", ".xhtml"), "html")
 
-Cut: TypeAlias = "Iterator[Passage | Failure]"
+Cut: TypeAlias = "Iterator[Passage | Failure | LeftOut]"
 
 
-def format_of(path: str, kind: str) -> str:
-    """`text`, `markdown`, `html`, `pdf`, `image`, `jsonl` or `csv`; kind: that of `pipeline.files.kind_of`."""
+def format_of(path: str) -> str:
+    """`text`, `markdown`, `html`, `notebook`, `mail`, `docx`, `pptx`, `xlsx`, `pdf`, `image`, `jsonl` or `csv`.
+
+    Raises as `pipeline.files.kind_of` does.
+    """
     suffix = os.path.splitext(path)[1].lower()
-    if kind != "text":
-        return kind
-    return "html" if suffix in _HTML else "markdown" if suffix in _MARKDOWN else "text"
+    if suffix in _OFFICE and os.path.isfile(path):
+        return _OFFICE[suffix]
+    kind = kind_of(path)
+    return _TEXTS.get(os.path.splitext(unpacked_name(path))[1], "text") if kind == "text" else kind
 
 
-def passages_of(path: str, name: str, form: str, digest: str, options: CutOptions) -> Cut:
+def passages_of(
+    path: str, name: str, form: str, digest: str, options: CutOptions, policy: SourcePolicy = ANY_SOURCE
+) -> Cut:
     """The passages of a file, and what should have been one. Control characters are spaces, whatever has them.
 
-    path: what to open. name: what the index calls it. form: its format. digest: of its bytes.
+    path: what to open. name: what the index calls it. form: its format. digest: of its bytes. policy: what the pictures
+        of records may be read from.
 
     Raises: InputError for a file that can't be used at all, OSError.
     """
-    for item in _passages(path, name, form, digest, options):
+    for item in _passages(path, name, form, digest, options, policy):
         yield cleaned(item) if isinstance(item, Passage) else item
 
 
-def _passages(path: str, name: str, form: str, digest: str, options: CutOptions) -> Cut:
-    metadata = {**options.metadata, "format": form}
+def _passages(path: str, name: str, form: str, digest: str, options: CutOptions, policy: SourcePolicy) -> Cut:
+    metadata = {"format": form}
     if form == "image":
-        yield Passage(name, "image", image=name, metadata=metadata, content=digest_of("image", digest))
+        yield Passage(name, "image", image=printable(path), metadata=metadata, content=digest_of("image", digest))
     elif form == "pdf":
         yield from _pdf(path, name, digest, metadata, options)
     elif form in ("jsonl", "csv"):
-        yield from _records(path, name, metadata, options)
+        yield from _records(path, name, metadata, options, policy)
+    elif form == "docx":
+        yield from _placeless(docx_sections(path), name, metadata, options)
+    elif form == "xlsx":
+        yield from _placeless(sheets(path), name, metadata, options, joint="\n")
+    elif form == "pptx":
+        for number, slide in enumerate(slides(path), 1):
+            yield from _placeless([slide], name, {**metadata, "page": str(number)}, options)
+    elif form == "mail":
+        yield from _mail(path, name, metadata, options)
+    elif form == "notebook":
+        sections = markdown_sections(notebook_markdown(read_text(path, form)))
+        yield from _placeless(sections, name, metadata, options)
     else:
         yield from _text(read_text(path, form), name, form, metadata, options)
 
@@ -68,10 +100,12 @@ def read_text(path: str, form: str) -> str:
     return decode(data, declared_encoding(data) if form == "html" else None)
 
 
-def _text(text: str, name: str, form: str, metadata: dict[str, str], options: CutOptions) -> Iterator[Passage]:
+def _text(text: str, name: str, form: str, metadata: dict[str, Any], options: CutOptions) -> Iterator[Passage]:
     sections: Iterable[Section]
     if form == "markdown":
-        sections = markdown_sections(text)
+        matter = read_front_matter(text)
+        text, metadata = matter.text, {**metadata, **filterable(matter.fields)}
+        sections = _under(matter.fields.get("title"), markdown_sections(text))
     elif form == "html":
         sections = html_sections(text)
     else:
@@ -93,6 +127,28 @@ def _text(text: str, name: str, form: str, metadata: dict[str, str], options: Cu
         )
 
 
+def _under(title: object, sections: list[Section]) -> Iterator[Section]:
+    """Sections under the title that a file gives itself, which may be its first heading again."""
+    above = " ".join(title.split()) if isinstance(title, str) else ""
+    for section in sections:
+        has_it = section.title == above or section.title.startswith(f"{above} > ")
+        yield section if has_it else replace(section, title=join_title(above, section.title))
+
+
+def _placeless(
+    sections: list[Section], name: str, metadata: dict[str, str], options: CutOptions, joint: str = "\n\n"
+) -> Iterator[Passage]:
+    """Passages of what has no characters and lines of its own."""
+    for title, block in cut(sections, options.size, joint):
+        yield Passage(name, "text", block.text, title=title, metadata=metadata)
+
+
+def _mail(path: str, name: str, metadata: dict[str, str], options: CutOptions) -> Cut:
+    message = read_message(read_bytes(path))
+    yield from _placeless(message.sections, name, {**metadata, **message.headers}, options)
+    yield from (LeftOut(f"{name} ({attachment})") for attachment in message.attachments)
+
+
 def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: CutOptions) -> Cut:
     num_pages = num_pdf_pages(path)
     if options.pdf in ("both", "text"):
@@ -111,29 +167,26 @@ def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: C
             raise EmptyInputError("a PDF without text: index its pages as images with `pdf` pages")
     if options.pdf in ("both", "pages"):
         for number in range(1, num_pages + 1):
-            page_name, where = f"{name}#page={number}", {**metadata, "page": str(number)}
+            image, where = f"{printable(path)}#page={number}", {**metadata, "page": str(number)}
             content = digest_of("page", digest, str(number))
-            yield Passage(name, "page", image=page_name, metadata=where, content=content)
+            yield Passage(name, "page", image=image, metadata=where, content=content)
 
 
-def _records(path: str, name: str, metadata: dict[str, str], options: CutOptions) -> Cut:
-    for item in Reader().read([path]):
+def _records(path: str, name: str, metadata: dict[str, str], options: CutOptions, policy: SourcePolicy) -> Cut:
+    for item in Reader(options.text_field, options.image_field).read([path]):
         if isinstance(item, Failure):
-            yield item
+            # Named as the index names the file.
+            where = item.where or item.id
+            line = where.removeprefix(printable(path))
+            yield Failure(item.id if item.where else name + line, item.error, where=name + line if item.where else "")
         elif isinstance(item, Row):
-            record = {**metadata, "record": item.id}
+            of_record = {**metadata, **filterable(item.kept)}
             if item.kind == "text":
                 for _, block in cut([Section("", tuple(paragraphs(item.input["text"])))], options.size):
-                    yield Passage(name, "text", block.text, metadata=record)
+                    yield Passage(name, "text", block.text, 0, 0, item.line, item.line, metadata=of_record)
             else:
                 image = str(item.input["image"])
-                yield Passage(name, "image", image=image, metadata=record, content=digest_of("image", _digest(image)))
-
-
-def _digest(image: str) -> str:
-    """Of a picture's bytes; of its name where it is no file that can be read."""
-    try:
-        with open(image, "rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
-    except (OSError, ValueError):
-        return image
+                content = digest_of("image", picture_digest(image, policy))
+                yield Passage(
+                    name, "image", line=item.line, end_line=item.line, image=image, metadata=of_record, content=content
+                )

@@ -8,21 +8,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from ...errors import DependencyError, InputError, JinaEmbeddingsError, unreadable
-from ...pipeline.files import STDIN, find_files, kind_of
+from ...inputs.sources import ANY_SOURCE, SourcePolicy
+from ...pipeline.files import STDIN, find_files
+from ...pipeline.readers import Reader
 from ...pipeline.rows import Failure, LeftOut, NothingInsideError, printable
 from ...pipeline.text import MAX_TEXT_BYTES, too_long
 from ..index import Document
+from ..index.paths import path_in
 from ..index.update import Item
 from .cutting import CUTTER, format_of, passages_of
 from .options import CutOptions
+from .patterns import Patterns
+from .records import pictures_digest
+
+_WHOLE = frozenset({"text", "markdown", "html", "notebook", "mail"})
+"""Formats whose files are held in memory whole."""
 
 _TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown", ".mdown", ".rst", ".html", ".htm", ".xhtml", ".log"})
 
 
 class Files:
-    """Files and folders, as documents under their absolute paths.
+    """Files and folders, as documents under their paths.
 
     leave_out: paths that are passed by, such as the index itself.
+    root: a folder; what is below it is named by its path in it, all else by its absolute path.
+    include, exclude: patterns as in .gitignore, of paths in the folders that are given: only files that fit one of
+        `include`, if there are any, and none of `exclude`.
+    policy: what the pictures of records may be read from.
     allow_empty: a given folder without files means that its documents have gone; else they are kept, since it may be
         where something should be mounted.
     """
@@ -33,6 +45,10 @@ class Files:
         options: CutOptions | None = None,
         leave_out: Iterable[str] = (),
         *,
+        root: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        policy: SourcePolicy = ANY_SOURCE,
         allow_empty: bool = False,
     ):
         if STDIN in paths:
@@ -40,6 +56,8 @@ class Files:
         # Absolute, but not resolved: a file keeps the name by which it was found.
         self._paths = list(dict.fromkeys(map(os.path.abspath, paths)))
         self._options = options or CutOptions()
+        self._root, self._policy = root, policy
+        self._patterns = Patterns(include, exclude)
         self._leave_out = frozenset(map(os.path.abspath, leave_out))
         self._allow_empty = allow_empty
         self._unread: set[str] = set()
@@ -55,23 +73,24 @@ class Files:
                 and next(find_files([path], self._leave_out), None) is None
             ):
                 wrong = "no files in it, so nothing is removed from the index: set `allow_empty` if that is right"
-                yield self._failure(printable(path), InputError(wrong))
-        for path, named in find_files(self._paths, self._leave_out):
-            name = printable(path)
+                yield self._failure(path, InputError(wrong))
+        for path, named in self._find():
+            name = self._name(path)
             try:
                 yield self._document(path, name)
             except DependencyError:
                 raise
             except NothingInsideError as error:
                 told = named or (os.path.splitext(path)[1].lower() in _TEXT_SUFFIXES and _has_bytes(path))
-                yield self._failure(name, error) if told else LeftOut(name)
+                yield self._failure(path, error) if told else LeftOut(name)
             except JinaEmbeddingsError as error:
-                yield self._failure(name, error)
+                yield self._failure(path, error)
             except OSError as error:
-                yield self._failure(name, unreadable(error))
+                yield self._failure(path, unreadable(error))
 
-    def gone(self, path: str) -> bool:
+    def gone(self, name: str) -> bool:
         """Whether a document that `documents` did not name should leave the index."""
+        path = self._path(name)
         if not any(_is_in(path, given) for given in self._paths):
             return False
         if any(_is_in(path, unread) for unread in self._unread):
@@ -84,24 +103,44 @@ class Files:
             return False
         return True
 
-    def _failure(self, name: str, error: Exception) -> Failure:
-        self._unread.add(name)
-        return Failure(name, error)
+    def missing(self, name: str) -> bool:
+        """Whether there is nothing at the path of a document."""
+        return not os.path.lexists(self._path(name))
+
+    def _find(self) -> Iterator[tuple[str, bool]]:
+        for given in self._paths:
+            folder = given if os.path.isdir(given) else os.path.dirname(given)
+            for path, named in find_files([given], self._leave_out):
+                if self._patterns.fit(os.path.relpath(path, folder)):
+                    yield path, named
+
+    def _name(self, path: str) -> str:
+        return printable(path_in(path, self._root))
+
+    def _path(self, name: str) -> str:
+        return name if self._root is None else os.path.join(self._root, name)
+
+    def _failure(self, path: str, error: Exception) -> Failure:
+        self._unread.add(path)
+        return Failure(self._name(path), error)
 
     def _document(self, path: str, name: str) -> Document:
-        kind = kind_of(path)
-        form = format_of(path, kind)
+        form = format_of(path)
         size = os.stat(path).st_size
-        if kind == "text" and size > MAX_TEXT_BYTES:
+        if form in _WHOLE and size > MAX_TEXT_BYTES:
             raise too_long()
         if not size:
             raise NothingInsideError("the file is empty")
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "blake2b").hexdigest()
+        options, pictures = self._options, ""
+        if form in ("jsonl", "csv"):
+            pictures = pictures_digest(path, Reader(options.text_field, options.image_field), self._policy)
         return Document(
             name,
-            f"{CUTTER} {form} {digest} {self._options.key()}",
-            partial(passages_of, path, name, form, digest, self._options),
+            f"{CUTTER} {form} {digest} {pictures} {options.key()}",
+            partial(passages_of, path, name, form, digest, options, self._policy),
+            options.metadata,
         )
 
 

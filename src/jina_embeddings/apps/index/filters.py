@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...errors import OptionError, suggest
 from .passage import KINDS
+from .paths import path_in, without_place
 
 Filters = Mapping[str, "str | Sequence[str]"]
 """Names and the value wanted, or several of which one has to fit. `kind`, `path` and `title` are fields of a
 passage, in which `*` stands for anything; every other name is metadata, compared whole."""
 
-_FIELDS = ("path", "title")
 
+def to_sql(filters: Filters, root: str | None = None) -> str | None:
+    """The condition, or None for no filters.
 
-def to_sql(filters: Filters) -> str | None:
-    """The condition, or None for no filters. Raises OptionError for a kind that doesn't exist."""
+    root: the folder that paths of the index are relative to; an absolute path in it is found too.
+
+    Raises OptionError for a kind that doesn't exist.
+    """
     conditions = []
     for name, wanted in filters.items():
         values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
         if not name or not values or not all(isinstance(value, str) for value in values):
             raise OptionError(f"filter {name!r}: {wanted!r}: a filter has a name and one or more strings")
-        conditions.append("(" + " OR ".join(_condition(name, value) for value in values) + ")")
+        conditions.append("(" + " OR ".join(_condition(name, value, root) for value in values) + ")")
     return " AND ".join(conditions) or None
 
 
@@ -30,23 +35,36 @@ def any_of(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(map(quoted, values))})"
 
 
-def path_is(path: str) -> str:
-    """The condition for a document's path, in which `*` stands for anything."""
-    return _condition("path", path)
+def path_is(path: str, root: str | None = None) -> str:
+    """The condition for a document's path, in which `*` stands for anything. root: as in `to_sql`."""
+    return _condition("path", path, root)
 
 
 def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _condition(name: str, value: str) -> str:
+def _condition(name: str, value: str, root: str | None) -> str:
     if name == "kind":
         if value not in KINDS:
             raise OptionError(f"unknown kind {value!r}{suggest(value, KINDS)}")
         return f"kind = {quoted(value)}"
-    if name in _FIELDS:
-        return f"{name} LIKE {quoted(_pattern(value))} ESCAPE '\\'" if "*" in value else f"{name} = {quoted(value)}"
-    return f"array_has(metadata, {quoted(f'{name}={value}')})"
+    of_metadata = f"array_has(metadata, {quoted(f'{name}={value}')})"
+    if name == "path":
+        own = path_in(value, root) if os.path.isabs(value) else value
+        # As a result shows it, with the lines or the page, too.
+        if own.startswith("*/"):
+            # A path that is relative has no slash before its first folder.
+            return f"({_like('path', own)} OR {_like('path', own[2:])})"
+        return _like("path", own) if "*" in own else any_of("path", sorted({value, own, without_place(own)}))
+    if name == "title":
+        # A record may have a field of this name.
+        return f"({_like('title', value)} OR {of_metadata})"
+    return of_metadata
+
+
+def _like(column: str, value: str) -> str:
+    return f"{column} LIKE {quoted(_pattern(value))} ESCAPE '\\'" if "*" in value else f"{column} = {quoted(value)}"
 
 
 def _pattern(value: str) -> str:

@@ -105,6 +105,7 @@ class Index:
         items: Iterable[Item],
         *,
         gone: Callable[[str], bool] | None = None,
+        missing: Callable[[str], bool] | None = None,
         advance: Callable[[], None] | None = None,
         ann_numbers: int = ANN_NUMBERS,
         **options: Any,
@@ -115,6 +116,8 @@ class Index:
             items: documents, and what could not become one.
             gone: asked for each path of the index that is not among the items, whether to remove it;
                 left out, nothing is removed.
+            missing: asked for each other path, whether there is nothing at it; such a document is removed if it has
+                moved: one of its content is new among the items, or one at its place in a folder that has moved.
             advance: called after each passage.
             ann_numbers: with more numbers than this (passages times dimension) there will be an approximate index.
             options: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
@@ -126,7 +129,7 @@ class Index:
         with written_by_us(self.store.address):
             self.store.index_words()
             update = Update(self.store, self.model, advance or (lambda: None))
-            summary = update.run(items, gone or (lambda path: False), **options)
+            summary = update.run(items, gone or _never, missing or _never, **options)
             self.store.tidy(ann_numbers=ann_numbers)
         return summary
 
@@ -208,7 +211,7 @@ class Index:
         Raises IndexBusyError while another process is writing.
         """
         with written_by_us(self.store.address):
-            return self.store.remove_where(path_is(path))
+            return self.store.remove_where(path_is(path, self.store.root))
 
     def retriever(
         self, *, limit: int = 5, filters: Filters | None = None, rerank: bool = False
@@ -228,7 +231,7 @@ class Index:
         self, vector: FloatArray, *, limit: int = 10, filters: Filters | None = None, exact: bool = False
     ) -> list[Hit]:
         """The passages nearest to a vector (dimension,)."""
-        return self.store.search(normalize(vector), limit, to_sql(filters or {}), exact=exact)
+        return self.store.search(normalize(vector), limit, to_sql(filters or {}, self.store.root), exact=exact)
 
     def _encode_query(self, query: str | ImageSource | Sequence[str | ImageSource], **options: Any) -> Any:
         return self.model.encode(query, task=self.store.fingerprint.task, prompt_name="query", **options)
@@ -257,6 +260,10 @@ class Index:
         for place, tokens in zip(partial_result.kept, partial_result.embeddings, strict=True):
             made[place] = tokens
         return made
+
+
+def _never(path: str) -> bool:
+    return False
 
 
 def _check_single(query: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from ...vectors.similarity import normalize
 from . import multivectors, words
 from .fingerprint import Fingerprint
 from .multivectors import column_type, to_column
-from .passage import Hit, Passage, digest_of
+from .passage import Hit, Passage, digest_of, is_url
+from .paths import path_in
 
 if TYPE_CHECKING:
     from ...types import FloatArray
@@ -78,10 +80,18 @@ def schema_of(fingerprint: Fingerprint) -> pa.Schema:
     )
 
 
-def to_table(placed: Sequence[Placed], schema: pa.Schema, fingerprint: Fingerprint) -> pa.Table:
-    """Rows with normalised vectors. Raises InputError for metadata that can't be stored."""
+def to_table(
+    placed: Sequence[Placed], schema: pa.Schema, fingerprint: Fingerprint, root: str | None = None
+) -> pa.Table:
+    """Rows with normalised vectors.
+
+    root: a folder; pictures below it are stored by their paths in it.
+
+    Raises InputError for metadata that can't be stored.
+    """
     passages = [item.passage for item in placed]
     columns: dict[str, Any] = {name: [getattr(passage, name) for passage in passages] for name in PASSAGE_COLUMNS}
+    columns["image"] = [_in_folder(passage.image, root) for passage in passages]
     columns["metadata"] = [_entries(passage) for passage in passages]
     columns["id"] = [digest_of(item.passage.path, str(item.position)) for item in placed]
     for name in ("state", "position", "of"):
@@ -98,22 +108,36 @@ def to_table(placed: Sequence[Placed], schema: pa.Schema, fingerprint: Fingerpri
     return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def to_passage(row: dict[str, Any]) -> Passage:
-    """From a row of at least `PASSAGE_COLUMNS`."""
+def to_passage(row: dict[str, Any], root: str | None = None) -> Passage:
+    """From a row of at least `PASSAGE_COLUMNS`. root: as in `to_table`."""
     values = {name: row[name] for name in PASSAGE_COLUMNS}
-    values["metadata"] = dict(entry.split("=", 1) for entry in row["metadata"] or ())
+    if root and row["image"] and not is_url(row["image"]):
+        values["image"] = os.path.join(root, row["image"])
+    metadata: dict[str, tuple[str, ...]] = {}
+    for entry in row["metadata"] or ():
+        name, _, value = entry.partition("=")
+        metadata[name] = (*metadata.get(name, ()), value)
+    values["metadata"] = {name: found[0] if len(found) == 1 else found for name, found in metadata.items()}
     return Passage(**values)
 
 
-def to_hit(row: dict[str, Any], cosine: float) -> Hit:
-    """From a row of at least `HIT_COLUMNS`; ranked by the cosine."""
-    return Hit(to_passage(row), cosine, cosine, row["id"])
+def to_hit(row: dict[str, Any], cosine: float, root: str | None = None) -> Hit:
+    """From a row of at least `HIT_COLUMNS`; ranked by the cosine. root: as in `to_table`."""
+    return Hit(to_passage(row, root), cosine, cosine, row["id"])
+
+
+def _in_folder(image: str, root: str | None) -> str:
+    return image if not image or root is None or is_url(image) else path_in(image, root)
 
 
 def _entries(passage: Passage) -> list[str]:
+    entries: list[str] = []
     for name, value in passage.metadata.items():
-        if not isinstance(name, str) or not isinstance(value, str) or not name or "=" in name:
+        values = [value] if isinstance(value, str) else value
+        valid = isinstance(values, list | tuple) and all(isinstance(one, str) for one in values)
+        if not isinstance(name, str) or not valid or not name or "=" in name:
             raise InputError(
-                f"metadata {name!r}: {value!r} of {passage.path}: names and values are strings, and a name has no '='"
+                f"metadata {name!r}: {value!r} of {passage.path}: a string or several, under a name without '='"
             )
-    return sorted(f"{name}={value}" for name, value in passage.metadata.items())
+        entries += [f"{name}={one}" for one in values]
+    return sorted(entries)

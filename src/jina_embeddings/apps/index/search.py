@@ -87,7 +87,7 @@ def find(store: Store, question: Question, options: SearchOptions, remake: Remak
     remake: multi-vectors of hits, made now, None for what can't be embedded any more; called only where the index
         keeps none.
     """
-    where = to_sql(options.filters or {})
+    where = to_sql(options.filters or {}, store.root)
     limit = max(options.limit, options.candidates) if options.needs_multivector else options.limit
     hits = _first_stage(store, question, options, limit, where)
     if options.needs_multivector and question.multivector is not None:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DependencyError, IndexMismatchError, IndexNotFoundError
+from ...pipeline.columns import has_all_numbers, matrix_of
 from . import approximate, multivectors, words
 from .approximate import ANN_NUMBERS
 from .filters import any_of
 from .fingerprint import Fingerprint
 from .multivectors import from_column
-from .passage import Hit, Passage
+from .passage import INCOMPLETE, Hit, Passage, State
+from .paths import root_of
 from .rows import FINGERPRINT_KEY, HIT_COLUMNS, PASSAGE_COLUMNS, Placed, schema_of, to_hit, to_passage, to_table
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Store:
 
     def __init__(self, address: str, table: Any):
         self.address = address
+        self.root = root_of(address)
         self._table = table
         self.fingerprint = Fingerprint.from_json(table.schema.metadata[FINGERPRINT_KEY], address)
 
@@ -80,14 +83,15 @@ class Store:
         return approximate.of_table(self._table) is not None
 
     def states(self) -> dict[str, str]:
-        """Path and state of every document in the index; the state is empty where passages are missing."""
+        """Path and state of every document in the index; the state says so where passages are missing."""
         names = ["path", "state", "of"]
         rows = self._table.search().select(names).to_arrow()
         groups = rows.group_by(names).aggregate([([], "count_all")]).to_pylist()
         states: dict[str, str] = {}
         for group in groups:
             whole = group["count_all"] == group["of"] and group["path"] not in states
-            states[group["path"]] = group["state"] if whole else ""
+            state = State.parse(group["state"])
+            states[group["path"]] = group["state"] if whole else str(replace(state, content=INCOMPLETE))
         return states
 
     def vectors(self, contents: Iterable[str]) -> dict[str, tuple[FloatArray, FloatArray | None]]:
@@ -98,9 +102,13 @@ class Store:
         names = ["content", "vector", *([multivectors.COLUMN] if self.fingerprint.multivector else [])]
         for group in _groups(sorted(set(contents))):
             rows = self._table.search().where(any_of("content", group)).select(names).to_arrow()
-            vectors: list[Any] = [*_matrix(rows["vector"])]
+            vectors = matrix_of(rows["vector"])
             tokens = from_column(rows[multivectors.COLUMN]) if self.fingerprint.multivector else [None] * len(vectors)
-            found.update(zip(rows["content"].to_pylist(), zip(vectors, tokens, strict=True), strict=True))
+            whole = has_all_numbers(vectors)
+            for row, content in enumerate(rows["content"].to_pylist()):
+                # One that is missing is embedded again.
+                if whole[row]:
+                    found[content] = vectors[row], tokens[row]
         return found
 
     def write(self, placed: Sequence[Placed], *, new: bool = False) -> None:
@@ -108,7 +116,7 @@ class Store:
 
         new: there are no such rows, which saves looking for them.
         """
-        rows = to_table(placed, self._table.schema, self.fingerprint)
+        rows = to_table(placed, self._table.schema, self.fingerprint, self.root)
         if new:
             self._table.add(rows)
             return
@@ -132,7 +140,7 @@ class Store:
         """Passages in no particular order."""
         query = self._table.search().select(list(PASSAGE_COLUMNS))
         query = query if where is None else query.where(where)
-        return [to_passage(row) for row in query.limit(limit).to_list()]
+        return [to_passage(row, self.root) for row in query.limit(limit).to_list()]
 
     def sample(self, count: int, seed: int) -> list[tuple[str, FloatArray]]:
         """Ids and vectors (dimension,) of so many passages, or all, drawn at random."""
@@ -150,9 +158,11 @@ class Store:
             query = query.bypass_vector_index()
         else:
             probes = approximate.num_probes(self.fingerprint.dimension)
-            query = query.nprobes(probes).refine_factor(approximate.refine_factor(limit))
+            # Where a filter leaves fewer results than are wanted, further partitions are read.
+            query = query.minimum_nprobes(probes).maximum_nprobes(probes if where is None else 0)
+            query = query.refine_factor(approximate.refine_factor(limit))
         # LanceDB's distance of two normalised vectors is 1 - their dot product.
-        return [to_hit(row, 1.0 - float(row["_distance"])) for row in query.to_list()]
+        return [to_hit(row, 1.0 - float(row["_distance"]), self.root) for row in query.to_list()]
 
     def search_words(self, text: str, vector: FloatArray, limit: int, where: str | None = None) -> list[Hit]:
         """The passages with the words of a text by BM25, best first; those that have none of them are left out.
@@ -165,7 +175,7 @@ class Store:
         query = query.select([*HIT_COLUMNS, "vector", "_score"]).limit(limit)
         if where is not None:
             query = query.where(where, prefilter=True)
-        return [replace(hit, score=row["_score"]) for hit, row in _hits(query, vector)]
+        return [replace(hit, score=row["_score"]) for hit, row in _hits(query, vector, self.root)]
 
     def search_multivectors(
         self, tokens: FloatArray, vector: FloatArray, limit: int, where: str | None = None
@@ -181,7 +191,7 @@ class Store:
         if where is not None:
             query = query.where(where, prefilter=True)
         # LanceDB's distance is the sum over the question's tokens of 1 - the best cosine.
-        return [replace(hit, score=len(tokens) - row["_distance"]) for hit, row in _hits(query, vector)]
+        return [replace(hit, score=len(tokens) - row["_distance"]) for hit, row in _hits(query, vector, self.root)]
 
     def maxsim(self, tokens: FloatArray, ids: Sequence[str]) -> dict[str, float]:
         """MaxSim of a question's tokens (tokens, dim) with the stored multi-vectors of passages, by their ids."""
@@ -273,19 +283,14 @@ def _open(address: str) -> Any:
         raise
 
 
-def _hits(query: Any, vector: FloatArray) -> list[tuple[Hit, dict[str, Any]]]:
+def _hits(query: Any, vector: FloatArray, root: str | None) -> list[tuple[Hit, dict[str, Any]]]:
     """Hits with their cosines to a vector, each beside its row."""
     rows = query.to_arrow()
     if not len(rows):
         return []
-    cosines = _matrix(rows["vector"]) @ np.asarray(vector, dtype=np.float32)
+    cosines = np.nan_to_num(matrix_of(rows["vector"])) @ np.asarray(vector, dtype=np.float32)
     plain = rows.drop_columns("vector").to_pylist()
-    return [(to_hit(row, float(cosine)), row) for row, cosine in zip(plain, cosines, strict=True)]
-
-
-def _matrix(column: Any) -> FloatArray:
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float32).reshape(len(column), column.type.list_size)
+    return [(to_hit(row, float(cosine), root), row) for row, cosine in zip(plain, cosines, strict=True)]
 
 
 def _folder_bytes(address: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import tee
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +13,7 @@ from ...errors import JinaEmbeddingsError, unreadable
 from ...pipeline.rows import Failure, LeftOut
 from ...types import Skipped
 from ...vectors.token_pooling import pool_tokens
-from .passage import Document, Passage
+from .passage import Document, Passage, State
 from .rows import Placed
 from .store import Store
 
@@ -60,11 +60,18 @@ class Update:
         self._states = store.states()
         self._seen: set[str] = set()
         self._emptied: set[str] = set()
+        self._new: dict[str, str] = {}
         self._placed: list[Placed] = []
         self._num_tokens = 0
         self._written_at = time.monotonic()
 
-    def run(self, items: Iterable[Item], gone: Callable[[str], bool], **options: Any) -> Summary:
+    def run(
+        self,
+        items: Iterable[Item],
+        gone: Callable[[str], bool],
+        missing: Callable[[str], bool] = lambda path: False,
+        **options: Any,
+    ) -> Summary:
         """See `Index.update`."""
         # Planned and given to the model. The stream reads its inputs in the thread that asks for results: no lock.
         running: deque[_Planned] = deque()
@@ -72,16 +79,32 @@ class Update:
             planned = running.popleft()
             skipped = next((result for result in (vector, multivector) if isinstance(result, Skipped)), None)
             if skipped is not None:
-                self.summary.failures.append(Failure(planned.passage.source, skipped.error))
+                self.summary.failures.append(_failure(planned.passage, skipped.error))
             else:
                 self.summary.embedded += 1
                 self._place(planned, vector, multivector)
             self._advance()
         self._write()
-        left = [path for path in self._states if path not in self._seen and gone(path)]
+        unseen = [path for path in self._states if path not in self._seen]
+        left = {path for path in unseen if gone(path)}
+        left |= self._moved([path for path in unseen if path not in left and missing(path)])
         self._store.remove([*left, *self._emptied])
         self.summary.removed = len(left)
         return self.summary
+
+    def _moved(self, missing: list[str]) -> set[str]:
+        """Documents that are at another path now: of the same content, or in a folder of which others are."""
+        moved, folders = set[str](), dict[str, str]()
+        for path in missing:
+            now = self._new.get(State.parse(self._states[path]).content)
+            if now is not None:
+                moved.add(path)
+                folders.update([_without_common_end(path, now)])
+        for path in missing:
+            for folder, now in folders.items():
+                if path.startswith(f"{folder}/") and now + path[len(folder) :] in self._seen:
+                    moved.add(path)
+        return moved
 
     def _embedded(self, inputs: Iterator[dict[str, Any]], options: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         """Vector and multi-vector of each input, a `Skipped` in the place of what there is not; None if not wanted."""
@@ -129,15 +152,21 @@ class Update:
                 yield from self._plan_document(item)
 
     def _plan_document(self, document: Document) -> Iterator[_Planned]:
-        path, state = document.path, document.state
+        path, before = document.path, self._states.get(document.path)
         if path in self._seen:
             return
         self._seen.add(path)
-        if self._states.get(path) == state:
+        metadata = document.metadata
+        if metadata is None:
+            metadata = {} if before is None else State.parse(before).metadata
+        state = State.of(document, metadata)
+        if before is None:
+            self._new[state.content] = path
+        if before == str(state):
             self.summary.unchanged += 1
             return
         try:
-            passages = list(document.read())
+            found = list(document.read())
         except JinaEmbeddingsError as error:
             self.summary.failures.append(Failure(path, error))
             return
@@ -147,12 +176,16 @@ class Update:
         self.summary.documents += 1
         if path in self._states:
             self._emptied.add(path)
+        self.summary.left_out += sum(isinstance(passage, LeftOut) for passage in found)
+        passages = [passage for passage in found if not isinstance(passage, LeftOut)]
         # A failure counts as a passage that is missing: the document is tried again next time.
         for position, passage in enumerate(passages):
             if isinstance(passage, Failure):
                 self.summary.failures.append(passage)
             else:
-                yield _Planned(passage, state, position, len(passages))
+                if metadata:
+                    passage = replace(passage, metadata={**metadata, **passage.metadata})
+                yield _Planned(passage, str(state), position, len(passages))
 
     def _place(self, planned: _Planned, vector: Any, multivector: Any) -> None:
         placed = Placed(planned.passage, planned.state, planned.position, planned.of, vector, multivector)
@@ -179,6 +212,22 @@ class _Planned:
     state: str
     position: int
     of: int
+
+
+def _failure(passage: Passage, error: Exception) -> Failure:
+    own = passage.metadata.get("id")
+    if passage.line and isinstance(own, str):
+        return Failure(own, error, where=passage.source)
+    return Failure(passage.source, error)
+
+
+def _without_common_end(path: str, other: str) -> tuple[str, str]:
+    """`("docs", "papers")` for `docs/a/b.md` and `papers/a/b.md`."""
+    left, right = path.split("/"), other.split("/")
+    while len(left) > 1 and len(right) > 1 and left[-1] == right[-1]:
+        left.pop()
+        right.pop()
+    return "/".join(left), "/".join(right)
 
 
 def _grouped(items: Iterable[_Planned], size: int) -> Iterator[list[_Planned]]:

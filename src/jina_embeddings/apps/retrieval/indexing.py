@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..documents import CutOptions, Files
 from ..index import Index, Summary
+from ..index.paths import root_of
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
@@ -27,6 +28,8 @@ def index_files(
     multivector: MultivectorFormat | None = None,
     token_pooling: int | None = None,
     options: CutOptions | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     allow_empty: bool = False,
     advance: Callable[[], None] | None = None,
     **encode: Any,
@@ -34,18 +37,31 @@ def index_files(
     """Makes an index of files and folders, or updates it to them.
 
     Args:
-        paths: text, Markdown, HTML, PDF, image, .jsonl and .csv files, and folders of them. Documents of the index
-            below these paths that no longer exist are removed, except below a path that is missing or can't be read.
-        into: a folder, or an address such as `s3://bucket/path`.
+        paths: text, Markdown, HTML, PDF, image, record, office, message and notebook files, and folders of them.
+            Documents of the index below these paths that no longer exist are removed, except below a path that is
+            missing or can't be read.
+        into: a folder, or an address such as `s3://bucket/path`. Documents below the folder that it stands in are named
+            by their paths there, all others by absolute ones.
         task, dimension, multivector, token_pooling: settings of a new index; see `Index.open`.
         options: how files are cut.
+        include, exclude: patterns as in .gitignore, of paths in the given folders.
         allow_empty: whether a given folder without files removes the documents below it from the index.
         advance: called after each passage.
         encode: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
 
     Raises as `Index.open` and `Index.update` do. Files that can't be read are in the summary's `failures`.
     """
-    files = Files([os.fspath(path) for path in paths], options, [os.fspath(into)], allow_empty=allow_empty)
+    address = os.fspath(into)
+    files = Files(
+        [os.fspath(path) for path in paths],
+        options,
+        [address],
+        root=root_of(address),
+        include=include,
+        exclude=exclude,
+        policy=model.source_policy,
+        allow_empty=allow_empty,
+    )
     index = Index.open(
         into,
         model,
@@ -56,4 +72,4 @@ def index_files(
         multivector=multivector,
         token_pooling=token_pooling,
     )
-    return index, index.update(files.documents(), gone=files.gone, advance=advance, **encode)
+    return index, index.update(files.documents(), gone=files.gone, missing=files.missing, advance=advance, **encode)
