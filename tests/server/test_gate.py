@@ -202,7 +202,7 @@ def test_a_request_is_one_line_of_json(fake_model: JinaEmbeddings, keys: Keys) -
     first, second = map(json.loads, text.splitlines())
     assert first["request_id"] == answer.headers["x-request-id"]
     assert (first["route"], first["status"], first["inputs"], first["tokens"]) == ("/v1/embeddings", 200, 2, 6)
-    assert {"parse_ms", "wait_ms", "tokenise_ms", "run_ms", "write_ms"} <= set(first)
+    assert {"parse_ms", "tokenise_ms", "run_ms", "write_ms"} <= set(first)
     assert (second["status"], second["code"]) == (401, "auth_invalid")
     assert "secret" not in text
     assert KEY not in text
@@ -223,7 +223,7 @@ def test_stages_are_counted(fake_model: JinaEmbeddings) -> None:
         client.post("/v1/embeddings", json={"input": ["one text", "two"]})
         client.post("/v1/embeddings", json={"input": ""})
         text = client.get("/metrics").text
-    for stage in ("parse", "wait", "tokenise", "run", "write"):
+    for stage in ("parse", "tokenise", "run", "write"):
         assert f'jina_stage_seconds_count{{stage="{stage}"}} 1.0' in text
     assert "jina_inputs_total 2.0" in text
     assert "jina_tokens_total 5.0" in text
@@ -246,7 +246,7 @@ def test_spans(fake_model: JinaEmbeddings) -> None:
     whole = spans["POST /v1/embeddings"]
     assert format(whole.context.trace_id, "032x") == "0af7651916cd43dd8448eb211c80319c"
     assert (whole.attributes["jina.tokens"], whole.attributes["http.response.status_code"]) == (3, 200)
-    assert {"parse", "wait", "tokenise", "run", "write"} < set(spans)
+    assert {"parse", "tokenise", "run", "write"} < set(spans)
     assert spans["run"].parent.span_id == whole.context.span_id
 
 
