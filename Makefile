@@ -8,7 +8,7 @@ JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 SMOKE := build/smoke
 
-.PHONY: demo test test-quick test-slow test-browser test-clients lint smoke benchmark clean
+.PHONY: demo test test-quick test-slow test-browser test-clients test-server-long lint smoke benchmark clean
 
 # The main jobs on this repository's own files, with the bundled model: vectors, search, code search, similar texts;
 # then both engines are compared.
@@ -36,6 +36,10 @@ test-slow: $(READY)
 test-clients: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients]"
 	$(BIN)/pytest tests/server/test_clients.py
+
+# Attacks on the server in their long form.
+test-server-long: $(READY)
+	JINA_EMBEDDINGS_LONG_TESTS=1 $(BIN)/pytest --timeout 7200 tests/server/test_attacks.py
 
 # In a headless browser, which pip can't install: apt-get install chromium chromium-driver, or the like.
 test-browser: $(READY)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +21,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.server import lifecycle
 from jina_embeddings.server.gate import State
-from served import COMMAND, Served, serving
+from served import COMMAND, Served, free_port, serving, wait_until_ready
 
 TEXTS = ["one text", "another one"]
 
@@ -76,6 +79,7 @@ def test_a_busy_engine_is_no_hanging_one(monkeypatch: pytest.MonkeyPatch, busy: 
 
     monkeypatch.setattr(lifecycle, "HEARTBEAT_S", 0.05)
     monkeypatch.setattr(lifecycle, "_LOOK_S", 0.02)
+    monkeypatch.setattr(lifecycle, "_LINGER_S", 0.0)
     server: Any = SimpleNamespace(should_exit=False)
     state = State()
     service: Any = SimpleNamespace(model=JinaEmbeddings(engine=Slow()), answered_at=0.0)
@@ -91,3 +95,67 @@ def test_a_busy_engine_is_no_hanging_one(monkeypatch: pytest.MonkeyPatch, busy: 
     asyncio.run(main())
     assert server.should_exit == ended
     assert state.healthy != ended
+
+
+ENDING = """
+import asyncio, sys, threading
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.engine.fake import FakeEngine
+from jina_embeddings.server.lifecycle import serve
+from served import app_of
+
+class Ending(FakeEngine):
+    hang_s = 5.0
+    async def arun(self, batch, **options):
+        if self.ended:
+            await asyncio.sleep(600)
+        return self.run(batch)
+    ended = False
+    @property
+    def alive(self):
+        return not (self.ended and sys.argv[2] == "dies")
+
+engine = Ending()
+served = app_of(JinaEmbeddings(engine=engine))
+threading.Timer(3, lambda: setattr(engine, "ended", True)).start()
+well = serve(served.app, served.service, served.gate, host="127.0.0.1", port=int(sys.argv[1]), drain_s=0, deadline_s=5)
+sys.exit(0 if well else 2)
+"""
+
+
+@pytest.mark.parametrize(("how", "within_s"), [("dies", 2), ("hangs", 15)])
+def test_an_engine_that_ends_is_seen_and_nobody_waits_for_it(tmp_path: Path, how: str, within_s: float) -> None:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-c", ENDING, str(port), how]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment, text=True) as process,
+        httpx.Client(base_url=address, timeout=30) as client,
+    ):
+        wait_until_ready(address, process, tmp_path / "log")
+        statuses: list[int] = []
+
+        def ask() -> None:
+            with httpx.Client(base_url=address, timeout=60) as asking, suppress(httpx.TransportError):
+                while True:
+                    statuses.append(asking.post("/v1/embeddings", json={"input": "a"}).status_code)
+
+        askers = [threading.Thread(target=ask) for _ in range(3)]
+        for asker in askers:
+            asker.start()
+        # The last answer came just before the engine ended.
+        num_answered, last = 0, time.monotonic()
+        while client.get("/health/ready").status_code == 200:
+            if statuses.count(200) > num_answered:
+                num_answered, last = statuses.count(200), time.monotonic()
+            time.sleep(0.05)
+        assert time.monotonic() - last < within_s
+        assert process.wait(30) == 2
+        for asker in askers:
+            asker.join(10)
+            assert not asker.is_alive()
+    # Those that waited were told, not cut off.
+    assert statuses.count(503) >= 3
+    assert set(statuses) == {200, 503}

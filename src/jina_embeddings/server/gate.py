@@ -124,6 +124,8 @@ class _Handler:
         with gate.budget.claim() as claim:
             if endpoint.body is None:
                 return _response(await endpoint.answer(None, record, claim), {})
+            if not gate.state.healthy:
+                raise _engine_dead()
             gate.rates.enter(key)
             raw = await read_body(headers, receive, claim, gate.budget.limits.max_body_bytes)
             body = decoded(raw, endpoint.body)
@@ -148,7 +150,7 @@ class _Handler:
         except asyncio.CancelledError:
             if not state.healthy:
                 task.uncancel()
-                raise RequestError(503, "engine_dead", "the engine can't answer now", {"Retry-After": "5"}) from None
+                raise _engine_dead() from None
             if watch.done():
                 task.uncancel()
                 raise RequestError(499, "client_left", "the client has left") from None
@@ -162,6 +164,10 @@ async def _cancelled_when_gone(receive: Receive, task: asyncio.Task[Any]) -> Non
     while (await receive())["type"] != "http.disconnect":
         pass
     task.cancel()
+
+
+def _engine_dead() -> RequestError:
+    return RequestError(503, "engine_dead", "the engine can't answer now", {"Retry-After": "5"})
 
 
 def refused(error: RequestError, record: Record) -> Response:

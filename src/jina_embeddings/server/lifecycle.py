@@ -28,6 +28,8 @@ HEARTBEAT_S = 4.0
 """Between two small calls that ask whether the engine still answers."""
 
 _LOOK_S = 0.5
+# Between an engine's end and the listener's: whoever asks for readiness is told so.
+_LINGER_S = 3.0
 
 
 class DrainingServer(uvicorn.Server):
@@ -160,4 +162,5 @@ async def _watch(server: DrainingServer, service: Service, state: State) -> None
             break
     logger.error("the engine has ended; so does the server")
     state.give_up()
+    await asyncio.sleep(_LINGER_S)
     server.should_exit = True
