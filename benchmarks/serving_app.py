@@ -11,8 +11,12 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
+import pybase64
+import uvicorn
 
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.calls.request import Request
 from jina_embeddings.engine.event_loop import run_here
 from jina_embeddings.server.app import make_app
 from jina_embeddings.server.decoder import Form
@@ -62,11 +66,35 @@ class NullEngine:
         pass
 
 
+class Bare:
+    """The least of an ASGI application."""
+
+    def __init__(self, model: JinaEmbeddings):
+        self._model = model
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = orjson.loads((await receive())["body"])
+        result = await self._model.aembed(Request.texts(body["input"], {"task": body["task"]}))
+        data = [
+            {"object": "embedding", "index": index, "embedding": pybase64.b64encode(row).decode()}
+            for index, row in enumerate(result.embeddings)
+        ]
+        answer = orjson.dumps({"object": "list", "model": body["model"], "data": data})
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+
 def main() -> None:
     engine, port = sys.argv[1], int(sys.argv[2])
     os.environ.pop(VARIABLE, None)
     limits = Limits()
-    with JinaEmbeddings("pocket", engine=NullEngine() if engine == "null" else "torch") as model:
+    with JinaEmbeddings("pocket", engine="torch" if engine == "pocket" else NullEngine()) as model:
+        if engine == "bare":
+            uvicorn.run(Bare(model), port=port, log_level="warning", access_log=False)
+            return
         media = Media(Form(model.image_config), limits, UrlPolicy(), Decoders(1))
         service = Service(model, media)
         budget = Budget(limits, model.info.max_length)

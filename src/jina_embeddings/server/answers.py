@@ -27,7 +27,8 @@ def rows_in(form: EmbeddingType, vectors: Any) -> Iterable[Any]:
     """Each row of float32 vectors (n, dim) in a form that `to_json` takes."""
     if form == "base64":
         rows = np.ascontiguousarray(vectors, dtype="<f4")
-        return [pybase64.b64encode(row).decode() for row in rows]
+        # JSON already: base64 has nothing to escape.
+        return [orjson.Fragment(b'"%s"' % pybase64.b64encode(row)) for row in rows]
     return list(np.ascontiguousarray(quantize(vectors, form)))
 
 
@@ -39,15 +40,21 @@ async def embeddings_json(
     Several forms are given under their names. What takes long is made in a thread.
     """
     rows = sum(map(len, vectors)) if multivector else len(vectors)
-    arguments = vectors, forms, model, usage, multivector
+
+    def answer(data: Sequence[Any]) -> bytes:
+        return to_json({"object": "list", "model": model, "data": data, "usage": usage_of(usage)})
+
     if rows * len(forms) <= _INLINE_ROWS:
-        return _embeddings_json(*arguments)
-    return await asyncio.to_thread(_embeddings_json, *arguments)
+        return answer(_entries(vectors, forms, multivector))
+
+    def in_pieces() -> bytes:
+        # One call holds Python's lock from its beginning to its end.
+        return answer([orjson.Fragment(to_json(entry)) for entry in _entries(vectors, forms, multivector)])
+
+    return await asyncio.to_thread(in_pieces)
 
 
-def _embeddings_json(
-    vectors: Any, forms: Sequence[EmbeddingType], model: str, usage: Usage, multivector: bool
-) -> bytes:
+def _entries(vectors: Any, forms: Sequence[EmbeddingType], multivector: bool) -> list[dict[str, Any]]:
     if multivector:
         made = [[list(rows_in(form, matrix)) for matrix in vectors] for form in forms]
         kind, field = "embeddings", "embeddings"
@@ -55,11 +62,7 @@ def _embeddings_json(
         made = [list(rows_in(form, vectors)) for form in forms]
         kind, field = "embedding", "embedding"
     columns = made[0] if len(forms) == 1 else [dict(zip(forms, row, strict=True)) for row in zip(*made, strict=True)]
-    # Each by itself, since one call holds Python's lock from its beginning to its end.
-    data = [
-        orjson.Fragment(to_json({"object": kind, "index": index, field: value})) for index, value in enumerate(columns)
-    ]
-    return to_json({"object": "list", "model": model, "data": data, "usage": usage_of(usage)})
+    return [{"object": kind, "index": index, field: value} for index, value in enumerate(columns)]
 
 
 def usage_of(usage: Usage) -> dict[str, int]:

@@ -28,6 +28,8 @@ HEARTBEAT_S = 4.0
 """Between two small calls that ask whether the engine still answers."""
 
 _LOOK_S = 0.5
+# Longer than the minute after which load balancers close a connection that is idle: who closes first must be they.
+_KEEP_ALIVE_S = 75
 # Between an engine's end and the listener's: whoever asks for readiness is told so.
 _LINGER_S = 3.0
 
@@ -77,6 +79,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(deadline_s)),
         http=BoundedProtocol,
     )

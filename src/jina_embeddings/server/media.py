@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 IMAGE_S, PDF_S = 10.0, 60.0
 """For decoding one, after which its process is ended."""
 FETCH_S = 10.0
+_FETCHES = 8
+"""At a time, over all requests: what arrives is in no budget until it is here."""
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 _HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
@@ -50,6 +52,7 @@ class Media:
     def __init__(self, form: Form, limits: Limits, urls: UrlPolicy, decoders: Decoders):
         self._form, self._limits, self._rules = form, limits, urls.rules
         self._decoders = decoders
+        self._fetches = asyncio.Semaphore(_FETCHES)
 
     async def opened(self, items: Sequence[Item], claim: Claim) -> list[dict[str, Any]]:
         """Texts as they are, images and pages as arrays.
@@ -61,7 +64,7 @@ class Media:
         if all(item.kind == "text" for item in items):
             return [{"text": item.value} for item in items]
         media = [item for item in items if item.kind != "text"]
-        files = list(zip(await _gathered([self._data(item) for item in media]), media, strict=True))
+        files = list(zip(await _gathered([self._data(item, claim) for item in media]), media, strict=True))
         claim.take_pixels(sum(self._num_pixels(data, item) for data, item in files))
         decoded = iter(await _gathered([self._decoded(data, item) for data, item in files]))
         opened: list[dict[str, Any]] = []
@@ -72,12 +75,16 @@ class Media:
     def close(self) -> None:
         self._decoders.close()
 
-    async def _data(self, item: Item) -> bytes:
+    async def _data(self, item: Item, claim: Claim) -> bytes:
         """The file's bytes. A client's string is never a path."""
         if _URL.match(item.value[:32]) and item.value[:5].lower() != "data:":
             if self._rules is None:
                 raise ImageError("URLs are not fetched by this server: send base64 or a data URL")
-            return await afetch(item.value, rules=self._rules, timeout_s=FETCH_S, max_bytes=self._limits.max_body_bytes)
+            most = self._limits.max_body_bytes
+            async with self._fetches:
+                data = await afetch(item.value, rules=self._rules, timeout_s=FETCH_S, max_bytes=most)
+                claim.take_bytes(len(data))
+            return data
         body = data_of_url(item.value) or item.value
         try:
             data = pybase64.b64decode(body + "=" * (-len(body) % 4), validate=True)
