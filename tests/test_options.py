@@ -181,5 +181,6 @@ def test_bounds_of_pixels_may_be_numpys() -> None:
         JinaEmbeddings(engine="fake", max_pixels=np.int16(4000)) as other,
     ):
         assert np.array_equal(plain.encode_image(picture), other.encode_image(picture))
-        bounded = other.encode_image(picture, max_pixels=np.int16(1600))  # type: ignore[arg-type]
+        bound: Any = np.int16(1600)
+        bounded = other.encode_image(picture, max_pixels=bound)
         assert np.array_equal(plain.encode_image(picture, max_pixels=1600), bounded)

@@ -146,7 +146,7 @@ class Store:
         """Ids and vectors (dimension,) of so many passages, or all, drawn at random."""
         places = random.Random(seed).sample(range(len(self)), min(count, len(self)))
         rows = self._table.take_offsets(places).select(["id", "vector"]).to_arrow()
-        return list(zip(rows["id"].to_pylist(), _matrix(rows["vector"]), strict=True))
+        return list(zip(rows["id"].to_pylist(), matrix_of(rows["vector"]), strict=True))
 
     def search(self, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False) -> list[Hit]:
         """The nearest passages by cosine, best first; exact=True passes an approximate index by."""
