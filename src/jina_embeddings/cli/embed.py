@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -90,10 +91,14 @@ def embed(
         str,
         typer.Option(
             metavar="A,B",
-            help="Further forms, a column each: float16, int8, binary (--into).",
+            help="Further forms, a column each: float16, int8, binary, multivector, multivector-int8 (--into).",
             rich_help_panel=_OUTPUT,
         ),
     ] = "",
+    layout: Annotated[
+        str,
+        typer.Option(help="Of the vectors: parquet, npy, safetensors or lance (--into).", rich_help_panel=_OUTPUT),
+    ] = "parquet",
     on_error: Annotated[
         str,
         typer.Option(help="skip: list bad inputs at the end; raise: stop at the first.", rich_help_panel=_INPUT),
@@ -116,39 +121,36 @@ def embed(
     folder `rejects`; 130 interrupted. After 2 and 130 there is no output file, and --into keeps the shards it has.
     """
     from ..errors import OptionError
-    from .embed_run import Run
 
     if (output is None) == (into is None):
         raise OptionError("give one of --output FILE and --into FOLDER")
     if into is not None:
-        from .bulk_run import BulkRun
+        from ..pipeline import Fields, Form, Share
+        from ..pipeline import Run as BulkRun
+        from .bulk_run import embed_into, fraction, names
 
-        bulk = BulkRun(
-            choice=choice,
-            into=into,
-            task=task,
-            prompt_name=prompt_name,
-            text_field=text_field,
-            image_field=image_field,
-            id_field=id_field,
-            keep=keep,
-            lines=lines,
-            shard=shard,
-            shard_rows=shard_rows,
-            max_bad=max_bad,
-            also=also,
-            batch_size=batch_size,
-            max_length=max_length,
-            truncate_dim=truncate_dim,
-            multivector=multivector,
-            embedding_type=embedding_type,
+        form = Form(
+            task, prompt_name, max_length, truncate_dim, multivector, embedding_type, names(also), layout=layout
         )
-        if bulk.embed(paths):
+        bulk = BulkRun(
+            paths,
+            into,
+            form,
+            Fields(text_field, image_field, id_field, names(keep)),
+            lines=lines,
+            share=Share.parse(shard),
+            shard_rows=shard_rows,
+            max_rejected=fraction(max_bad),
+            batch_size=batch_size,
+        )
+        if embed_into(bulk, partial(choice.loaded, task)):
             raise typer.Exit(SOME_FAILED)
         return
+    from .embed_run import Run
+
     assert output is not None
-    if keep or lines or also or max_bad or (id_field, shard) != ("id", "1/1"):
-        raise OptionError("--keep, --lines, --also, --max-bad, --id-field and --shard go with --into FOLDER")
+    if keep or lines or also or max_bad or (id_field, shard, layout) != ("id", "1/1", "parquet"):
+        raise OptionError("--keep, --lines, --also, --layout, --max-bad, --id-field and --shard go with --into FOLDER")
 
     run = Run(
         choice=choice,

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ImageError, InputError, JinaEmbeddingsError
+from ..errors import InputError, JinaEmbeddingsError
 from ..inputs.pdf import num_pdf_pages
 from .files import STDIN, find_files, kind_of
+from .records import Fields, row_of
 from .rows import Failure, Item, LeftOut, NothingInsideError, Row, printable
 from .text import MAX_TEXT_BYTES, decode, read_bytes
-
-_URL = re.compile(r"(https?|file|data):", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,9 @@ class Reader:
             return iter([Row(printable(path), "image", {"image": Path(path)})])
         return iter([_text(path)])
 
+    def _row(self, record: dict[str, Any], name: str, path: str) -> Row | Failure:
+        return row_of(record, name, Fields(self.text_field, self.image_field), Path(path).parent)
+
     def _jsonl(self, path: str) -> Iterator[Row | Failure]:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
@@ -84,7 +85,7 @@ class Reader:
                     yield Failure(name, InputError(f"not a line of JSON in UTF-8: {error}"))
                     continue
                 if isinstance(record, dict):
-                    yield self._record(record, name, path)
+                    yield self._row(record, name, path)
                 else:
                     yield Failure(name, InputError(f"expected a JSON object, not {type(record).__name__}"))
 
@@ -106,29 +107,11 @@ class Reader:
                         wrong = f"{len(cells)} cells for {len(header)} columns: quote cells that have commas in them"
                         yield Failure(printable(f"{path}:{line}"), InputError(wrong))
                     elif cells:
-                        yield self._record(dict(zip(header, cells, strict=False)), printable(f"{path}:{line}"), path)
+                        yield self._row(dict(zip(header, cells, strict=False)), printable(f"{path}:{line}"), path)
                     line = records.line_num + 1
             except (UnicodeDecodeError, csv.Error) as error:
                 failed = InputError(f"not CSV in UTF-8, and the rest is not read: {error}")
                 yield Failure(printable(f"{path}:{line}"), failed)
-
-    def _record(self, record: dict[str, Any], name: str, path: str) -> Row | Failure:
-        """The row of one record; an empty field counts as one that isn't there."""
-        given = record.get("id")
-        name = name if given in (None, "") else printable(str(given))
-        text, image = record.get(self.text_field), record.get(self.image_field)
-        has_text, has_image = text not in (None, ""), image not in (None, "")
-        if has_text == has_image:
-            wrong = f"has both {self.text_field!r} and" if has_text else f"has neither {self.text_field!r} nor"
-            choice = "choose the fields with --text-field and --image-field"
-            return Failure(name, InputError(f"{wrong} {self.image_field!r}: {choice}"))
-        if has_text and not isinstance(text, str):
-            return Failure(name, InputError(f"{self.text_field!r} is a string, not {type(text).__name__}"))
-        if has_text:
-            return Row(name, "text", {"text": text})
-        if not isinstance(image, str):
-            return Failure(name, ImageError(f"{self.image_field!r} is a path or a URL, not {type(image).__name__}"))
-        return Row(name, "image", {"image": image if _URL.match(image) else Path(path).parent / image})
 
 
 def _stdin() -> Iterator[Row | Failure]:
