@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,3 +45,16 @@ def dead_model() -> JinaEmbeddings:
 
 def fake_model() -> JinaEmbeddings:
     return JinaEmbeddings(engine="fake")
+
+
+class SlowEngine(FakeEngine):
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        time.sleep(0.5)
+        return super().run(batch, batch_size=batch_size, call_size=call_size)
+
+
+def slow_model() -> JinaEmbeddings:
+    """Half a second a call."""
+    return JinaEmbeddings(engine=SlowEngine())

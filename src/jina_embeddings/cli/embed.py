@@ -80,6 +80,17 @@ def embed(
     shard: Annotated[
         str, typer.Option(metavar="3/8", help="Do a share of the run: the third of eight.", rich_help_panel=_OUTPUT)
     ] = "1/1",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ADDRESS",
+            help="Work on the Ray cluster at an address; auto: the one there is, or one on this machine (--into).",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Models on the cluster; a GPU each if left out.", rich_help_panel=_OUTPUT)
+    ] = None,
     shard_rows: Annotated[
         int, typer.Option(min=1, help="Rows in a shard's file (--into).", rich_help_panel=_OUTPUT)
     ] = 10_000,
@@ -125,7 +136,7 @@ def embed(
     if (output is None) == (into is None):
         raise OptionError("give one of --output FILE and --into FOLDER")
     if into is not None:
-        from ..pipeline import Fields, Form, Share
+        from ..pipeline import Cluster, Fields, Form, Share
         from ..pipeline import Run as BulkRun
         from .bulk_run import embed_into, fraction, names
 
@@ -142,6 +153,7 @@ def embed(
             shard_rows=shard_rows,
             max_rejected=fraction(max_bad),
             batch_size=batch_size,
+            cluster=Cluster(ray, ray_workers) if ray else None,
         )
         if embed_into(bulk, partial(choice.loaded, task)):
             raise typer.Exit(SOME_FAILED)
@@ -149,8 +161,9 @@ def embed(
     from .embed_run import Run
 
     assert output is not None
-    if keep or lines or also or max_bad or (id_field, shard, layout) != ("id", "1/1", "parquet"):
-        raise OptionError("--keep, --lines, --also, --layout, --max-bad, --id-field and --shard go with --into FOLDER")
+    if keep or lines or also or max_bad or ray or (id_field, shard, layout) != ("id", "1/1", "parquet"):
+        names_ = "--keep, --lines, --also, --layout, --max-bad, --id-field, --shard and --ray"
+        raise OptionError(f"{names_} go with --into FOLDER")
 
     run = Run(
         choice=choice,

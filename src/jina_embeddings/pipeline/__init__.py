@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .manifest import Share
     from .provenance import Form
+    from .ray import Cluster
     from .records import Fields
     from .run import Run, Status, Summary, status
 
-__all__ = ["Fields", "Form", "Run", "Share", "Status", "Summary", "status"]
+__all__ = ["Cluster", "Fields", "Form", "Run", "Share", "Status", "Summary", "status"]
 
-_HOMES = {"Fields": "records", "Form": "provenance", "Share": "manifest"}
+_HOMES = {"Cluster": "ray", "Fields": "records", "Form": "provenance", "Share": "manifest"}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from .kept import kept_types
 from .manifest import NAME, Manifest, Share, locked
 from .plan import Plan
 from .provenance import Form
+from .ray import Cluster, run_on_ray
 from .records import Fields
 from .sources import survey
 from .supervise import Load, run_supervised
@@ -83,6 +84,7 @@ class Run:
         shard_rows: rows of a shard.
         max_rejected: a larger part of the rows than this ends the run; None for no limit.
         batch_size: as in `JinaEmbeddings.encode`.
+        cluster: a Ray cluster that does the work, instead of a child process.
     """
 
     paths: Sequence[str]
@@ -94,11 +96,12 @@ class Run:
     shard_rows: int = SHARD_ROWS
     max_rejected: float | None = None
     batch_size: int | None = None
+    cluster: Cluster | None = None
 
     def embed(self, load: Load, report: Report | None = None) -> Summary:
-        """Does what is left, in a child process that is started again when it dies.
+        """Does what is left, in a process that is started again when it dies.
 
-        load: gives the model as a context manager; called in the child, so it has to be picklable:
+        load: gives the model as a context manager; called in that process, so it has to be picklable:
             `partial(JinaEmbeddings, ...)`.
         report: called with `planned` and a `Status`, then as `Job.embed_shards` says.
 
@@ -120,7 +123,7 @@ class Run:
             start = time.perf_counter()
             restarts = 0
             if manifest is None or begun.shards_done < begun.shards:
-                restarts = run_supervised(job, load, report or (lambda *_: None))
+                restarts = self._work(job, load, report or (lambda *_: None))
             took_s = time.perf_counter() - start
             manifest = Manifest.read(folder)
             assert manifest is not None
@@ -128,6 +131,11 @@ class Run:
             summary = _summary(begun, Status.of(job, manifest), took_s, restarts, left_out)
             folder.write(f"summary{self.share.name}.json", json.dumps(asdict(summary), indent=1).encode() + b"\n")
         return summary
+
+    def _work(self, job: Job, load: Load, report: Report) -> int:
+        if self.cluster is None:
+            return run_supervised(job, load, report)
+        return run_on_ray(job, load, report, self.cluster)
 
     def _folder(self) -> Folder:
         if os.path.isfile(self.into):
