@@ -87,8 +87,8 @@ def test_rows_are_the_same_wherever_reading_begins(name: str, tmp_path: Path) ->
     plan = Plan(survey([str(path)]).sources, 1000, Fields(keep=("year",)))
     assert plan.num_rows == NUM_ROWS
     reader = PlanReader(plan)
-    rows = list(reader.read(0, NUM_ROWS))
-    assert all(isinstance(row, Row) for row in rows)
+    rows = [row for row in reader.read(0, NUM_ROWS) if isinstance(row, Row)]
+    assert len(rows) == NUM_ROWS
     if ".tar" in name:
         assert rows[0] == Row(f"{path}#part/00000", "text", {"text": "caption 0"}, {"year": 0})
         assert rows[7] == Row(f"{path}#part/00007", "image", {"image": png(7)}, {"year": 7})

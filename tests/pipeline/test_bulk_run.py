@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from deadly import fake_model
+from deadly import dead_model, fake_model
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.cli import app
 from jina_embeddings.errors import OptionError, RunBusyError, RunError, RunMismatchError
@@ -67,19 +67,19 @@ def test_another_run_for_the_same_folder_is_refused_with_what_differs(
 ) -> None:
     work(run, fake_model)
     with pytest.raises(RunMismatchError, match=says):
-        replace(run, **change).embed(None)  # type: ignore[arg-type] - refused before a model is loaded
+        replace(run, **change).embed(dead_model)
 
 
 def test_other_inputs_for_the_same_folder_are_refused(run: Run, fake_model: JinaEmbeddings, tmp_path: Path) -> None:
     work(run, fake_model)
     (tmp_path / "more.jsonl").write_text('{"text": "a"}\n')
     with pytest.raises(RunMismatchError, match=r"more\.jsonl is new"):
-        replace(run, paths=[*run.paths, str(tmp_path / "more.jsonl")]).embed(None)  # type: ignore[arg-type]
+        replace(run, paths=[*run.paths, str(tmp_path / "more.jsonl")]).embed(dead_model)
     with pytest.raises(RunMismatchError, match=r"rows\.jsonl is not given any more"):
-        replace(run, paths=[str(tmp_path / "more.jsonl")]).embed(None)  # type: ignore[arg-type]
+        replace(run, paths=[str(tmp_path / "more.jsonl")]).embed(dead_model)
     (tmp_path / "rows.jsonl").write_text('{"text": "another"}\n')
     with pytest.raises(RunMismatchError, match=r"rows\.jsonl has changed"):
-        run.embed(None)  # type: ignore[arg-type]
+        run.embed(dead_model)
 
 
 def test_another_model_for_the_same_folder_is_refused(run: Run, fake_model: JinaEmbeddings) -> None:

@@ -80,7 +80,7 @@ def test_several_forms_are_what_each_would_be_alone(rows: Path, fake_model: Jina
         ("embedding_multivector", {"return_multivector": True}),
         ("embedding_multivector_int8", {"return_multivector": True, "embedding_type": "int8"}),
     ):
-        wanted = fake_model.encode_text([TEXTS[n] for n in good], prompt_name="passage", **options)  # type: ignore[arg-type]
+        wanted = fake_model.encode_text([TEXTS[n] for n in good], prompt_name="passage", **options)
         found = table[column].to_pylist()
         assert found[3] is None
         for n, vector in zip(good, wanted, strict=True):

@@ -82,5 +82,5 @@ class _Zstandard(io.RawIOBase):
         except ImportError:
             raise DependencyError(f"{self._path} needs zstandard: pip install 'jina-embeddings-vllm[bulk]'") from None
         packed: Any = open_stored(self._path)
-        self._reader = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+        self._reader: Any = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
         self._place = 0

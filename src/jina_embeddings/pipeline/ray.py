@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from .job import Job
 from .shards import Done
 from .supervise import MAX_EARLY, MAX_IN_VAIN, Load
 
+_CONNECT_S = 10
 _SUSPECT_AFTER = 2
 """Deaths of workers with a shard before its rows are suspected: nodes of a cluster are taken away for other reasons."""
 
@@ -224,6 +226,7 @@ def _connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    _check_address(address)
     options = {"log_to_driver": False, "configure_logging": False}
     try:
         ray.init(address=address, **options)
@@ -235,6 +238,17 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself waits for minutes. Raises OptionError where nobody listens at host:port."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise OptionError(f"there is no Ray cluster at {address}: {error.strerror or error}") from None
 
 
 def _resources(ray: Any) -> dict[str, float]:
