@@ -24,6 +24,7 @@ from .samples import sample_row, samples
 from .sources import Source
 from .stores import is_address
 from .tables import TABLES, table_rows
+from .text import decode
 
 # What a file's own content can raise; an OSError with a number is the machine's.
 _DAMAGED = (OSError, EOFError, zlib.error, csv.Error, tarfile.TarError, pa.ArrowException)
@@ -130,9 +131,7 @@ def _whole_file(path: str, kind: str) -> Row | Failure:
     if is_address(path):
         with open_stored(path) as file:
             data = file.read()
-        if kind == "image":
-            return Row(path, "image", {"image": data})
-        return _line(path, data, first=True)
+        return Row(path, "image", {"image": data}) if kind == "image" else Row(path, "text", {"text": decode(data)})
     return next(iter(Reader().read([path])))  # type: ignore[return-value]
 
 
