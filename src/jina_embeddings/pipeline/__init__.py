@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from .manifest import Share
     from .provenance import Form
     from .ray import Cluster
+    from .reading import read_run
     from .records import Fields
     from .run import Run, Status, Summary, status
 
-__all__ = ["Cluster", "Fields", "Form", "Run", "Share", "Status", "Summary", "status"]
+__all__ = ["Cluster", "Fields", "Form", "Run", "Share", "Status", "Summary", "read_run", "status"]
 
-_HOMES = {"Cluster": "ray", "Fields": "records", "Form": "provenance", "Share": "manifest"}
+_HOMES = {"Cluster": "ray", "Fields": "records", "Form": "provenance", "Share": "manifest", "read_run": "reading"}
 
 
 def __getattr__(name: str) -> Any:

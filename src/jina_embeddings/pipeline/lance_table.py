@@ -44,6 +44,11 @@ def commit(folder: Folder, fragments: list[str], schema: Any) -> int:
     return int(dataset.count_rows())
 
 
+def read_table(folder: Folder, start: int, stop: int, column: str) -> Any:
+    """One column of the rows from `start` to before `stop`."""
+    return _lance().dataset(_address(folder)).to_table(columns=[column], offset=start, limit=stop - start)
+
+
 def _address(folder: Folder) -> str:
     return f"{folder}/{TABLE}"
 

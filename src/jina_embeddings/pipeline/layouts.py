@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any, Protocol
 
@@ -130,6 +131,15 @@ def vectors_column(vectors: Any, failed: list[bool], type_: Any) -> Any:
         places = iter(range(len(vectors)))
         column = column.take(pa.array([None if lost else next(places) for lost in failed]))
     return column.cast(type_)
+
+
+def read_array(data: bytes, suffix: str, name: str) -> Any:
+    """What `InArrays` wrote."""
+    if suffix == ".npy":
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    from safetensors.numpy import load
+
+    return load(data)[name]
 
 
 def _write_header(file: Any, suffix: str, name: str, column: Column, shape: tuple[int, int]) -> None:

@@ -27,6 +27,7 @@ class Passage:
     metadata: to filter by; names and values are strings, and a name has no `=`.
     content: digest of what is embedded: two passages of equal content have equal vectors. Left out, it is
         made from title and text; for an image, whoever makes the passage gives it.
+    vector: where it is there already, made as the index makes them; it is not embedded then.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Passage:
     image: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     content: str = ""
+    vector: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.content:

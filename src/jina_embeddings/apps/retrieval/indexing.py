@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from ...pipeline.manifest import is_run
 from ..documents import CutOptions, Files
 from ..index import Index, Summary
+from .runs import RunDocuments
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
@@ -34,8 +37,9 @@ def index_files(
     """Makes an index of files and folders, or updates it to them.
 
     Args:
-        paths: text, Markdown, HTML, PDF, image, .jsonl and .csv files, and folders of them. Documents of the index
-            below these paths that no longer exist are removed, except below a path that is missing or can't be read.
+        paths: text, Markdown, HTML, PDF, image, .jsonl and .csv files, and folders of them. The folder of a bulk run
+            (`embed --into`) gives its rows with the vectors that they have. Documents of the index below these paths
+            that no longer exist are removed, except below a path that is missing or can't be read.
         into: a folder, or an address such as `s3://bucket/path`.
         task, dimension, multivector, token_pooling: settings of a new index; see `Index.open`.
         options: how files are cut.
@@ -45,7 +49,9 @@ def index_files(
 
     Raises as `Index.open` and `Index.update` do. Files that can't be read are in the summary's `failures`.
     """
-    files = Files([os.fspath(path) for path in paths], options, [os.fspath(into)], allow_empty=allow_empty)
+    names = [os.fspath(path) for path in paths]
+    runs = [RunDocuments(name) for name in names if is_run(name)]
+    files = Files([name for name in names if not is_run(name)], options, [os.fspath(into)], allow_empty=allow_empty)
     index = Index.open(
         into,
         model,
@@ -56,4 +62,5 @@ def index_files(
         multivector=multivector,
         token_pooling=token_pooling,
     )
-    return index, index.update(files.documents(), gone=files.gone, advance=advance, **encode)
+    documents = chain(files.documents(), *(run.documents(index) for run in runs))
+    return index, index.update(documents, gone=files.gone, advance=advance, **encode)
