@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,3 +139,21 @@ def test_the_command_sums_up(run: Run) -> None:
     assert json.loads(result.stdout)["rows"] == 10
     assert "10 rows of 1 files in 3 shards" in result.stderr
     assert CliRunner().invoke(app, [*line, "--also", "int8"]).exit_code == 2
+
+
+def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(30_000)))
+    line = [sys.executable, "-c", "from jina_embeddings.cli import main; main()", "embed", str(tmp_path / "lines.txt")]
+    line += ["--lines", "--into", str(tmp_path / "v"), "--engine", "fake", "--shard-rows", "500"]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "v" / "shard-000001.parquet").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "what is committed is kept: give the same command again to go on" in errors
+    done = status(tmp_path / "v")
+    assert 2 <= done.shards_done < done.shards == 60
+    assert not list((tmp_path / "v").rglob("*.part"))

@@ -14,7 +14,7 @@ from .chunks import Chunk, Chunks, Report
 from .folder import Folder
 from .kept import kept_types
 from .lance_table import commit as commit_lance
-from .layouts import vectors_type
+from .layouts import types_of, widths_of
 from .manifest import Manifest, Share
 from .plan import Plan
 from .provenance import Form, made_by
@@ -124,13 +124,10 @@ class Job:
         done = Job(self.folder, self.plan, self.form).done(manifest)
         if len(done) < self.plan.num_shards:
             return
-        widths = _widths(manifest)
-        types = {
-            name: vectors_type(column, widths[column.multivector] // (8 if column.numbers.endswith("binary") else 1))
-            for name, column in self.form.columns.items()
-        }
         fragments = [text for shard in sorted(done) for text in done[shard].fragments]
-        num_rows = commit_lance(self.folder, fragments, shard_schema(kept_types(self.plan), types))
+        num_rows = commit_lance(
+            self.folder, fragments, shard_schema(kept_types(self.plan), types_of(self.form, _widths(manifest)))
+        )
         if num_rows != self.plan.num_rows:
             raise RunError(
                 f"the Lance dataset of {self.folder} has {num_rows:,} rows instead of {self.plan.num_rows:,}"
@@ -155,6 +152,6 @@ class Job:
             return writer.commit()
 
 
-def _widths(manifest: Manifest) -> tuple[int, int]:
-    """Numbers of a dense vector, and of a token's."""
-    return manifest.made_by["dimension"], manifest.made_by["multivector_dim"] or 0
+def _widths(manifest: Manifest) -> dict[str, int]:
+    made = manifest.made_by
+    return widths_of(manifest.form, made["dimension"], made["multivector_dim"] or 0)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from .folder import Folder
 from .lance_table import write_fragments
-from .provenance import Column
+from .provenance import Column, Form
 from .rows import Failure
 from .shards import vectors_name
 from .writers import arrow_column
@@ -111,8 +111,21 @@ class InLance:
         self._tables.clear()
 
 
-def vectors_type(column: Column, width: int) -> Any:
-    """The Arrow type of a column of vectors."""
+def widths_of(form: Form, dimension: int, token_dimension: int) -> dict[str, int]:
+    """Numbers that one vector of each column is stored as."""
+    found = {}
+    for name, column in form.columns.items():
+        width = token_dimension if column.multivector else dimension
+        found[name] = width // 8 if column.numbers.endswith("binary") else width
+    return found
+
+
+def types_of(form: Form, widths: dict[str, int]) -> dict[str, Any]:
+    """The Arrow type of each column of vectors."""
+    return {name: _type_of(column, widths[name]) for name, column in form.columns.items()}
+
+
+def _type_of(column: Column, width: int) -> Any:
     if column.numbers == "base64":
         return pa.list_(pa.string()) if column.multivector else pa.string()
     number = pa.from_numpy_dtype(_NUMBERS[column.numbers])

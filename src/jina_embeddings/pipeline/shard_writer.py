@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ..errors import JinaEmbeddingsError
 from .chunks import Chunk
 from .folder import Folder
-from .layouts import InArrays, InLance, InParquet, Layout, vectors_column, vectors_type
+from .layouts import InArrays, InLance, InParquet, Layout, types_of, vectors_column
 from .provenance import Form
 from .rows import Failure
 from .shards import FOOTER, Done, rejects_name, shard_name
@@ -26,7 +26,7 @@ _MAX_GROUP_ROWS = 4096
 class ShardWriter:
     """Chunks of one shard in order; a context manager that commits them if nothing went wrong, else removes them.
 
-    span: rows of the shard. width: numbers of a dense vector, and of a token's. kept: columns beside the vectors.
+    span: rows of the shard. widths: see `widths_of`. kept: columns beside the vectors.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ShardWriter:
         shard: int,
         span: tuple[int, int],
         form: Form,
-        width: tuple[int, int],
+        widths: dict[str, int],
         kept: list[tuple[str, Any]],
     ):
         self._folder, self._run, self._shard, self._span = folder, run, shard, span
@@ -44,11 +44,7 @@ class ShardWriter:
         self._tables: list[Any] = []
         self._rejected = 0
         self._num_rows = self._num_bytes = 0
-        widths = {
-            name: width[column.multivector] // (8 if column.numbers.endswith("binary") else 1)
-            for name, column in form.columns.items()
-        }
-        self._types = {name: vectors_type(column, widths[name]) for name, column in form.columns.items()}
+        self._types = types_of(form, widths)
         self._schema = shard_schema(kept, self._types)
         self._rejects = folder.draft(rejects_name(shard))
         self._draft = folder.draft(shard_name(shard))
