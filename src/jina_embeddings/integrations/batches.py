@@ -62,7 +62,7 @@ class EmbedBatch:
         values = table[self._column].to_pylist()
         model = self._loaded()
         errors: list[str | None] = [None] * len(values)
-        vectors = np.zeros((len(values), self._truncate_dim or model.info.hidden_size), dtype=np.float32)
+        vectors = np.zeros((len(values), self._truncate_dim or model.info.dimension), dtype=np.float32)
         missing = np.ones(len(values), dtype=bool)
         if values:
             inputs = [{self._kind: _content(value)} for value in values]
