@@ -127,7 +127,8 @@ class _Driver:
         self._left = deque(shard for shard in self._job.shards if shard not in done)
         for _ in range(min(num_workers, len(self._left))):
             self._start()
-        while self._running:
+        # A worker that replaces another may find no place any more, and wait for one when all is done.
+        while self._left or any(task.shard is not None for _, task in self._running.values()):
             (ended, *_), _ = self._ray.wait(list(self._running), num_returns=1)
             self._take(ended)
         return self._deaths
