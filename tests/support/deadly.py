@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.engine.fake import FakeEngine, WordTokenizer
 
 if TYPE_CHECKING:
+    from jina_embeddings.pipeline import Run
     from jina_embeddings.types import FloatArray, Prepared
 
 WORD = "deadly"
@@ -58,3 +60,9 @@ class SlowEngine(FakeEngine):
 def slow_model() -> JinaEmbeddings:
     """Half a second a call."""
     return JinaEmbeddings(engine=SlowEngine())
+
+
+def drive_on_ray(run: Run) -> None:
+    """A driver, in a process of its own."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    run.embed(slow_model)

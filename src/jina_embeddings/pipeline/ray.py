@@ -15,9 +15,11 @@ from .caution import Caution, Span, pieces
 from .chunks import Chunks, Report
 from .job import Job
 from .shards import Done
-from .supervise import MAX_EARLY, MAX_IN_VAIN, Load
+from .supervise import MAX_IN_VAIN, Load
 
 _CONNECT_S = 10
+_MAX_EARLY = 4
+"""Workers that end in a row before they have begun: more than on one host, for the same reason as below."""
 _SUSPECT_AFTER = 2
 """Deaths of workers with a shard before its rows are suspected: nodes of a cluster are taken away for other reasons."""
 
@@ -184,7 +186,7 @@ class _Driver:
         else:
             self._left.appendleft(task.shard)
             self._suspect(self._known.setdefault(task.shard, _Shard()), task)
-        if self._early == MAX_EARLY or self._in_vain == MAX_IN_VAIN:
+        if self._early == _MAX_EARLY or self._in_vain == MAX_IN_VAIN:
             raise EngineDeadError(f"workers ended {max(self._early, self._in_vain)} times without having got on")
         self._start()
 
