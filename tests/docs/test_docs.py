@@ -19,6 +19,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import traceback
@@ -185,8 +186,22 @@ def test_the_readmes_embed_command_writes_a_row_for_each_input(environment: dict
     assert {len(vector) for vector in table.column("embedding").to_pylist()} == {128}
 
 
+def make_the_run_of_the_page(folder: Path, environment: dict[str, str]) -> None:
+    """The first command of docs/bulk.md as it stands there, on rows of which one is bad."""
+    texts = ["The moon goes around the earth.", "Bread is baked from flour and water.", "A cat sleeps all day."]
+    lines = [json.dumps({"text": text, "year": 1990 + number}) for number, text in enumerate(texts)]
+    (folder / "rows.jsonl").write_text("\n".join([*lines, "no JSON"]))
+    page = (ROOT / "docs" / "bulk.md").read_text(encoding="utf-8")
+    command = next(block for block in blocks(page) if block.language == "console").text
+    line = shlex.split(command.removeprefix("$ jina-embeddings "))
+    code = "from jina_embeddings.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *line], cwd=folder, env=environment, timeout=RUN_TIMEOUT_S)
+    assert done.returncode == 3
+
+
 # What a page's Python takes from the page's other blocks.
 PREPARATIONS: dict[str, Callable[[Path, dict[str, str]], None]] = {
+    "bulk.md": make_the_run_of_the_page,
     "command_line.md": make_vectors_of_the_command_line,
 }
 

@@ -1,26 +1,31 @@
-"""A bulk run as a process that kills itself with SIGKILL: `killed_run.py FOLDER SHARE WHEN INPUT...`.
+"""A bulk run as a process that kills itself with SIGKILL.
 
-WHEN: seconds, or `STEP:NUMBER`, before the NUMBERth `write`, `fsync`, `replace` or `link` of the run; `never`.
+when: seconds, or `STEP:NUMBER`, before the NUMBERth `write`, `fsync`, `replace` or `link` of the run, or at its end
+where it has fewer; `never`.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.pipeline import Form
+from jina_embeddings.pipeline.folder import Folder
 from jina_embeddings.pipeline.job import Job
 from jina_embeddings.pipeline.manifest import Manifest, Share, locked
 from jina_embeddings.pipeline.plan import Plan
-from jina_embeddings.pipeline.provenance import Form
-from jina_embeddings.pipeline.shards import ShardWriter
+from jina_embeddings.pipeline.shard_writer import ShardWriter
 from jina_embeddings.pipeline.sources import survey
 
 SHARD_ROWS = 150
+
+# A fork of a process that has imported everything, and has no thread: a tenth of what a new interpreter takes.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["killed_run"])
 
 
 def die() -> None:
@@ -40,16 +45,18 @@ def dies_at(owner: Any, name: str, number: int) -> None:
     setattr(owner, name, call)
 
 
-def make_job(folder: Path, share: str, paths: list[str], *, known: Any = ()) -> Job:
+def make_job(folder: Folder, share: str, paths: list[str], form: Form, *, known: Any = ()) -> Job:
     found = survey(paths, lines=True, known=known)
-    return Job(folder, Plan(found.sources, SHARD_ROWS), Form(), Share.parse(share))
+    return Job(folder, Plan(found.sources, SHARD_ROWS), form, Share.parse(share))
 
 
-def main(folder: str, share: str, when: str, *paths: str) -> None:
+def embed(address: str, share: str, when: str, paths: list[str], form: Form, model: tuple[str, str]) -> None:
+    """What the process does. model: name and engine."""
     step, _, number = when.partition(":")
-    with JinaEmbeddings(engine="fake") as model, locked(Path(folder), Share.parse(share)):
-        before = Manifest.read(Path(folder))
-        job = make_job(Path(folder), share, list(paths), known=before.plan.sources if before else ())
+    folder = Folder.at(address)
+    with JinaEmbeddings(model[0], engine=model[1]) as loaded, locked(folder, Share.parse(share)):
+        before = Manifest.read(folder)
+        job = make_job(folder, share, paths, form, known=before.plan.sources if before else ())
         if step in ("fsync", "replace", "link"):
             dies_at(os, step, int(number))
         elif step == "write":
@@ -58,8 +65,28 @@ def main(folder: str, share: str, when: str, *paths: str) -> None:
             timer = threading.Timer(float(step), die)
             timer.daemon = True
             timer.start()
-        job.work(model, lambda *_: None)
+        job.work(loaded, lambda *_: None)
+        if step != "never":
+            die()
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def start(
+    address: str,
+    paths: list[str],
+    when: str = "never",
+    *,
+    share: str = "1/1",
+    form: Form | None = None,
+    model: tuple[str, str] = ("fake", "fake"),
+) -> multiprocessing.process.BaseProcess:
+    process = _CONTEXT.Process(target=embed, args=(address, share, when, paths, form or Form(), model))
+    process.start()
+    return process
+
+
+def run(address: str, paths: list[str], when: str = "never", **options: Any) -> int:
+    """The exit code, -SIGKILL if it was killed."""
+    process = start(address, paths, when, **options)
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode

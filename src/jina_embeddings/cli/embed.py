@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,17 @@ def embed(
     shard: Annotated[
         str, typer.Option(metavar="3/8", help="Do a share of the run: the third of eight.", rich_help_panel=_OUTPUT)
     ] = "1/1",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ADDRESS",
+            help="Work on the Ray cluster at an address; auto: the one there is, or one on this machine (--into).",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="Models on the cluster; a GPU each if left out.", rich_help_panel=_OUTPUT)
+    ] = None,
     shard_rows: Annotated[
         int, typer.Option(min=1, help="Rows in a shard's file (--into).", rich_help_panel=_OUTPUT)
     ] = 10_000,
@@ -94,10 +106,14 @@ def embed(
         str,
         typer.Option(
             metavar="A,B",
-            help="Further forms, a column each: float16, int8, binary (--into).",
+            help="Further forms, a column each: float16, int8, binary, multivector, multivector-int8 (--into).",
             rich_help_panel=_OUTPUT,
         ),
     ] = "",
+    layout: Annotated[
+        str,
+        typer.Option(help="Of the vectors: parquet, npy, safetensors or lance (--into).", rich_help_panel=_OUTPUT),
+    ] = "parquet",
     on_error: Annotated[
         str,
         typer.Option(help="skip: list bad inputs at the end; raise: stop at the first.", rich_help_panel=_INPUT),
@@ -127,34 +143,33 @@ def embed(
     if (output is None) == (into is None):
         raise OptionError("give one of --output FILE and --into FOLDER")
     if into is not None:
-        from .bulk_run import BulkRun
+        from ..pipeline import Cluster, Fields, Form, Share
+        from ..pipeline import Run as BulkRun
+        from .bulk_run import embed_into, fraction, names
 
-        bulk = BulkRun(
-            choice=choice,
-            into=into,
-            task=task,
-            prompt_name=prompt_name,
-            text_field=text_field,
-            image_field=image_field,
-            id_field=id_field,
-            keep=keep,
-            lines=lines,
-            shard=shard,
-            shard_rows=shard_rows,
-            max_bad=max_bad,
-            also=also,
-            batch_size=batch_size,
-            max_length=max_length,
-            truncate_dim=truncate_dim,
-            multivector=multivector,
-            embedding_type=embedding_type,
+        form = Form(
+            task, prompt_name, max_length, truncate_dim, multivector, embedding_type, names(also), layout=layout
         )
-        if bulk.embed(paths):
+        bulk = BulkRun(
+            paths,
+            into,
+            form,
+            Fields(text_field, image_field, id_field, names(keep)),
+            lines=lines,
+            share=Share.parse(shard),
+            shard_rows=shard_rows,
+            max_rejected=fraction(max_bad),
+            batch_size=batch_size,
+            cluster=Cluster(ray, ray_workers) if ray else None,
+        )
+        if embed_into(bulk, partial(choice.loaded, task)):
             raise typer.Exit(SOME_FAILED)
         return
+
     assert output is not None
-    if keep or lines or also or max_bad or (id_field, shard) != ("id", "1/1"):
-        raise OptionError("--keep, --lines, --also, --max-bad, --id-field and --shard go with --into FOLDER")
+    if keep or lines or also or max_bad or ray or (id_field, shard, layout) != ("id", "1/1", "parquet"):
+        names_ = "--keep, --lines, --also, --layout, --max-bad, --id-field, --shard and --ray"
+        raise OptionError(f"{names_} go with --into FOLDER")
     form = Form(task, prompt_name, max_length, truncate_dim, multivector, embedding_type)
     run = FileRun(Path(output), form, overwrite, text_field, image_field, batch_size, choice.options)
     if embed_to_file(run, paths, choice, on_error):

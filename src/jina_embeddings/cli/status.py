@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -12,7 +12,9 @@ from .terminal import SOME_FAILED, command
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of `embed --into`.", show_default=False)],
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Of `embed --into`, or its address.", show_default=False)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
 ) -> None:
@@ -21,28 +23,13 @@ def status(
     Exit status: 0 all shards are there; 3 some are still to be done; 2 an error.
     """
     with command(debug):
-        from ..errors import RunError
-        from ..pipeline.job import Job
-        from ..pipeline.manifest import Manifest
+        from ..pipeline import status as status_of
 
-        manifest = Manifest.read(folder)
-        if manifest is None:
-            raise RunError(f"{folder} holds no run: name the folder that was given to embed --into")
-        plan, made = manifest.plan, manifest.made_by
-        done = Job(folder, plan, manifest.form).done(manifest)
-        facts = {
-            "model": made["model"],
-            "task": made["task"],
-            "rows": plan.num_rows,
-            "rows_done": sum(shard.rows for shard in done.values()),
-            "rejected": sum(shard.rejected for shard in done.values()),
-            "shards": plan.num_shards,
-            "shards_done": len(done),
-        }
+        found = status_of(folder)
         if as_json:
-            print(json.dumps(facts))
+            print(json.dumps(asdict(found)))
         else:
-            print(f"{facts['rows_done']:,} of {facts['rows']:,} rows, {facts['rejected']:,} of them rejected")
-            print(f"{len(done):,} of {plan.num_shards:,} shards; {made['model']}, {made['task']}")
-        if len(done) < plan.num_shards:
+            print(f"{found.rows_done:,} of {found.rows:,} rows, {found.rejected:,} of them rejected")
+            print(f"{found.shards_done:,} of {found.shards:,} shards; {found.model}, {found.task}")
+        if found.shards_done < found.shards:
             raise typer.Exit(SOME_FAILED)

@@ -69,12 +69,15 @@ class FakeEngine:
 
     def _vectors(self, prepared: Prepared) -> FloatArray:
         offset = TASKS.index(prepared.task)
-        tokens = np.stack([_token_vector(int(token), offset) for token in prepared.token_ids])
+        tokens = np.array([_token_vector(token, offset) for token in prepared.token_ids.tolist()])
         if prepared.image is not None:
             tokens = tokens + _token_vector(zlib.crc32(prepared.image.digest.encode()), offset)
         if prepared.multivector:
             return normalize(tokens[:, : CONFIG.multivector_dim])
-        return np.stack([tokens[start:stop].mean(axis=0) for start, stop in prepared.spans])
+        sums = np.array([np.add.reduce(tokens[start:stop]) for start, stop in prepared.spans])
+        counts = np.array([stop - start for start, stop in prepared.spans], dtype=np.float32)
+        sums /= counts[:, None]
+        return sums
 
 
 @lru_cache(maxsize=4096)

@@ -1,1 +1,1 @@
-"""The model inside other frameworks, one file for each: LangChain, LlamaIndex, Haystack. Imports none of them."""
+"""The model inside other frameworks, one file for each: LangChain, LlamaIndex, Haystack, Arrow. Imports none."""

@@ -71,8 +71,8 @@ class Draft:
         target = Path(os.path.realpath(target))
         self._target = target
         remove_abandoned(target)
-        self._path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        self.file = self._path.open("xb")
+        self.path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        self.file = self.path.open("xb")
         _lock(self.file)
 
     def commit(self) -> None:
@@ -80,7 +80,7 @@ class Draft:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
-        os.replace(self._path, self._target)
+        os.replace(self.path, self._target)
         sync_folder(self._target.parent)
 
     def commit_new(self) -> None:
@@ -88,11 +88,11 @@ class Draft:
         self.file.flush()
         os.fsync(self.file.fileno())
         with suppress(FileExistsError):
-            os.link(self._path, self._target)
+            os.link(self.path, self._target)
         sync_folder(self._target.parent)
 
     def discard(self) -> None:
         try:
             self.file.close()
         finally:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)

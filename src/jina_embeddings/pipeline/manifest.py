@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..errors import OptionError, RunBusyError, RunError, RunMismatchError
-from .drafts import Draft, sync_folder
-from .plan import Fields, Plan
+from .folder import Folder
+from .plan import Plan
 from .provenance import Form, differences
+from .records import Fields
 from .sources import Source, changed
 
 NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,14 @@ class Manifest:
         return json.dumps(fields, indent=1, ensure_ascii=False)
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
+    def read(cls, folder: Folder) -> Manifest | None:
         """None where there is none. Raises RunError for one that this version can't read."""
         try:
-            fields = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            fields = json.loads(folder.read(NAME))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise RunError(f"{folder / NAME} is damaged: {error}") from None
+            raise RunError(f"{folder}/{NAME} is damaged: {error}") from None
         if fields.get("format") != FORMAT:
             raise RunError(f"{folder} has format {fields.get('format')}, this version reads {FORMAT}")
         names = fields["fields"]
@@ -68,9 +70,9 @@ class Manifest:
         )
         return cls(plan, Form(**{**fields["form"], "also": tuple(fields["form"]["also"])}), fields["made_by"])
 
-    def write(self, folder: Path) -> Manifest:
+    def write(self, folder: Folder) -> Manifest:
         """The one that the folder has then: this, or the one that another process wrote at the same time."""
-        draft = Draft(folder / NAME)
+        draft = folder.draft(NAME)
         try:
             draft.file.write(self.to_json().encode())
             draft.commit_new()
@@ -80,14 +82,14 @@ class Manifest:
         assert written is not None
         return written
 
-    def check_inputs(self, plan: Plan, form: Form, folder: Path) -> None:
+    def check_inputs(self, plan: Plan, form: Form, folder: Folder) -> None:
         """Raises RunMismatchError where another run is asked for, with what differs."""
         wrong = list(changed(self.plan.sources, plan.sources))
         old, new = (_flat(plan_, form_) for plan_, form_ in ((self.plan, self.form), (plan, form)))
         wrong += [f"{name} was {old[name]} and is {new[name]}" for name in old if old[name] != new[name]]
         _refuse(wrong, folder)
 
-    def check_model(self, made: dict[str, Any], folder: Path) -> None:
+    def check_model(self, made: dict[str, Any], folder: Folder) -> None:
         """Raises RunMismatchError for another model, revision or task."""
         _refuse(list(differences(self.made_by, made)), folder)
 
@@ -96,7 +98,7 @@ def _flat(plan: Plan, form: Form) -> dict[str, Any]:
     return {"shard_rows": plan.shard_rows, **asdict(plan.fields), **form.to_dict()}
 
 
-def _refuse(wrong: Sequence[str], folder: Path) -> None:
+def _refuse(wrong: Sequence[str], folder: Folder) -> None:
     if wrong:
         more = f"; and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
         raise RunMismatchError(f"{folder} holds another run: {'; '.join(wrong[:5])}{more}. Give another folder")
@@ -126,27 +128,18 @@ class Share:
 
 
 @contextmanager
-def locked(folder: Path, share: Share) -> Iterator[None]:
-    """Made if it isn't there. Shares work side by side; a run without them works alone.
+def locked(folder: Folder, share: Share) -> Iterator[None]:
+    """Made if it isn't there. Shares work side by side; a run without them works alone. A store knows no locks.
 
     Raises RunBusyError while another process has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    sync_folder(folder.parent)
     alone = share.of == 1
-    with open(folder / ".lock", "a") as whole, open(folder / f".lock{share.name}", "a") as part:
-        if not (_flock(whole, exclusive=alone) and (alone or _flock(part, exclusive=True))):
+    with folder.locked(".lock", exclusive=alone) as whole, folder.locked(f".lock{share.name}-", exclusive=True) as part:
+        if not (whole and part):
             raise RunBusyError(f"another process works on {folder}: wait until it ends, or take shares with `shard`")
         yield
 
 
-def _flock(file: IO[str], *, exclusive: bool) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the folder of a run."""
+    return (Path(path) / NAME).is_file()

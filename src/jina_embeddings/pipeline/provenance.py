@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import __version__
-from ..errors import DimensionError, OptionError
+from ..errors import DimensionError, OptionError, suggest
 from ..inputs.prompts import resolve_task
-from ..vectors.quantization import check_embedding_type
+from ..vectors.quantization import EMBEDDING_TYPES, check_embedding_type
 
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
@@ -23,11 +23,27 @@ _PROBE_COSINE = 0.99
 """Engines and number formats of one model agree to 0.999 and better; two models don't agree at all."""
 
 
+LAYOUTS = ("parquet", "npy", "safetensors", "lance")
+NUMBERS = (*EMBEDDING_TYPES, "float16")
+_MULTIVECTOR = "multivector"
+
+
+class Column(NamedTuple):
+    """Vectors in one form. numbers: one of `NUMBERS`."""
+
+    multivector: bool
+    numbers: str
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """How rows become vectors: options of `JinaEmbeddings.encode`, under their names there.
 
-    embedding_type: also `float16`. also: further forms of the same dense vectors, each in a column of its own.
+    embedding_type: also `float16`.
+    also: further forms, each in a column of its own: a number format of the same vectors, or `multivector`,
+        `multivector-int8` and so on.
+    layout: where vectors lie: in the shards' Parquet files, in a file of `npy` or `safetensors` beside each, or in one
+        Lance dataset.
     """
 
     task: str | None = None
@@ -37,18 +53,23 @@ class Form:
     multivector: bool = False
     embedding_type: str = "float"
     also: tuple[str, ...] = ()
+    layout: str = "parquet"
 
     def check(self) -> None:
         """Raises for what could never work, before a model is loaded."""
-        for name in (self.embedding_type, *self.also):
-            if name != "float16":
-                check_embedding_type(name)
+        columns = self.columns
+        for column in columns.values():
+            if column.numbers != "float16":
+                check_embedding_type(column.numbers)
         if self.multivector and self.truncate_dim is not None:
             raise DimensionError("multi-vectors can't be truncated: leave truncate_dim out")
-        if self.multivector and self.also:
-            raise OptionError("further forms are made of dense vectors: leave multivector or also out")
-        if len({self.embedding_type, *self.also}) <= len(self.also):
+        if len(set(columns.values())) <= len(self.also):
             raise OptionError("one form is asked for twice: name each once")
+        if self.layout not in LAYOUTS:
+            raise OptionError(f"unknown layout {self.layout!r}{suggest(self.layout, LAYOUTS)}")
+        unequal = any(column.multivector or column.numbers == "base64" for column in columns.values())
+        if unequal and self.layout in ("npy", "safetensors"):
+            raise OptionError(f"{self.layout} holds vectors of one length: choose parquet or lance for this form")
         resolve_task(self.task or "retrieval", self.prompt)
 
     @property
@@ -59,9 +80,16 @@ class Form:
         return None if self.task and "." in self.task else DEFAULT_PROMPT
 
     @property
-    def forms(self) -> dict[str, str]:
-        """Type of the vectors in each column."""
-        return {"embedding": self.embedding_type, **{f"embedding_{name}": name for name in self.also}}
+    def columns(self) -> dict[str, Column]:
+        """What is in each column of vectors."""
+        found = {"embedding": Column(self.multivector, self.embedding_type)}
+        for name in self.also:
+            first, dash, numbers = name.partition("-")
+            if first == _MULTIVECTOR:
+                found[f"embedding_{name.replace('-', '_')}"] = Column(True, numbers if dash else "float")
+            else:
+                found[f"embedding_{name}"] = Column(self.multivector, name)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "also": list(self.also), "prompt_name": self.prompt}
@@ -76,7 +104,8 @@ def described(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
         "revision": info.revision,
         "task": task,
         "prompt_name": prompt_name,
-        "dimension": info.multivector_dim if form.multivector else form.truncate_dim or info.dimension,
+        "dimension": form.truncate_dim or info.dimension,
+        "multivector_dim": info.multivector_dim,
         "engine": model.engine,
         "version": __version__,
     }
@@ -91,7 +120,7 @@ def made_by(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """In words. Engine and version may differ: they change vectors by less than a number format does."""
-    for name in ("model", "revision", "task", "prompt_name", "dimension"):
+    for name in ("model", "revision", "task", "prompt_name", "dimension", "multivector_dim"):
         if before[name] != now[name]:
             yield f"{name} was {before[name]} and is {now[name]}"
     old, new = (np.array(made["probe"], dtype=np.float64) for made in (before, now))

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ImageError, InputError, JinaEmbeddingsError, not_utf8, unreadable
+from ..errors import InputError, JinaEmbeddingsError, not_utf8, unreadable
 from ..inputs.pdf import num_pdf_pages
 from .files import STDIN, find_files, kind_of
+from .records import Fields, row_of
 from .rows import Failure, Item, LeftOut, NothingInsideError, Row, printable
 from .text import MAX_TEXT_BYTES, decode, open_unpacked, read_bytes
 
-_URL = re.compile(r"(https?|file|data):", re.IGNORECASE)
 _EMPTY_CELLS = "write the commas of empty cells too"
 
 
@@ -122,31 +122,13 @@ class Reader:
     def _placed(self, record: dict[str, Any], path: str, line: int) -> Row | Failure:
         """The row of the record at a line, with the fields that are not its input."""
         where = printable(f"{path}:{line}")
-        made = self._record(record, where, path)
+        made = row_of(record, where, Fields(self.text_field, self.image_field), Path(path).parent)
         if made.id != where:
             made = replace(made, where=where)
         if isinstance(made, Failure):
             return made
         kept = {name: value for name, value in record.items() if name not in (self.text_field, self.image_field)}
         return replace(made, kept=kept, line=line)
-
-    def _record(self, record: dict[str, Any], name: str, path: str) -> Row | Failure:
-        """The row of one record; an empty field counts as one that isn't there."""
-        given = record.get("id")
-        name = name if given in (None, "") else printable(str(given))
-        text, image = record.get(self.text_field), record.get(self.image_field)
-        has_text, has_image = text not in (None, ""), image not in (None, "")
-        if has_text == has_image:
-            wrong = f"has both {self.text_field!r} and" if has_text else f"has neither {self.text_field!r} nor"
-            choice = "choose the fields with `text_field` and `image_field`"
-            return Failure(name, InputError(f"{wrong} {self.image_field!r}: {choice}"))
-        if has_text and not isinstance(text, str):
-            return Failure(name, InputError(f"{self.text_field!r} is a string, not {type(text).__name__}"))
-        if has_text:
-            return Row(name, "text", {"text": text})
-        if not isinstance(image, str):
-            return Failure(name, ImageError(f"{self.image_field!r} is a path or a URL, not {type(image).__name__}"))
-        return Row(name, "image", {"image": image if _URL.match(image) else Path(path).parent / image})
 
 
 def _stdin() -> Iterator[Row | Failure]:

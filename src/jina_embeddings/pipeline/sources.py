@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import EmptyInputError, InputError, JinaEmbeddingsError
 from ..inputs.pdf import num_pdf_pages
-from .files import STDIN, find_files, kind_of
-from .positions import COLUMNAR, MARK_ROWS, columnar_rows, line_offsets, record_offsets
+from .files import IMAGE_SUFFIXES, STDIN, find_files, kind_of
+from .opening import is_packed, open_stored, unpacked_name
+from .positions import MARK_ROWS, line_offsets, record_offsets
 from .rows import NothingInsideError, printable
+from .samples import sample_offsets
+from .stores import find_addresses, is_address, state_of
+from .tables import TABLES, datasets_files, lance_version, num_table_rows
 
 _WHOLE_DIGEST_BYTES = 256 * 2**20
 _SAMPLE_BYTES = 2**20
@@ -22,9 +26,9 @@ _SAMPLE_BYTES = 2**20
 class Source:
     """One file of a run.
 
-    kind: `text`, `lines`, `image`, `pdf`, `jsonl`, `csv`, `parquet`, `arrow`, or `unreadable`, which is one row
-        that is rejected.
-    size, mtime_ns, digest: what it was when the run was planned.
+    kind: `text`, `lines`, `image`, `pdf`, `jsonl`, `csv`, `tar`, `parquet`, `arrow`, `lance`, or `unreadable`, which is
+        one row that is rejected.
+    size, mtime_ns, digest: what it was when the run was planned. In a store the digest is the etag.
     marks: bytes from its start, of every `MARK_ROWS`th row, where rows are found by reading.
     """
 
@@ -67,7 +71,7 @@ def survey(
     """
     found = Survey()
     before = {source.path: source for source in known}
-    for path, named in find_files(paths, leave_out):
+    for path, named in _find(paths, leave_out):
         if path == STDIN:
             raise InputError("standard input can't be read again after a failure: write it to a file first")
         try:
@@ -101,40 +105,79 @@ def changed(before: list[Source], now: list[Source]) -> Iterator[str]:
         yield "the files come in another order"
 
 
+def _find(paths: Iterable[str], leave_out: frozenset[str]) -> Iterator[tuple[str, bool]]:
+    """As `find_files`; also files of stores, and folders that are one table."""
+    for path in paths:
+        if is_address(path) and not path.endswith(TABLES["lance"]):
+            yield from ((found, found == path) for found in find_addresses(path))
+        elif path.rstrip(os.sep).endswith(TABLES["lance"]):
+            yield path, True
+        elif os.path.isdir(path) and (tables := datasets_files(path)) is not None:
+            yield from ((table, True) for table in tables)
+        else:
+            yield from find_files([path], leave_out)
+
+
 def _source(path: str, lines: bool, known: Source | None) -> Source:
     if path != printable(path):
         raise InputError("its name is not UTF-8: rename it")
     kind = _kind(path, lines)
-    status = os.stat(path)
-    if known and (known.kind, known.size, known.mtime_ns) == (kind, status.st_size, status.st_mtime_ns):
+    size, mtime_ns, stored = _state(path, kind)
+    if known and (known.kind, known.size, known.mtime_ns) == (kind, size, mtime_ns) and stored in ("", known.digest):
         return known
     rows, marks = 1, tuple[int, ...]()
-    if kind in ("lines", "jsonl", "csv"):
-        offsets = record_offsets(path) if kind == "csv" else line_offsets(path)
-        rows, marks = _marked(offsets)
+    if kind in _OFFSETS:
+        rows, marks = _marked(_OFFSETS[kind](path))
     elif kind == "pdf":
         rows = num_pdf_pages(path)
-    elif kind in COLUMNAR:
-        rows = columnar_rows(path, kind)
-    elif kind == "text" and not status.st_size:
+    elif kind in TABLES:
+        rows = num_table_rows(path, kind)
+    elif kind == "text" and not size:
         raise NothingInsideError("the file is empty")
-    return Source(path, kind, rows, status.st_size, status.st_mtime_ns, _digest(path, status), marks)
+    return Source(path, kind, rows, size, mtime_ns, stored or _digest(path, size, mtime_ns), marks)
+
+
+_OFFSETS: dict[str, Callable[[str], Iterable[int]]] = {
+    "lines": line_offsets,
+    "jsonl": line_offsets,
+    "csv": record_offsets,
+    "tar": sample_offsets,
+}
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tar": "tar"}
+
+
+def _state(path: str, kind: str) -> tuple[int, int, str]:
+    """Size, time, and the digest where it is there without reading."""
+    if kind == "lance":
+        return 0, 0, lance_version(path)
+    if is_address(path):
+        size, etag = state_of(path)
+        return size, 0, etag
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, ""
 
 
 def _kind(path: str, lines: bool) -> str:
-    base = path.lower().removesuffix(".gz").removesuffix(".zst")
+    base = unpacked_name(path.rstrip(os.sep))
     suffix = os.path.splitext(base)[1]
-    if suffix in COLUMNAR.values():
-        return next(kind for kind, ending in COLUMNAR.items() if ending == suffix)
-    if base != path.lower():
-        kinds = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
-        if suffix in kinds:
-            return kinds[suffix]
+    if suffix in TABLES.values():
+        return next(kind for kind, ending in TABLES.items() if ending == suffix)
+    if suffix == ".tar" or (is_packed(path) and suffix in _SUFFIXES):
+        return _SUFFIXES[suffix]
+    if is_packed(path):
         if lines:
             return "lines"
-        raise InputError("compressed, and neither .jsonl nor .csv: set `lines`, or unpack it")
-    kind = kind_of(path)
+        raise InputError("compressed, and neither .jsonl, .csv nor .tar: set `lines`, or unpack it")
+    kind = _kind_by_name(path, suffix) if is_address(path) else kind_of(path)
     return "lines" if kind == "text" and lines else kind
+
+
+def _kind_by_name(path: str, suffix: str) -> str:
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    if suffix == ".pdf":
+        raise InputError("pages of a PDF are read from a file here: copy it, and give the copy")
+    return _SUFFIXES.get(suffix, "text")
 
 
 def _marked(offsets: Iterable[int]) -> tuple[int, tuple[int, ...]]:
@@ -146,15 +189,15 @@ def _marked(offsets: Iterable[int]) -> tuple[int, tuple[int, ...]]:
     return rows, tuple(marks)
 
 
-def _digest(path: str, status: os.stat_result) -> str:
+def _digest(path: str, size: int, mtime_ns: int) -> str:
     """Of the whole file; of a very large one, of its size, its time, its start and its end."""
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        if status.st_size <= _WHOLE_DIGEST_BYTES:
+    with open_stored(path) as file:
+        if size <= _WHOLE_DIGEST_BYTES:
             for block in iter(lambda: file.read(_SAMPLE_BYTES), b""):
                 digest.update(block)
         else:
-            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+            digest.update(f"{size} {mtime_ns}".encode())
             digest.update(file.read(_SAMPLE_BYTES))
             file.seek(-_SAMPLE_BYTES, os.SEEK_END)
             digest.update(file.read())

@@ -1,22 +1,27 @@
-"""A run in a child process: one that dies is started again, and the row that killed it is found by halving."""
+"""A run in a child process: one that dies is started again, and the row that killed it is found."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ..embedder import JinaEmbeddings
 from ..errors import EngineClosedError, EngineDeadError, JinaEmbeddingsError
-from .job import Caution, Job, Report
+from .caution import Caution, Span
+from .chunks import Report
+from .job import Job
 
 Load = Callable[[], AbstractContextManager[JinaEmbeddings]]
 _ENGINE_DEAD = 70
-_ROWS_TOLD = 64
+MAX_EARLY = 2
+MAX_IN_VAIN = 12
+"""The search for one row takes at most five."""
 _STOP_S = 30
 
 
@@ -26,42 +31,52 @@ def run_supervised(job: Job, load: Load, report: Report) -> int:
     load: gives the model, in the child; has to be picklable. report: as in `Job.work`.
 
     Raises:
-        EngineDeadError: children die before they have begun a shard.
+        EngineDeadError: children die before they have begun, or again and again without one row more.
         JinaEmbeddingsError, OSError: what the child raised.
     """
-    caution, deaths, early = Caution(), 0, 0
+    caution, deaths, in_vain, early = Caution(), 0, 0, 0
     while True:
-        last = _Last()
-        if _child(job, load, caution, last, report):
+        seen = Seen(caution)
+        if _child(job, load, caution, seen, report):
             return deaths
+        caution = seen.after_death()
         deaths += 1
-        if last.began is None and last.trying is None:
-            early += 1
-            if early == 2:
-                raise EngineDeadError("the process that embeds ended twice before it had embedded anything")
-            continue
-        early = 0
-        caution = _after(caution, last)
+        in_vain = 0 if seen.progress else in_vain + 1
+        early = early + 1 if seen.nothing else 0
+        if early == MAX_EARLY or in_vain == MAX_IN_VAIN:
+            raise EngineDeadError(f"the process that embeds ended {max(early, in_vain)} times without having got on")
 
 
-class _Last:
-    """began: the shard that was read last. trying: rows that were run alone."""
+class Seen:
+    """What a worker told of its work. progress: there is a shard more, or one row less to look for. nothing: it never
+    began."""
 
-    began: int | None = None
-    trying: tuple[int, int] | None = None
+    def __init__(self, caution: Caution):
+        self._caution = caution
+        self._running: dict[int, int] = {}
+        self._trying: Span | None = None
+        self.progress = False
+        self.nothing = True
+
+    def note(self, name: str, values: Sequence[Any]) -> None:
+        self.nothing = False
+        if name == "begun":
+            self._running[values[0]] = values[1]
+        elif name == "ended":
+            self._running.pop(values[0], None)
+        elif name == "trying":
+            self._trying = (values[0], values[1])
+        elif name == "cleared":
+            self._caution, self._trying = self._caution.cleared((values[0], values[1])), None
+        self.progress |= name == "committed"
+
+    def after_death(self) -> Caution:
+        found = self._caution.after_death(list(self._running.items()), self._trying)
+        self.progress |= found.poison != self._caution.poison
+        return found
 
 
-def _after(caution: Caution, last: _Last) -> Caution:
-    until = max(caution.until, 0 if last.began is None else last.began + 1)
-    if last.trying is None:
-        return Caution(caution.poison, None, until)
-    start, stop = last.trying
-    if stop - start == 1:
-        return Caution(caution.poison | {start}, None, until)
-    return Caution(caution.poison, last.trying, until)
-
-
-def _child(job: Job, load: Load, caution: Caution, last: _Last, report: Report) -> bool:
+def _child(job: Job, load: Load, caution: Caution, seen: Seen, report: Report) -> bool:
     """Whether it came to its end."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -74,10 +89,7 @@ def _child(job: Job, load: Load, caution: Caution, last: _Last, report: Report) 
                 return True
             if name == "error":
                 raise values[0]
-            if name == "begun":
-                last.began = values[0]
-            elif name == "trying":
-                last.trying = (values[0], values[1])
+            seen.note(name, values)
             report(name, *values)
         return False
     finally:
@@ -103,20 +115,11 @@ def _messages(pipe: Connection) -> Iterator[tuple[Any, ...]]:
 
 def _work(pipe: Connection, job: Job, load: Load, caution: Caution) -> None:
     _end_with_parent()
-    told = 0
+    told_by_one = threading.Lock()
 
     def report(name: str, *values: Any) -> None:
-        nonlocal told
-        if name == "rows":
-            told += 1
-            if told < _ROWS_TOLD:
-                return
-            values = (told,)
-        if name in ("rows", "committed"):
-            if name == "committed" and told:
-                pipe.send(("rows", told))
-            told = 0
-        pipe.send((name, *values))
+        with told_by_one:
+            pipe.send((name, *values))
 
     try:
         with load() as model:
@@ -134,8 +137,6 @@ def _work(pipe: Connection, job: Job, load: Load, caution: Caution) -> None:
 
 def _end_with_parent() -> None:
     """A child whose parent was killed would write beside the next run's."""
-    import threading
-
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -30,6 +30,7 @@ class Passage:
     metadata: to filter by: a string or several under each name, which has no `=`.
     content: digest of what is embedded: two passages of equal content have equal vectors. Left out, it is
         made from title and text; for an image, whoever makes the passage gives it.
+    vector: where it is there already, made as the index makes them; it is not embedded then.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Passage:
     image: str = ""
     metadata: Metadata = field(default_factory=dict)
     content: str = ""
+    vector: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.content:

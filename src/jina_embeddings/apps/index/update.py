@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ...errors import JinaEmbeddingsError, unreadable
 from ...pipeline.rows import Failure, LeftOut
 from ...types import Skipped
+from ...vectors.similarity import normalize
 from ...vectors.token_pooling import pool_tokens
 from .passage import Document, Passage, State
 from .rows import Placed
@@ -132,7 +133,8 @@ class Update:
         for group in _grouped(self._plan(items), _LOOK_UP):
             known = self._store.vectors(planned.passage.content for planned in group)
             for planned in group:
-                vectors = known.get(planned.passage.content)
+                given = planned.passage.vector
+                vectors = known.get(planned.passage.content) if given is None else (normalize(given), None)
                 if vectors is None:
                     running.append(planned)
                     yield planned.passage.input

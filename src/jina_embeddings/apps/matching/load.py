@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import EmptyInputError, InputError
 from ...pipeline.embed import Embedded, embed_rows
+from ...pipeline.manifest import is_run
 from ...pipeline.readers import Reader
+from ...pipeline.reading import read_run
 from ...pipeline.rows import Failure, LeftOut
 from .inputs import VECTOR_SUFFIXES, VectorFile, open_vectors, read_inputs
 
@@ -81,17 +83,35 @@ def load_inputs(
     task: str,
     **options: Any,
 ) -> Inputs:
-    """Inputs with their vectors: read from the file if the path is one .npy or .parquet, else computed by the model.
+    """Inputs with their vectors: read from one .npy, .parquet or folder of a bulk run, else computed by the model.
 
     options: those of `embed_inputs`.
     """
-    with_vectors = [path for path in paths if Path(path).suffix in VECTOR_SUFFIXES]
+    with_vectors = [path for path in paths if Path(path).suffix in VECTOR_SUFFIXES or is_run(path)]
     if not with_vectors:
         with load() as model:
             return embed_inputs(model, paths, reader, task=task, **options)
     if len(paths) > 1:
         raise InputError(f"{with_vectors[0]} holds vectors: give it alone")
+    if is_run(paths[0]):
+        return _of_run(paths[0])
     names, vectors, failures = open_vectors(Path(paths[0]))
     if not len(vectors) and not failures:
         raise EmptyInputError(f"there are no vectors in {paths[0]}")
     return Inputs(names, vectors, num_rows=len(vectors) + len(failures), failures=failures)
+
+
+def _of_run(folder: str) -> Inputs:
+    """Every row that was embedded; its text is known where the run kept a field of that name."""
+    names: list[str] = []
+    texts: list[str] = []
+    vectors = VectorFile()
+    for rows in read_run(folder):
+        names += rows.table["id"].to_pylist()
+        kept = "text" if "text" in rows.table.column_names else "id"
+        texts += [text or "" for text in rows.table[kept].to_pylist()]
+        for vector in rows.vectors:
+            vectors.append(vector)
+    if not names:
+        raise EmptyInputError(f"there are no vectors in {folder}")
+    return Inputs(names, vectors.array(), texts, num_rows=len(names))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from ...pipeline.manifest import is_run
 from ..documents import CutOptions, Files
 from ..index import Index, Summary
 from ..index.paths import root_of
+from .runs import RunDocuments
 
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
@@ -37,7 +40,8 @@ def index_files(
     """Makes an index of files and folders, or updates it to them.
 
     Args:
-        paths: text, Markdown, HTML, PDF, image, record, office, message and notebook files, and folders of them.
+        paths: text, Markdown, HTML, PDF, image, record, office, message and notebook files, and folders of them. The
+            folder of a bulk run (`embed --into`) gives its rows with the vectors that they have.
             Documents of the index below these paths that no longer exist are removed, except below a path that is
             missing or can't be read.
         into: a folder, or an address such as `s3://bucket/path`. Documents below the folder that it stands in are named
@@ -52,8 +56,10 @@ def index_files(
     Raises as `Index.open` and `Index.update` do. Files that can't be read are in the summary's `failures`.
     """
     address = os.fspath(into)
+    names = [os.fspath(path) for path in paths]
+    runs = [RunDocuments(name) for name in names if is_run(name)]
     files = Files(
-        [os.fspath(path) for path in paths],
+        [name for name in names if not is_run(name)],
         options,
         [address],
         root=root_of(address),
@@ -72,4 +78,5 @@ def index_files(
         multivector=multivector,
         token_pooling=token_pooling,
     )
-    return index, index.update(files.documents(), gone=files.gone, missing=files.missing, advance=advance, **encode)
+    documents = chain(files.documents(), *(run.documents(index) for run in runs))
+    return index, index.update(documents, gone=files.gone, missing=files.missing, advance=advance, **encode)

@@ -1,0 +1,165 @@
+"""Rows become vectors, a chunk at a time: the next ones are read and prepared while others run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import EngineDeadError
+from ..vectors.quantization import quantize
+from .caution import Caution, Span
+from .plan import Plan, PlanReader
+from .provenance import Column, Form
+from .rows import Failure, Row
+
+if TYPE_CHECKING:
+    from ..embedder import JinaEmbeddings
+
+Report = Callable[..., None]
+
+_CHUNK_BYTES = 64 * 2**20
+"""Of encoded images, which are read before their turn."""
+_AT_ONCE = 3
+_READ_AHEAD = 1
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Rows that ran together.
+
+    items: one for each row; those that were rejected as a `Failure`.
+    vectors: of each column, for the rows that were not: an array (rows, numbers), or a list. Empty if all were.
+    """
+
+    start: int
+    items: list[Row | Failure]
+    vectors: dict[str, Any]
+
+    @property
+    def span(self) -> Span:
+        return self.start, self.start + len(self.items)
+
+
+class Chunks:
+    """Embeds the rows of a plan.
+
+    report: called from several threads with `begun` and the rows before they are read, with `ended` and the rows when
+        their vectors are there; the rows of a shard that come together may be fewer than was said when they began.
+    """
+
+    def __init__(self, model: JinaEmbeddings, plan: Plan, form: Form, batch_size: int | None, report: Report):
+        self._model, self._plan, self._form, self._report = model, plan, form, report
+        self._options: dict[str, Any] = {
+            "task": form.task,
+            "prompt_name": form.prompt,
+            "batch_size": batch_size,
+            "max_length": form.max_length,
+            "on_error": "skip",
+        }
+
+    def stream(self, shards: Sequence[int], caution: Caution) -> Generator[Chunk, None, None]:
+        """Chunks in order; none reaches from one shard into the next."""
+        source = self._read(shards, caution)
+        pending: deque[Future[Chunk | None]] = deque()
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="jina-embeddings-reader") as reader,
+            ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jina-embeddings-bulk") as workers,
+        ):
+            try:
+                while True:
+                    while len(pending) < _AT_ONCE + _READ_AHEAD:
+                        pending.append(workers.submit(self._embed_read, reader.submit(next, source, None)))
+                    chunk = pending.popleft().result()
+                    if chunk is None:
+                        return
+                    self._report("ended", *chunk.span)
+                    yield chunk
+            finally:
+                for future in pending:
+                    future.cancel()
+                workers.shutdown(wait=True, cancel_futures=True)
+                reader.submit(source.close)
+
+    def try_alone(self, span: Span, poison: frozenset[int]) -> None:
+        """Embeds rows for nothing: whether they end this process."""
+        reader = PlanReader(self._plan)
+        self._embed(span[0], self._rejected(reader.read(*span), span[0], poison))
+        reader.close()
+
+    def _read(self, shards: Sequence[int], caution: Caution) -> Generator[tuple[int, list[Row | Failure]], None, None]:
+        """Cut at the same rows whenever a shard is embedded: what runs together decides the last bits of a vector."""
+        reader = PlanReader(self._plan)
+        try:
+            for shard in shards:
+                start, stop = self._plan.span(shard)
+                while start < stop:
+                    last = min(start + caution.most_rows(start), stop)
+                    self._report("begun", start, last)
+                    items = self._rejected(_bounded(reader.read(start, last)), start, caution.poison)
+                    yield start, items
+                    start += len(items)
+        finally:
+            reader.close()
+
+    @staticmethod
+    def _rejected(items: Iterator[Row | Failure], start: int, poison: frozenset[int]) -> list[Row | Failure]:
+        error = EngineDeadError("this row ended the process that embedded it, alone too")
+        return [Failure(item.id, error, item.kept) if row in poison else item for row, item in enumerate(items, start)]
+
+    def _embed_read(self, reading: Future[tuple[int, list[Row | Failure]] | None]) -> Chunk | None:
+        read = reading.result()
+        return None if read is None else self._embed(*read)
+
+    def _embed(self, start: int, items: list[Row | Failure]) -> Chunk:
+        columns = self._form.columns
+        rows = [index for index, item in enumerate(items) if isinstance(item, Row)]
+        found: dict[bool, tuple[list[int], Any]] = {}
+        for multivector in sorted({column.multivector for column in columns.values()}):
+            found[multivector] = self._encode(items, rows, multivector=multivector)
+        # What one of two passes refuses has neither form.
+        kept = [index for index in rows if isinstance(items[index], Row)]
+        vectors: dict[str, Any] = {}
+        for name, column in columns.items() if kept else ():
+            places, embeddings = found[column.multivector]
+            if len(places) != len(kept):
+                wanted = set(kept)
+                chosen = [place for place, index in enumerate(places) if index in wanted]
+                embeddings = [embeddings[place] for place in chosen] if column.multivector else embeddings[chosen]
+            vectors[name] = _in_form(embeddings, column)
+        return Chunk(start, items, vectors)
+
+    def _encode(self, items: list[Row | Failure], rows: list[int], *, multivector: bool) -> tuple[list[int], Any]:
+        """Indices of the rows that could be embedded, and their vectors; the other rows become failures."""
+        inputs = [row.input for index in rows if isinstance(row := items[index], Row)]
+        asked = [index for index in rows if isinstance(items[index], Row)]
+        if not inputs:
+            return [], [] if multivector else np.zeros((0, 1), dtype=np.float32)
+        truncate_dim = None if multivector else self._form.truncate_dim
+        partial = self._model.encode(inputs, return_multivector=multivector, truncate_dim=truncate_dim, **self._options)
+        for skipped in partial.skipped:
+            item = items[asked[skipped.index]]
+            items[asked[skipped.index]] = Failure(item.id, skipped.error, item.kept)
+        return [asked[place] for place in partial.kept], partial.embeddings
+
+
+def _in_form(vectors: Any, column: Column) -> Any:
+    def convert(array: Any) -> Any:
+        return array.astype(np.float16) if column.numbers == "float16" else quantize(array, column.numbers)
+
+    return [convert(array) for array in vectors] if column.multivector else convert(vectors)
+
+
+def _bounded(items: Iterator[Row | Failure]) -> Iterator[Row | Failure]:
+    """As many as hold `_CHUNK_BYTES` of images together."""
+    num_bytes = 0
+    for item in items:
+        yield item
+        if isinstance(item, Row) and isinstance(image := item.input.get("image"), bytes):
+            num_bytes += len(image)
+            if num_bytes >= _CHUNK_BYTES:
+                return

@@ -1,0 +1,142 @@
+"""A file of a run read from any of its rows on, in one go: what is read next continues where the last stretch ended."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tarfile
+import zlib
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import ImageError, InputError, JinaEmbeddingsError
+from .opening import is_packed, open_stored
+from .positions import MARK_ROWS, csv_record, json_object, lines_from, records_from
+from .readers import Reader
+from .records import Fields, row_of
+from .rows import Failure, Row
+from .samples import sample_row, samples
+from .sources import Source
+from .stores import is_address
+from .tables import TABLES, table_rows
+from .text import decode
+
+# What a file's own content can raise; an OSError with a number is the machine's.
+_DAMAGED = (OSError, EOFError, zlib.error, csv.Error, tarfile.TarError, pa.ArrowException)
+
+
+_BY_THE_MODEL = re.compile(r"(https?|file)://", re.IGNORECASE)
+
+
+class Cursor:
+    """Reads the rows of one source."""
+
+    def __init__(self, source: Source, fields: Fields):
+        self._source, self._fields = source, fields
+        self._next = 0
+        self._raw: Generator[Any, None, None] | None = None
+
+    def read(self, start: int, stop: int) -> Iterator[Row | Failure]:
+        """One item for each of the rows from `start` to before `stop`; what can't be read is a `Failure`.
+
+        Raises:
+            InputError: the source has fewer rows than it had.
+            OSError: the machine or the store failed, not the file.
+        """
+        given = start
+        try:
+            for raw in islice(self._from(start), stop - start):
+                given += 1
+                self._next = given
+                yield self._row(raw, given)
+        except _DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            self.close()
+            damage = InputError(f"can't be read: {error}")
+            yield from (Failure(f"{self._source.path}:{number}", damage) for number in range(given + 1, stop + 1))
+            return
+        if given != stop:
+            raise InputError(f"{self._source.path} has changed since the run was planned: use another folder")
+
+    def close(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+        self._raw = None
+
+    def _from(self, start: int) -> Generator[Any, None, None]:
+        if self._raw is not None and self._next <= start and (self._next == start or is_packed(self._source.path)):
+            # Unpacking again from the start would cost more than what lies between.
+            for _ in range(self._next, start):
+                next(self._raw, None)
+            return self._raw
+        self.close()
+        self._raw = self._open(start)
+        return self._raw
+
+    def _open(self, start: int) -> Generator[Any, None, None]:
+        source, kind = self._source, self._source.kind
+        if kind in TABLES:
+            yield from table_rows(source.path, kind, start, self._fields.all)
+            return
+        if kind in ("pdf", "text", "image", "unreadable"):
+            yield from range(start + 1, source.rows + 1)
+            return
+        openers = {"lines": lines_from, "jsonl": lines_from, "csv": records_from, "tar": samples}
+        raw: Iterator[Any] = openers[kind](source.path, source.marks[start // MARK_ROWS])
+        yield from islice(raw, start % MARK_ROWS, None)
+
+    def _row(self, raw: Any, number: int) -> Row | Failure:
+        path, kind = self._source.path, self._source.kind
+        name = f"{path}:{number}"
+        try:
+            if kind == "unreadable":
+                return Failure(path, InputError(self._source.error))
+            if kind in ("text", "image"):
+                return _whole_file(path, kind)
+            if kind == "pdf":
+                page = f"{path}#page={number}"
+                return Row(page, "image", {"image": Path(page)})
+            if kind == "lines":
+                return _line(name, raw, first=number == 1)
+            if kind == "tar":
+                return sample_row(raw, self._fields, path)
+            record = json_object(raw) if kind == "jsonl" else csv_record(*raw) if kind == "csv" else raw
+            return self._with_image(row_of(record, name, self._fields, Path(path).parent))
+        except JinaEmbeddingsError as error:
+            return Failure(name if kind not in ("text", "image") else path, error)
+
+    def _with_image(self, row: Row | Failure) -> Row | Failure:
+        """An image of a store as its bytes; beside a table of a store, paths are that store's."""
+        if isinstance(row, Failure) or row.kind == "text":
+            return row
+        image = row.input["image"]
+        if isinstance(image, Path) and is_address(self._source.path):
+            image = f"{self._source.path.rpartition('/')[0]}/{image.relative_to(Path(self._source.path).parent)}"
+        if not isinstance(image, str) or not is_address(image) or _BY_THE_MODEL.match(image):
+            return row
+        try:
+            with open_stored(image) as file:
+                return replace(row, input={"image": file.read()})
+        except FileNotFoundError:
+            return Failure(row.id, ImageError(f"there is no {image}"), row.kept)
+
+
+def _whole_file(path: str, kind: str) -> Row | Failure:
+    if is_address(path):
+        with open_stored(path) as file:
+            data = file.read()
+        return Row(path, "image", {"image": data}) if kind == "image" else Row(path, "text", {"text": decode(data)})
+    return next(iter(Reader().read([path])))  # type: ignore[return-value]
+
+
+def _line(name: str, line: bytes, *, first: bool) -> Row | Failure:
+    try:
+        return Row(name, "text", {"text": line.decode("utf-8-sig" if first else "utf-8").strip("\r\n")})
+    except UnicodeDecodeError as error:
+        return Failure(name, InputError(f"not UTF-8 at byte {error.start}: convert it"))

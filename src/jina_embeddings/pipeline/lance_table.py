@@ -1,0 +1,62 @@
+"""A Lance dataset of all rows of a run: its fragments are written with the shards, and become it in one commit."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ..errors import DependencyError
+from .drafts import sync_folder
+from .folder import Folder, LocalFolder
+
+TABLE = "vectors.lance"
+"""As LanceDB names a table `vectors` of a database that is the run's folder."""
+
+
+def write_fragments(folder: Folder, table: Any) -> list[str]:
+    """Descriptions of fragments whose files are on the disk; nobody sees their rows until `commit`."""
+    lance = _lance()
+    fragments = lance.fragment.write_fragments(table, _address(folder), mode="append")
+    if isinstance(folder, LocalFolder):
+        data = folder.path / TABLE / "data"
+        for fragment in fragments:
+            for file in fragment.files:
+                with (data / file.path).open("rb") as written:
+                    os.fsync(written.fileno())
+        for path in (data, data.parent, data.parent.parent):
+            sync_folder(path)
+    return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def commit(folder: Folder, fragments: list[str], schema: Any) -> int:
+    """Makes these fragments the dataset, whatever it was; doing it again changes nothing. Returns its rows."""
+    lance = _lance()
+    found = [lance.FragmentMetadata.from_json(text) for text in fragments]
+    wanted = [file.path for fragment in found for file in fragment.files]
+    try:
+        dataset = lance.dataset(_address(folder))
+    except ValueError:
+        dataset = None
+    if dataset is None or [f.path for part in dataset.get_fragments() for f in part.data_files()] != wanted:
+        operation = lance.LanceOperation.Overwrite(schema, found)
+        dataset = lance.LanceDataset.commit(_address(folder), operation)
+    return int(dataset.count_rows())
+
+
+def read_table(folder: Folder, start: int, stop: int, column: str) -> Any:
+    """One column of the rows from `start` to before `stop`."""
+    return _lance().dataset(_address(folder)).to_table(columns=[column], offset=start, limit=stop - start)
+
+
+def _address(folder: Folder) -> str:
+    return f"{folder}/{TABLE}"
+
+
+def _lance() -> Any:
+    try:
+        import lance
+        import lance.fragment
+    except ImportError:
+        raise DependencyError("a Lance dataset needs Lance: pip install 'jina-embeddings-vllm[lance]'") from None
+    return lance

@@ -1,0 +1,77 @@
+"""The rows of a finished run with their vectors, whatever its layout, for whoever would embed them again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, RunError
+from .folder import Folder
+from .job import Job
+from .lance_table import read_table
+from .layouts import read_array
+from .manifest import Manifest
+from .shards import read_rows, vectors_name
+
+if TYPE_CHECKING:
+    from ..types import FloatArray
+
+_COLUMN = "embedding"
+
+
+class RunRows(NamedTuple):
+    """Rows of a shard that were embedded. table: columns without vectors. vectors: float32 (rows, dimension)."""
+
+    shard: int
+    table: Any
+    vectors: FloatArray
+
+
+def manifest_of(address: str | os.PathLike[str]) -> Manifest:
+    """Of a run whose dense vectors can be read. Raises RunError for no run, InputError for vectors of another form."""
+    manifest = Manifest.read(Folder.at(address))
+    if manifest is None:
+        raise RunError(f"{address} holds no run: name the folder that was given to embed --into")
+    form = manifest.form
+    if form.multivector or form.embedding_type not in ("float", "float16"):
+        what = "multi-vectors" if form.multivector else form.embedding_type
+        raise InputError(f"{address} has {what} as its embedding: one dense vector of floats a row is needed")
+    return manifest
+
+
+def read_run(address: str | os.PathLike[str]) -> Iterator[RunRows]:
+    """Shard by shard, rejected rows left out. Raises as `manifest_of` does; RunError for a run that isn't finished."""
+    folder, manifest = Folder.at(address), manifest_of(address)
+    job = Job(folder, manifest.plan, manifest.form)
+    done = job.done(manifest)
+    if len(done) < manifest.plan.num_shards:
+        raise RunError(
+            f"{address} has {len(done):,} of {manifest.plan.num_shards:,} shards: finish the run with the command that "
+            "began it"
+        )
+    dimension = manifest.made_by["dimension"]
+    for shard in sorted(done):
+        table = read_rows(folder, shard)
+        good = np.flatnonzero(np.asarray(table["error_code"].is_null()))
+        vectors = _vectors(folder, manifest, shard, table).take(good, axis=0)
+        names = [name for name in table.column_names if not name.startswith(_COLUMN)]
+        yield RunRows(shard, table.select(names).take(good), vectors.astype(np.float32).reshape(-1, dimension))
+
+
+def _vectors(folder: Folder, manifest: Manifest, shard: int, table: Any) -> Any:
+    """All rows of a shard; those that were rejected have any numbers."""
+    layout, dimension = manifest.form.layout, manifest.made_by["dimension"]
+    if layout in ("npy", "safetensors"):
+        return read_array(folder.read(vectors_name(shard, _COLUMN, f".{layout}")), f".{layout}", _COLUMN)
+    if layout == "lance":
+        start, stop = manifest.plan.span(shard)
+        table = read_table(folder, start, stop, _COLUMN)
+    column = table[_COLUMN].combine_chunks()
+    vectors = np.zeros((len(column), dimension), dtype=np.float32)
+    vectors[np.flatnonzero(np.asarray(column.is_valid()))] = (
+        column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+    )
+    return vectors

@@ -1,0 +1,58 @@
+"""Records of files (JSON objects, cells of CSV, rows of tables) as rows to embed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ImageError, InputError
+from .rows import Failure, Row, printable
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+)://|data:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Columns and JSON fields that hold the text, the path or bytes of an image, and the id; and those to keep."""
+
+    text: str = "text"
+    image: str = "image"
+    id: str = "id"
+    keep: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> list[str]:
+        return list(dict.fromkeys((self.text, self.image, self.id, *self.keep)))
+
+
+def row_of(record: dict[str, Any], name: str, fields: Fields, folder: Path) -> Row | Failure:
+    """The row of one record; an empty field counts as one that isn't there.
+
+    name: of a record without an id. folder: where the paths of its images begin.
+    """
+    given = record.get(fields.id)
+    own = name if given in (None, "") else printable(str(given))
+    kept = {column: record.get(column) for column in fields.keep}
+    text, image = record.get(fields.text), record.get(fields.image)
+    if isinstance(image, dict):  # as `datasets` stores one: {"bytes": ..., "path": ...}
+        image = image.get("bytes") or image.get("path")
+    has_text, has_image = text not in (None, ""), image not in (None, "", b"")
+    if has_text == has_image:
+        wrong = f"has both {fields.text!r} and" if has_text else f"has neither {fields.text!r} nor"
+        choice = "choose the fields with `text_field` and `image_field`"
+        return Failure(own, InputError(f"{wrong} {fields.image!r}: {choice}"), kept)
+    if has_text:
+        return _text_row(own, text, fields.text, kept)
+    if isinstance(image, bytes):
+        return Row(own, "image", {"image": image}, kept)
+    if not isinstance(image, str):
+        return Failure(own, ImageError(f"{fields.image!r} is a path or a URL, not {type(image).__name__}"), kept)
+    return Row(own, "image", {"image": image if _URL.match(image) else folder / image}, kept)
+
+
+def _text_row(own: str, text: object, field: str, kept: dict[str, Any]) -> Row | Failure:
+    if not isinstance(text, str):
+        return Failure(own, InputError(f"{field!r} is a string, not {type(text).__name__}"), kept)
+    return Row(own, "text", {"text": text}, kept)

@@ -1,0 +1,176 @@
+"""`Run`: files are embedded into a folder of shards; given again, it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from ..errors import OptionError, RunError, RunMismatchError
+from .chunks import Report
+from .folder import Folder
+from .job import Job
+from .kept import kept_types
+from .manifest import NAME, Manifest, Share, locked
+from .plan import Plan
+from .provenance import Form
+from .ray import Cluster, run_on_ray
+from .records import Fields
+from .sources import survey
+from .supervise import Load, run_supervised
+
+SHARD_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a run, or a share of one, is."""
+
+    rows: int
+    rows_done: int
+    rejected: int
+    shards: int
+    shards_done: int
+    files: int
+    model: str | None
+    task: str | None
+
+    @classmethod
+    def of(cls, job: Job, manifest: Manifest | None) -> Status:
+        done = job.done(manifest)
+        spans = [job.plan.span(shard) for shard in job.shards]
+        return cls(
+            rows=sum(stop - start for start, stop in spans),
+            rows_done=sum(shard.rows for shard in done.values()),
+            rejected=sum(shard.rejected for shard in done.values()),
+            shards=len(spans),
+            shards_done=len(done),
+            files=len(job.plan.sources),
+            model=manifest.made_by["model"] if manifest else None,
+            task=manifest.made_by["task"] if manifest else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to. rows_this_time, seconds, restarts: of this call alone. left_out: files without anything."""
+
+    rows: int
+    rejected: int
+    shards: int
+    rows_this_time: int
+    seconds: float
+    rows_per_second: float
+    restarts: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Rows of files to a folder of shards. The same run again does what is left of it.
+
+        run = Run(["corpus/"], "vectors/", Form(task="retrieval"), Fields(text="body", keep=("title",)))
+        summary = run.embed(partial(JinaEmbeddings, "jinaai/jina-embeddings-v4"))
+
+    Args:
+        paths: files, folders, and addresses such as `s3://bucket/*.parquet`.
+        into: a folder of its own, or an address.
+        form: what vectors are made, and how they are stored.
+        fields: of records.
+        lines: a text file gives a row a line.
+        share: do a part of the shards; others do the rest, at the same time or not.
+        shard_rows: rows of a shard.
+        max_rejected: a larger part of the rows than this ends the run; None for no limit.
+        batch_size: as in `JinaEmbeddings.encode`.
+        cluster: a Ray cluster that does the work, instead of a child process.
+    """
+
+    paths: Sequence[str]
+    into: str | os.PathLike[str]
+    form: Form = field(default_factory=Form)
+    fields: Fields = field(default_factory=Fields)
+    lines: bool = False
+    share: Share = field(default_factory=Share)
+    shard_rows: int = SHARD_ROWS
+    max_rejected: float | None = None
+    batch_size: int | None = None
+    cluster: Cluster | None = None
+
+    def embed(self, load: Load, report: Report | None = None) -> Summary:
+        """Does what is left, in a process that is started again when it dies.
+
+        load: gives the model as a context manager; called in that process, so it has to be picklable:
+            `partial(JinaEmbeddings, ...)`.
+        report: called with `planned` and a `Status`, then as `Job.embed_shards` says.
+
+        Raises:
+            RunMismatchError: the folder holds another run, or something else.
+            RunBusyError: another process works on it.
+            TooManyRejectedError: see `max_rejected`; what is done is kept.
+            InputError: a path can't be read.
+            EngineDeadError: the engine dies whatever it is given.
+        """
+        self.form.check()
+        folder = self._folder()
+        with locked(folder, self.share):
+            job, left_out = self._job(folder)
+            manifest = job.check()
+            begun = Status.of(job, manifest)
+            if report is not None:
+                report("planned", begun)
+            start = time.perf_counter()
+            restarts = 0
+            if manifest is None or begun.shards_done < begun.shards:
+                restarts = self._work(job, load, report or (lambda *_: None))
+            took_s = time.perf_counter() - start
+            manifest = Manifest.read(folder)
+            assert manifest is not None
+            job.finish(manifest)
+            summary = _summary(begun, Status.of(job, manifest), took_s, restarts, left_out)
+            folder.write(f"summary{self.share.name}.json", json.dumps(asdict(summary), indent=1).encode() + b"\n")
+        return summary
+
+    def _work(self, job: Job, load: Load, report: Report) -> int:
+        if self.cluster is None:
+            return run_supervised(job, load, report)
+        return run_on_ray(job, load, report, self.cluster)
+
+    def _folder(self) -> Folder:
+        if os.path.isfile(self.into):
+            raise OptionError(f"{self.into} is a file: give a folder")
+        folder = Folder.at(self.into)
+        # A run that was killed before its manifest leaves hidden files and an empty `rejects` at most.
+        others = [name for name in folder.names() if name != "rejects"]
+        if others and NAME not in others:
+            raise RunMismatchError(f"{self.into} holds other files and no run: give a folder of its own")
+        return folder
+
+    def _job(self, folder: Folder) -> tuple[Job, int]:
+        before = Manifest.read(folder)
+        found = survey(
+            self.paths,
+            lines=self.lines,
+            leave_out=frozenset({os.path.abspath(self.into)}),
+            known=before.plan.sources if before else (),
+        )
+        plan = Plan(found.sources, self.shard_rows, self.fields)
+        kept_types(plan)
+        allowed = None if self.max_rejected is None else int(self.max_rejected * plan.num_rows)
+        return Job(folder, plan, self.form, self.share, allowed, self.batch_size), found.left_out
+
+
+def status(into: str | os.PathLike[str]) -> Status:
+    """How far the run in a folder is, whoever works on it. Raises RunError where there is none."""
+    folder = Folder.at(into)
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise RunError(f"{into} holds no run: name the folder that was given to embed --into")
+    return Status.of(Job(folder, manifest.plan, manifest.form), manifest)
+
+
+def _summary(begun: Status, ended: Status, took_s: float, restarts: int, left_out: int) -> Summary:
+    rows = ended.rows_done - begun.rows_done
+    rate = round(rows / max(took_s, 1e-9), 1)
+    return Summary(ended.rows_done, ended.rejected, ended.shards_done, rows, round(took_s, 3), rate, restarts, left_out)

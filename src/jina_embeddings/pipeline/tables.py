@@ -1,0 +1,152 @@
+"""Rows of tables by their number: Parquet, Arrow and Lance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import DependencyError, InputError
+from .opening import open_stored
+from .stores import is_address
+
+TABLES = {"parquet": ".parquet", "arrow": ".arrow", "lance": ".lance"}
+_BATCH_ROWS = 4096
+
+
+def num_table_rows(path: str, kind: str) -> int:
+    """Raises InputError for what is no such table."""
+    try:
+        if kind == "lance":
+            return int(_lance(path).count_rows())
+        if kind == "parquet":
+            with open_stored(path) as file:
+                return int(pq.ParquetFile(file).metadata.num_rows)
+        with closing(_source(path)) as source:
+            return sum(batch.num_rows for batch in _arrow_batches(source))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"not a file of {kind}: {error}") from None
+
+
+def lance_version(path: str) -> str:
+    """Of a Lance dataset: another one when its rows have changed."""
+    dataset = _lance(path)
+    files = [file.path for fragment in dataset.get_fragments() for file in fragment.data_files()]
+    return f"version {dataset.version} {hashlib.blake2b(' '.join(files).encode(), digest_size=16).hexdigest()}"
+
+
+def table_schema(path: str, kind: str) -> Any:
+    """Its Arrow schema."""
+    if kind == "lance":
+        return _lance(path).schema
+    if kind == "parquet":
+        with open_stored(path) as file:
+            return pq.read_schema(file)
+    with closing(_source(path)) as source:
+        return _arrow_reader(source).schema
+
+
+def table_rows(path: str, kind: str, start: int, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Rows from `start` on, a batch in memory at a time; columns that the table doesn't have are left out."""
+    if kind == "lance":
+        dataset = _lance(path)
+        found = [name for name in columns if name in dataset.schema.names]
+        batches = dataset.to_batches(columns=found, offset=start, batch_size=_BATCH_ROWS, scan_in_order=True)
+        yield from _rows(batches, 0)
+        return
+    if kind == "parquet":
+        with open_stored(path) as file, pq.ParquetFile(file) as table:
+            groups, skip = _groups_from(table.metadata, start)
+            found = [name for name in columns if name in table.schema_arrow.names]
+            for group in groups:
+                # By the group, so that batches begin at the same rows wherever reading begins.
+                batches = table.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=found)
+                yield from _rows(batches, skip)
+                skip = 0
+        return
+    with closing(_source(path)) as source:
+        reader = _arrow_reader(source)
+        found = [name for name in columns if name in reader.schema.names]
+        parts = (
+            batch.select(found).slice(first, _BATCH_ROWS)
+            for batch in _batches_of(reader)
+            for first in range(0, batch.num_rows, _BATCH_ROWS)
+        )
+        yield from _rows(parts, start)
+
+
+def _rows(batches: Iterable[Any], skip: int) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        if skip >= batch.num_rows:
+            skip -= batch.num_rows
+            continue
+        names = batch.schema.names
+        columns = [column.to_pylist() for column in batch.slice(skip).columns]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
+        if not columns:
+            yield from ({} for _ in range(batch.num_rows - skip))
+        skip = 0
+
+
+def _groups_from(metadata: Any, start: int) -> tuple[list[int], int]:
+    """Row groups that hold what comes from row `start` on, and how many rows of theirs stand before it."""
+    first = 0
+    while first < metadata.num_row_groups and metadata.row_group(first).num_rows <= start:
+        start -= metadata.row_group(first).num_rows
+        first += 1
+    return list(range(first, metadata.num_row_groups)), start
+
+
+def _source(path: str) -> Any:
+    return pa.PythonFile(open_stored(path)) if is_address(path) else pa.memory_map(path)
+
+
+def _arrow_reader(source: Any) -> Any:
+    # Files of `datasets` are streams, without the footer that a file has.
+    magic = source.read(6)
+    source.seek(0)
+    return pa.ipc.open_file(source) if magic == b"ARROW1" else pa.ipc.open_stream(source)
+
+
+def _arrow_batches(source: Any) -> Iterator[Any]:
+    return _batches_of(_arrow_reader(source))
+
+
+def _batches_of(reader: Any) -> Iterator[Any]:
+    if hasattr(reader, "num_record_batches"):
+        return (reader.get_batch(index) for index in range(reader.num_record_batches))
+    return iter(reader)
+
+
+def _lance(path: str) -> Any:
+    try:
+        import lance
+    except ImportError:
+        raise DependencyError(f"{path} needs Lance: pip install pylance") from None
+    try:
+        return lance.dataset(path)
+    except ValueError as error:
+        raise InputError(f"not a Lance dataset: {error}") from None
+
+
+def datasets_files(folder: str) -> list[str] | None:
+    """The Arrow files of a folder that `Dataset.save_to_disk` wrote, of all its splits; None for another folder."""
+    splits, state = os.path.join(folder, "dataset_dict.json"), os.path.join(folder, "state.json")
+    try:
+        if os.path.isfile(splits):
+            with open(splits, encoding="utf-8") as file:
+                names = json.load(file)["splits"]
+            return [path for name in names for path in datasets_files(os.path.join(folder, name)) or ()]
+        if os.path.isfile(state):
+            with open(state, encoding="utf-8") as file:
+                return [os.path.join(folder, data["filename"]) for data in json.load(file)["_data_files"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None

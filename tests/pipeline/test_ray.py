@@ -1,0 +1,135 @@
+"""A run on a Ray cluster of this machine: every row once, whoever dies, and the same files as without Ray."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deadly import WORD, dead_model, deadly_model, drive_on_ray, fake_model, slow_model
+from jina_embeddings.errors import EngineDeadError, OptionError
+from jina_embeddings.pipeline import Cluster, Form, Run, Share
+
+ray = pytest.importorskip("ray")
+
+NUM_ROWS = 600
+ROUNDS = 5
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Two workers on a cluster of this machine, whose processes find what the tests import."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield Cluster("auto", 2)
+    ray.shutdown()
+
+
+def corpus(folder: Path, deadly: int | None = None) -> Run:
+    rows = [f"a {WORD} row" if n == deadly else f"row {n}" for n in range(NUM_ROWS)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    return Run([str(folder / "rows.jsonl")], folder / "v", Form(truncate_dim=128), shard_rows=100)
+
+
+def table_of(folder: Any) -> pa.Table:
+    return pq.read_table(sorted(Path(folder).glob("*.parquet")))
+
+
+def test_a_run_begun_on_one_host_is_finished_by_ray_and_a_deadly_row_rejected(cluster: Cluster, tmp_path: Path) -> None:
+    run = corpus(tmp_path, deadly=333)
+    replace(run, share=Share(1, 2)).embed(fake_model)  # the deadly row is in the other share
+    summary = replace(run, cluster=cluster).embed(deadly_model)
+    assert (summary.rows, summary.rejected, summary.rows_this_time) == (NUM_ROWS, 1, 300)
+    assert 3 <= summary.restarts <= 8
+    table = table_of(run.into)
+    assert table["row"].to_pylist() == list(range(NUM_ROWS))
+    assert [row for row, code in enumerate(table["error_code"].to_pylist()) if code] == [333]
+    alone = replace(run, into=tmp_path / "alone")
+    assert alone.embed(deadly_model).rejected == 1
+    assert table.equals(table_of(alone.into))
+    # And there is nothing left for one host.
+    assert run.embed(deadly_model).rows_this_time == 0
+
+
+def test_an_engine_that_dies_of_anything_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(EngineDeadError, match="without having got on"):
+        replace(corpus(tmp_path), cluster=cluster).embed(dead_model)
+
+
+def test_no_cluster_at_an_address(tmp_path: Path) -> None:
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.raises(OptionError, match="there is no Ray cluster at"):
+        replace(corpus(tmp_path), cluster=Cluster("127.0.0.1:1")).embed(fake_model)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(pid).children(recursive=True) if child.name().startswith("ray::Worker")]
+
+
+@pytest.mark.slow
+def test_killed_workers_and_drivers_lose_nothing(tmp_path: Path) -> None:
+    """Three workers and a driver are killed, five times over."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    choose = random.Random(3)
+    for number in range(ROUNDS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        run = replace(corpus(folder), cluster=Cluster("auto", 2))
+        process = multiprocessing.get_context("spawn").Process(target=drive_on_ray, args=(run,))
+        process.start()
+        assert process.pid is not None
+        kills = 0
+        deadline = time.monotonic() + 300
+        while kills < 3 and process.is_alive() and time.monotonic() < deadline:
+            time.sleep(choose.uniform(0.2, 1.0))
+            if found := workers_of(process.pid):
+                choose.choice(found).kill()
+                kills += 1
+        assert kills == 3
+        # The driver, and the cluster that it made.
+        for started in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            with suppress(psutil.NoSuchProcess):
+                started.kill()
+        process.join()
+        assert run.embed(fake_model).rows == NUM_ROWS
+        assert table_of(run.into)["row"].to_pylist() == list(range(NUM_ROWS))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_a_node_goes(tmp_path: Path) -> None:
+    """Two nodes of this machine, one of which is taken away in the middle and not replaced."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    utils = pytest.importorskip("ray.cluster_utils")
+    local = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = local.add_node(num_cpus=1)
+        run = replace(corpus(tmp_path), cluster=Cluster(local.address, 2))
+
+        def take_away() -> None:
+            while not (tmp_path / "v" / "shard-000001.parquet").exists():
+                time.sleep(0.05)
+            local.remove_node(second, allow_graceful=False)
+
+        thread = threading.Thread(target=take_away)
+        thread.start()
+        summary = run.embed(slow_model)
+        thread.join()
+        assert (summary.rows, summary.restarts >= 1) == (NUM_ROWS, True)
+        assert table_of(run.into)["row"].to_pylist() == list(range(NUM_ROWS))
+    finally:
+        local.shutdown()
