@@ -40,6 +40,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> CheckpointMaker:
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["JINA_EMBEDDINGS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    # Whoever runs the tests may have settings of their own.
+    os.environ["JINA_EMBEDDINGS_CONFIG"] = str(tmp_path_factory.mktemp("settings") / "config.toml")
+    Path(os.environ["JINA_EMBEDDINGS_CONFIG"]).touch()
+    for name in ("JINA_EMBEDDINGS_MODEL", "JINA_EMBEDDINGS_ENGINE"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

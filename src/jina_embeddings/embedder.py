@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from .calls.aencode import AsyncEncode
+from .calls.cautions import Cautions
 from .calls.encode import Encode
 from .calls.options import EncodeOptions, Input
 from .calls.prepare import Preparer
+from .calls.query_document import QueryDocument
 from .calls.request import Request
 from .calls.run import Result, arun, run
 from .calls.streaming import astream, check_stream, stream
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine.base import Engine
 from .engine.choice import choose_engine, load_engine
-from .errors import CautionWarning, EngineError, TaskUnavailableError
+from .errors import EngineError, TaskUnavailableError
 from .inputs.patches import ImageConfig
 from .inputs.processor import Processor
 from .inputs.prompts import PREFIXES, resolve_task
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class JinaEmbeddings(Encode, AsyncEncode):
+class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
     """Jina Embeddings v4: texts and images to vectors, for three tasks.
 
         with JinaEmbeddings("jinaai/jina-embeddings-v4") as model:
@@ -99,7 +100,7 @@ class JinaEmbeddings(Encode, AsyncEncode):
             engine = load_engine(name, checkpoint, self.options)
         self._engine: Engine = engine
         self._pid = os.getpid()
-        self._warned_of_cut = False
+        self._cautions = Cautions(self.info, self._engine.max_length)
 
     @property
     def source_policy(self) -> SourcePolicy:
@@ -142,13 +143,11 @@ class JinaEmbeddings(Encode, AsyncEncode):
 
     def embed(self, request: Request) -> Result:
         """What `encode_text` and its like do: the embeddings of a request, and what its inputs came to in tokens."""
-        self._require_own_process()
-        return self._reported(request, run(request, self._preparer, self._engine))
+        return self._cautions.told(self._run(request), request.max_length)
 
     async def aembed(self, request: Request) -> Result:
         """`embed` for asyncio; the event loop is not blocked."""
-        self._require_own_process()
-        return self._reported(request, await arun(request, self._preparer, self._engine))
+        return self._cautions.told(await self._arun(request), request.max_length)
 
     def run_async(self, main: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine to its end where calls to this model cost least, as `asyncio.run` would.
@@ -160,30 +159,52 @@ class JinaEmbeddings(Encode, AsyncEncode):
         return self._engine.run_async(main)
 
     def stream(
-        self, inputs: Iterable[Input], *, chunk_size: int | None = None, **options: Unpack[EncodeOptions]
+        self,
+        inputs: Iterable[Input],
+        *,
+        chunk_size: int | None = None,
+        on_cut: Callable[[int], None] | None = None,
+        **options: Unpack[EncodeOptions],
     ) -> Iterator[Any]:
         """One result for each input of an iterable that may never end, in order.
 
         Inputs and options are those of `encode`. At most two chunks of `chunk_size` inputs are in memory, as many as
         suit the engine if it is left out: one is prepared while the other runs. With `on_error="skip"` a bad input's
-        result is its `Skipped`, with its index in the chunk replaced by its index in the stream.
+        result is its `Skipped`, with its index in the chunk replaced by its index in the stream. `on_cut` is called
+        with the index in the stream of each text that was cut, before that text's result is given.
         """
         on_error = options.pop("on_error", "raise")
         chunk_size = self._chunk_size(chunk_size, options)
-        check_stream(inputs, chunk_size, on_error)
+        check_stream(inputs, chunk_size, on_error, options)
         options["on_error"] = "skip"
-        return stream(inputs, lambda chunk: self.encode(chunk, **options), chunk_size, on_error)
+        return stream(
+            inputs,
+            lambda chunk: self._run(Request.mixed(chunk, options)),
+            chunk_size,
+            on_error,
+            lambda first, result: self._cautions.told(result, options.get("max_length"), on_cut, first),
+        )
 
     def astream(
-        self, inputs: AsyncIterable[Input], *, chunk_size: int | None = None, **options: Unpack[EncodeOptions]
+        self,
+        inputs: AsyncIterable[Input],
+        *,
+        chunk_size: int | None = None,
+        on_cut: Callable[[int], None] | None = None,
+        **options: Unpack[EncodeOptions],
     ) -> AsyncIterator[Any]:
         """`stream` over an async iterable; inputs that come slowly are not kept waiting for a full chunk."""
         on_error = options.pop("on_error", "raise")
         chunk_size = self._chunk_size(chunk_size, options)
-        check_stream(inputs, chunk_size, on_error)
-
+        check_stream(inputs, chunk_size, on_error, options)
         options["on_error"] = "skip"
-        return astream(inputs, lambda chunk: self.aencode(chunk, **options), chunk_size, on_error)
+        return astream(
+            inputs,
+            lambda chunk: self._arun(Request.mixed(chunk, options)),
+            chunk_size,
+            on_error,
+            lambda first, result: self._cautions.told(result, options.get("max_length"), on_cut, first),
+        )
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by the model's own tokenizer, without a prompt and without a limit."""
@@ -263,20 +284,17 @@ class JinaEmbeddings(Encode, AsyncEncode):
     def _chunk_size(self, given: int | None, options: EncodeOptions) -> int:
         return max(self._engine.chunk_size, options.get("batch_size") or 1) if given is None else given
 
+    def _run(self, request: Request) -> Result:
+        self._require_own_process()
+        return run(request, self._preparer, self._engine)
+
+    async def _arun(self, request: Request) -> Result:
+        self._require_own_process()
+        return await arun(request, self._preparer, self._engine)
+
     def _require_own_process(self) -> None:
         if os.getpid() != self._pid:
             raise EngineError(
                 "a model can't be used in a forked process, which has none of its threads: make a JinaEmbeddings in "
                 "each process, or start processes with multiprocessing's 'spawn'"
             )
-
-    def _reported(self, request: Request, result: Result) -> Result:
-        """Warns once of texts that were cut though nobody asked for a length."""
-        if result.usage.num_cut and request.max_length is None and not self._warned_of_cut:
-            self._warned_of_cut = True
-            message = (
-                f"{result.usage.num_cut:,} of {len(request.inputs):,} texts were cut at {self._engine.max_length:,} "
-                "tokens: split long texts, or give max_length to say that it is meant (reported once)"
-            )
-            warnings.warn(message, CautionWarning, stacklevel=4)
-        return result

@@ -23,7 +23,8 @@
     ├── VectorIndexError                index_error
     │   ├── IndexNotFoundError          index_not_found
     │   ├── IndexMismatchError          index_mismatch
-    │   └── IndexBusyError              index_busy
+    │   ├── IndexBusyError              index_busy
+    │   └── IndexUnreachableError       index_unreachable
     ├── RunError                        run_error
     │   ├── RunMismatchError            run_mismatch
     │   ├── RunBusyError                run_busy
@@ -195,6 +196,12 @@ class IndexBusyError(VectorIndexError):
     code = "index_busy"
 
 
+class IndexUnreachableError(VectorIndexError):
+    """The object store that an index is in can't be reached, or refuses."""
+
+    code = "index_unreachable"
+
+
 class RunError(JinaEmbeddingsError):
     """A bulk run into a folder can't begin or go on."""
 
@@ -229,6 +236,10 @@ class CautionWarning(UserWarning):
     """A kind of input that the checkpoint is weak at, by its own `ModelInfo.cautions`; or texts that were truncated."""
 
 
+class TextCutWarning(CautionWarning):
+    """Texts have more tokens than the model reads: their vectors know nothing of what comes after."""
+
+
 def unreadable(error: OSError) -> InputError:
     """For a file that the system doesn't give."""
     return InputError(f"can't be read: {error.strerror or error}")
@@ -242,7 +253,10 @@ def not_utf8(error: UnicodeDecodeError) -> InputError:
 def suggest(word: object, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: `; did you mean ...?`, or a list of the known names."""
     names = list(known)
-    close = difflib.get_close_matches(str(word), names, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f": choose one of {', '.join(map(repr, names))}"
+    return did_you_mean(word, names) or f": choose one of {', '.join(map(repr, names))}"
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The same where something known is near, else nothing."""
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

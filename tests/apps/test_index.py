@@ -109,7 +109,7 @@ def test_failures_and_skipped_documents_are_reported_and_keep_their_passages(ind
     index.update([document("a", "one")])
     failure = Failure("a", InputError("unreadable today"))
     summary = index.update([failure, LeftOut("c"), document("b", "two")], gone=lambda path: True)
-    assert (summary.failures, summary.left_out, summary.removed) == ([failure], 1, 0)
+    assert (summary.failures, summary.left_out, summary.removed) == ([failure], ["c"], 0)
     assert texts(index) == ["one", "two"]
 
 

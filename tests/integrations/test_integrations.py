@@ -73,6 +73,24 @@ def test_langchain_takes_a_name_and_empty_documents(model: JinaEmbeddings) -> No
         langchain.LangChainEmbeddings(model, engine="fake")
 
 
+def test_an_empty_document_fails_no_batch_anywhere(model: JinaEmbeddings) -> None:
+    expected = model.encode_text(["one", " ", "two"], prompt_name="passage")
+    texts = ["one", "", "two"]
+    embedding = llama_index.LlamaIndexEmbedding(model)
+    embedder = haystack.DocumentEmbedder("fake", engine="fake")
+    documents = [Document(content=text) for text in texts]
+    for found in (
+        embedding.get_text_embedding_batch(texts),
+        asyncio.run(embedding.aget_text_embedding_batch(texts)),
+        [document.embedding for document in embedder.run(documents)["documents"]],
+        [document.embedding for document in asyncio.run(embedder.run_async(documents))["documents"]],
+    ):
+        assert np.array_equal(np.array(found, dtype=np.float32), expected)
+    assert np.array_equal(np.array(embedding.get_text_embedding(""), dtype=np.float32), expected[1])
+    with pytest.raises(EmptyInputError):
+        embedding.get_query_embedding("")
+
+
 def test_langchain_refuses_one_text_in_place_of_several(model: JinaEmbeddings) -> None:
     embeddings = langchain.LangChainEmbeddings(model)
     for wrong in ("one text", b"bytes", None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +34,14 @@ def test_has_the_whole_multi_task_layout(pocket: JinaEmbeddings) -> None:
     assert pocket.encode_text("two words", return_multivector=True).shape[1] == 128
 
 
-def test_warns_that_its_image_vectors_are_weak(pocket: JinaEmbeddings) -> None:
-    with pytest.warns(CautionWarning, match="pocket: its vision tower reads printed text"):
-        pocket.encode_image(Image.new("RGB", (56, 56)))
+def test_cautions_come_once_and_at_the_callers_line() -> None:
+    with JinaEmbeddings("pocket", engine="torch") as model, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            model.encode_image(Image.new("RGB", (56, 56)))
+    (caution,) = [warning for warning in caught if warning.category is CautionWarning]
+    assert str(caution.message).startswith("pocket: its vision tower reads printed text")
+    assert caution.filename == __file__
 
 
 def test_warns_once_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

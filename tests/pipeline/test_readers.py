@@ -221,7 +221,8 @@ def test_json_lines_are_rows_with_their_line_or_their_own_id() -> None:
         ('["text"]', "expected a JSON object, not list"),
         ("[" * 200_000, "not a line of JSON"),
         ('{"other": "x"}', "has neither 'text' nor 'image'"),
-        ('{"text": "", "image": null}', "has neither"),
+        ('{"text": "", "image": null}', "'text' and 'image' are empty"),
+        ('{"text": ""}', "'text' is empty"),
         ('{"text": "x", "image": "y"}', "has both 'text' and 'image'"),
         ('{"image": 5}', "a path or a URL, not int"),
         (b'{"text": "\xff"}', "not a line of JSON in UTF-8"),
@@ -235,6 +236,12 @@ def test_a_bad_line_fails_alone(line: str | bytes, message: str) -> None:
     assert failed.id == "r.jsonl:2"
     assert message in str(failed.error)
     assert (before.id, after.id) == ("r.jsonl:1", "r.jsonl:3")
+
+
+def test_a_bad_record_with_an_id_is_told_with_its_place() -> None:
+    make({"r.jsonl": '{"text": "before"}\n{"text": 5, "id": "mine"}\n'})
+    failed = read("r.jsonl")[1]
+    assert str(failed) == "r.jsonl:2 (id mine): 'text' is a string, not int"
 
 
 def test_absolute_paths_and_urls_in_records_stay_as_they_are() -> None:

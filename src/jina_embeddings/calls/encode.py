@@ -144,6 +144,7 @@ class Encode(ABC):
         truncate: bool = True,
         embedding_type: EmbeddingType = "float",
         on_error: OnError = "raise",
+        show_progress: bool = False,
     ) -> Any:
         """Vectors of texts.
 
@@ -161,6 +162,7 @@ class Encode(ABC):
             truncate: False makes a text over `max_length` an error.
             embedding_type: `float`, `int8`, `binary`, `ubinary` or `base64`; see `quantization`.
             on_error: `skip` passes over bad inputs and returns a `Partial`.
+            show_progress: show a bar on stderr, or in the notebook.
 
         Returns:
             float32 (n, dim); (dim,) for a single str. Multi-vector: a list of (tokens, multivector_dim),
@@ -179,6 +181,7 @@ class Encode(ABC):
             "truncate_dim": truncate_dim,
             "embedding_type": embedding_type,
             "on_error": on_error,
+            "show_progress": show_progress,
         }
         return self.embed(Request.texts(texts, options)).embeddings
 
@@ -294,6 +297,7 @@ class Encode(ABC):
         *,
         embedding_type: EmbeddingType = "float",
         on_error: OnError = "raise",
+        show_progress: bool = False,
     ) -> Any:
         """Vectors of images.
 
@@ -313,6 +317,7 @@ class Encode(ABC):
             "truncate_dim": truncate_dim,
             "embedding_type": embedding_type,
             "on_error": on_error,
+            "show_progress": show_progress,
         }
         return self.embed(Request.images(images, options)).embeddings
 

@@ -58,6 +58,7 @@ class Job:
 
     batch: the inputs that an engine has to run; of equal ones only the first.
     usage: the tokens of all good inputs, equal ones included.
+    cut: indices in the call of the texts that were cut.
 
     Raises:
         EmptyInputError: there are no inputs.
@@ -76,7 +77,8 @@ class Job:
         seen: dict[Any, int] = {}
         # By the object, which is quicker told: equal texts come as one.
         places: dict[int, int] = {}
-        num_tokens = num_image_tokens = num_cut = 0
+        self.cut: list[int] = []
+        num_tokens = num_image_tokens = 0
         for index, item in enumerate(items, start=first):
             if isinstance(item, InputError):
                 self._skip(index, item)
@@ -90,10 +92,11 @@ class Job:
                     self.batch.append(replace(item, multivector=output.multivector, pooling=pooling))
             num_tokens += item.num_tokens
             num_image_tokens += item.image.num_tokens if item.image else 0
-            num_cut += item.cut
+            if item.cut:
+                self.cut.append(index)
             self._kept.append(index)
             self._place.append(place)
-        self.usage = Usage(num_tokens, num_image_tokens, num_cut)
+        self.usage = Usage(num_tokens, num_image_tokens, len(self.cut))
 
     def _skip(self, index: int, error: JinaEmbeddingsError) -> None:
         if self.output.on_error == "raise":

@@ -15,6 +15,7 @@ Input: TypeAlias = "str | ImageSource | Mapping[str, Any]"
 class _Inputs(TypedDict, total=False):
     batch_size: int | None
     truncate_dim: int | None
+    show_progress: bool
 
 
 class _Texts(_Inputs, total=False):

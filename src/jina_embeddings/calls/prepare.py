@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import (
-    CautionWarning,
     DimensionError,
     InputError,
     JinaEmbeddingsError,
@@ -120,8 +118,6 @@ class Preparer:
         return [self._processor.chunks(request.inputs, task, prompt, max_length=request.max_length)]
 
     def _images(self, images: Sequence[ImageSource], request: Request, task: Task) -> Sequence[Prepared | InputError]:
-        if images and "image" in self._info.cautions:
-            warnings.warn(f"{self._info.name}: {self._info.cautions['image']}", CautionWarning, stacklevel=2)
         return self._processor.images(images, task, max_pixels=request.max_pixels)
 
     def _mixed(

@@ -39,6 +39,7 @@ class Request:
     truncate_dim: int | None = None
     embedding_type: EmbeddingType = "float"
     on_error: OnError = "raise"
+    show_progress: bool = False
 
     @classmethod
     def texts(cls, texts: str | Sequence[str], options: Mapping[str, object]) -> Request:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
@@ -22,12 +23,15 @@ from ..errors import EngineDeadError
 from ..types import Partial, Skipped, Usage
 from .job import Job
 from .prepare import Preparer
+from .progress import progress_bar
 from .request import Request
 
 T = TypeVar("T")
 
 # Most inputs of a part: of texts, and of inputs that aren't all texts.
 PART_TEXTS, PART_IMAGES = 2048, 64
+# The same where progress is shown, so that there is some to show.
+_SHOWN_INPUTS = 256
 # Calls up to this size are prepared in the event loop itself. It takes about a millisecond, less than using a thread.
 _INLINE_TEXTS, _INLINE_CHARACTERS = 16, 4096
 
@@ -52,10 +56,12 @@ class Result:
     """What a call returns.
 
     embeddings: an array, a list, or a `Partial`, as the call asked for.
+    cut: indices of the texts that were cut.
     """
 
     embeddings: Any
     usage: Usage
+    cut: list[int]
     times: Times = field(default=Times(), compare=False)
 
 
@@ -63,10 +69,8 @@ Outcome: TypeAlias = "Result | BaseException | None"
 """How one part ended: its result, its error, or None if it never began."""
 
 
-def run(request: Request, preparer: Preparer, engine: Engine, advance: Callable[[int], None] | None = None) -> Result:
+def run(request: Request, preparer: Preparer, engine: Engine) -> Result:
     """Embeds the inputs of a request, and blocks until all of them are done.
-
-    advance: called after each part with its number of inputs.
 
     Raises the error of the first part that failed; parts that haven't begun by then are not run.
     """
@@ -81,27 +85,31 @@ def run(request: Request, preparer: Preparer, engine: Engine, advance: Callable[
             outputs = engine.run(job.batch, batch_size=request.batch_size, call_size=call_size)
         except EngineDeadError as error:
             raise job.rescue(error) from error
-        result = _finished(job, outputs, began, prepared)
-        if advance is not None:
-            advance(stop - first)
-        return result
+        return _finished(job, outputs, began, prepared)
 
     if len(bounds) == 1:
-        return encode(*bounds[0])
+        with _bar(request) as advance:
+            result = encode(*bounds[0])
+            advance(len(request.inputs))
+        return result
     outcomes: list[Outcome] = [None] * len(bounds)
     if engine.calls_at_once == 1:
-        for number, (first, stop) in enumerate(bounds):
-            outcomes[number] = _outcome(encode, first, stop)
-            if isinstance(outcomes[number], BaseException):
-                break
+        with _bar(request) as advance:
+            for number, (first, stop) in enumerate(bounds):
+                outcomes[number] = _outcome(encode, first, stop)
+                if isinstance(outcomes[number], BaseException):
+                    break
+                advance(stop - first)
         return _joined_outcomes(bounds, outcomes)
-    with ThreadPoolExecutor(engine.calls_at_once, "jina-embeddings-parts") as pool:
+    with _bar(request) as advance, ThreadPoolExecutor(engine.calls_at_once, "jina-embeddings-parts") as pool:
         futures = [pool.submit(_outcome, encode, first, stop) for first, stop in bounds]
         try:
             for number, future in enumerate(futures):
                 outcomes[number] = future.result()
                 if isinstance(outcomes[number], BaseException):
                     break
+                first, stop = bounds[number]
+                advance(stop - first)
         finally:
             for future in futures:
                 future.cancel()
@@ -133,7 +141,10 @@ async def arun(request: Request, preparer: Preparer, engine: Engine) -> Result:
         return await _run_in_thread(_finished, job, outputs, began, prepared)
 
     if len(bounds) == 1:
-        return await encode(*bounds[0])
+        with _bar(request) as advance:
+            result = await encode(*bounds[0])
+            advance(len(request.inputs))
+        return result
     outcomes: list[Outcome] = [None] * len(bounds)
     upcoming = iter(enumerate(bounds))
     failed = False
@@ -143,19 +154,21 @@ async def arun(request: Request, preparer: Preparer, engine: Engine) -> Result:
         for number, (first, stop) in upcoming:
             try:
                 outcomes[number] = await encode(first, stop)
+                advance(stop - first)
             except Exception as error:
                 outcomes[number] = error
                 failed = True
             if failed:
                 return
 
-    workers = [asyncio.ensure_future(work()) for _ in range(engine.calls_at_once)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    with _bar(request) as advance:
+        workers = [asyncio.ensure_future(work()) for _ in range(engine.calls_at_once)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
     return _joined_outcomes(bounds, outcomes)
 
 
@@ -167,6 +180,8 @@ def part_bounds(request: Request, at_once: int) -> list[tuple[int, int]]:
     """
     num_inputs = len(request.inputs)
     size = PART_TEXTS if all(isinstance(value, str) for value in request.inputs) else PART_IMAGES
+    if request.show_progress:
+        size = min(size, _SHOWN_INPUTS)
     if request.late_chunking or num_inputs <= size:
         return [(0, num_inputs)]
     return list(_bounds(num_inputs, size, size if at_once == 1 else max(1, size // 8)))
@@ -179,11 +194,15 @@ def _bounds(num_inputs: int, size: int, width: int) -> Iterator[tuple[int, int]]
         first, width = first + width, min(2 * width, size)
 
 
+def _bar(request: Request) -> AbstractContextManager[Callable[[int], object]]:
+    return progress_bar(request.show_progress, len(request.inputs), "input")
+
+
 def _finished(job: Job, outputs: Sequence[Any], began: float, prepared: float) -> Result:
     ran = time.perf_counter()
     embeddings = job.finish(outputs)
     times = Times(prepared - began, ran - prepared, time.perf_counter() - ran)
-    return Result(embeddings, job.usage, times)
+    return Result(embeddings, job.usage, job.cut, times)
 
 
 def _is_small(request: Request) -> bool:
@@ -230,8 +249,9 @@ def _joined_outcomes(bounds: list[tuple[int, int]], outcomes: Sequence[Outcome])
         if outcome is not None:
             results.append(outcome)
     usage = sum((result.usage for result in results), Usage())
+    cut = [index for result in results for index in result.cut]
     times = sum((result.times for result in results), Times())
-    return Result(_joined([result.embeddings for result in results]), usage, times)
+    return Result(_joined([result.embeddings for result in results]), usage, cut, times)
 
 
 def _interrupted(reason: str, bounds: list[tuple[int, int]], outcomes: Sequence[Outcome]) -> EngineDeadError:

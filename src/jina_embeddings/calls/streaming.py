@@ -11,11 +11,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from ..errors import EngineDeadError, InputError
+from ..errors import EngineDeadError, InputError, OptionError
 from ..types import Partial, Skipped
 from .job import check_on_error
-from .options import OnError
+from .options import EncodeOptions, OnError
 from .request import check_count
+from .run import Result
 
 # Inputs of the first chunk; each next chunk has twice as many, up to the chunk size.
 _FIRST_CHUNK_INPUTS = 8
@@ -144,9 +145,18 @@ async def _next(iterator: AsyncIterator[Any]) -> Any:
 
 
 def stream(
-    inputs: Iterable[Any], encode: Callable[[list[Any]], Partial], chunk_size: int, on_error: OnError
+    inputs: Iterable[Any],
+    encode: Callable[[list[Any]], Result],
+    chunk_size: int,
+    on_error: OnError,
+    tell: Callable[[int, Result], object],
 ) -> Generator[Any, None, None]:
-    """`JinaEmbeddings.stream`. encode: embeds a chunk, skipping bad inputs."""
+    """`JinaEmbeddings.stream`.
+
+    encode: embeds a chunk, skipping bad inputs.
+    tell: called with each chunk's first index and its result before any of its vectors is yielded, in the thread of the
+        caller.
+    """
 
     def aligned(chunk: list[Any]) -> list[Any]:
         return _one_each(encode(chunk), len(chunk))
@@ -156,6 +166,9 @@ def stream(
         index = 0
         try:
             for result in results:
+                if isinstance(result, Result):
+                    tell(index, result)
+                    continue
                 yield _result_at(index, result, on_error)
                 index += 1
         except EngineDeadError as error:
@@ -164,11 +177,12 @@ def stream(
 
 async def astream(
     inputs: AsyncIterable[Any],
-    encode: Callable[[list[Any]], Awaitable[Partial]],
+    encode: Callable[[list[Any]], Awaitable[Result]],
     chunk_size: int,
     on_error: OnError,
+    tell: Callable[[int, Result], object],
 ) -> AsyncGenerator[Any, None]:
-    """`JinaEmbeddings.astream`. encode: embeds a chunk, skipping bad inputs."""
+    """`JinaEmbeddings.astream`. encode, tell: as in `stream`."""
 
     async def aligned(chunk: list[Any]) -> list[Any]:
         return _one_each(await encode(chunk), len(chunk))
@@ -177,28 +191,34 @@ async def astream(
     async with aclosing(astream_in_order(inputs, aligned, chunk_size)) as results:
         try:
             async for result in results:
+                if isinstance(result, Result):
+                    tell(index, result)
+                    continue
                 yield _result_at(index, result, on_error)
                 index += 1
         except EngineDeadError as error:
             raise _stream_error(error, index) from error
 
 
-def check_stream(inputs: object, chunk_size: int, on_error: object) -> None:
+def check_stream(inputs: object, chunk_size: int, on_error: object, options: EncodeOptions) -> None:
     """Raises InputError if the inputs can't be streamed, and OptionError for a bad `chunk_size` or `on_error`."""
     if isinstance(inputs, (str, bytes)):
         raise InputError("a stream takes an iterable of inputs: put a single one into a list, or use encode")
+    if options.get("show_progress"):
+        raise OptionError("a stream shows no progress of its own: wrap it, as in tqdm(model.stream(...))")
     check_count(chunk_size, "chunk_size")
     check_on_error(on_error)
 
 
-def _one_each(result: Partial, num_inputs: int) -> list[Any]:
-    """One result for each input: its embedding, or its `Skipped`."""
+def _one_each(result: Result, num_inputs: int) -> list[Any]:
+    """The chunk's result, then one for each input: its embedding, or its `Skipped`."""
     aligned: list[Any] = [None] * num_inputs
-    for index, embedding in zip(result.kept, result.embeddings, strict=True):
+    partial: Partial = result.embeddings
+    for index, embedding in zip(partial.kept, partial.embeddings, strict=True):
         aligned[index] = embedding
-    for skipped in result.skipped:
+    for skipped in partial.skipped:
         aligned[skipped.index] = skipped
-    return aligned
+    return [result, *aligned]
 
 
 def _stream_error(error: EngineDeadError, start: int) -> EngineDeadError:

@@ -6,7 +6,7 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import CheckpointNotFoundError, DependencyError
+from ..errors import CheckpointNotFoundError, DependencyError, did_you_mean
 from ..types import Task
 
 DEFAULT_MODEL = "jinaai/jina-embeddings-v4"
@@ -54,6 +54,8 @@ def resolve(
     is_path = not isinstance(model, str) or folder.is_absolute() or name.startswith((".", "~"))
     if is_path or name.count("/") > 1:
         raise CheckpointNotFoundError(f"no folder {name!r}: check the path, or give a hub id such as {DEFAULT_MODEL!r}")
+    if "/" not in name and (hint := did_you_mean(name, [*BUNDLED, *_folders_here()])):
+        raise CheckpointNotFoundError(f"no folder and no bundled model {name!r}{hint}")
     return _snapshot(name, revision, cache_dir, local_files_only)
 
 
@@ -62,6 +64,7 @@ def _snapshot(
 ) -> Path:
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.constants import HF_HUB_OFFLINE
         from huggingface_hub.errors import (
             HFValidationError,
             LocalEntryNotFoundError,
@@ -87,11 +90,25 @@ def _snapshot(
     except RepositoryNotFoundError as error:
         raise CheckpointNotFoundError(
             f"no repository {name!r} on the hub (if it is private, set HF_TOKEN); a local checkpoint needs its folder"
+            f"{_published_like(name)}"
         ) from error
     except LocalEntryNotFoundError as error:
+        settings = {"local_files_only": local_files_only, "HF_HUB_OFFLINE": HF_HUB_OFFLINE}
+        forbidding = " and ".join(setting for setting, is_set in settings.items() if is_set)
+        reason = "the hub can't be reached: check the network, and HTTPS_PROXY where there is a proxy"
+        if forbidding:
+            reason = f"may not be fetched: leave {forbidding} out once"
         raise CheckpointNotFoundError(
-            f"{name} is not in the local cache and can't be fetched now: connect once without local_files_only and "
-            f"HF_HUB_OFFLINE, or give the folder of a copy"
+            f"{name} is not in the local cache, and {reason}, or give the folder of a copy{_published_like(name)}"
         ) from error
     except OSError as error:
         raise CheckpointNotFoundError(f"{name} could not be fetched: {error}") from error
+
+
+def _published_like(name: str) -> str:
+    published = [DEFAULT_MODEL, *MERGED_REPOSITORIES]
+    return "" if name in published else did_you_mean(name, published)
+
+
+def _folders_here() -> list[str]:
+    return [entry.name for entry in os.scandir() if entry.is_dir() and (Path(entry) / "config.json").is_file()]

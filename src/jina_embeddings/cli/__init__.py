@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .. import __version__
+from ..errors import OptionError
 from .bitext import bitext
 from .browse import browse
 from .code import code
@@ -17,15 +19,17 @@ from .index_group import index
 from .paraphrases import paraphrases
 from .search import search
 from .serve import serve
+from .settings import CONFIG, read_settings
 from .similar import similar
 from .status import status
 from .streams import open_streams
+from .terminal import fail
 
 app = typer.Typer(
     name="jina-embeddings",
     help="Jina Embeddings v4: texts and images to vectors.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     # Its tracebacks print every local variable, and with that whole documents.
     pretty_exceptions_enable=False,
 )
@@ -39,11 +43,25 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def top_level(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar=CONFIG,
+            help="Defaults of options, in TOML; if left out, config.toml in the user's folder for settings.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    pass
+    if context.resilient_parsing:  # completing a line
+        return
+    try:
+        read_settings(context, config)
+    except OptionError as error:
+        fail(error.code, error)
 
 
 app.command()(embed)
@@ -63,4 +81,4 @@ app.command()(doctor)
 def main() -> None:
     """The console script."""
     open_streams()
-    app()
+    app(prog_name=app.info.name)

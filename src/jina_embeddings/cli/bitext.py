@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .matching import MaxLength, Task, TextField, TruncateDim, leave_if_failed, print_found, require_some
+from .matching import MaxLength, Task, TextField, TruncateDim, print_found, require_some, sum_up
 from .model import BatchSize, ModelChoice, takes_model
-from .terminal import Progress
+from .progress import Progress
 
 
 @takes_model
@@ -35,16 +35,17 @@ def bitext(
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
     """
     from ..apps.matching import mine_bitext
+    from ..apps.matching.inputs import count_inputs
     from ..apps.matching.load import embed_inputs
     from ..pipeline.readers import Reader
 
     options = {"task": task, "truncate_dim": truncate_dim, "max_length": max_length, "batch_size": batch_size}
     reader = Reader(text_field)
-    with choice.loaded(task) as loaded, Progress(iter([None])) as progress:
+    with choice.loaded(task) as loaded, Progress(count_inputs([source, target], reader), "inputs") as progress:
         left, right = (
             embed_inputs(loaded, [path], reader, advance=progress.advance, **options) for path in (source, target)
         )
     require_some(left, right)
     found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin)
     print_found(found, left, right, json)
-    leave_if_failed([*left.failures, *right.failures])
+    sum_up(left, right)

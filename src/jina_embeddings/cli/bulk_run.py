@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from typing import Any, Self
 
 from ..errors import OptionError
 from ..pipeline.run import Run, Status
 from ..pipeline.supervise import Load
-from .terminal import Progress, say, to_terminal
-
-_LINE_S = 30
+from .progress import Progress
+from .terminal import say
 
 
 def embed_into(run: Run, load: Load) -> int:
@@ -29,44 +27,31 @@ def embed_into(run: Run, load: Load) -> int:
 
 
 class _Watch:
-    """Progress of a share: a bar on a terminal, else a line every half minute."""
+    """Progress of a share, from when it is planned."""
 
     def __init__(self) -> None:
-        self._rows = self._total = 0
-        self._bar: Progress | None = None
-        self._start = self._said = time.monotonic()
+        self._progress: Progress | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
 
     def report(self, name: str, *values: Any) -> None:
         if name == "planned":
             self._plan(values[0])
-        elif name == "ended":
-            self._advance(values[1] - values[0])
+        elif name == "ended" and self._progress is not None:
+            self._progress.advance(values[1] - values[0])
 
     def _plan(self, status: Status) -> None:
-        self._total = status.rows - status.rows_done
-        if not self._total:
+        total = status.rows - status.rows_done
+        if not total:
             return
         what = f"{status.rows:,} rows of {status.files:,} files in {status.shards:,} shards"
         say(what if not status.shards_done else f"{what}; {status.shards_done:,} shards are done already")
-        self._bar = Progress(iter([self._total])).__enter__()
-
-    def _advance(self, rows: int) -> None:
-        self._rows += rows
-        if self._bar is not None:
-            self._bar.advance(rows)
-        now = time.monotonic()
-        if not to_terminal() and now - self._said >= _LINE_S:
-            self._said = now
-            rate = self._rows / (now - self._start)
-            left_s = max(0, self._total - self._rows) / rate
-            say(f"{self._rows:,} of {self._total:,} rows, {rate:,.1f} rows/s, {left_s / 60:,.0f} minutes left")
+        self._progress = Progress([total]).__enter__()
 
 
 def names(text: str) -> tuple[str, ...]:

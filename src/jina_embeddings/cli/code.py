@@ -63,18 +63,24 @@ def index_code(
     """
     from ..apps.code import CodeSearch, Repository
     from ..apps.code.place import own_index
-    from .terminal import Progress, report
+    from .progress import Progress
+    from .summary import report
 
     source = Repository(repository)
     address = index or own_index(source.root)
     with (
         choice.for_index(address).loaded("code") as loaded,
-        Progress(iter([None])) as progress,
+        Progress([len(source)], "pieces", sources="files") as progress,
     ):
         found = CodeSearch.open(address, loaded, create=True, dimension=dimension)
         start = time.perf_counter()
         summary = found.update(
-            source, changed=changed, advance=progress.advance, batch_size=batch_size, max_length=max_length
+            source,
+            changed=changed,
+            advance=progress.advance,
+            reading=progress.reading,
+            batch_size=batch_size,
+            max_length=max_length,
         )
         took = time.perf_counter() - start
         num_pieces = len(found.index)

@@ -13,9 +13,10 @@ import typer
 
 from ..errors import InputError, OptionError
 from ..pipeline.drafts import Draft, check_target
-from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, leave_if_failed, require_some
+from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, require_some, sum_up
 from .model import BatchSize, ModelChoice, takes_model
-from .terminal import Progress, say
+from .progress import Progress
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..apps.matching import Duplicates
@@ -49,6 +50,7 @@ def dedup(
             help="Write what is kept: the lines of one text or .jsonl file as they stand, else a name a line.",
         ),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output file that exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a group a line as JSON.")] = False,
     text_field: TextField = "text",
     image_field: ImageField = "image",
@@ -63,17 +65,19 @@ def dedup(
 
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed, and kept in the output.
     """
+    from ..apps.matching.inputs import count_inputs
     from ..apps.matching.load import load_inputs
     from ..pipeline.readers import Reader
 
+    reader = Reader(text_field, image_field)
     check = find(threshold, rate)
     if output is not None:
-        check_output(output, paths)
-    with Progress(iter([None])) as progress:
+        check_output(output, paths, overwrite=overwrite)
+    with Progress(count_inputs(paths, reader), "inputs") as progress:
         inputs = load_inputs(
             partial(choice.loaded, task),
             paths,
-            Reader(text_field, image_field),
+            reader,
             task,
             advance=progress.advance,
             truncate_dim=truncate_dim,
@@ -86,7 +90,7 @@ def dedup(
         # First: whoever reads the groups may leave.
         write_kept(output, paths, found, inputs)
     print_groups(found, inputs, json)
-    leave_if_failed(inputs.failures)
+    sum_up(inputs)
 
 
 _SHOWN = 100
@@ -109,11 +113,13 @@ def find(threshold: float | None, rate: float | None) -> Callable[[FloatArray], 
     return partial(deduplicate, threshold=threshold)
 
 
-def check_output(output: Path, paths: Sequence[str]) -> None:
-    """Raises InputError for a file that can't be written or is an input, before a model is loaded."""
+def check_output(output: Path, paths: Sequence[str], *, overwrite: bool) -> None:
+    """Raises for a file that can't be written, is an input, or is there already, before a model is loaded."""
     if output.is_dir() or not Path(os.path.realpath(output)).parent.is_dir():
         raise InputError(f"{output} can't be written: its folder isn't there, or it is one")
     check_target(output, paths)
+    if output.exists() and not overwrite:
+        raise OptionError(f"output '{output}' exists: add --overwrite to replace it, or name another")
 
 
 def print_groups(found: Duplicates, inputs: Inputs, as_json: bool) -> None:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from ..errors import OptionError
 from ..pipeline.to_file import FileRun, Tally
 from .model import ModelChoice
-from .terminal import Progress, say
+from .progress import Progress
+from .summary import counted, say_cut, say_failed, say_left_out
+from .terminal import say
 
 
 def embed_to_file(run: FileRun, paths: Sequence[str], choice: ModelChoice, on_error: str) -> int:
@@ -24,24 +26,18 @@ def embed_to_file(run: FileRun, paths: Sequence[str], choice: ModelChoice, on_er
             with Progress(run.reader.counts(paths)) as progress:
                 run.write(model, items, tally, progress.advance)
             took_s = time.perf_counter() - start
-    done = f"{_counted(tally.num_rows, 'row')} in {took_s:.1f} s ({tally.num_rows / max(took_s, 1e-9):,.1f} rows/s)"
-    left_out = f"; left out {_counted(tally.num_left_out, 'empty or binary file')}" if tally.num_left_out else ""
-    say(f"{done} in {run.output}{left_out}")
+    rate = tally.num_rows / max(took_s, 1e-9)
+    say(f"{counted(tally.num_rows, 'row')} in {took_s:.1f} s ({rate:,.1f} rows/s) in {run.output}")
     return len(tally.failures)
 
 
 @contextmanager
 def _tally(*, strict: bool) -> Iterator[Tally]:
-    """On leaving, however that comes, the inputs that failed are listed."""
+    """On leaving, however that comes, the inputs that failed, were cut or were left out are listed."""
     tally = Tally(strict)
     try:
         yield tally
     finally:
-        if tally.failures:
-            say(f"{_counted(len(tally.failures), 'input')} failed:")
-            for failure in tally.failures:
-                say(f"  {failure}")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+        say_failed(tally.failures)
+        say_cut(tally.cut)
+        say_left_out(tally.left_out)

@@ -99,14 +99,16 @@ def index(
     """
     from ..apps.documents import CutOptions
     from ..apps.retrieval import index_files
+    from ..pipeline.files import count_files
     from .arguments import pairs
-    from .terminal import Progress, report
+    from .progress import Progress
+    from .summary import report
 
     given = {name: value for name, value in pairs(metadata, "--metadata").items() if value} if metadata else None
     cut = CutOptions(passage_size, pdf, given, text_field, image_field)  # type: ignore[arg-type]
     with (
         choice.for_index(into).loaded(task) as loaded,
-        Progress(iter([None])) as progress,
+        Progress(count_files(paths), "passages", sources="files") as progress,
     ):
         start = time.perf_counter()
         made, summary = index_files(
@@ -122,6 +124,7 @@ def index(
             exclude=exclude or (),
             allow_empty=allow_empty,
             advance=progress.advance,
+            reading=progress.reading,
             batch_size=batch_size,
         )
         took = time.perf_counter() - start

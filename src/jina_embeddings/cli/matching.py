@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EmptyInputError
+from .summary import say_cut, say_failed, say_left_out
 from .terminal import SOME_FAILED, say
 
 if TYPE_CHECKING:
     from ..apps.matching import Pair
     from ..apps.matching.load import Inputs
-    from ..pipeline.rows import Failure
 
 TextField = Annotated[str, typer.Option(help="JSON field or CSV column of a text.")]
 ImageField = Annotated[str, typer.Option(help="JSON field or CSV column of an image's path or URL.")]
@@ -49,10 +49,11 @@ def require_some(*inputs: Inputs) -> None:
             raise EmptyInputError("there is nothing to compare in what was given")
 
 
-def leave_if_failed(failures: Sequence[Failure]) -> None:
-    """Lists what failed and ends with the exit status that says so."""
+def sum_up(*inputs: Inputs) -> None:
+    """Lists what failed, was cut and was left out; ends with the exit status that says so if any failed."""
+    failures = [failure for one in inputs for failure in one.failures]
+    say_failed(failures)
+    say_cut([name for one in inputs for name in one.cut])
+    say_left_out([name for one in inputs for name in one.left_out])
     if failures:
-        say(f"{len(failures):,} {'input' if len(failures) == 1 else 'inputs'} failed:")
-        for failure in failures:
-            say(f"  {failure}")
         raise typer.Exit(SOME_FAILED)

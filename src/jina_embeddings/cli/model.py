@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from ..checkpoint.resolve import DEFAULT_MODEL
+from .settings import ENGINE, MODEL
 from .terminal import command, say, to_terminal
 
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ class ModelChoice:
     @classmethod
     def of(
         cls,
-        model: Annotated[str, typer.Option(help=f"{_MODEL}.", rich_help_panel=_PANEL)] = DEFAULT_MODEL,
+        model: Annotated[str, typer.Option(help=f"{_MODEL}.", envvar=MODEL, rich_help_panel=_PANEL)] = DEFAULT_MODEL,
         engine: Annotated[
             str,
             typer.Option(
                 help="auto (vLLM where a CUDA GPU and vLLM are there, else torch), vllm, torch, transformers, or fake "
                 "(for tests).",
+                envvar=ENGINE,
                 rich_help_panel=_PANEL,
             ),
         ] = "auto",
@@ -153,4 +155,6 @@ def model_of(address: str, given: str | None) -> str:
     if given is not None:
         # What is written into the index has to hold in every folder.
         return os.path.abspath(given) if os.path.isdir(given) else given
-    return Store.open(address).fingerprint.model if Store.exists(address) else DEFAULT_MODEL
+    if Store.exists(address):
+        return Store.open(address).fingerprint.model
+    return os.environ.get(MODEL) or DEFAULT_MODEL

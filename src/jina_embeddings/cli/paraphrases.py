@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, leave_if_failed, print_found, require_some
+from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, print_found, require_some, sum_up
 from .model import BatchSize, ModelChoice, takes_model
-from .terminal import Progress
+from .progress import Progress
 
 
 @takes_model
@@ -32,14 +32,16 @@ def paraphrases(
     Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
     """
     from ..apps.matching import mine_paraphrases
+    from ..apps.matching.inputs import count_inputs
     from ..apps.matching.load import load_inputs
     from ..pipeline.readers import Reader
 
-    with Progress(iter([None])) as progress:
+    reader = Reader(text_field, image_field)
+    with Progress(count_inputs(paths, reader), "inputs") as progress:
         inputs = load_inputs(
             partial(choice.loaded, task),
             paths,
-            Reader(text_field, image_field),
+            reader,
             task,
             advance=progress.advance,
             truncate_dim=truncate_dim,
@@ -48,4 +50,4 @@ def paraphrases(
         )
     require_some(inputs)
     print_found(mine_paraphrases(inputs.vectors, limit=limit, min_score=min_score), inputs, inputs, json)
-    leave_if_failed(inputs.failures)
+    sum_up(inputs)

@@ -11,8 +11,10 @@ import typer
 
 from ..errors import EmptyInputError, InputError
 from ..pipeline.rows import Failure
-from .matching import Task, TruncateDim, leave_if_failed
+from .matching import Task, TruncateDim
 from .model import ModelChoice, takes_model
+from .summary import say_failed
+from .terminal import SOME_FAILED
 
 if TYPE_CHECKING:
     from ..types import FloatArray
@@ -50,7 +52,9 @@ def similar(
                 print_matrix(matcher.matrix(left), left, json)
             else:
                 print_pairs(matcher.scores(left, right), left, right, json)
-    leave_if_failed(failures)
+    say_failed(failures)
+    if failures:
+        raise typer.Exit(SOME_FAILED)
 
 
 _DIGITS = 4

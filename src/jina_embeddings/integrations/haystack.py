@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DependencyError, InputError
-from .models import model_of
+from .models import as_documents, model_of
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -134,7 +134,7 @@ def _contents(documents: list[Document]) -> list[str]:
     for document in documents:
         if document.content is None:
             raise InputError(f"document {document.id} has no text")
-    return [str(document.content) for document in documents]
+    return as_documents(str(document.content) for document in documents)
 
 
 def _with_vectors(documents: list[Document], vectors: list[list[float]]) -> dict[str, Any]:

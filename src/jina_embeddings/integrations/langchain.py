@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DependencyError, InputError
-from .models import model_of
+from .models import as_documents, model_of
 
 try:
     from langchain_core.embeddings import Embeddings
@@ -81,7 +81,7 @@ class LangChainEmbeddings(Embeddings):
 def _documents(texts: object) -> list[str]:
     if not isinstance(texts, Iterable) or isinstance(texts, (str, bytes)):
         raise InputError("embed_documents takes a list of texts: put a single one into a list, or use embed_query")
-    return [text if text != "" else " " for text in texts]
+    return as_documents(texts)
 
 
 def _query(text: object) -> str:

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DependencyError, OptionError
-from .models import description, model_of
+from .models import as_documents, description, model_of
 
 try:
     from llama_index.core.base.embeddings.base import Embedding
@@ -109,19 +109,19 @@ class LlamaIndexEmbedding(MultiModalEmbedding):
         return self._texts([query], "query")[0]
 
     def _get_text_embedding(self, text: str) -> Embedding:
-        return self._texts([text], "passage")[0]
+        return self._texts(as_documents([text]), "passage")[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return self._texts(texts, "passage")
+        return self._texts(as_documents(texts), "passage")
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
         return (await self._atexts([query], "query"))[0]
 
     async def _aget_text_embedding(self, text: str) -> Embedding:
-        return (await self._atexts([text], "passage"))[0]
+        return (await self._atexts(as_documents([text]), "passage"))[0]
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return await self._atexts(texts, "passage")
+        return await self._atexts(as_documents(texts), "passage")
 
     def _get_image_embedding(self, img_file_path: ImageType) -> Embedding:
         return list(self._model.encode_image(_image(img_file_path), **self._settings()).tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
@@ -50,3 +51,9 @@ def description(model: JinaEmbeddings) -> dict[str, Any]:
         "revision": model.info.revision,
         "options": given,
     }
+
+
+def as_documents(texts: Iterable[str]) -> list[str]:
+    """The texts, a space for each empty one: frameworks want a vector for every document, and one that is empty must
+    not fail its batch."""
+    return [text if text != "" else " " for text in texts]

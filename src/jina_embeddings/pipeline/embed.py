@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A row and its vector, or vectors."""
+    """A row and its vector, or vectors. cut: its text had more tokens than were allowed."""
 
     row: Row
     embedding: Any
+    cut: bool = False
 
 
 def embed_rows(
@@ -33,7 +34,7 @@ def embed_rows(
     Args:
         chunk_size: rows that the model is given together, as many as suit its engine if left
             out; at most two such chunks are in memory.
-        options: those of `JinaEmbeddings.stream`, without `on_error`.
+        options: those of `JinaEmbeddings.stream`, without `on_error` and `on_cut`.
     """
     # What was read and not answered yet. The stream reads in the thread that asks it for results: no lock.
     waiting: deque[Item] = deque()
@@ -44,13 +45,15 @@ def embed_rows(
             if isinstance(item, Row):
                 yield item.input
 
-    for result in model.stream(inputs(), chunk_size=chunk_size, on_error="skip", **options):
+    cut: set[int] = set()
+    results = model.stream(inputs(), chunk_size=chunk_size, on_error="skip", on_cut=cut.add, **options)
+    for index, result in enumerate(results):
         while not isinstance(item := waiting.popleft(), Row):
             yield item
         yield (
             Failure(item.id, result.error, item.kept, item.where)
             if isinstance(result, Skipped)
-            else Embedded(item, result)
+            else Embedded(item, result, index in cut)
         )
     for item in waiting:
         assert not isinstance(item, Row)

@@ -58,6 +58,11 @@ def find_files(paths: Iterable[str], leave_out: frozenset[str] = frozenset()) ->
             pending += [name for name in inside if os.path.abspath(name) not in leave_out]
 
 
+def count_files(paths: Iterable[str]) -> Iterator[int]:
+    """A one for each file of the paths."""
+    return (1 for _ in find_files(paths))
+
+
 def _is_own_output(names: Collection[str]) -> bool:
     """Whether a folder with these entries is an index or a bulk run."""
     return "passages.lance" in names or {"manifest.json", "rejects"} <= set(names)

@@ -53,7 +53,7 @@ class Reader:
 
     def counts(self, paths: Iterable[str]) -> Iterator[int | None]:
         """How many rows each file has at most, in turn, without decoding them; None where only reading tells."""
-        counters: dict[str, Callable[[str], int]] = {"jsonl": _count_lines, "csv": _count_records, "pdf": num_pdf_pages}
+        counters: dict[str, Callable[[str], int]] = {"jsonl": count_lines, "csv": _count_records, "pdf": num_pdf_pages}
         for path, _ in find_files(paths, self.leave_out):
             if path == STDIN:
                 yield None
@@ -168,7 +168,7 @@ def _csv_records(file: Iterable[str], path: str) -> Any:
     return csv.reader(file, delimiter=delimiter_of(path), strict=True)
 
 
-def _count_lines(path: str) -> int:
+def count_lines(path: str) -> int:
     with open_unpacked(path) as file:
         return sum(1 for line in file if not line.isspace())
 

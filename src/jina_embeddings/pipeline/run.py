@@ -158,7 +158,7 @@ class Run:
         plan = Plan(found.sources, self.shard_rows, self.fields)
         kept_types(plan)
         allowed = None if self.max_rejected is None else int(self.max_rejected * plan.num_rows)
-        return Job(folder, plan, self.form, self.share, allowed, self.batch_size), found.left_out
+        return Job(folder, plan, self.form, self.share, allowed, self.batch_size), len(found.left_out)
 
 
 def status(into: str | os.PathLike[str]) -> Status:

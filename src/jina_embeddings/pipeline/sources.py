@@ -51,10 +51,10 @@ class Source:
 
 @dataclass(slots=True)
 class Survey:
-    """left_out: files met in folders that have nothing to embed."""
+    """left_out: names of the files met in folders that have nothing to embed."""
 
     sources: list[Source] = field(default_factory=list)
-    left_out: int = 0
+    left_out: list[str] = field(default_factory=list)
 
 
 def survey(
@@ -79,7 +79,7 @@ def survey(
         except NothingInsideError:
             if named:
                 raise
-            found.left_out += 1
+            found.left_out.append(printable(path))
             continue
         except (JinaEmbeddingsError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)

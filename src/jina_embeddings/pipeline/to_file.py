@@ -23,18 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the inputs. strict: the first that failed is raised."""
+    """What came of the inputs.
+
+    strict: the first that failed is raised.
+    cut: ids of the texts that were cut. left_out: names of the files without anything to embed.
+    """
 
     strict: bool = False
     num_rows: int = 0
-    num_left_out: int = 0
+    cut: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, item: Item | Embedded) -> None:
         if isinstance(item, Embedded):
             self.num_rows += 1
+            if item.cut:
+                self.cut.append(item.row.id)
         elif isinstance(item, LeftOut):
-            self.num_left_out += 1
+            self.left_out.append(item.id)
         elif isinstance(item, Failure):
             if self.strict:
                 raise type(item.error)(str(item)) from item.error

@@ -49,6 +49,10 @@ class Repository:
             raise InputError(f"{root} is no folder: give a repository")
         self.is_git = self._is_git()
 
+    def __len__(self) -> int:
+        """Files in it, read or not."""
+        return len(self._files())
+
     def documents(self, without: Container[str] = ()) -> Iterator[Document | Failure | LeftOut]:
         """A document for each text file; its state is a digest of the file's content.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import InputError, OptionError, suggest
 from ..index import Hit, Index, Summary
 from ..index.search import Mode
+from ..index.update import Item
 from .chunks import Chunk, cut
 from .languages import LANGUAGES, language_of
 from .repository import TEXT, Repository, read_source
@@ -50,6 +51,7 @@ class CodeSearch:
         *,
         changed: bool = False,
         advance: Callable[[], None] | None = None,
+        reading: Callable[[Iterator[Item]], Iterator[Item]] = iter,
         **options: Any,
     ) -> Summary:
         """Updates the index to the files of a repository; only new chunks are embedded.
@@ -57,11 +59,12 @@ class CodeSearch:
         Args:
             changed: read only files whose digest differs from the one in the index.
             advance: called after each chunk.
+            reading: gets the documents and returns an iterator over them, to count them as they are read.
             options: `batch_size` and `max_length` of `JinaEmbeddings.stream`.
         """
         unchanged = repository.unchanged(self.index.store.states()) if changed else frozenset()
         return self.index.update(
-            repository.documents(without=unchanged),
+            reading(repository.documents(without=unchanged)),
             gone=lambda path: path not in unchanged,
             advance=advance,
             **options,

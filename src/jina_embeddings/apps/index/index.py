@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from ...calls.progress import progress_bar
 from ...errors import OptionError
 from ...inputs.prompts import resolve_task
 from ...vectors.similarity import normalize
@@ -108,6 +109,7 @@ class Index:
         missing: Callable[[str], bool] | None = None,
         advance: Callable[[], None] | None = None,
         ann_numbers: int = ANN_NUMBERS,
+        show_progress: bool = False,
         **options: Any,
     ) -> Summary:
         """Brings the index in step with documents. It may be killed at any moment and done again.
@@ -120,6 +122,7 @@ class Index:
                 moved: one of its content is new among the items, or one at its place in a folder that has moved.
             advance: called after each passage.
             ann_numbers: with more numbers than this (passages times dimension) there will be an approximate index.
+            show_progress: show the number of passages on stderr, or in the notebook.
             options: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
 
         Raises:
@@ -128,8 +131,15 @@ class Index:
         """
         with written_by_us(self.store.address):
             self.store.index_words()
-            update = Update(self.store, self.model, advance or (lambda: None))
-            summary = update.run(items, gone or _never, missing or _never, **options)
+            with progress_bar(show_progress, None, " passages") as count:
+
+                def done() -> None:
+                    count(1)
+                    if advance is not None:
+                        advance()
+
+                update = Update(self.store, self.model, done)
+                summary = update.run(items, gone or _never, missing or _never, **options)
             self.store.tidy(ann_numbers=ann_numbers)
         return summary
 

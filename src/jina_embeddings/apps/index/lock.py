@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...errors import IndexBusyError
+from .address import is_remote
 
 _NAME = ".writer"
 
 
 @contextmanager
 def written_by_us(address: str) -> Iterator[None]:
-    """Raises IndexBusyError while another process is inside. An object store's index is not locked."""
+    """Raises IndexBusyError while another process is inside. An index in an object store is not locked."""
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
-    if "://" in address:
+    if is_remote(address):
         yield
         return
     os.makedirs(address, exist_ok=True)

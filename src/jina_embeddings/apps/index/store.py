@@ -18,6 +18,7 @@ import numpy as np
 from ...errors import DependencyError, IndexMismatchError, IndexNotFoundError
 from ...pipeline.columns import has_all_numbers, matrix_of
 from . import approximate, multivectors, words
+from .address import is_remote, reaches, reaching
 from .approximate import ANN_NUMBERS
 from .filters import any_of
 from .fingerprint import Fingerprint
@@ -46,14 +47,15 @@ class Store:
 
     @classmethod
     def exists(cls, address: str) -> bool:
-        """Whether there is an index. Raises OSError where the address can't be reached."""
+        """Whether there is an index. Raises IndexUnreachableError where the address can't be reached."""
         return _open(address) is not None
 
     @classmethod
     def create(cls, address: str, fingerprint: Fingerprint) -> Store:
         """An empty index."""
-        store = cls(address, _connect(address).create_table(TABLE, schema=schema_of(fingerprint)))
-        store.index_words()
+        with reaching(address):
+            store = cls(address, _connect(address).create_table(TABLE, schema=schema_of(fingerprint)))
+            store.index_words()
         return store
 
     @classmethod
@@ -82,6 +84,7 @@ class Store:
         """Whether searches go through an approximate index."""
         return approximate.of_table(self._table) is not None
 
+    @reaches
     def states(self) -> dict[str, str]:
         """Path and state of every document in the index; the state says so where passages are missing."""
         names = ["path", "state", "of"]
@@ -94,6 +97,7 @@ class Store:
             states[group["path"]] = group["state"] if whole else str(replace(state, content=INCOMPLETE))
         return states
 
+    @reaches
     def vectors(self, contents: Iterable[str]) -> dict[str, tuple[FloatArray, FloatArray | None]]:
         """Vector and multi-vector, where there are any, of passages of these contents, wherever they stand."""
         found: dict[str, tuple[FloatArray, FloatArray | None]] = {}
@@ -111,6 +115,7 @@ class Store:
                     found[content] = vectors[row], tokens[row]
         return found
 
+    @reaches
     def write(self, placed: Sequence[Placed], *, new: bool = False) -> None:
         """Adds rows; in the same commit, rows of an earlier state of their documents go.
 
@@ -125,17 +130,20 @@ class Store:
         merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         merge.when_not_matched_by_source_delete(stale).execute(rows)
 
+    @reaches
     def remove(self, paths: Iterable[str]) -> None:
         """Removes all passages of these documents."""
         for group in _groups(sorted(paths)):
             self._table.delete(any_of("path", group))
 
+    @reaches
     def remove_where(self, condition: str) -> int:
         """Removes passages for which a condition holds; returns how many."""
         num_before = len(self)
         self._table.delete(condition)
         return num_before - len(self)
 
+    @reaches
     def passages(self, where: str | None = None, limit: int | None = None) -> list[Passage]:
         """Passages in no particular order."""
         query = self._table.search().select(list(PASSAGE_COLUMNS))
@@ -148,6 +156,7 @@ class Store:
         rows = self._table.take_offsets(places).select(["id", "vector"]).to_arrow()
         return list(zip(rows["id"].to_pylist(), matrix_of(rows["vector"]), strict=True))
 
+    @reaches
     def search(self, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False) -> list[Hit]:
         """The nearest passages by cosine, best first; exact=True passes an approximate index by."""
         query = self._table.search(np.asarray(vector, dtype=np.float32), vector_column_name="vector")
@@ -164,6 +173,7 @@ class Store:
         # LanceDB's distance of two normalised vectors is 1 - their dot product.
         return [to_hit(row, 1.0 - float(row["_distance"]), self.root) for row in query.to_list()]
 
+    @reaches
     def search_words(self, text: str, vector: FloatArray, limit: int, where: str | None = None) -> list[Hit]:
         """The passages with the words of a text by BM25, best first; those that have none of them are left out.
 
@@ -177,6 +187,7 @@ class Store:
             query = query.where(where, prefilter=True)
         return [replace(hit, score=row["_score"]) for hit, row in _hits(query, vector, self.root)]
 
+    @reaches
     def search_multivectors(
         self, tokens: FloatArray, vector: FloatArray, limit: int, where: str | None = None
     ) -> list[Hit]:
@@ -193,6 +204,7 @@ class Store:
         # LanceDB's distance is the sum over the question's tokens of 1 - the best cosine.
         return [replace(hit, score=len(tokens) - row["_distance"]) for hit, row in _hits(query, vector, self.root)]
 
+    @reaches
     def maxsim(self, tokens: FloatArray, ids: Sequence[str]) -> dict[str, float]:
         """MaxSim of a question's tokens (tokens, dim) with the stored multi-vectors of passages, by their ids."""
         scores: dict[str, float] = {}
@@ -213,6 +225,7 @@ class Store:
         config = FTS(base_tokenizer="icu", language="English", stem=True, remove_stop_words=False)
         self._table.create_index(words.COLUMN, config=config)
 
+    @reaches
     def tidy(self, *, ann_numbers: int = ANN_NUMBERS) -> None:
         """Merges small files, drops old versions, and makes or extends the approximate index where it pays."""
         self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
@@ -222,6 +235,7 @@ class Store:
         if index is None or index.is_outdated:
             approximate.build(self._table)
 
+    @reaches
     def describe(self) -> dict[str, Any]:
         """What is in it and how it is searched, in plain types; see `Index.describe`."""
         index = approximate.of_table(self._table)
@@ -273,14 +287,15 @@ def _connect(address: str) -> Any:
 def _open(address: str) -> Any:
     """The table, or None where there is none or its making was cut short."""
     # Connecting to a folder makes it.
-    if "://" not in address and not os.path.isdir(address):
+    if not is_remote(address) and not os.path.isdir(address):
         return None
-    try:
-        return _connect(address).open_table(TABLE)
-    except ValueError as error:
-        if "was not found" in str(error):
-            return None
-        raise
+    with reaching(address):
+        try:
+            return _connect(address).open_table(TABLE)
+        except ValueError as error:
+            if "was not found" in str(error):
+                return None
+            raise
 
 
 def _hits(query: Any, vector: FloatArray, root: str | None) -> list[tuple[Hit, dict[str, Any]]]:
@@ -295,7 +310,7 @@ def _hits(query: Any, vector: FloatArray, root: str | None) -> list[tuple[Hit, d
 
 def _folder_bytes(address: str) -> int | None:
     """None for an object store."""
-    if "://" in address:
+    if is_remote(address):
         return None
     return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(address) for name in names)
 

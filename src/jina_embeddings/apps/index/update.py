@@ -39,7 +39,8 @@ class Summary:
 
     documents: read and cut, since they were new, changed, or not whole in the index. unchanged: passed over.
     embedded: passages that the model ran. reused: passages whose vectors were there already.
-    removed: documents that have gone. left_out: files without anything to embed.
+    removed: documents that have gone. left_out: names of the files without anything to embed.
+    cut: sources of the passages that were longer than the model reads, which have vectors of their beginnings.
     failures: documents and passages that could not be indexed; all others were.
     """
 
@@ -48,7 +49,8 @@ class Summary:
     embedded: int = 0
     reused: int = 0
     removed: int = 0
-    left_out: int = 0
+    left_out: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -76,13 +78,17 @@ class Update:
         """See `Index.update`."""
         # Planned and given to the model. The stream reads its inputs in the thread that asks for results: no lock.
         running: deque[_Planned] = deque()
-        for vector, multivector in self._embedded(self._inputs(items, running), options):
+        cut: set[int] = set()
+        embedded = self._embedded(self._inputs(items, running), cut.add, options)
+        for index, (vector, multivector) in enumerate(embedded):
             planned = running.popleft()
             skipped = next((result for result in (vector, multivector) if isinstance(result, Skipped)), None)
             if skipped is not None:
                 self.summary.failures.append(_failure(planned.passage, skipped.error))
             else:
                 self.summary.embedded += 1
+                if index in cut:
+                    self.summary.cut.append(planned.passage.source)
                 self._place(planned, vector, multivector)
             self._advance()
         self._write()
@@ -107,7 +113,9 @@ class Update:
                     moved.add(path)
         return moved
 
-    def _embedded(self, inputs: Iterator[dict[str, Any]], options: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    def _embedded(
+        self, inputs: Iterator[dict[str, Any]], on_cut: Callable[[int], None], options: dict[str, Any]
+    ) -> Iterator[tuple[Any, Any]]:
         """Vector and multi-vector of each input, a `Skipped` in the place of what there is not; None if not wanted."""
         made_with = self._store.fingerprint
         common: Any = {
@@ -117,11 +125,11 @@ class Update:
             **options,
         }
         if made_with.multivector is None:
-            for vector in self._model.stream(inputs, truncate_dim=made_with.dimension, **common):
+            for vector in self._model.stream(inputs, truncate_dim=made_with.dimension, on_cut=on_cut, **common):
                 yield vector, None
             return
         for_dense, for_tokens = tee(inputs)
-        dense = self._model.stream(for_dense, truncate_dim=made_with.dimension, **common)
+        dense = self._model.stream(for_dense, truncate_dim=made_with.dimension, on_cut=on_cut, **common)
         tokens = self._model.stream(for_tokens, return_multivector=True, **common)
         for vector, multivector in zip(dense, tokens, strict=True):
             pooled = multivector
@@ -146,7 +154,7 @@ class Update:
     def _plan(self, items: Iterable[Item]) -> Iterator[_Planned]:
         for item in items:
             if isinstance(item, LeftOut):
-                self.summary.left_out += 1
+                self.summary.left_out.append(item.id)
             elif isinstance(item, Failure):
                 self._seen.add(item.id)
                 self.summary.failures.append(item)
@@ -178,7 +186,7 @@ class Update:
         self.summary.documents += 1
         if path in self._states:
             self._emptied.add(path)
-        self.summary.left_out += sum(isinstance(passage, LeftOut) for passage in found)
+        self.summary.left_out += [passage.id for passage in found if isinstance(passage, LeftOut)]
         passages = [passage for passage in found if not isinstance(passage, LeftOut)]
         # A failure counts as a passage that is missing: the document is tried again next time.
         for position, passage in enumerate(passages):

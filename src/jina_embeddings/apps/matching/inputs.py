@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import InputError, JinaEmbeddingsError, not_utf8, unreadable
 from ...pipeline.columns import has_all_numbers, matrix_of
 from ...pipeline.files import STDIN, kind_of
-from ...pipeline.readers import Reader
+from ...pipeline.readers import Reader, count_lines
 from ...pipeline.rows import Failure, Item, Row, printable
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ def read_inputs(paths: Iterable[str], reader: Reader) -> Iterator[Item]:
     """
     for path in paths:
         yield from _lines(path) if is_lines(path) else reader.read([path])
+
+
+def count_inputs(paths: Iterable[str], reader: Reader) -> Iterator[int | None]:
+    """How many inputs there are at most, file by file, without decoding them; None where only reading tells."""
+    for path in paths:
+        if is_lines(path):
+            yield count_lines(path)
+        else:
+            yield from reader.counts([path])
 
 
 def is_lines(path: str) -> bool:

@@ -30,6 +30,8 @@ class Inputs:
     positions: the index of each input among all rows that were read, failed ones included.
     num_rows: how many rows were read, failed ones included.
     failures: the rows that could not be read or embedded.
+    cut: the ids of the texts that were cut.
+    left_out: the files of folders that have nothing to compare.
     """
 
     names: Sequence[Any]
@@ -38,6 +40,8 @@ class Inputs:
     positions: list[int] = field(default_factory=list)
     num_rows: int = 0
     failures: list[Failure] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def text(self, row: int) -> str:
         """A row's text on one line, or its name if there are no texts."""
@@ -68,9 +72,13 @@ def embed_inputs(
             names.append(result.row.id)
             found.texts.append(str(result.row.input.get("text", result.row.id)))
             found.positions.append(found.num_rows)
+            if result.cut:
+                found.cut.append(result.row.id)
         elif isinstance(result, Failure):
             found.failures.append(result)
-        if not isinstance(result, LeftOut):
+        if isinstance(result, LeftOut):
+            found.left_out.append(result.id)
+        else:
             found.num_rows += 1
     found.vectors = vectors.array()
     return found

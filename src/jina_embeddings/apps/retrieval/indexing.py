@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from ...pipeline.manifest import is_run
 from ..documents import CutOptions, Files
 from ..index import Index, Summary
 from ..index.paths import root_of
+from ..index.update import Item
 from .runs import RunDocuments
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def index_files(
     exclude: Sequence[str] = (),
     allow_empty: bool = False,
     advance: Callable[[], None] | None = None,
+    reading: Callable[[Iterator[Item]], Iterator[Item]] = iter,
     **encode: Any,
 ) -> tuple[Index, Summary]:
     """Makes an index of files and folders, or updates it to them.
@@ -51,6 +53,7 @@ def index_files(
         include, exclude: patterns as in .gitignore, of paths in the given folders.
         allow_empty: whether a given folder without files removes the documents below it from the index.
         advance: called after each passage.
+        reading: gets the documents and returns an iterator over them, to count them as they are read.
         encode: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
 
     Raises as `Index.open` and `Index.update` do. Files that can't be read are in the summary's `failures`.
@@ -78,5 +81,5 @@ def index_files(
         multivector=multivector,
         token_pooling=token_pooling,
     )
-    documents = chain(files.documents(), *(run.documents(index) for run in runs))
+    documents = reading(chain(files.documents(), *(run.documents(index) for run in runs)))
     return index, index.update(documents, gone=files.gone, missing=files.missing, advance=advance, **encode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def serve(index: Index, *, port: int = 8080, show: bool = True) -> None:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     _check_port(port)
+    # A second Ctrl-C ends uvicorn at once, which it logs as a failure with a traceback.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "KeyboardInterrupt" not in record.getMessage())
     # Otherwise another website could read this page through a name that resolves to this machine (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     app.add_middleware(OwnOrigin, hosts=frozenset({f"{HOST}:{port}", f"localhost:{port}"}))

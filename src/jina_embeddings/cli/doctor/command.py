@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...checkpoint.resolve import DEFAULT_MODEL
+from ..settings import ENGINE
 from ..terminal import PROBLEM, command
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def doctor(
         str | None, typer.Option(help="Check this checkpoint too: a folder, a hub id, or a bundled model's name.")
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="The engine that has to run: auto, vllm, torch, transformers, fake.")
+        str, typer.Option(help="The engine that has to run: auto, vllm, torch, transformers, fake.", envvar=ENGINE)
     ] = "auto",
     task: Annotated[
         str | None, typer.Option(help="The task that a merged checkpoint was merged for, where it doesn't say.")
@@ -76,6 +77,7 @@ def _examine(
     check_engine(engine)
     report = Report()
     packages.check_packages(report)
+    packages.check_extras(report)
     packages.check_companions(report)
     machine.check_hardware(report)
     machine.check_engines(report, engine)

