@@ -196,6 +196,7 @@ def test_the_retriever_gives_plain_types(index: Index) -> None:
         "source": "a",
         "title": "A title",
         "score": pytest.approx(found["score"]),
+        "cosine": pytest.approx(found["score"]),
         "metadata": {"language": "en", "path": "a", "kind": "text"},
     }
 

@@ -104,4 +104,4 @@ def test_an_index_warns_and_names_the_passages(model: JinaEmbeddings, tmp_path: 
     index = Index.open(tmp_path / "index", model, create=True, dimension=128)
     with pytest.warns(TextCutWarning):
         summary = index.update([Document("a", "digest", lambda: passages)])
-    assert summary.cut == ["a:2-2"]
+    assert summary.cut == ["a:2"]

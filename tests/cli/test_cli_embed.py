@@ -146,6 +146,7 @@ def test_parquet_metadata_says_how_the_vectors_were_made() -> None:
         "prompt_name": "passage",
         "engine": "fake",
         "dimension": "128",
+        "multivector_dim": "128",
         "embedding_type": "float",
         "multivector": "false",
         "max_length": "9",
@@ -177,7 +178,7 @@ def test_bad_inputs_are_listed_and_cost_only_themselves() -> None:
         "  none.txt: can'",
         "  empty.txt: the",
         "  'bad.png': not",
-        "  half: a text i",
+        "  rows.jsonl:1 (",
         "  rows.jsonl:3: ",
     ]
     assert summary.startswith("2 rows in ")

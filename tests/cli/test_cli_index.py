@@ -103,9 +103,9 @@ def test_each_question_has_a_list_of_its_own(docs: Path, tmp_path: Path) -> None
         json.loads(line) for line in CliRunner().invoke(app, [*arguments, "--json"], input=asked).stdout.splitlines()
     ]
     assert [(record["question"], record["rank"], Path(record["source"]).name) for record in records] == [
-        ("Feed the starter.", 1, "bread.md:7-7"),
-        ("Tea needs hot water.", 1, "tea.txt:1-1"),
-        ("Flour and water.", 1, "bread.md:3-3"),
+        ("Feed the starter.", 1, "bread.md:7"),
+        ("Tea needs hot water.", 1, "tea.txt:1"),
+        ("Flour and water.", 1, "bread.md:3"),
     ]
     assert len({record["id"] for record in records}) == 3
     assert records[0]["line"] == records[0]["end_line"] == 7

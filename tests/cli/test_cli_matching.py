@@ -166,7 +166,7 @@ def test_an_output_that_exists_is_replaced_only_when_that_is_asked_for() -> None
         (["lines.txt", "--rate", "1"], "out of range"),
         (["lines.txt", "--rate", "0.1", "--threshold", "0.5"], "not both"),
         (["lines.txt", "--output", "no/where.txt"], "can't be written"),
-        (["lines.txt", "--output", "lines.txt"], "add --overwrite"),
+        (["lines.txt", "--output", "lines.txt"], "would overwrite the input"),
         (["none.txt"], "nothing to compare"),
         (["v.npy", "lines.txt"], "give it alone"),
         (["v.npy"], "expected floats"),

@@ -105,7 +105,7 @@ def test_a_folder_with_other_files_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_one_at_a_time_works_on_a_folder_or_on_a_share(run: Run) -> None:
     folder = Folder.at(run.into)
-    with locked(folder, Share()), pytest.raises(RunBusyError, match="--shard"):
+    with locked(folder, Share()), pytest.raises(RunBusyError, match="`shard`"):
         run.embed(fake_model)
     with locked(folder, Share(1, 2)):
         for share in (Share(1, 2), Share()):

@@ -56,7 +56,7 @@ def test_a_link_stays_one_and_its_file_is_written(command: str, exists: bool) ->
     link.symlink_to("elsewhere/target.jsonl")
     if exists:
         target.write_text("before", encoding="utf-8")
-    result = run(command, "rows.jsonl", "-o", "link.jsonl", *(["--overwrite"] if command == "embed" else []))
+    result = run(command, "rows.jsonl", "-o", "link.jsonl", "--overwrite")
     assert result.exit_code == 0, result.stderr
     assert link.is_symlink()
     assert [json.loads(line)["id"] for line in target.read_text("utf-8").splitlines()] == ["a", "b"]

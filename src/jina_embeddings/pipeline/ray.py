@@ -225,7 +225,7 @@ def _connected(address: str) -> Iterator[Any]:
         import ray
         import ray.exceptions
     except ImportError:
-        raise DependencyError("--ray needs Ray: pip install 'jina-embeddings-vllm[ray]'") from None
+        raise DependencyError("a run on Ray needs it: pip install 'jina-embeddings-vllm[ray]'") from None
     if ray.is_initialized():
         yield ray
         return

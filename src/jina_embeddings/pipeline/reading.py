@@ -34,7 +34,7 @@ def manifest_of(address: str | os.PathLike[str]) -> Manifest:
     """Of a run whose dense vectors can be read. Raises RunError for no run, InputError for vectors of another form."""
     manifest = Manifest.read(Folder.at(address))
     if manifest is None:
-        raise RunError(f"{address} holds no run: name the folder that was given to embed --into")
+        raise RunError(f"{address} holds no run: name the folder of a bulk run")
     form = manifest.form
     if form.multivector or form.embedding_type not in ("float", "float16"):
         what = "multi-vectors" if form.multivector else form.embedding_type

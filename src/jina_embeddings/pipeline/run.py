@@ -166,7 +166,7 @@ def status(into: str | os.PathLike[str]) -> Status:
     folder = Folder.at(into)
     manifest = Manifest.read(folder)
     if manifest is None:
-        raise RunError(f"{into} holds no run: name the folder that was given to embed --into")
+        raise RunError(f"{into} holds no run: name the folder of a bulk run")
     return Status.of(Job(folder, manifest.plan, manifest.form), manifest)
 
 

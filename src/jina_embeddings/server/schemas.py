@@ -24,7 +24,7 @@ class EmbeddingsRequest(Struct, kw_only=True):
         Any,
         Meta(
             description=f'{_INPUTS}, or a list of these; one `{{"pdf"}}` alone, which is answered page by page; '
-            "`bytes` and `url` are older words for `image`; token ids with `--token-ids`"
+            "`bytes` and `url` are older words for `image`; token ids where the server allows them"
         ),
     ]
     model: Annotated[str | None, Meta(description="is repeated in the answer")] = None
@@ -75,7 +75,7 @@ class RerankRequest(Struct, kw_only=True):
 
 
 class SearchRequest(Struct, kw_only=True):
-    """The best passages of the index that `--index` names."""
+    """The best passages of the index that the server was given."""
 
     query: Annotated[Any, Meta(description=_INPUTS)]
     limit: Annotated[int, Meta(description="passages, at most", ge=1, le=1000)] = 10

@@ -56,7 +56,7 @@ def _item(value: Any, decode: Decode | None) -> Item:
         if decode is None:
             raise InputError(
                 "input holds token ids, and this server was not told of which tokenizer: send texts (LangChain: "
-                "check_embedding_ctx_length=False), or start it with --token-ids"
+                "check_embedding_ctx_length=False), or set `token_ids` when it starts"
             )
         return Item("text", decode(value))
     raise InputError('an input is a text, {"text": ...}, {"image": base64 or data URL}, or one {"pdf": ...} alone')
