@@ -1,33 +1,46 @@
-"""vLLM's worker with graphs on a CPU: what was recorded is run again."""
+"""vLLM's worker with stand-ins for graphs on a CPU: a text's vector, or a token's, is 1 where its ids say, and 0 elsewhere.
+
+The model itself must not run in the thread that launches graphs: only a replay may.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from jina_embeddings.plugin.packed import worker
-from replays import run_again
+from jina_embeddings.plugin.packed.transfer import Arrival
+from jina_embeddings.plugin.packs import Pack
+
+HIDDEN, MULTIVECTOR = 128, 128
+
+
+def marked(marks: list[int], width: int) -> torch.Tensor:
+    return torch.nn.functional.one_hot(torch.tensor(marks) % width, width).float()
 
 
 class ReplayingWorker(worker.PackedWorker):
-    """For `worker_extension_cls`. For weights that need no adapter: those of a recording are those of its replay."""
+    """For `worker_extension_cls`."""
 
     def jina_record_graphs(self, adapters: list[tuple[str, int, str]], max_tokens: int) -> dict[str, Any]:
         assert not adapters
-        module: Any = worker
-        module.CudaRecorder = lambda: run_again
-        runner = self._jina_runner()
-        runner._has_room = lambda shape: True  # type: ignore[method-assign]
         self.num_replayed = 0
-        replay = runner.replay
 
-        def counted(pack: Any, number: int) -> Any:
-            arrival = replay(pack, number)
-            self.num_replayed += arrival is not None
-            return arrival
+        def replay(pack: Pack, number: int) -> Arrival | None:
+            if pack.images or pack.num_tokens > max_tokens:
+                return None
+            assert not pack.shared.any()
+            self.num_replayed += 1
+            if pack.multivector:
+                vectors = marked(pack.token_ids.tolist(), MULTIVECTOR)
+            else:
+                prompts = torch.from_numpy(pack.token_ids).split(pack.lengths.tolist())  # type: ignore[no-untyped-call]
+                vectors = marked([int(ids.sum()) for ids in prompts], HIDDEN)
+            return Arrival.of(vectors.half() if pack.half else vectors)
 
-        runner.replay = counted  # type: ignore[method-assign]
-        largest = runner._record(0, None, max_tokens)
-        return {"tokens": {0: largest}, "reasons": {}, "count": 1, "seconds": 0.0, "bytes": 0, "peak_bytes": 0}
+        self._jina_runner().replay = replay  # type: ignore[method-assign]
+        return {"tokens": {0: max_tokens}, "reasons": {}, "count": 1, "seconds": 0.0, "bytes": 0, "peak_bytes": 0}
 
     def count_replayed(self) -> int:
         return self.num_replayed

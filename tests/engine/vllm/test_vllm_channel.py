@@ -1,4 +1,4 @@
-"""Small calls that go past vLLM's calls, in a whole engine whose graphs are run again on the CPU."""
+"""Small calls that go past vLLM's calls, in a whole engine with stand-ins for graphs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import pytest
 import parity
 from inputs import COSINE, TEXTS, pictures
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.calls.request import Request
+from jina_embeddings.errors import EngineError
+from replaying_worker import HIDDEN, MULTIVECTOR, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
 pytestmark = pytest.mark.engine
+
+GRAPH_TOKENS = 96
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def model(folder: Any) -> Iterator[JinaEmbeddings]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arguments, "WORKER_EXTENSION", "replaying_worker.ReplayingWorker")
-        with JinaEmbeddings(folder, engine="vllm", merge_adapter="retrieval", graph_tokens=96) as loaded:
+        with JinaEmbeddings(folder, engine="vllm", merge_adapter="retrieval", graph_tokens=GRAPH_TOKENS) as loaded:
             yield loaded
 
 
@@ -41,34 +46,41 @@ def replayed(model: JinaEmbeddings) -> int:
     return int(count)
 
 
-def test_texts_and_pictures_have_the_right_vectors_by_graphs_and_beside_them(
-    model: JinaEmbeddings, folder: Any
-) -> None:
-    inputs: list[Any] = [*TEXTS.values(), *pictures().values()]
-    cases = [(value, many) for value in inputs for many in (False, True)]
-    with JinaEmbeddings(folder, engine="torch", merge_adapter="retrieval") as reference:
-        expected = [reference.encode(value, return_multivector=many) for value, many in cases]
+def expected(model: JinaEmbeddings, text: str, *, many: bool) -> np.ndarray[Any, Any]:
+    (prepared,) = model._preparer.prepare(Request.texts(text, {})).batch
+    ids = prepared.token_ids.tolist()
+    return marked(ids, MULTIVECTOR).numpy() if many else marked([sum(ids)], HIDDEN).numpy()[0]
+
+
+async def calls_of(model: JinaEmbeddings, texts: list[str]) -> list[Any]:
+    cases = [(text, many) for text in texts for many in (False, True)]
+    return await asyncio.gather(*(model.aencode_text(text, return_multivector=many) for text, many in cases))
+
+
+def test_texts_get_the_vectors_of_their_own_graph(model: JinaEmbeddings) -> None:
+    texts = [f"{text} {number}"[:60] for number in range(6) for text in TEXTS.values()]
     before = replayed(model)
-
-    async def main() -> list[Any]:
-        return await asyncio.gather(*(model.aencode(value, return_multivector=many) for value, many in cases))
-
-    for found, one in zip(asyncio.run(main()), expected, strict=True):
-        assert parity.cosines(np.atleast_2d(found), np.atleast_2d(one)).min() >= COSINE
+    for run in (asyncio.run, model.run_async):
+        found = run(calls_of(model, texts))
+        assert len(found) == 2 * len(texts)
+        for text, dense, many in zip(texts, found[::2], found[1::2], strict=True):
+            assert np.allclose(dense, expected(model, text, many=False), atol=1e-3)
+            assert np.allclose(many, expected(model, text, many=True), atol=1e-3)
     assert replayed(model) > before
 
 
-def test_calls_from_the_engines_own_loop_are_the_same(model: JinaEmbeddings) -> None:
-    async def calls() -> list[Any]:
-        return await asyncio.gather(*(model.aencode_text(text) for text in TEXTS.values()))
-
-    for found, expected in zip(model.run_async(calls()), asyncio.run(calls()), strict=True):
-        assert parity.cosines(found[None], expected[None]).min() >= COSINE
+def test_what_has_no_graph_goes_beside_it(model: JinaEmbeddings, folder: Any) -> None:
+    picture = pictures()["smallest"]
+    long = "word " * 3 * GRAPH_TOKENS
+    with JinaEmbeddings(folder, engine="torch", merge_adapter="retrieval") as reference:
+        for value in (picture, long):
+            one, other = model.encode(value), reference.encode(value)
+            assert parity.cosines(np.atleast_2d(one), np.atleast_2d(other)).min() >= COSINE
 
 
 def test_a_blocking_call_in_the_engines_own_loop_is_refused(model: JinaEmbeddings) -> None:
     async def call() -> Any:
         return model.encode_text("this would wait for itself")
 
-    with pytest.raises(Exception, match="aencode"):
+    with pytest.raises(EngineError, match="aencode"):
         model.run_async(call())
