@@ -1,4 +1,4 @@
-"""vLLM's worker with stand-ins for graphs on a CPU: a text's vector, or a token's, is 1 where its ids say, and 0 elsewhere.
+"""vLLM's worker with stand-ins for graphs on a CPU: the vector of a text, or of a token, is 1 where its ids say, else 0.
 
 The model itself must not run in the thread that launches graphs: only a replay may.
 """
@@ -13,7 +13,7 @@ from jina_embeddings.plugin.packed import worker
 from jina_embeddings.plugin.packed.transfer import Arrival
 from jina_embeddings.plugin.packs import Pack
 
-HIDDEN, MULTIVECTOR = 128, 128
+HIDDEN, MULTIVECTOR = 128, 32
 
 
 def marked(marks: list[int], width: int) -> torch.Tensor:
