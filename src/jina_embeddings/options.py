@@ -31,6 +31,15 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "`serve`",
         "keys that are let in, separated by commas, beside those of `api_key_file`",
     ),
+    "JINA_EMBEDDINGS_MODEL, JINA_EMBEDDINGS_ENGINE": (
+        "the command line",
+        "the model and the engine where a command names none; see "
+        "[defaults of your own](command_line.md#defaults-of-your-own)",
+    ),
+    "JINA_EMBEDDINGS_CONFIG": (
+        "the command line",
+        "the file with further defaults",
+    ),
     "JINA_EMBEDDINGS_CACHE": (
         "the vLLM engine",
         "where each task's adapter is put as a folder of its own, under `adapters`; if not set, "

@@ -373,7 +373,7 @@ def test_methods_in_tables() -> None:
     for call in first_cells(scores):
         name, arguments = call.rstrip(")").split("(")
         assert list(signature_of(getattr(JinaEmbeddings, name))) == arguments.split(", ")
-    assert len(first_cells(scores)) == 2
+    assert len(first_cells(scores)) == 3
 
 
 def public_attributes() -> set[str]:

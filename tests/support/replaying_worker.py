@@ -1,4 +1,4 @@
-"""vLLM's worker with stand-ins for graphs on a CPU: the vector of a text, or of a token, is 1 where its ids say, else 0.
+"""vLLM's worker with stand-ins for graphs on a CPU: a text's vector, or a token's, is 1 where its ids say, else 0.
 
 The model itself must not run in the thread that launches graphs: only a replay may.
 """
