@@ -70,14 +70,13 @@ def make_a_context(index: Index) -> None:
     assert retrieve("how long is the guarantee")[0]["title"] == "Coffee machine > Guarantee"
 
 
-def find_pages(index: Index) -> None:
+def find_pages(index: Index, files: Path) -> None:
     """Embeds pages and pictures as images, finds them by words and by a picture, and reranks them by multi-vectors."""
     page = index.search("a drawing", filters={"kind": "page"})
     show(page)
     assert [hit.passage.source.rpartition("/")[2] for hit in page] == ["drawing.pdf#page=1"]
 
-    picture = Path(page[0].passage.path)
-    alike = index.search(picture.with_name("circle.png"), filters={"kind": ["page", "image"]}, rerank=True)
+    alike = index.search(files / "circle.png", filters={"kind": ["page", "image"]}, rerank=True)
     show(alike)
     assert {hit.passage.kind for hit in alike} == {"page", "image"}
     # A picture is more similar to itself than to a page that contains it.
@@ -111,9 +110,11 @@ def main() -> None:
         write_files(files)
         index, summary = index_files([files], Path(folder) / "index", model)
         print(f"{summary.documents} documents, {len(index)} passages")
-        for feature in (ask_a_question, ask_within_a_filter, make_a_context, find_pages):
+        for feature in (ask_a_question, ask_within_a_filter, make_a_context):
             print(f"\n{feature.__name__.replace('_', ' ')}")
             feature(index)
+        print("\nfind pages")
+        find_pages(index, files)
 
 
 if __name__ == "__main__":
