@@ -1,11 +1,12 @@
-"""Which way to join the rankings by vectors and by words is best, on sets that nothing is judged by.
+"""Which way to join the rankings by vectors and by words is best.
 
     apt-get install postgresql-doc-15
     python benchmarks/joining.py [--sections 300] [--functions 300]
 
 PostgreSQL's manual as in `retrieval_quality.py` (nDCG@10 of sections), functions of held out packages with their
 names, as in `code_search_quality.py` (mean reciprocal rank). Each question's best 100 by vectors and best 100 by words
-are joined in several ways.
+are joined in several ways. PostgreSQL's manual judges nothing else; the functions are judged by in docs/applications.md
+too, so a way that is chosen by them has to be judged by other sets.
 """
 
 from __future__ import annotations
