@@ -16,23 +16,22 @@ _MAX_RELATIVE_ERROR = 0.01
 _MIN_NORM = 1e-6
 
 
-def checked(load: Callable[[], Any], errors: Callable[[Any], list[float]]) -> Any:
+def checked(name: str, load: Callable[[], Any], errors: Callable[[Any], list[float]]) -> Any:
     """The kernel that `load` imports, or None with the reason logged if it fails or is wrong.
 
-    load: a function inside the one that chooses the kernel, whose name is logged.
+    name: of the kernel, with its module, for the log.
     errors: runs the kernel it is given and returns the relative errors of its results. Where Triton specialises the
         kernel on sizes, use the sizes of the model: the compiled kernel is cached.
     """
-    name = load.__qualname__.partition(".")[0].strip("_")
     try:
         # Importing fails where Triton or QuACK is missing.
         kernel = load()
         wrong = [error for error in errors(kernel) if not error < _MAX_RELATIVE_ERROR]
     except Exception as problem:
-        logger.warning("packs run without %s: %s: %s", name, type(problem).__name__, problem)
+        logger.warning("packs run without the kernel %s: %s: %s", name, type(problem).__name__, problem)
         return None
     if wrong:
-        logger.warning("packs run without %s: its results are wrong by %.1e on this device", name, wrong[0])
+        logger.warning("packs run without the kernel %s: its results are wrong by %.1e on this device", name, wrong[0])
         return None
     return kernel
 

@@ -147,7 +147,7 @@ def _quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> An
 
         return quantize
 
-    return checked(load, errors)
+    return checked("fp8_triton.quantize", load, errors)
 
 
 @cache
@@ -170,7 +170,7 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
 
         return norm_quantize
 
-    return checked(load, errors)
+    return checked("fp8_triton.norm_quantize", load, errors)
 
 
 @cache
@@ -192,4 +192,4 @@ def _gated_kernel(device: torch.device, per_channel: bool) -> Any:
 
         return gated_product
 
-    return checked(load, errors)
+    return checked("fp8_gated.gated_product", load, errors)

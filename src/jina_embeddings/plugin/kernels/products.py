@@ -65,4 +65,4 @@ def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> 
 
         return gated_product
 
-    return checked(load, errors)
+    return checked("products_quack.gated_product", load, errors)

@@ -66,7 +66,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], st
 
         return turn
 
-    return checked(load, errors)
+    return checked("rotary_triton.turn", load, errors)
 
 
 def _rotate_in_torch(heads: torch.Tensor, table: torch.Tensor) -> None:
