@@ -50,6 +50,15 @@ def test_a_long_list_of_cut_texts_is_shortened() -> None:
     assert "  many.jsonl:20\n  and 30 more\n" in result.stderr
 
 
+def test_a_run_in_shards_counts_them_in_its_summary_and_status() -> None:
+    result = run("embed", "both.txt", "--lines", "--into", "run", "--shard-rows", "2")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["cut"] == 2
+    assert "2 too long and cut" in result.stderr
+    status = CliRunner().invoke(app, ["status", "run", "--json"])
+    assert json.loads(status.stdout)["cut"] == 2
+
+
 def test_index_names_the_passages() -> None:
     result = run("index", "long.txt", "short.txt", "--into", "i", "--dimension", "128")
     assert result.exit_code == 0

@@ -22,7 +22,7 @@ def embed_into(run: Run, load: Load) -> int:
             say(f"what is committed is kept: give the same command again to go on, or `status {run.into}`")
             raise
     print(json.dumps(asdict(summary)))
-    say(f"{summary.rows:,} rows in {run.into}, {summary.rejected:,} of them rejected")
+    say(f"{summary.rows:,} rows in {run.into}, {summary.rejected:,} of them rejected, {summary.cut:,} too long and cut")
     return summary.rejected
 
 

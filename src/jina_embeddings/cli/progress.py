@@ -74,7 +74,8 @@ class Progress:
         if took > 0 and self._num_done:
             shown += f", {self._num_done / took:,.1f} {self._noun}/s"
         done = self._num_read if self._sources else self._num_done
-        if self._total and done and took > 0:
+        # Sources are read ahead of the engine: the last of them says nothing of what is left.
+        if self._total and done and took > 0 and not (self._sources and done >= self._total):
             shown += f", {_duration(took * max(0, self._total - done) / done)} left"
         return shown
 

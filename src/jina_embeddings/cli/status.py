@@ -29,7 +29,8 @@ def status(
         if as_json:
             print(json.dumps(asdict(found)))
         else:
-            print(f"{found.rows_done:,} of {found.rows:,} rows, {found.rejected:,} of them rejected")
+            bad = f"{found.rejected:,} of them rejected, {found.cut:,} too long and cut"
+            print(f"{found.rows_done:,} of {found.rows:,} rows, {bad}")
             print(f"{found.shards_done:,} of {found.shards:,} shards; {found.model}, {found.task}")
         if found.shards_done < found.shards:
             raise typer.Exit(SOME_FAILED)

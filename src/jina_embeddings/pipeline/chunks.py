@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..calls.request import Request
 from ..errors import EngineDeadError
+from ..types import Partial
 from ..vectors.quantization import quantize
 from .caution import Caution, Span
 from .plan import Plan, PlanReader
@@ -34,11 +36,13 @@ class Chunk:
 
     items: one for each row; those that were rejected as a `Failure`.
     vectors: of each column, for the rows that were not: an array (rows, numbers), or a list. Empty if all were.
+    cut: how many texts were cut.
     """
 
     start: int
     items: list[Row | Failure]
     vectors: dict[str, Any]
+    cut: int = 0
 
     @property
     def span(self) -> Span:
@@ -119,8 +123,9 @@ class Chunks:
         columns = self._form.columns
         rows = [index for index, item in enumerate(items) if isinstance(item, Row)]
         found: dict[bool, tuple[list[int], Any]] = {}
+        cut: set[int] = set()
         for multivector in sorted({column.multivector for column in columns.values()}):
-            found[multivector] = self._encode(items, rows, multivector=multivector)
+            found[multivector] = self._encode(items, rows, cut, multivector=multivector)
         # What one of two passes refuses has neither form.
         kept = [index for index in rows if isinstance(items[index], Row)]
         vectors: dict[str, Any] = {}
@@ -131,16 +136,24 @@ class Chunks:
                 chosen = [place for place, index in enumerate(places) if index in wanted]
                 embeddings = [embeddings[place] for place in chosen] if column.multivector else embeddings[chosen]
             vectors[name] = _in_form(embeddings, column)
-        return Chunk(start, items, vectors)
+        return Chunk(start, items, vectors, len(cut))
 
-    def _encode(self, items: list[Row | Failure], rows: list[int], *, multivector: bool) -> tuple[list[int], Any]:
-        """Indices of the rows that could be embedded, and their vectors; the other rows become failures."""
+    def _encode(
+        self, items: list[Row | Failure], rows: list[int], cut: set[int], *, multivector: bool
+    ) -> tuple[list[int], Any]:
+        """Indices of the rows that could be embedded, and their vectors; the other rows become failures.
+
+        cut: gets the indices of the rows whose texts were cut.
+        """
         inputs = [row.input for index in rows if isinstance(row := items[index], Row)]
         asked = [index for index in rows if isinstance(items[index], Row)]
         if not inputs:
             return [], [] if multivector else np.zeros((0, 1), dtype=np.float32)
         truncate_dim = None if multivector else self._form.truncate_dim
-        partial = self._model.encode(inputs, return_multivector=multivector, truncate_dim=truncate_dim, **self._options)
+        options = {**self._options, "return_multivector": multivector, "truncate_dim": truncate_dim}
+        result = self._model.embed(Request.mixed(inputs, options))
+        cut.update(asked[place] for place in result.cut)
+        partial: Partial = result.embeddings
         for skipped in partial.skipped:
             item = items[asked[skipped.index]]
             items[asked[skipped.index]] = Failure(item.id, skipped.error, item.kept)

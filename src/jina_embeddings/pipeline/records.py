@@ -40,9 +40,7 @@ def row_of(record: dict[str, Any], name: str, fields: Fields, folder: Path) -> R
         image = image.get("bytes") or image.get("path")
     has_text, has_image = text not in (None, ""), image not in (None, "", b"")
     if has_text == has_image:
-        wrong = f"has both {fields.text!r} and" if has_text else f"has neither {fields.text!r} nor"
-        choice = "choose the fields with `text_field` and `image_field`"
-        return Failure(own, InputError(f"{wrong} {fields.image!r}: {choice}"), kept)
+        return Failure(own, InputError(_why_not_one(record, fields, has_both=has_text)), kept)
     if has_text:
         return _text_row(own, text, fields.text, kept)
     if isinstance(image, bytes):
@@ -50,6 +48,14 @@ def row_of(record: dict[str, Any], name: str, fields: Fields, folder: Path) -> R
     if not isinstance(image, str):
         return Failure(own, ImageError(f"{fields.image!r} is a path or a URL, not {type(image).__name__}"), kept)
     return Row(own, "image", {"image": image if _URL.match(image) else folder / image}, kept)
+
+
+def _why_not_one(record: dict[str, Any], fields: Fields, *, has_both: bool) -> str:
+    empty = [repr(name) for name in (fields.text, fields.image) if name in record]
+    if empty and not has_both:
+        return f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
+    wrong = f"has both {fields.text!r} and" if has_both else f"has neither {fields.text!r} nor"
+    return f"{wrong} {fields.image!r}: choose the fields with `text_field` and `image_field`"
 
 
 def _text_row(own: str, text: object, field: str, kept: dict[str, Any]) -> Row | Failure:

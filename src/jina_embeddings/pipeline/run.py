@@ -26,11 +26,12 @@ SHARD_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a run, or a share of one, is."""
+    """How far a run, or a share of one, is. cut: texts of the rows done that were cut."""
 
     rows: int
     rows_done: int
     rejected: int
+    cut: int
     shards: int
     shards_done: int
     files: int
@@ -45,6 +46,7 @@ class Status:
             rows=sum(stop - start for start, stop in spans),
             rows_done=sum(shard.rows for shard in done.values()),
             rejected=sum(shard.rejected for shard in done.values()),
+            cut=sum(shard.cut for shard in done.values()),
             shards=len(spans),
             shards_done=len(done),
             files=len(job.plan.sources),
@@ -55,10 +57,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run came to. rows_this_time, seconds, restarts: of this call alone. left_out: files without anything."""
+    """What a run came to.
+
+    cut: texts that were cut. rows_this_time, seconds, restarts: of this call alone. left_out: files without anything.
+    """
 
     rows: int
     rejected: int
+    cut: int
     shards: int
     rows_this_time: int
     seconds: float
@@ -173,4 +179,14 @@ def status(into: str | os.PathLike[str]) -> Status:
 def _summary(begun: Status, ended: Status, took_s: float, restarts: int, left_out: int) -> Summary:
     rows = ended.rows_done - begun.rows_done
     rate = round(rows / max(took_s, 1e-9), 1)
-    return Summary(ended.rows_done, ended.rejected, ended.shards_done, rows, round(took_s, 3), rate, restarts, left_out)
+    return Summary(
+        ended.rows_done,
+        ended.rejected,
+        ended.cut,
+        ended.shards_done,
+        rows,
+        round(took_s, 3),
+        rate,
+        restarts,
+        left_out,
+    )

@@ -42,7 +42,7 @@ class ShardWriter:
         self._folder, self._run, self._shard, self._span = folder, run, shard, span
         self._kept = kept
         self._tables: list[Any] = []
-        self._rejected = 0
+        self._rejected = self._cut = 0
         self._num_rows = self._num_bytes = 0
         self._types = types_of(form, widths)
         self._schema = shard_schema(kept, self._types)
@@ -91,6 +91,7 @@ class ShardWriter:
         table = pa.table(columns, schema=self._schema)
         self._layout.write(table, chunk.vectors, chunk.items)
         self._write_rejects(chunk)
+        self._cut += chunk.cut
         self._tables.append(table.select(self._names))
         self._num_rows += len(chunk.items)
         self._num_bytes += table.nbytes
@@ -102,7 +103,7 @@ class ShardWriter:
         self._write_group()
         start, stop = self._span
         files, fragments = self._layout.commit()
-        done = Done(self._run, self._shard, stop - start, self._rejected, files, fragments)
+        done = Done(self._run, self._shard, stop - start, self._rejected, files, fragments, self._cut)
         self._file.add_key_value_metadata({FOOTER.decode(): json.dumps(asdict(done))})
         self._file.close()
         self._rejects.commit()

@@ -21,6 +21,7 @@ class Done:
     run: of which run it is a part.
     files: the size of each file of vectors beside it, in bytes.
     fragments: of the Lance dataset, as Lance describes them.
+    cut: texts that were cut.
     """
 
     run: str
@@ -29,6 +30,7 @@ class Done:
     rejected: int
     files: dict[str, int] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
+    cut: int = 0
 
 
 def shard_name(shard: int) -> str:
