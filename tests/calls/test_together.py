@@ -104,3 +104,18 @@ def test_two_event_loops_at_a_time_keep_apart() -> None:
     for name, vectors in zip("ab", asyncio.run(main()), strict=True):
         assert np.array_equal(vectors, model.encode_text([f"{name} {number}" for number in range(20)]))
     assert time.monotonic() - began < 30
+
+
+def test_a_tokenizer_that_fails_is_an_error_for_everybody_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = JinaEmbeddings("fake", engine="fake")
+
+    def fail(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(model._preparer, "tokenize", fail)
+
+    async def main() -> Any:
+        calls = asyncio.gather(*(model.aencode_text(text) for text in ("one", "two")), return_exceptions=True)
+        return await asyncio.wait_for(calls, 5)
+
+    assert [type(end) for end in asyncio.run(main())] == [MemoryError, MemoryError]

@@ -51,7 +51,12 @@ class PreparedTogether:
             loop.call_soon(self._turn, loop)
         # Calls whose caller was cancelled are left out.
         present = [(request, future) for request, future in waiting[:taken] if not future.done()]
-        known = self._preparer.tokenize([request for request, _ in present])
+        try:
+            known = self._preparer.tokenize([request for request, _ in present])
+        except Exception as error:
+            for _, future in present:
+                future.set_exception(error)
+            return
         for request, future in present:
             try:
                 future.set_result(self._preparer.prepare(request, known=known))

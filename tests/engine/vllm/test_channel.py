@@ -132,6 +132,19 @@ def test_a_caller_who_goes_away_leaves_nothing_behind() -> None:
     with_channel(test)
 
 
+def test_a_message_that_can_not_be_read_ends_the_connection_and_leaves_nobody_waiting() -> None:
+    async def test(channel: Channel) -> None:
+        waiting = asyncio.ensure_future(channel.answer(wire_of(5), 0))
+        await asyncio.sleep(0)
+        assert channel._transport is not None
+        channel._transport.write((1).to_bytes(8, "little") + b"\xc1")
+        later = asyncio.ensure_future(channel.answer(wire_of(5), 0))
+        ends = await asyncio.gather(waiting, later, return_exceptions=True)
+        assert isinstance(ends[-1], EngineError)
+
+    with_channel(test)
+
+
 def test_a_worker_that_is_gone_is_an_error_at_once() -> None:
     async def test(channel: Channel) -> None:
         waiting = asyncio.ensure_future(channel.answer(wire_of(5), 0))

@@ -7,6 +7,7 @@ the vectors back. So the device always has the next pack.
 
 from __future__ import annotations
 
+import logging
 import queue
 import socket
 import threading
@@ -19,6 +20,8 @@ import torch
 
 from ..packs import Pack
 from .transfer import Arrival
+
+logger = logging.getLogger(__name__)
 
 Launch = Callable[[Pack, int], Arrival | None]
 """Launches a pack with the adapter of an id; returns None if no CUDA graph is large enough."""
@@ -48,27 +51,36 @@ class PackChannel:
             # The current device and stream are settings of each thread.
             torch.cuda.set_device(self._device)
             torch.cuda.set_stream(self._stream)
-        with suppress(OSError), self._socket.makefile("rb") as stream:
-            while header := stream.read(HEADER_BYTES):
-                ticket, pack, number = msgspec.msgpack.decode(stream.read(int.from_bytes(header, "little")))
-                try:
-                    self._launched.put((ticket, self._launch(Pack.from_wire(pack), number), None))
-                except Exception as error:
-                    self._launched.put((ticket, None, f"{type(error).__name__}: {error}"))
-        self._launched.put(None)
+        try:
+            with suppress(OSError), self._socket.makefile("rb") as stream:
+                while header := stream.read(HEADER_BYTES):
+                    ticket, pack, number = msgspec.msgpack.decode(stream.read(int.from_bytes(header, "little")))
+                    try:
+                        self._launched.put((ticket, self._launch(Pack.from_wire(pack), number), None))
+                    except Exception as error:
+                        self._launched.put((ticket, None, f"{type(error).__name__}: {error}"))
+        except Exception:
+            logger.exception("small packs' connection ends: a message of the engine can't be read")
+        finally:
+            self._launched.put(None)
 
     def _send(self) -> None:
-        with suppress(OSError):
-            while (item := self._launched.get()) is not None:
-                ticket, arrival, failure = item
-                vectors: bytes | None = None
-                if arrival is not None:
-                    try:
-                        vectors = arrival.wait().numpy().tobytes()
-                    except Exception as error:
-                        failure = f"{type(error).__name__}: {error}"
-                self._socket.sendall(framed((ticket, vectors, failure)))
-        self._socket.close()
+        try:
+            with suppress(OSError):
+                while (item := self._launched.get()) is not None:
+                    ticket, arrival, failure = item
+                    vectors: bytes | None = None
+                    if arrival is not None:
+                        try:
+                            vectors = arrival.wait().numpy().tobytes()
+                        except Exception as error:
+                            failure = f"{type(error).__name__}: {error}"
+                    self._socket.sendall(framed((ticket, vectors, failure)))
+        finally:
+            # Closing alone would leave the connection to the thread that reads, and the engine waiting.
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
 
 
 def framed(message: tuple[Any, ...]) -> bytes:
