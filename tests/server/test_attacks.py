@@ -179,7 +179,6 @@ def test_a_megabyte_of_text_holds_nobody_up(client: TestClient, name: str, trunc
     assert max(gaps) < 0.9
 
 
-@pytest.mark.xfail(reason="connections that are made as the listener closes are closed without an answer", strict=False)
 @pytest.mark.parametrize("number", range(100 if LONG else 10))
 def test_a_drain_loses_nothing_that_was_accepted(tmp_path: Path, number: int) -> None:
     with serving(tmp_path, "--drain", "1") as served:

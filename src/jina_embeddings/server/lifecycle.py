@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -32,6 +34,8 @@ _LOOK_S = 0.5
 _KEEP_ALIVE_S = 75
 # Between an engine's end and the listener's: whoever asks for readiness is told so.
 _LINGER_S = 3.0
+# For connections that the system has accepted to reach the event loop, and then for their requests.
+_ARRIVING_S = 0.5
 
 
 class DrainingServer(uvicorn.Server):
@@ -56,6 +60,19 @@ class DrainingServer(uvicorn.Server):
 
     def _stop_listening(self) -> None:
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn would close connections whose request is still on its way, right behind the listener."""
+        if not self.force_exit:
+            for listening in (one for server in self.servers for one in server.sockets):
+                # What the system has accepted and the event loop hasn't is reset with the listener: no more of it.
+                with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                    same.listen(0)
+            await asyncio.sleep(_ARRIVING_S)
+            for server in self.servers:
+                server.close()
+            await asyncio.sleep(_ARRIVING_S)
+        await super().shutdown(sockets)
 
 
 def serve(
