@@ -32,7 +32,8 @@ def test_python_m_is_the_command() -> None:
 
 
 def test_completion_is_installed_for_the_name_of_the_command(tmp_path: Path) -> None:
-    environment = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    # typer takes the shell that is named instead of looking for one among the processes above.
+    environment = os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     subprocess.run([*MODULE, "--install-completion", "bash"], env=environment, capture_output=True, check=True)
     (script,) = [path for path in tmp_path.rglob("*jina-embeddings*") if path.is_file()]
     assert "complete -o default -F" in script.read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import multiprocessing
 import struct
 import time
 import zlib
@@ -137,6 +138,12 @@ HOSTILE_PDFS: dict[str, Callable[[], bytes]] = {
 }
 
 
+def decoders() -> list[psutil.Process]:
+    """The server's decoding processes, and none of an engine that other tests keep."""
+    started = [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
+    return [psutil.Process(child.pid) for child in started]
+
+
 def require_refused(client: TestClient, field: str, data: bytes) -> None:
     body = {"input": {field: base64.b64encode(data).decode()}}
     began = time.perf_counter()
@@ -145,7 +152,7 @@ def require_refused(client: TestClient, field: str, data: bytes) -> None:
     assert time.perf_counter() - began < REFUSED_S
     # The next one is as well off as if nothing had been.
     assert client.post("/v1/embeddings", json={"input": {"image": encoded(picture(56, 28, 1))}}).status_code == 200
-    for child in psutil.Process().children(recursive=True):
+    for child in decoders():
         assert child.memory_info().rss < 350 * MB
 
 
@@ -162,17 +169,17 @@ def test_a_hostile_pdf_is_the_clients_fault(client: TestClient, name: str) -> No
 def test_more_pixels_than_memory_are_refused_and_the_decoder_goes_on(client: TestClient) -> None:
     """Within the limit of pixels, but transparent ones take more than a decoder may have."""
     data = saved(Image.new("RGBA", (7000, 7000), (1, 2, 3, 4)), "PNG", compress_level=1)
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in decoders()}
     answer = client.post("/v1/embeddings", json={"input": {"image": base64.b64encode(data).decode()}})
     assert (answer.status_code, "memory" in answer.json()["detail"]) == (422, True)
-    assert {child.pid for child in psutil.Process().children(recursive=True)} == before
+    assert {child.pid for child in decoders()} == before
 
 
 def test_a_file_that_ends_its_decoder_costs_nobody_else_anything(
     client: TestClient, served: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = {"input": {"image": encoded(picture(56, 28, 1))}}
-    victims = [child for child in psutil.Process().children() if "spawn" in " ".join(child.cmdline())]
+    victims = decoders()
     assert victims
     for child in victims:
         child.kill()
