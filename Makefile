@@ -7,6 +7,9 @@ DEMO := demo-output
 JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 SMOKE := build/smoke
+# Tests run in so many processes at once; those of one file, and all that load vLLM, in the same one.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup
 
 .PHONY: demo test test-quick test-slow test-browser test-clients test-server-long lint smoke benchmark clean
 
@@ -23,10 +26,10 @@ demo: $(READY)
 	$(JINA) doctor --model pocket --parity
 
 test: $(READY)
-	$(BIN)/pytest -m "not browser and not slow"
+	$(PYTEST) -m "not browser and not slow"
 
 test-quick: $(READY)
-	$(BIN)/pytest -m "not engine and not browser and not slow"
+	$(PYTEST) -m "not engine and not browser and not slow"
 
 # The long forms, such as 200 kills of a bulk run.
 test-slow: $(READY)

@@ -23,6 +23,14 @@ repair()
 CheckpointMaker = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the tests of an engine in one process where several run, and begins with them, since they take longest."""
+    items.sort(key=lambda item: item.get_closest_marker("engine") is None)
+    for item in items:
+        group = "engine" if item.get_closest_marker("engine") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> CheckpointMaker:
     """`checkpoint(layout=..., ...)`: the folder of a tiny checkpoint, made once for each set of arguments."""
