@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ast
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import linear, rms_norm, silu
 
+import jina_embeddings.plugin
 from interpreted import interpreted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytest.importorskip("triton")
 
@@ -112,3 +111,13 @@ def test_only_overflowed_tokens_are_recomputed_with_the_scale_of_their_largest_v
     kept = torch.cat([torch.arange(3), torch.arange(83, 90)])
     assert bool((values[kept].float() == 1).all())
     assert bool((scales[kept] == 5).all())
+
+
+def test_products_of_tokens_that_are_done_again_name_the_depth_of_exact_sums() -> None:
+    """Tensor cores sum float8 with fewer bits than float32 unless told; the interpreter always sums exactly."""
+    source = Path(jina_embeddings.plugin.__file__).parent / "kernels/fp8_guess_triton.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    (again,) = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "_multiply_again")
+    products = [node for node in ast.walk(again) if isinstance(node, ast.Call) and ast.unparse(node.func) == "tl.dot"]
+    depths = [{word.arg: ast.literal_eval(word.value) for word in product.keywords} for product in products]
+    assert depths == [{"max_num_imprecise_acc": 128}] * 2
