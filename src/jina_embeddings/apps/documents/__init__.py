@@ -1,4 +1,4 @@
-"""Files become documents: text, Markdown, HTML, PDF and pictures, cut into passages at their own structure."""
+"""Turns files into documents: text, Markdown, HTML, PDF, office files and images, cut into passages by structure."""
 
 from __future__ import annotations
 

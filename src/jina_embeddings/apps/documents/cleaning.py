@@ -1,4 +1,4 @@
-"""Characters that are no text: controls, in whatever a file or a library hands over, and soft hyphens."""
+"""Removes control characters and soft hyphens from the text of passages, whatever file or library it comes from."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SOFT_HYPHEN = "\u00ad"
 
 
 def clean(text: str) -> str:
-    """With a space in the place of each control character, and without soft hyphens."""
+    """Returns the text with each control character replaced by a space, and without soft hyphens."""
     return _CONTROL.sub(" ", text.replace(_SOFT_HYPHEN, ""))
 
 
 def cleaned(passage: Passage) -> Passage:
-    """The same with a clean title and text."""
+    """Returns the passage with a clean title and text."""
     title, text = clean(passage.title), clean(passage.text)
     if (title, text) == (passage.title, passage.text):
         return passage
-    # What is embedded has changed, and so has its digest; that of a picture is not made from these.
+    # `content` is a digest of what is embedded: an image, which stays the same, or the text, whose digest "" renews.
     return replace(passage, title=title, text=text, content=passage.content if passage.image else "")

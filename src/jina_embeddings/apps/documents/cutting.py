@@ -1,4 +1,4 @@
-"""One file to passages, by its format."""
+"""Cuts one file into passages, by its format."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from .markdown import markdown_sections
 from .notebook import notebook_markdown
 from .office import docx_sections, sheets, slides
 from .options import CutOptions
-from .records import filterable, picture_digest
+from .records import filterable, image_digest
 from .sections import Lines, Section, cut, join_title, paragraphs
 
-CUTTER = 3
-"""Counts up when files are cut in another way: documents are then cut again, and equal passages keep their vectors."""
+CUTTER_VERSION = 3
+"""To be increased when files are cut differently: an index then cuts its documents again, and equal passages keep their
+vectors."""
 
 _OFFICE = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx"}
 _TEXTS = {
@@ -59,10 +60,13 @@ def format_of(path: str) -> str:
 def passages_of(
     path: str, name: str, form: str, digest: str, options: CutOptions, policy: SourcePolicy = ANY_SOURCE
 ) -> Cut:
-    """The passages of a file, and what should have been one. Control characters are spaces, whatever has them.
+    """Yields the passages of a file, and a `Failure` or `LeftOut` for each part of it that gives none.
 
-    path: what to open. name: what the index calls it. form: its format. digest: of its bytes. policy: what the pictures
-        of records may be read from.
+    path: the file to open.
+    name: the file's name in the index.
+    form: its format, as `format_of` returns it.
+    digest: the digest of its bytes.
+    policy: the sources from which images of records may be read.
 
     Raises: InputError for a file that can't be used at all, OSError.
     """
@@ -79,23 +83,23 @@ def _passages(path: str, name: str, form: str, digest: str, options: CutOptions,
     elif form in ("jsonl", "csv"):
         yield from _records(path, name, metadata, options, policy)
     elif form == "docx":
-        yield from _placeless(docx_sections(path), name, metadata, options)
+        yield from _without_offsets(docx_sections(path), name, metadata, options)
     elif form == "xlsx":
-        yield from _placeless(sheets(path), name, metadata, options, joint="\n")
+        yield from _without_offsets(sheets(path), name, metadata, options, separator="\n")
     elif form == "pptx":
         for number, slide in enumerate(slides(path), 1):
-            yield from _placeless([slide], name, {**metadata, "page": str(number)}, options)
+            yield from _without_offsets([slide], name, {**metadata, "page": str(number)}, options)
     elif form == "mail":
         yield from _mail(path, name, metadata, options)
     elif form == "notebook":
         sections = markdown_sections(notebook_markdown(read_text(path, form)))
-        yield from _placeless(sections, name, metadata, options)
+        yield from _without_offsets(sections, name, metadata, options)
     else:
         yield from _text(read_text(path, form), name, form, metadata, options)
 
 
 def read_text(path: str, form: str) -> str:
-    """The text of a file; one of HTML says its encoding itself. Raises InputError for what is no text, OSError."""
+    """Decodes a text file, HTML by the encoding that it declares. Raises InputError if it isn't text, OSError."""
     data = read_bytes(path)
     return decode(data, declared_encoding(data) if form == "html" else None)
 
@@ -112,7 +116,7 @@ def _text(text: str, name: str, form: str, metadata: dict[str, Any], options: Cu
         sections = [Section("", tuple(paragraphs(text)))]
     lines = Lines(text)
     for title, block in cut(sections, options.size):
-        # Blocks of a text are joined by a blank line, or by whatever stands between them there.
+        # `cut` joins blocks with a blank line. If the file itself has something else between them, that is kept.
         own = text[block.start : block.end] if form != "html" and block.end else ""
         yield Passage(
             name,
@@ -128,24 +132,24 @@ def _text(text: str, name: str, form: str, metadata: dict[str, Any], options: Cu
 
 
 def _under(title: object, sections: list[Section]) -> Iterator[Section]:
-    """Sections under the title that a file gives itself, which may be its first heading again."""
+    """Puts sections under the title in a file's front matter, unless its first heading repeats that title."""
     above = " ".join(title.split()) if isinstance(title, str) else ""
     for section in sections:
         has_it = section.title == above or section.title.startswith(f"{above} > ")
         yield section if has_it else replace(section, title=join_title(above, section.title))
 
 
-def _placeless(
-    sections: list[Section], name: str, metadata: dict[str, str], options: CutOptions, joint: str = "\n\n"
+def _without_offsets(
+    sections: list[Section], name: str, metadata: dict[str, str], options: CutOptions, separator: str = "\n\n"
 ) -> Iterator[Passage]:
-    """Passages of what has no characters and lines of its own."""
-    for title, block in cut(sections, options.size, joint):
+    """Yields passages without offsets and line numbers, for formats whose text is not the file's own characters."""
+    for title, block in cut(sections, options.size, separator):
         yield Passage(name, "text", block.text, title=title, metadata=metadata)
 
 
 def _mail(path: str, name: str, metadata: dict[str, str], options: CutOptions) -> Cut:
     message = read_message(read_bytes(path))
-    yield from _placeless(message.sections, name, {**metadata, **message.headers}, options)
+    yield from _without_offsets(message.sections, name, {**metadata, **message.headers}, options)
     yield from (LeftOut(f"{name} ({attachment})") for attachment in message.attachments)
 
 
@@ -175,7 +179,7 @@ def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: C
 def _records(path: str, name: str, metadata: dict[str, str], options: CutOptions, policy: SourcePolicy) -> Cut:
     for item in Reader(options.text_field, options.image_field).read([path]):
         if isinstance(item, Failure):
-            # Named as the index names the file.
+            # The reader names records by the file's path; the index calls the file `name`.
             where = item.where or item.id
             line = where.removeprefix(printable(path))
             yield Failure(item.id if item.where else name + line, item.error, where=name + line if item.where else "")
@@ -186,7 +190,7 @@ def _records(path: str, name: str, metadata: dict[str, str], options: CutOptions
                     yield Passage(name, "text", block.text, 0, 0, item.line, item.line, metadata=of_record)
             else:
                 image = str(item.input["image"])
-                content = digest_of("image", picture_digest(image, policy))
+                content = digest_of("image", image_digest(image, policy))
                 yield Passage(
                     name, "image", line=item.line, end_line=item.line, image=image, metadata=of_record, content=content
                 )

@@ -1,4 +1,4 @@
-"""The encoding that an HTML page says it is in."""
+"""Finds the encoding that an HTML page declares."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SEARCHED_BYTES = 4096
 
 
 def declared_encoding(page: bytes) -> str:
-    """Python's name for it, as browsers understand it: `iso-8859-1` is windows-1252.
+    """Returns Python's name of a page's encoding, by the rules of browsers: `iso-8859-1` means windows-1252.
 
-    A page that says nothing, or nothing known, is in UTF-8 if it can be, else in windows-1252.
+    A page without a known label is UTF-8 if it decodes as such, else windows-1252.
 
     Raises DependencyError without webencodings.
     """
@@ -27,18 +27,18 @@ def declared_encoding(page: bytes) -> str:
     encoding = webencodings.lookup((found[1] or found[2]).decode("ascii")) if found else None
     name = "" if encoding is None else encoding.codec_info.name
     if name.startswith("utf-"):
-        # These words could not have been found in a page in UTF-16.
+        # A label of UTF-16 is wrong: the pattern matches bytes of ASCII, which such a page doesn't have.
         return "utf-8"
-    if encoding is None or encoding.name in _NOT_PYTHONS:
-        name = "utf-8" if _is_in(page, "utf-8") else "cp1252"
-    # Windows leaves five bytes undefined that browsers take for control characters.
-    return "latin-1" if name == "cp1252" and not _is_in(page, name) else name
+    if encoding is None or encoding.name in _UNKNOWN_TO_PYTHON:
+        name = "utf-8" if _decodes(page, "utf-8") else "cp1252"
+    # Python's cp1252 leaves five bytes undefined, which browsers read as control characters.
+    return "latin-1" if name == "cp1252" and not _decodes(page, name) else name
 
 
-_NOT_PYTHONS = frozenset({"replacement", "x-user-defined"})
+_UNKNOWN_TO_PYTHON = frozenset({"replacement", "x-user-defined"})
 
 
-def _is_in(page: bytes, encoding: str) -> bool:
+def _decodes(page: bytes, encoding: str) -> bool:
     try:
         page.decode(encoding)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Paths become documents of an index, and what has gone from them is known."""
+"""`Files`: the documents of an index that are under given paths, and which of those it has are no longer there."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from ...pipeline.text import MAX_TEXT_BYTES, too_long
 from ..index import Document
 from ..index.paths import path_in
 from ..index.update import Item
-from .cutting import CUTTER, format_of, passages_of
+from .cutting import CUTTER_VERSION, format_of, passages_of
 from .options import CutOptions
 from .patterns import Patterns
-from .records import pictures_digest
+from .records import images_digest
 
-_WHOLE = frozenset({"text", "markdown", "html", "notebook", "mail"})
-"""Formats whose files are held in memory whole."""
+_READ_AT_ONCE = frozenset({"text", "markdown", "html", "notebook", "mail"})
+"""Formats whose files are read into memory as a whole."""
 
 _TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown", ".mdown", ".rst", ".html", ".htm", ".xhtml", ".log"})
 
 
 class Files:
-    """Files and folders, as documents under their paths.
+    """Files and folders as documents, each named by its path.
 
-    leave_out: paths that are passed by, such as the index itself.
-    root: a folder; what is below it is named by its path in it, all else by its absolute path.
-    include, exclude: patterns as in .gitignore, of paths in the folders that are given: only files that fit one of
-        `include`, if there are any, and none of `exclude`.
-    policy: what the pictures of records may be read from.
-    allow_empty: a given folder without files means that its documents have gone; else they are kept, since it may be
-        where something should be mounted.
+    leave_out: paths that are skipped, such as that of the index.
+    root: a folder. Files below it are named by their paths relative to it, all others by absolute paths.
+    include, exclude: patterns as in .gitignore, for paths relative to the given folders. A file has to match one of
+        `include`, if any are given, and none of `exclude`.
+    policy: the sources from which images of records may be read.
+    allow_empty: whether a given folder without files means that its documents are gone. If not, they are kept, since
+        the folder may be a mount point with nothing mounted.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Files:
     ):
         if STDIN in paths:
             raise InputError("an index is made of files: standard input has no name to find it by again")
-        # Absolute, but not resolved: a file keeps the name by which it was found.
+        # Absolute, but with symbolic links as they are: a file keeps the name under which it was found.
         self._paths = list(dict.fromkeys(map(os.path.abspath, paths)))
         self._options = options or CutOptions()
         self._root, self._policy = root, policy
@@ -63,7 +63,7 @@ class Files:
         self._unread: set[str] = set()
 
     def documents(self) -> Iterator[Item]:
-        """Every file in turn; what can't be read is a `Failure`, and what holds nothing a `LeftOut`."""
+        """Yields a document for each file; a `Failure` if it can't be read, a `LeftOut` if there is nothing in it."""
         for path in self._paths:
             for loop in _loops(path, self._leave_out):
                 yield Failure(printable(loop), InputError("a link to a folder that it is in: not followed"))
@@ -89,7 +89,7 @@ class Files:
                 yield self._failure(path, unreadable(error))
 
     def gone(self, name: str) -> bool:
-        """Whether a document that `documents` did not name should leave the index."""
+        """Whether a document of the index that `documents` did not yield should be removed from it."""
         path = self._path(name)
         if not any(_is_in(path, given) for given in self._paths):
             return False
@@ -127,25 +127,25 @@ class Files:
     def _document(self, path: str, name: str) -> Document:
         form = format_of(path)
         size = os.stat(path).st_size
-        if form in _WHOLE and size > MAX_TEXT_BYTES:
+        if form in _READ_AT_ONCE and size > MAX_TEXT_BYTES:
             raise too_long()
         if not size:
             raise NothingInsideError("the file is empty")
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "blake2b").hexdigest()
-        options, pictures = self._options, ""
+        options, images = self._options, ""
         if form in ("jsonl", "csv"):
-            pictures = pictures_digest(path, Reader(options.text_field, options.image_field), self._policy)
+            images = images_digest(path, Reader(options.text_field, options.image_field), self._policy)
         return Document(
             name,
-            f"{CUTTER} {form} {digest} {pictures} {options.key()}",
+            f"{CUTTER_VERSION} {form} {digest} {images} {options.key()}",
             partial(passages_of, path, name, form, digest, options, self._policy),
             options.metadata,
         )
 
 
 def _loops(path: str, leave_out: frozenset[str]) -> Iterator[str]:
-    """Links below a folder that lead to a folder above themselves."""
+    """Yields the symbolic links below a folder that point to a folder which they are in."""
     for folder, names, _ in os.walk(path):
         names[:] = sorted(n for n in names if not n.startswith(".") and os.path.join(folder, n) not in leave_out)
         for name in names:

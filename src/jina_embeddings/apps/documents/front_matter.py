@@ -1,4 +1,4 @@
-"""Front matter: what a Markdown file says of itself above its text, in YAML between `---` or TOML between `+++`."""
+"""Reads front matter: the fields at the start of a Markdown file, in YAML between `---` or in TOML between `+++`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ _MATTER = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?)^(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", 
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """text: the file's, with spaces in the place of the front matter so that all else stays at its place."""
+    """text: the file's, with spaces in place of the front matter, so that offsets and line numbers stay the same."""
 
     text: str
     fields: dict[str, Any] = field(default_factory=dict)
 
 
 def read_front_matter(text: str) -> Matter:
-    """Text that begins with a rule, and no fields, is left as it is. Raises DependencyError without PyYAML."""
+    """Separates the front matter from a text, which is returned as it is if no fields follow its `---`.
+
+    Raises DependencyError without PyYAML.
+    """
     found = _MATTER.match(text, 0, _MAX_CHARACTERS)
     if found is None:
         return Matter(text)
@@ -39,7 +42,7 @@ def _yaml(text: str) -> Any:
     except ImportError:
         raise DependencyError("front matter needs PyYAML: pip install 'jina-embeddings-vllm[apps]'") from None
     try:
-        # Every scalar as it is written: no dates, no numbers, and `no` is no truth value.
+        # This loader leaves every scalar a string: dates and numbers as they are written, and `no` as "no".
         return yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Sections of an HTML page: its headings, and the text of its blocks. Offsets are those of the page's source."""
+"""Divides an HTML page into sections by its headings. Offsets of blocks are those of the page's source."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _BLOCKS = frozenset(
     | _HEADINGS.keys()
     | _PREFORMATTED
 )
-"""Everything else stands within a line: `acronym`, `big`, and what a page has made up."""
+"""Block elements. All others are inline, unknown ones too."""
 
 _BREAKS = _BLOCKS | {"br"}
 _LAYOUT = frozenset({"table", "main", "article", "section", "nav"} | _HEADINGS.keys() | _PREFORMATTED)
-"""A table with such cells is there for its looks: its cells aren't read by rows."""
+"""A table that contains one of these is used for layout, and its cells are read one by one, not row by row."""
 
-_LOOK_AHEAD = 80
-_CELL_JOINT = " | "
+_LOOK_AHEAD_CHARS = 80
+_CELL_SEPARATOR = " | "
 
 
 def html_sections(text: str) -> list[Section]:
-    """Of the element `main` if there is one with text, else of the whole page.
+    """Returns the sections of the first `main` element that has text, or else of the whole page.
 
-    Broken markup is repaired as browsers do. Navigation is left out, and the cells of a row stand in one line.
+    Broken markup is repaired as browsers do it. Navigation is left out. A row of a table becomes one line.
 
     Raises DependencyError without justhtml.
     """
@@ -46,7 +46,7 @@ def html_sections(text: str) -> list[Section]:
 
 
 class _Reader:
-    """One reading of a page, or of a part of it. left_out: ids of nodes."""
+    """Collects the sections of a page or of one of its elements. left_out: ids of nodes to skip."""
 
     def __init__(self, page: Page, left_out: Set[int]):
         self._page, self._left_out = page, left_out
@@ -57,7 +57,7 @@ class _Reader:
         self._is_ended = False
 
     def read(self, root: Any) -> list[Section]:
-        # Nodes, each with the one that follows it in its parent; None for the end of a block.
+        # A stack of nodes, each with its next sibling; (None, None) marks the end of a block element.
         pending: list[tuple[Any, Any]] = [(root, None)]
         while pending:
             node, after = pending.pop()
@@ -73,7 +73,7 @@ class _Reader:
                 self._add_block(node, lambda nodes: "\n".join(_rows(nodes)))
             elif node.name not in WITHOUT_TEXT and id(node) not in self._left_out:
                 if node.name in _BLOCKS:
-                    self._is_ended = not self._is_within_a_line(node, after)
+                    self._is_ended = not self._is_inline(node, after)
                     if self._is_ended:
                         pending.append((None, None))
                 children = children_of(node)
@@ -84,12 +84,12 @@ class _Reader:
     def _is_data(self, table: Any) -> bool:
         return not any(node.name in _LAYOUT for node in nodes_of(table, self._left_out) if node is not table)
 
-    def _is_within_a_line(self, node: Any, after: Any) -> bool:
-        """Whether a `div` stands in a sentence, as some handbooks write an acronym: right before the text goes on."""
+    def _is_inline(self, node: Any, after: Any) -> bool:
+        """Whether a `div` is part of a sentence, as some pages write acronyms: text follows it without a space."""
         if node.name != "div" or not self._line or after is None or after.name != "#text" or after.data[:1].isspace():
             return False
         _, end = self._page.span(self._line[-1:])
-        if not self._page.source[end : end + _LOOK_AHEAD].lstrip().lower().startswith("<div"):
+        if not self._page.source[end : end + _LOOK_AHEAD_CHARS].lstrip().lower().startswith("<div"):
             return False
         return not any(inner.name in _BLOCKS for inner in nodes_of(node, self._left_out) if inner is not node)
 
@@ -112,7 +112,7 @@ class _Reader:
 
     def _start_section(self, level: int, heading: Any) -> None:
         self._end_section()
-        # The sign that Sphinx and others put behind a heading as its link.
+        # Sphinx and others end a heading with one of these signs, as a link to itself.
         title = _words(nodes_of(heading, self._left_out)).rstrip("¶#").strip()
         self._trail = [(above, name) for above, name in self._trail if above < level] + [(level, title)]
 
@@ -127,7 +127,7 @@ def _is_main(node: Any) -> bool:
 
 
 def _rows(nodes: Iterable[Any]) -> Iterator[str]:
-    """The rows of a table as lines; what stands in no row, such as a caption, as a line of its own."""
+    """Yields one line for each row of a table, and one for each text outside rows, such as a caption."""
     rows: list[list[list[Any]]] = [[[]]]
     for node in nodes:
         if node.name in ("tr", "caption"):
@@ -136,7 +136,7 @@ def _rows(nodes: Iterable[Any]) -> Iterator[str]:
             rows[-1].append([])
         rows[-1][-1].append(node)
     for row in rows:
-        if line := _CELL_JOINT.join(filter(None, map(_words, row))):
+        if line := _CELL_SEPARATOR.join(filter(None, map(_words, row))):
             yield line
 
 
@@ -145,6 +145,6 @@ def _raw(nodes: Iterable[Any]) -> str:
 
 
 def _words(nodes: Iterable[Any]) -> str:
-    """In one line; there is space between blocks."""
+    """Returns the text of nodes as one line, with a space between blocks."""
     texts = (node.data if node.name == "#text" else " " if node.name in _BREAKS else "" for node in nodes)
     return " ".join("".join(texts).split())

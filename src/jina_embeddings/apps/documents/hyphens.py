@@ -1,4 +1,4 @@
-"""Words that a PDF cuts at the end of a line, whole again: without their hyphen, or with it where it is their own."""
+"""Joins words that a PDF hyphenates at line ends, and keeps the hyphen of compounds such as `well-known`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 
 _SOFT = re.compile("\u00ad\\s*")
 _MARKED = re.compile("(\\w{0,40})[\x02\ufffe]\\s*(\\w{0,40})")
-"""PDFium puts U+0002 in the place of a hyphen at a line's end, and U+FFFE in another of its functions.
+"""PDFium returns U+0002, or from another function U+FFFE, for a hyphen at the end of a line.
 
-Parts are bounded, since a word of a million letters would otherwise be looked through from each of them."""
+The lengths of both parts are bounded, since a word of n letters without such a mark takes n^2 steps otherwise."""
 
 _HYPHENATED = re.compile(r"(\w{1,40})-(?=(\w{1,40}))")
 
 
 class Hyphens:
-    """Decides for one document: pages, as PDFium reads them.
+    """Decides which hyphens at line ends to keep in one document.
 
-    A word that stands elsewhere in the document is written as it is there. Else it keeps its hyphen if its second part
-    begins with a capital or a digit, or if it is no English word but both of its parts are.
+    A word that is elsewhere in the document, with or without a hyphen, is written as it is there. Any other word keeps
+    its hyphen if its second part starts with a capital or a digit, or if both parts are English words and the whole is
+    not.
+
+    pages: all pages of the document, as PDFium returns them.
     """
 
     def __init__(self, pages: Iterable[str]):
@@ -36,7 +39,7 @@ class Hyphens:
             self._hyphenated.update(match.groups() for match in _HYPHENATED.finditer(lowered))
 
     def joined(self, page: str) -> str:
-        """Raises DependencyError without pyspellchecker, for a page that has such words."""
+        """Returns a page with its hyphenated words joined. Raises DependencyError if that needs pyspellchecker."""
         return _MARKED.sub(self._join, _SOFT.sub("", page))
 
     def _join(self, match: Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""A message in a file (.eml): its text, who wrote it to whom and when, and the names of what is attached."""
+"""Reads a mail message (.eml): its text, its main headers and the names of its attachments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADERS = ("from", "to", "cc", "date", "subject")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """headers: those that can be searched by. attachments: names of files, which are not read."""
+    """headers: those to filter a search by. attachments: their file names; they are not read."""
 
     sections: list[Section]
     headers: dict[str, str]
@@ -24,14 +24,17 @@ class Message:
 
 
 def read_message(data: bytes) -> Message:
-    """Its plain text if it has one, else its HTML; the subject is the title. Raises InputError for no message."""
+    """Reads the plain text of a message, or its HTML if it has no plain text; the subject becomes the title.
+
+    Raises InputError for anything but a message.
+    """
     try:
         message = email.message_from_bytes(data, policy=email.policy.default)
         headers = {name: " ".join(str(message[name]).split()) for name in _HEADERS if message[name]}
         body = message.get_body(("plain", "html"))
         text = "" if body is None else str(body.get_content())
         attachments = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
-    except Exception as error:  # the parser is lenient, and what reads a broken header or an unknown charset isn't
+    except Exception as error:  # headers and bodies are parsed here, and broken ones raise almost any exception
         raise InputError(f"not a message that can be read: {error}") from error
     if not headers:
         raise InputError("not a message: it has neither a sender nor a subject")

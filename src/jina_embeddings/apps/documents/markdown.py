@@ -1,4 +1,4 @@
-"""Sections of a Markdown text: its headings, and its blocks whole (lists, tables and code among them)."""
+"""Divides a Markdown text into sections by its headings; a list, a table or a block of code is one block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .sections import Block, Section, join_title, trimmed
 
 
 def markdown_sections(text: str) -> list[Section]:
-    """Raises DependencyError without markdown-it-py."""
+    """Returns the sections of a Markdown text. Raises DependencyError without markdown-it-py."""
     try:
         from markdown_it import MarkdownIt
     except ImportError:

@@ -1,4 +1,4 @@
-"""Which elements of an HTML page are navigation: by their name, by their role, or by being nothing but links."""
+"""Finds the navigation of an HTML page: by element name, by role, by class or id, or because it is all links."""
 
 from __future__ import annotations
 
@@ -15,37 +15,41 @@ _CLASS = re.compile(
     r"|toc|table-?of-?contents|skip-?link|banner|headerlink|mw-editsection|printfooter|catlinks",
     re.IGNORECASE,
 )
-"""Classes and ids of navigation in what DocBook, Sphinx, Doxygen, Javadoc, MediaWiki and others make."""
+"""Classes and ids of navigation in pages by DocBook, Sphinx, Doxygen, Javadoc, MediaWiki and other generators."""
 
 _CONTENT = frozenset({"main", "article", "section", "aside"})
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
-_OF_LINKS = frozenset(
+_LINK_LISTS = frozenset(
     {"ul", "ol", "dl", "menu", "dir", "div", "table", "tr", "section", "aside", "header", "center", "form"}
 )
-"""Elements that are navigation where they hold hardly anything but links within the site."""
+"""Elements that are navigation if nearly all of their text is in links within the site."""
 
-_OTHER_SHARE = 0.1
+_MAX_UNLINKED_SHARE = 0.1
 
 
 @dataclass(slots=True)
 class _Count:
-    """Letters and digits below an element. other: those outside links. links: within the site, `linked` their text."""
+    """Of one element with all below it. links: how many links within the site there are. linked, unlinked: how many
+    letters and digits are in such links, and how many outside.
+    """
 
-    other: int = 0
+    unlinked: int = 0
     linked: int = 0
     links: int = 0
 
     def add(self, inner: _Count) -> None:
-        self.other += inner.other
+        self.unlinked += inner.unlinked
         self.linked += inner.linked
         self.links += inner.links
 
 
 def navigation_of(page: Any) -> frozenset[int]:
-    """Ids of the elements of a page that are navigation.
+    """Returns the ids (of Python's `id`) of the elements that are navigation.
 
-    page: the root node of justhtml. An element that holds more than half of the page's text outside links is none,
-    whatever it is called: it was never closed, perhaps.
+    An element that is called navigation but has more than half of the page's unlinked text isn't returned: it was
+    probably never closed.
+
+    page: the root node of justhtml.
     """
     found, named = set[int](), list[tuple[int, _Count]]()
     total = _Count()
@@ -55,7 +59,7 @@ def navigation_of(page: Any) -> frozenset[int]:
     while pending:
         node, is_end = pending.pop()
         if node.name == "#text":
-            counts[-1].other += sum(map(str.isalnum, node.data))
+            counts[-1].unlinked += sum(map(str.isalnum, node.data))
         elif not is_end and node.name not in WITHOUT_TEXT:
             counts.append(_Count())
             inside.append(node.name)
@@ -65,15 +69,15 @@ def navigation_of(page: Any) -> frozenset[int]:
             count = counts.pop()
             inside.pop()
             if node.name == "a" and _is_within_site(node):
-                # A heading that links to itself is text.
+                # A heading may be a link to itself, and is text all the same.
                 if not _HEADINGS.intersection(inside[-3:]):
-                    count = _Count(linked=count.other, links=1)
+                    count = _Count(linked=count.unlinked, links=1)
             elif _is_called_navigation(node, inside):
                 named.append((id(node), count))
-            elif _is_of_links(node.name, count):
+            elif _is_link_list(node.name, count):
                 found.add(id(node))
             counts[-1].add(count)
-    found.update(node for node, count in named if count.other * 2 <= total.other)
+    found.update(node for node, count in named if count.unlinked * 2 <= total.unlinked)
     return frozenset(found)
 
 
@@ -92,6 +96,6 @@ def _is_within_site(node: Any) -> bool:
     return href is not None and not re.match(r"\s*([a-z][a-z0-9+.-]*:|//)", href, re.IGNORECASE)
 
 
-def _is_of_links(name: str, count: _Count) -> bool:
-    least = 1 if name in _OF_LINKS else 2 if name == "p" else None
-    return least is not None and count.links >= least and count.other <= _OTHER_SHARE * count.linked
+def _is_link_list(name: str, count: _Count) -> bool:
+    min_links = 1 if name in _LINK_LISTS else 2 if name == "p" else None
+    return min_links is not None and count.links >= min_links and count.unlinked <= _MAX_UNLINKED_SHARE * count.linked

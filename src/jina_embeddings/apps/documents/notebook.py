@@ -1,4 +1,4 @@
-"""A Jupyter notebook as Markdown: its texts as they are, its code fenced; what the code printed is left out."""
+"""Converts a Jupyter notebook to Markdown: text cells as they are, code cells fenced, no outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ...errors import DependencyError, InputError
 
 
 def notebook_markdown(text: str) -> str:
-    """Raises InputError for what is no notebook, DependencyError without nbformat."""
+    """Returns the cells as Markdown. Raises InputError for what isn't a notebook, DependencyError without nbformat."""
     try:
         import nbformat
     except ImportError:
@@ -15,7 +15,7 @@ def notebook_markdown(text: str) -> str:
         notebook = nbformat.reads(text, as_version=4)
         language = notebook.metadata.get("kernelspec", {}).get("language", "python")
         return "\n\n".join(_cell(cell.cell_type, cell.source, str(language)) for cell in notebook.cells)
-    except Exception as error:  # nbformat raises nearly anything for a JSON file of something else
+    except Exception as error:  # for JSON that isn't a notebook, nbformat raises almost any exception
         raise InputError(f"not a notebook: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""How files are cut."""
+"""`CutOptions`: how files are cut into passages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ PDF_PARTS = ("both", "text", "pages")
 
 @dataclass(frozen=True, slots=True)
 class CutOptions:
-    """
-    size: most characters of a passage; about four are a token of English.
-    pdf: index the `text` of a PDF, its `pages` as images, or `both`.
-    metadata: given to every passage; None for what the index has been given for a document before.
-    text_field, image_field: the field of a record in JSON lines, or the column of a table, that holds the input.
+    """How files are cut into passages.
+
+    size: the most characters of a passage; English has about four a token.
+    pdf: whether to index the `text` of a PDF, its `pages` as images, or `both`.
+    metadata: for every passage; None keeps the metadata that a document has in the index.
+    text_field, image_field: the field of a JSON record, or the column of a table, with the text or the image.
 
     Raises OptionError for a value out of range.
     """
@@ -36,5 +37,5 @@ class CutOptions:
             raise OptionError(f"unknown part of a PDF {self.pdf!r}{suggest(self.pdf, PDF_PARTS)}")
 
     def key(self) -> str:
-        """Equal for options that cut in the same way."""
+        """A string that is equal for options which cut in the same way."""
         return json.dumps([self.size, self.pdf, self.text_field, self.image_field])

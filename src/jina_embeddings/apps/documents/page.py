@@ -1,4 +1,4 @@
-"""An HTML page as a tree, repaired as browsers do, and where its texts stand in its source."""
+"""`Page`: an HTML page as a tree, repaired as browsers do it, with the offsets of its texts in the source."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from .sections import trimmed
 WITHOUT_TEXT = frozenset(
     {"script", "style", "template", "noscript", "svg", "head", "iframe", "object", "canvas", "select", "button"}
 )
-"""Elements that hold no text of the page's own."""
+"""Elements whose text isn't part of the page's."""
 
 _NOTHING: frozenset[int] = frozenset()
 
 
 class Page:
-    """root: its node, of justhtml: an element has `name`, `attrs` and `children`, a text the name `#text` and `data`.
+    """A parsed page.
+
+    root: justhtml's root node. Elements have `name`, `attrs` and `children`; texts have the name `#text`, and `data`.
 
     Raises DependencyError without justhtml.
     """
@@ -30,26 +32,26 @@ class Page:
             raise DependencyError("HTML needs justhtml: pip install 'jina-embeddings-vllm[apps]'") from None
         self.source = source
         self.root: Any = JustHTML(source, sanitize=False).root
-        # Where it tracks locations, justhtml takes markup that browsers pass over, such as <?xml ?>, for text.
+        # Parsed twice: with locations, justhtml returns markup that browsers skip, such as <?xml ?>, as text.
         located = JustHTML(source, sanitize=False, track_node_locations=True).root
         self._offsets = _aligned(self.root, located)
 
     def span(self, nodes: list[Any]) -> tuple[int, int]:
-        """Characters of the source from the first to the last of some nodes' texts; (0, 0) where there are none."""
+        """Offsets in the source of where the texts of nodes start and end; (0, 0) if none of them is a text."""
         texts = [(self._offsets.get(id(node), 0), len(node.data)) for node in nodes if is_words(node)]
         if not texts:
             return 0, 0
         (first, _), (last, size) = min(texts), max(texts)
-        # The source of a text is longer than it where it has entities.
+        # A text with entities is longer in the source, so its end is looked for.
         end = self.source.find("<", last + size)
         block = trimmed(self.source, first, end if end >= 0 else len(self.source))
         return block.start, block.end
 
 
 def nodes_of(root: Any, left_out: Set[int] = _NOTHING) -> Iterator[Any]:
-    """A node and all below it in the order of the page, without elements that hold no text and those left out (by id).
+    """Yields a node and all below it in document order, without elements in `WITHOUT_TEXT` and ids in `left_out`.
 
-    A loop, since a page may be nested more deeply than Python's calls may.
+    It is a loop, since elements may be nested more deeply than Python's recursion limit.
     """
     pending = [root]
     while pending:
@@ -71,12 +73,15 @@ def attributes_of(node: Any) -> dict[str, str | None]:
 
 
 def is_words(node: Any) -> bool:
-    """Whether a node is a text that is more than white space."""
+    """Whether a node is a text and more than white space."""
     return node.name == "#text" and bool(node.data.strip())
 
 
 def _aligned(root: Any, located: Any) -> dict[int, int]:
-    """Offsets by the ids of a tree's texts, from another tree of the same page, which may have more texts."""
+    """Finds the offset of each text of `root` in `located`, another tree of the same page, which may have more texts.
+
+    Returns offsets in the source by the ids of nodes.
+    """
     places: dict[str, deque[tuple[int, int]]] = defaultdict(deque)
     for number, node in enumerate(filter(is_words, nodes_of(located))):
         places[node.data].append((number, node.origin_offset or 0))

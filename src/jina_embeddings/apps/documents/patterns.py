@@ -1,4 +1,4 @@
-"""Which files of a folder are wanted, by patterns as in .gitignore."""
+"""`Patterns`: selects files of a folder by patterns as in .gitignore."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ...errors import DependencyError, OptionError
 
 
 class Patterns:
-    """include: only files that fit one of these, if there are any. exclude: none that fits one of these.
+    """Selects the files that match one of `include`, if any are given, and none of `exclude`.
 
-    Raises OptionError for what is no pattern, DependencyError without pathspec.
+    Raises OptionError for an invalid pattern, DependencyError without pathspec.
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()):
@@ -20,7 +20,7 @@ class Patterns:
         self._exclude = _spec(exclude) if exclude else None
 
     def fit(self, path: str) -> bool:
-        """Whether a file is wanted. path: in the folder that was given."""
+        """Whether a file is selected. path: relative to the folder that was given."""
         name = path.replace(os.sep, "/")
         if self._exclude is not None and self._exclude.match_file(name):
             return False

@@ -1,4 +1,4 @@
-"""What an index keeps of a record beside its text or picture: fields to filter by, and a digest of the picture."""
+"""What an index stores of a record besides its text or image: the fields to filter by, and a digest of the image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ...pipeline.readers import Reader
 from ...pipeline.rows import Row, printable
 from ..index.passage import is_url
 
-_MAX_VALUE = 1000
-"""Characters of a field that is stored; a longer one is a text, and nothing to filter by."""
+_MAX_VALUE_CHARS = 1000
+"""A field with a longer value is a text, not something to filter by, and isn't stored."""
 
 
 def filterable(fields: Mapping[str, Any]) -> dict[str, str | tuple[str, ...]]:
-    """Fields as metadata: numbers and truth values as JSON writes them, a list as several values.
+    """Converts fields to metadata, which has strings for values: numbers and booleans as in JSON, a list as a tuple.
 
-    Left out are null, objects, lists of them, values of more than 1,000 characters, and names with `=`.
+    Nulls, objects, lists that contain them, values of more than 1,000 characters and names with `=` are left out.
     """
     found: dict[str, str | tuple[str, ...]] = {}
     for name, value in fields.items():
@@ -39,31 +39,31 @@ def filterable(fields: Mapping[str, Any]) -> dict[str, str | tuple[str, ...]]:
 def _written(value: Any) -> str | None:
     if value is None or isinstance(value, dict | list):
         return None
-    # A date of TOML is written as a string.
+    # TOML has dates, which JSON can't write: `default` makes them strings.
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _MAX_VALUE else None
+    return text if len(text) <= _MAX_VALUE_CHARS else None
 
 
-def pictures_digest(path: str, reader: Reader, policy: SourcePolicy) -> str:
-    """Of all pictures that the records of a file name; empty where they name none."""
+def images_digest(path: str, reader: Reader, policy: SourcePolicy) -> str:
+    """Returns one digest of all images that the records of a file refer to; "" if there are none."""
     digest = hashlib.blake2b(digest_size=16)
     empty = digest.digest()
     for item in reader.read([path]):
         if isinstance(item, Row) and item.kind == "image":
-            of_picture = picture_digest(str(item.input["image"]), policy)
-            digest.update(of_picture.encode("utf-8", "surrogatepass") + b"\n")
+            of_image = image_digest(str(item.input["image"]), policy)
+            digest.update(of_image.encode("utf-8", "surrogatepass") + b"\n")
     return "" if digest.digest() == empty else digest.hexdigest()
 
 
-def picture_digest(image: str, policy: SourcePolicy) -> str:
-    """Of a picture's bytes; of its name where that is a URL, no file that can be read, or one that may not be read."""
+def image_digest(image: str, policy: SourcePolicy) -> str:
+    """Returns the digest of a file's bytes, or `image` itself for a URL or a file that can't or may not be read."""
     path = url2pathname(urlsplit(image).path) if image[:7].lower() == "file://" else image
     if not os.path.exists(path):
         path = re.sub(r"#page=\d+$", "", path)
     if not policy.paths or is_url(path):
         return image
     try:
-        # A pipe or a device may never end.
+        # Reading a pipe or a device may never end.
         if not stat.S_ISREG(os.stat(path).st_mode):
             return image
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""From blocks of text under headings to passages of a bounded size, with their offsets."""
+"""Cuts sections, which are blocks of text under headings, into passages of bounded size, with their offsets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 _SPACE = re.compile(r"\s*")
 _BREAKS = (re.compile(r"\n"), re.compile(r"[.!?。！？]['\")\]]*\s|[。！？]"), re.compile(r"\s"))
-"""Where a long block may be cut, the best first: the end of a line, of a sentence, of a word."""
+"""Where a block may be cut if it is too long, best first: after a line, a sentence, a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What should stay together, such as a paragraph. start, end: characters of the document."""
+    """A text that should stay in one passage, such as a paragraph. start, end: its offsets in the document."""
 
     text: str
     start: int
@@ -23,7 +23,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Blocks under one heading; title: the headings above it, `Guide > Install`."""
+    """The blocks under one heading. title: that heading and those above it, `Guide > Install`."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -33,17 +33,17 @@ def join_title(*headings: str) -> str:
     return " > ".join(filter(None, headings))
 
 
-def cut(sections: Iterable[Section], size: int, joint: str = "\n\n") -> Iterator[tuple[str, Block]]:
-    """(title, block) of passages: neighbouring blocks of a section, together at most `size` characters each.
+def cut(sections: Iterable[Section], size: int, separator: str = "\n\n") -> Iterator[tuple[str, Block]]:
+    """Yields (title, block) of each passage, which joins neighbouring blocks of a section up to `size` characters.
 
-    A section without text gives nothing, but if no section has any, their titles become the text.
+    A section without text has no passages. If no section has any, their titles become the text of one passage.
     """
     bare: list[str] = []
     empty = True
     for section in sections:
         if not any(block.text.strip() for block in section.blocks):
             bare.append(section.title)
-        for block in _packed(section.blocks, size, joint):
+        for block in _packed(section.blocks, size, separator):
             empty = False
             yield section.title, block
     if empty and any(bare):
@@ -51,7 +51,7 @@ def cut(sections: Iterable[Section], size: int, joint: str = "\n\n") -> Iterator
 
 
 def paragraphs(text: str, start: int = 0, end: int | None = None) -> Iterator[Block]:
-    """What blank lines separate in `text[start:end]`."""
+    """Yields the paragraphs of `text[start:end]`, which blank lines separate."""
     first: int | None = None
     last = position = start
     for line in text[start:end].split("\n"):
@@ -67,14 +67,14 @@ def paragraphs(text: str, start: int = 0, end: int | None = None) -> Iterator[Bl
 
 
 def trimmed(text: str, start: int, end: int) -> Block:
-    """`text[start:end]` without white space around it, and where that stands."""
+    """Returns `text[start:end]` without white space at its ends, as a block with the offsets of what is left."""
     piece = text[start:end]
     start += len(piece) - len(piece.lstrip())
     return Block(piece.strip(), start, start + len(piece.strip()))
 
 
 class Lines:
-    """Line numbers, from 1, of the characters of a text."""
+    """The line numbers, from 1, of the offsets of a text."""
 
     def __init__(self, text: str):
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
@@ -83,22 +83,22 @@ class Lines:
         return bisect_right(self._starts, offset)
 
 
-def _packed(blocks: Iterable[Block], size: int, joint: str) -> Iterator[Block]:
+def _packed(blocks: Iterable[Block], size: int, separator: str) -> Iterator[Block]:
     group: list[Block] = []
     length = 0
     for block in blocks:
         for piece in _split(block, size):
-            if group and length + len(joint) + len(piece.text) > size:
-                yield _joined(group, joint)
+            if group and length + len(separator) + len(piece.text) > size:
+                yield _joined(group, separator)
                 group, length = [], 0
             group.append(piece)
-            length += len(piece.text) + (len(joint) if len(group) > 1 else 0)
+            length += len(piece.text) + (len(separator) if len(group) > 1 else 0)
     if group:
-        yield _joined(group, joint)
+        yield _joined(group, separator)
 
 
-def _joined(group: list[Block], joint: str) -> Block:
-    return Block(joint.join(block.text for block in group), group[0].start, group[-1].end)
+def _joined(group: list[Block], separator: str) -> Block:
+    return Block(separator.join(block.text for block in group), group[0].start, group[-1].end)
 
 
 def _split(block: Block, size: int) -> Iterator[Block]:
@@ -111,7 +111,7 @@ def _split(block: Block, size: int) -> Iterator[Block]:
     at, stop = 0, len(text.rstrip())
     while stop - at > size:
         head = trimmed(text, at, at + _break(text[at : at + size], size))
-        # Where the text is not the document's own, as in HTML, a piece stands where its block does.
+        # If the text isn't a slice of the document, as in HTML, a piece has the offsets of its block.
         where = (block.start + head.start, block.start + head.end) if exact else (block.start, block.end)
         yield Block(head.text, *where)
         at = _after_space(text, head.end)
@@ -125,7 +125,7 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _break(text: str, size: int) -> int:
-    """Where to cut: after the last good break of the second half, else at the size."""
+    """Returns where to cut: after the last break in the second half, of the best kind there is, or else at `size`."""
     for pattern in _BREAKS:
         ends = [match.end() for match in pattern.finditer(text, size // 2, size)]
         if ends:
