@@ -107,9 +107,9 @@ def test_documents_are_removed_only_if_asked(index: Index) -> None:
 
 def test_failures_and_skipped_documents_are_reported_and_keep_their_passages(index: Index) -> None:
     index.update([document("a", "one")])
-    failure = Failure("a", InputError("unreadable today"))
-    summary = index.update([failure, LeftOut("c"), document("b", "two")], gone=lambda path: True)
-    assert (summary.failures, summary.left_out, summary.removed) == ([failure], ["c"], 0)
+    failure, left_out = Failure("a", InputError("unreadable today")), LeftOut("c", "empty")
+    summary = index.update([failure, left_out, document("b", "two")], gone=lambda path: True)
+    assert (summary.failures, summary.left_out, summary.removed) == ([failure], [left_out], 0)
     assert texts(index) == ["one", "two"]
 
 

@@ -132,7 +132,8 @@ def test_a_message_has_its_headers_as_metadata_and_names_its_attachments(tmp_pat
     assert isinstance(text, Passage)
     assert (text.title, text.text) == ("Tea tomorrow", "Shall we have tea, déjà vu?")
     assert (text.metadata["from"], text.metadata["to"]) == ("ann@a.org", "bob@b.org")
-    assert attachment == LeftOut("a.eml (menu.pdf)")
+    assert isinstance(attachment, LeftOut)
+    assert attachment.id == "a.eml (menu.pdf)"
     (tmp_path / "b.eml").write_bytes(
         b"Subject: =?iso-8859-1?q?d=E9j=E0?=\nContent-Type: text/html; charset=iso-8859-1\n\n<h1>A</h1><p>\xe9t\xe9"
     )

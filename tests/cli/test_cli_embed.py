@@ -191,7 +191,10 @@ def test_files_with_nothing_in_them_are_named_in_folders() -> None:
     Path("d/empty").write_text("")
     result = run("d", "-o", "v.jsonl")
     assert result.exit_code == 0
-    assert "left out 2 empty or binary files:\n  d/b.bin\n  d/empty\n1 row in " in result.stderr
+    assert "left out 2 files:\n  d/b.bin: binary, and neither an image nor a PDF" in result.stderr
+    assert "\n  d/empty: the file is empty\n1 row in " in result.stderr
+    result = run("d", "--into", "vectors")
+    assert "left out 2 files:\n  d/b.bin: binary" in result.stderr
 
 
 def test_raise_stops_at_the_first_bad_input_and_writes_nothing() -> None:
@@ -486,11 +489,11 @@ def test_results_are_in_the_order_of_the_rows_also_for_failures(fake_model: Jina
     items: list[Row | Failure | LeftOut] = [
         Failure("0", error),
         Row("1", "text", {"text": "good"}),
-        LeftOut("2"),
+        LeftOut("2", "empty"),
         Row("3", "text", {"text": ""}),
         Row("4", "text", {"text": "good too"}),
         Failure("5", error),
-        LeftOut("6"),
+        LeftOut("6", "empty"),
     ]
     results = list(embed_rows(fake_model, items))
     kinds = [Failure, Embedded, LeftOut, Failure, Embedded, Failure, LeftOut]

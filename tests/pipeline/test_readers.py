@@ -162,8 +162,11 @@ def test_a_missing_path_is_a_failure_and_the_others_go_on() -> None:
 @pytest.mark.parametrize("content", [b"", b" \n\t", b"PK\x03\x04\0\0binary", "ok\0".encode("utf-16")])
 def test_a_file_with_nothing_to_embed_fails_by_name_and_is_left_out_of_a_folder(content: bytes) -> None:
     make({"d/file": content})
-    assert isinstance(read("d/file")[0], Failure)
-    assert read("d") == [LeftOut("d/file")]
+    (failure,) = read("d/file")
+    assert isinstance(failure, Failure)
+    (left_out,) = read("d")
+    assert isinstance(left_out, LeftOut)
+    assert str(left_out) == f"d/file: {failure.error}"
 
 
 def test_text_in_another_encoding_is_never_left_out_silently() -> None:
@@ -179,7 +182,9 @@ def test_a_huge_text_is_a_failure() -> None:
 def test_pipes_and_devices_are_not_opened() -> None:
     os.mkfifo("pipe")
     assert "not a regular file" in only_failure("pipe")
-    assert read(".") == [LeftOut("./pipe")]
+    (left_out,) = read(".")
+    assert isinstance(left_out, LeftOut)
+    assert (left_out.id, left_out.reason.split(":")[0]) == ("./pipe", "not a regular file")
 
 
 def test_an_unreadable_folder_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

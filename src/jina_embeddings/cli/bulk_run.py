@@ -10,6 +10,7 @@ from ..errors import OptionError
 from ..pipeline.run import Run, Status
 from ..pipeline.supervise import Load
 from .progress import Progress
+from .summary import say_left_out
 from .terminal import say
 
 
@@ -22,6 +23,7 @@ def embed_into(run: Run, load: Load) -> int:
             say(f"what is committed is kept: give the same command again to go on, or `status {run.into}`")
             raise
     print(json.dumps(asdict(summary)))
+    say_left_out(summary.left_out)
     say(f"{summary.rows:,} rows in {run.into}, {summary.rejected:,} of them rejected, {summary.cut:,} too long and cut")
     return summary.rejected
 

@@ -9,7 +9,7 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from ..apps.index import Summary
-    from ..pipeline.rows import Failure
+    from ..pipeline.rows import Failure, LeftOut
 
 _SHOWN = 20
 
@@ -37,9 +37,9 @@ def say_cut(names: Sequence[str]) -> None:
     )
 
 
-def say_left_out(names: Sequence[str]) -> None:
-    """Files of folders without anything to embed, by name."""
-    _say_first(names, f"left out {counted(len(names), 'empty or binary file')}:")
+def say_left_out(files: Sequence[LeftOut]) -> None:
+    """Files of folders without anything to embed, each with the reason."""
+    _say_first(files, f"left out {counted(len(files), 'file')}:")
 
 
 def report(summary: Summary, num_passages: int, took_s: float, into: str) -> None:
@@ -54,7 +54,7 @@ def report(summary: Summary, num_passages: int, took_s: float, into: str) -> Non
     )
 
 
-def _say_first(names: Sequence[str], head: str) -> None:
+def _say_first(names: Sequence[object], head: str) -> None:
     if names:
         say(head)
         for name in names[:_SHOWN]:

@@ -43,7 +43,7 @@ class Reader:
             try:
                 yield from self._file(path)
             except NothingInsideError as error:
-                yield Failure(name, error) if named else LeftOut(name)
+                yield Failure(name, error) if named else LeftOut(name, str(error))
             except JinaEmbeddingsError as error:
                 yield Failure(name, error)
             except (EOFError, zlib.error) as error:

@@ -53,9 +53,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file met in a folder that has nothing to embed: empty, or binary and neither image nor PDF."""
+    """A file met in a folder that has nothing to embed, and why: it is empty, or binary and no image or PDF."""
 
     id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.reason}"
 
 
 Item: TypeAlias = "Row | Failure | LeftOut"

@@ -18,6 +18,7 @@ from .plan import Plan
 from .provenance import Form
 from .ray import Cluster, run_on_ray
 from .records import Fields
+from .rows import LeftOut
 from .sources import survey
 from .supervise import Load, run_supervised
 
@@ -59,7 +60,8 @@ class Status:
 class Summary:
     """What a run came to.
 
-    cut: texts that were cut. rows_this_time, seconds, restarts: of this call alone. left_out: files without anything.
+    cut: texts that were cut. rows_this_time, seconds, restarts: of this call alone. left_out: files without
+    anything to embed.
     """
 
     rows: int
@@ -70,7 +72,7 @@ class Summary:
     seconds: float
     rows_per_second: float
     restarts: int
-    left_out: int
+    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class Run:
             raise RunMismatchError(f"{self.into} holds other files and no run: give a folder of its own")
         return folder
 
-    def _job(self, folder: Folder) -> tuple[Job, int]:
+    def _job(self, folder: Folder) -> tuple[Job, list[LeftOut]]:
         before = Manifest.read(folder)
         found = survey(
             self.paths,
@@ -164,7 +166,7 @@ class Run:
         plan = Plan(found.sources, self.shard_rows, self.fields)
         kept_types(plan)
         allowed = None if self.max_rejected is None else int(self.max_rejected * plan.num_rows)
-        return Job(folder, plan, self.form, self.share, allowed, self.batch_size), len(found.left_out)
+        return Job(folder, plan, self.form, self.share, allowed, self.batch_size), found.left_out
 
 
 def status(into: str | os.PathLike[str]) -> Status:
@@ -176,7 +178,7 @@ def status(into: str | os.PathLike[str]) -> Status:
     return Status.of(Job(folder, manifest.plan, manifest.form), manifest)
 
 
-def _summary(begun: Status, ended: Status, took_s: float, restarts: int, left_out: int) -> Summary:
+def _summary(begun: Status, ended: Status, took_s: float, restarts: int, left_out: list[LeftOut]) -> Summary:
     rows = ended.rows_done - begun.rows_done
     rate = round(rows / max(took_s, 1e-9), 1)
     return Summary(

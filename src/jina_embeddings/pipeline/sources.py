@@ -13,7 +13,7 @@ from ..inputs.pdf import num_pdf_pages
 from .files import IMAGE_SUFFIXES, STDIN, find_files, kind_of
 from .opening import is_packed, open_stored, unpacked_name
 from .positions import MARK_ROWS, line_offsets, record_offsets
-from .rows import NothingInsideError, printable
+from .rows import LeftOut, NothingInsideError, printable
 from .samples import sample_offsets
 from .stores import find_addresses, is_address, state_of
 from .tables import TABLES, datasets_files, lance_version, num_table_rows
@@ -51,10 +51,10 @@ class Source:
 
 @dataclass(slots=True)
 class Survey:
-    """left_out: names of the files met in folders that have nothing to embed."""
+    """left_out: the files met in folders that have nothing to embed."""
 
     sources: list[Source] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def survey(
@@ -76,10 +76,10 @@ def survey(
             raise InputError("standard input can't be read again after a failure: write it to a file first")
         try:
             source = _source(path, lines, before.get(printable(path)))
-        except NothingInsideError:
+        except NothingInsideError as error:
             if named:
                 raise
-            found.left_out.append(printable(path))
+            found.left_out.append(LeftOut(printable(path), str(error)))
             continue
         except (JinaEmbeddingsError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -26,13 +26,13 @@ class Tally:
     """What came of the inputs.
 
     strict: the first that failed is raised.
-    cut: ids of the texts that were cut. left_out: names of the files without anything to embed.
+    cut: ids of the texts that were cut. left_out: the files without anything to embed.
     """
 
     strict: bool = False
     num_rows: int = 0
     cut: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, item: Item | Embedded) -> None:
@@ -41,7 +41,7 @@ class Tally:
             if item.cut:
                 self.cut.append(item.row.id)
         elif isinstance(item, LeftOut):
-            self.left_out.append(item.id)
+            self.left_out.append(item)
         elif isinstance(item, Failure):
             if self.strict:
                 raise type(item.error)(str(item)) from item.error

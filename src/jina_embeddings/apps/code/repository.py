@@ -94,14 +94,14 @@ class Repository:
         path, shown = self.root / name, printable(name)
         try:
             status = path.lstat()
-            if not (stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_BYTES and _is_text(path)):
-                yield LeftOut(shown)
+            if reason := _unfit(path, status):
+                yield LeftOut(shown, reason)
             else:
                 yield self._known(name, _blob(path.read_bytes()))
         except FileNotFoundError:
             return  # git still lists a file that was deleted without a commit
-        except NothingInsideError:
-            yield LeftOut(shown)
+        except NothingInsideError as error:
+            yield LeftOut(shown, str(error))
         except JinaEmbeddingsError as error:
             yield Failure(shown, error)
         except OSError as error:
@@ -173,6 +173,17 @@ def passages(name: str, path: Path) -> Iterator[Passage]:
 
 def _is_own(name: str) -> bool:
     return name.partition("/")[0] == OWN_FOLDER
+
+
+def _unfit(path: Path, status: os.stat_result) -> str:
+    """Why a file is not indexed, empty if it is. Raises as `_is_text`."""
+    if not stat.S_ISREG(status.st_mode):
+        return "a link or another thing that is no file"
+    if not status.st_size:
+        return "the file is empty"
+    if status.st_size > MAX_BYTES:
+        return f"over {MAX_BYTES // 2**20} MiB"
+    return "" if _is_text(path) else "neither code nor text"
 
 
 def _is_text(path: Path) -> bool:

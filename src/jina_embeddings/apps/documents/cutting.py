@@ -150,7 +150,9 @@ def _without_offsets(
 def _mail(path: str, name: str, metadata: dict[str, str], options: CutOptions) -> Cut:
     message = read_message(read_bytes(path))
     yield from _without_offsets(message.sections, name, {**metadata, **message.headers}, options)
-    yield from (LeftOut(f"{name} ({attachment})") for attachment in message.attachments)
+    yield from (
+        LeftOut(f"{name} ({attachment})", "an attachment: save it as a file") for attachment in message.attachments
+    )
 
 
 def _pdf(path: str, name: str, digest: str, metadata: dict[str, str], options: CutOptions) -> Cut:

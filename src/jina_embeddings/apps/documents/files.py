@@ -82,7 +82,7 @@ class Files:
                 raise
             except NothingInsideError as error:
                 told = named or (os.path.splitext(path)[1].lower() in _TEXT_SUFFIXES and _has_bytes(path))
-                yield self._failure(path, error) if told else LeftOut(name)
+                yield self._failure(path, error) if told else LeftOut(name, str(error))
             except JinaEmbeddingsError as error:
                 yield self._failure(path, error)
             except OSError as error:

@@ -39,7 +39,7 @@ class Summary:
 
     documents: read and cut, since they were new, changed, or not whole in the index. unchanged: passed over.
     embedded: passages that the model ran. reused: passages whose vectors were there already.
-    removed: documents that have gone. left_out: names of the files without anything to embed.
+    removed: documents that have gone. left_out: the files without anything to embed.
     cut: sources of the passages that were longer than the model reads, which have vectors of their beginnings.
     failures: documents and passages that could not be indexed; all others were.
     """
@@ -49,7 +49,7 @@ class Summary:
     embedded: int = 0
     reused: int = 0
     removed: int = 0
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -154,7 +154,7 @@ class Update:
     def _plan(self, items: Iterable[Item]) -> Iterator[_Planned]:
         for item in items:
             if isinstance(item, LeftOut):
-                self.summary.left_out.append(item.id)
+                self.summary.left_out.append(item)
             elif isinstance(item, Failure):
                 self._seen.add(item.id)
                 self.summary.failures.append(item)
@@ -186,7 +186,7 @@ class Update:
         self.summary.documents += 1
         if path in self._states:
             self._emptied.add(path)
-        self.summary.left_out += [passage.id for passage in found if isinstance(passage, LeftOut)]
+        self.summary.left_out += [passage for passage in found if isinstance(passage, LeftOut)]
         passages = [passage for passage in found if not isinstance(passage, LeftOut)]
         # A failure counts as a passage that is missing: the document is tried again next time.
         for position, passage in enumerate(passages):

@@ -41,7 +41,7 @@ class Inputs:
     num_rows: int = 0
     failures: list[Failure] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def text(self, row: int) -> str:
         """A row's text on one line, or its name if there are no texts."""
@@ -77,7 +77,7 @@ def embed_inputs(
         elif isinstance(result, Failure):
             found.failures.append(result)
         if isinstance(result, LeftOut):
-            found.left_out.append(result.id)
+            found.left_out.append(result)
         else:
             found.num_rows += 1
     found.vectors = vectors.array()
