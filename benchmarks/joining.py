@@ -1,12 +1,12 @@
-"""Which way to join the rankings by vectors and by words is best.
+"""Which way to join the rankings by vectors and by words is best, chosen on two sets and confirmed on others.
 
-    apt-get install postgresql-doc-15
-    python benchmarks/joining.py [--sections 300] [--functions 300]
+    apt-get install postgresql-doc-15 python3.11-doc sqlite3-doc
+    python benchmarks/joining.py [--sections 250] [--functions 250]
 
-PostgreSQL's manual as in `retrieval_quality.py` (nDCG@10 of sections), functions of held out packages with their
-names, as in `code_search_quality.py` (mean reciprocal rank). Each question's best 100 by vectors and best 100 by words
-are joined in several ways. PostgreSQL's manual judges nothing else; the functions are judged by in docs/applications.md
-too, so a way that is chosen by them has to be judged by other sets.
+Manuals as in `retrieval_quality.py` (nDCG@10 of sections), functions with their names as in `code_search_quality.py`
+(mean reciprocal rank within the first ten). Each question's best 100 by vectors and best 100 by words are joined in
+several ways. `CHOSEN_ON` are the sets that a way is chosen by: PostgreSQL's manual, and functions of Python packages
+that `pocket` was not trained on. The others have no part in the choice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,17 @@ from jina_embeddings.apps.index import Passage
 from jina_embeddings.apps.index.fingerprint import Fingerprint
 from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.apps.index.store import Store
-from quality.code_files import GO, PYTHON, package_files
+from quality.code_files import GO, PYTHON, library_files, package_files
 
 DEPTH = 100
+
+CHOSEN_ON = {"postgresql", "python-packages"}
+MANUALS = {"postgresql": "postgresql", "sqlite": "sqlite", "python-manual": "python"}
+FUNCTIONS = {
+    "python-packages": lambda: code.python(package_files(PYTHON, r"\.py$")),
+    "python-library": lambda: code.python(library_files()),
+    "go-packages": lambda: code.go(package_files(GO, r"\.go$")),
+}
 
 Ranking = list[tuple[int, float]]
 """Numbers of passages with their scores, best first."""
@@ -48,52 +56,88 @@ class Asked:
     words: Ranking
 
 
+@dataclass(frozen=True)
+class Set:
+    """unit_of: the unit that each passage is a part of. answers: the unit of each question."""
+
+    task: str
+    passages: Sequence[str]
+    questions: Sequence[str]
+    unit_of: np.ndarray
+    answers: Sequence[int]
+    score: Callable[[np.ndarray], float]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sections", type=int, default=300, help="most sections of the manual")
-    parser.add_argument("--functions", type=int, default=300, help="most functions")
-    parser.add_argument("--sets", default="postgresql,python,go", help="comma-separated")
-    parser.add_argument("--keep", type=Path, help="a folder for the rankings themselves")
+    parser.add_argument("--sections", type=int, default=250, help="most sections of a manual")
+    parser.add_argument("--functions", type=int, default=250, help="most functions of a set")
+    parser.add_argument("--sets", default=",".join([*MANUALS, *FUNCTIONS]), help="comma-separated")
+    parser.add_argument("--keep", type=Path, help="a folder for the rankings, which are taken from there if they are")
     parser.add_argument("--name", default="joining", help="of the result's file")
     arguments = parser.parse_args()
     model = JinaEmbeddings("pocket", engine="torch", task="retrieval")
     found: dict[str, Any] = {}
     for name in arguments.sets.split(","):
-        if name == "postgresql":
-            manual = retrieval.read_manual(name, arguments.sections, 1000)
-            unit_of = np.searchsorted(manual.starts, np.arange(len(manual.passages)), side="right") - 1
-            asked = ranked(model, "retrieval", manual.passages, manual.questions, manual.answers)
-            score: Callable[[np.ndarray], float] = ndcg
-        else:
-            functions = (
-                code.python(package_files(PYTHON, r"\.py$"))
-                if name == "python"
-                else code.go(package_files(GO, r"\.go$"))
-            )
-            pairs = code.with_names(code.draw(functions, arguments.functions), "kept")
-            unit_of = np.arange(len(pairs.documents))
-            asked = ranked(model, "code", pairs.documents, pairs.queries, unit_of.tolist())
-            score = mrr
-        if arguments.keep:
-            (arguments.keep / f"{name}.pickle").write_bytes(pickle.dumps((unit_of, asked)))
-        found[name] = {"questions": len(asked), "measure": score.__name__}
-        found[name]["joined"] = {way: round(score(ranks(asked, unit_of, join)), 4) for way, join in WAYS.items()}
+        given = manual(name, arguments.sections) if name in MANUALS else functions(name, arguments.functions)
+        asked = kept(arguments.keep, name, partial(ranked, model, given))
+        found[name] = {
+            "chosen_on": name in CHOSEN_ON,
+            "questions": len(asked),
+            "measure": given.score.__name__,
+            "joined": {way: round(given.score(ranks(asked, given.unit_of, join)), 4) for way, join in WAYS.items()},
+        }
         print(name, found[name], file=sys.stderr)
-    write_result(arguments.name, {"sets": found})
+    write_result(arguments.name, {"gains": gains(found), "sets": found})
 
 
-def ranked(
-    model: JinaEmbeddings, task: str, passages: Sequence[str], questions: Sequence[str], answers: Sequence[int]
-) -> list[Asked]:
-    vectors = model.encode_text(list(passages), task=task, prompt_name="passage")
-    asked = model.encode_text(list(questions), task=task, prompt_name="query")
+def gains(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Of each way, the mean over sets of what it is above the better of dense and words; and the least."""
+    table: dict[str, dict[str, float]] = {}
+    for way in WAYS:
+        row = table[way] = {}
+        for title, chosen_on in (("chosen_on", True), ("confirmed_on", False)):
+            joined = [one["joined"] for one in found.values() if one["chosen_on"] == chosen_on]
+            over = [scores[way] - max(scores["dense"], scores["words"]) for scores in joined]
+            if over:
+                row |= {f"{title}_mean": round(float(np.mean(over)), 4), f"{title}_least": round(min(over), 4)}
+    return table
+
+
+def manual(name: str, most: int) -> Set:
+    read = retrieval.read_manual(MANUALS[name], most, 1000)
+    unit_of = np.searchsorted(read.starts, np.arange(len(read.passages)), side="right") - 1
+    return Set("retrieval", read.passages, read.questions, unit_of, read.answers, ndcg)
+
+
+def functions(name: str, most: int) -> Set:
+    pairs = code.with_names(code.draw(FUNCTIONS[name](), most), "kept")
+    places = np.arange(len(pairs.documents))
+    return Set("code", pairs.documents, pairs.queries, places, places.tolist(), mrr)
+
+
+def kept(folder: Path | None, name: str, make: Callable[[], list[Asked]]) -> list[Asked]:
+    path = folder and folder / f"{name}.pickle"
+    if path and path.exists():
+        asked: list[Asked] = [Asked(*fields) for fields in pickle.loads(path.read_bytes())]
+        return asked
+    asked = make()
+    if path:
+        path.write_bytes(pickle.dumps([astuple(one) for one in asked]))
+    return asked
+
+
+def ranked(model: JinaEmbeddings, given: Set) -> list[Asked]:
+    vectors = model.encode_text(list(given.passages), task=given.task, prompt_name="passage")
+    asked = model.encode_text(list(given.questions), task=given.task, prompt_name="query")
     with tempfile.TemporaryDirectory() as folder:
-        store = Store.create(folder, Fingerprint.of(model, task, None, "files"))
-        placed = [Placed(Passage(str(n), "text", text), str(n), 0, 1, vectors[n]) for n, text in enumerate(passages)]
+        store = Store.create(folder, Fingerprint.of(model, given.task, None, "files"))
+        texts = enumerate(given.passages)
+        placed = [Placed(Passage(str(n), "text", text), str(n), 0, 1, vectors[n]) for n, text in texts]
         store.write(placed, new=True)
         store.tidy()
         found = []
-        for question, vector, answer in zip(questions, asked, answers, strict=True):
+        for question, vector, answer in zip(given.questions, asked, given.answers, strict=True):
             dense = [(int(hit.passage.path), hit.score) for hit in store.search(vector, DEPTH)]
             words = [(int(hit.passage.path), hit.score) for hit in store.search_words(question, vector, DEPTH)]
             found.append(Asked(answer, dense, words))

@@ -24,7 +24,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text(en
 
 
 COMMANDS = commands()
-WITH_OPTIONS_OF_THEIR_OWN = ("doctor", "status", "index info", "index remove")
+WITH_OPTIONS_OF_THEIR_OWN = ("doctor", "status", "index info", "index remove", "index export")
 CODE_COMMANDS = [command for command in COMMANDS if command.startswith("code ")]
 
 
@@ -108,6 +108,7 @@ def test_examples_of_the_applications_run() -> None:
         "index",
         "index info",
         "index remove",
+        "index export",
         "search",
         "similar",
         "dedup",
@@ -119,8 +120,9 @@ def test_examples_of_the_applications_run() -> None:
         assert lines
         if command == "code index":
             shutil.rmtree("notes.index")
-        engine = ["--engine", "fake"] if command not in WITH_OPTIONS_OF_THEIR_OWN else []
         for line in lines:
+            own = line.removeprefix("jina-embeddings ").startswith(WITH_OPTIONS_OF_THEIR_OWN)
+            engine = [] if own else ["--engine", "fake"]
             _, result = run(line, *engine)
             assert result.exit_code == 0, (line, result.stdout, result.stderr)
 

@@ -107,7 +107,7 @@ def index(
     given = {name: value for name, value in pairs(metadata, "--metadata").items() if value} if metadata else None
     cut = CutOptions(passage_size, pdf, given, text_field, image_field)  # type: ignore[arg-type]
     with (
-        choice.for_index(into).loaded(task) as loaded,
+        choice.for_index(into, paths).loaded(task) as loaded,
         Progress(count_files(paths), "passages", sources="files") as progress,
     ):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""`jina-embeddings index PATHS...`, and what there is to do with an index beside: `info`, `remove`."""
+"""`jina-embeddings index PATHS...`, and what there is to do with an index beside: `info`, `remove`, `export`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,44 @@ def remove(
             say(f"{count:,} passages removed: {path}" if count else f"nothing in {index} has the path {path}")
         if not all(removed):
             raise typer.Exit(PROBLEM)
+
+
+@index.command()
+def export(
+    index: IndexArgument,
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Of its own, or an address of a store.", show_default=False)
+    ],
+    layout: Annotated[
+        str, typer.Option(help="Where vectors lie: parquet, npy, safetensors or lance; as `embed --layout`.")
+    ] = "parquet",
+    dense_only: Annotated[bool, typer.Option("--dense-only", help="Leave multi-vectors out.")] = False,
+    shard_rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passages of a shard; 10,000, or as many as have 256 MiB of multi-vectors."),
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Write passages and vectors as the folder of a bulk run. Loads no model; goes on where it was.
+
+    Exit status: 0; 2 an error.
+    """
+    with command(debug):
+        from ..apps.index.export import export as export_store
+        from ..apps.index.store import Store
+        from .progress import Progress
+
+        store = Store.open(index)
+        with Progress([len(store)], "passages") as progress:
+            count = export_store(
+                store,
+                folder,
+                layout=layout,
+                multivector=not dense_only,
+                shard_rows=shard_rows,
+                advance=progress.advance,
+            )
+        say(f"{count:,} passages with their vectors in {folder}")
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, wraps
@@ -86,10 +86,9 @@ class ModelChoice:
         source = {"revision": revision, "local_files_only": local_files_only}
         return cls(model, engine, source, engine_options(option or [], dtype=dtype, device=device), debug)
 
-    def for_index(self, address: str) -> ModelChoice:
-        """The same with the model that works on an index."""
-
-        return replace(self, model=model_of(address, self.model))
+    def for_index(self, address: str, paths: Sequence[str] = ()) -> ModelChoice:
+        """The same with the model that works on an index. paths: what it is made of, bulk runs among them."""
+        return replace(self, model=model_of(address, self.model, paths))
 
     @contextmanager
     def loaded(self, task: str | None = None) -> Iterator[JinaEmbeddings]:
@@ -148,13 +147,18 @@ takes_model_of_index = partial(
 )
 
 
-def model_of(address: str, given: str | None) -> str:
-    """The model that was given, else the one that made the index, else the default."""
+def model_of(address: str, given: str | None, paths: Sequence[str] = ()) -> str:
+    """The model that was given, else the one that made the index, or a bulk run among the paths, else the default."""
     from ..apps.index.store import Store
+    from ..pipeline.manifest import is_run
+    from ..pipeline.reading import manifest_of
 
     if given is not None:
         # What is written into the index has to hold in every folder.
         return os.path.abspath(given) if os.path.isdir(given) else given
     if Store.exists(address):
         return Store.open(address).fingerprint.model
+    for path in paths:
+        if is_run(path):
+            return str(manifest_of(path).made_by["model"])
     return os.environ.get(MODEL) or DEFAULT_MODEL

@@ -119,15 +119,17 @@ class Job:
 
     def finish(self, manifest: Manifest) -> None:
         """What is done once when all shards are there, whoever made them; may be done again."""
-        if self.form.layout != "lance":
-            return
+        if self.form.layout == "lance":
+            self.commit_dataset(manifest, kept_types(self.plan))
+
+    def commit_dataset(self, manifest: Manifest, kept: list[tuple[str, Any]]) -> None:
+        """Makes the fragments of all shards one Lance dataset, if all are there. kept: see `ShardWriter`."""
         done = Job(self.folder, self.plan, self.form).done(manifest)
         if len(done) < self.plan.num_shards:
             return
         fragments = [text for shard in sorted(done) for text in done[shard].fragments]
-        num_rows = commit_lance(
-            self.folder, fragments, shard_schema(kept_types(self.plan), types_of(self.form, _widths(manifest)))
-        )
+        schema = shard_schema(kept, types_of(self.form, widths_of_run(manifest)))
+        num_rows = commit_lance(self.folder, fragments, schema)
         if num_rows != self.plan.num_rows:
             raise RunError(
                 f"the Lance dataset of {self.folder} has {num_rows:,} rows instead of {self.plan.num_rows:,}"
@@ -144,7 +146,7 @@ class Job:
     def _write(self, manifest: Manifest, shard: int, stream: Any) -> Done:
         start, stop = span = self.plan.span(shard)
         kept = kept_types(self.plan)
-        with ShardWriter(self.folder, manifest.run, shard, span, self.form, _widths(manifest), kept) as writer:
+        with ShardWriter(self.folder, manifest.run, shard, span, self.form, widths_of_run(manifest), kept) as writer:
             while start < stop:
                 chunk: Chunk = next(stream)
                 writer.write(chunk)
@@ -152,6 +154,7 @@ class Job:
             return writer.commit()
 
 
-def _widths(manifest: Manifest) -> dict[str, int]:
+def widths_of_run(manifest: Manifest) -> dict[str, int]:
+    """Numbers of a vector in each column; see `widths_of`."""
     made = manifest.made_by
     return widths_of(manifest.form, made["dimension"], made["multivector_dim"] or 0)

@@ -140,6 +140,18 @@ def locked(folder: Folder, share: Share) -> Iterator[None]:
         yield
 
 
+def folder_for(into: str | os.PathLike[str]) -> Folder:
+    """The folder of a run that is there or is to be. Raises RunMismatchError for one that holds something else."""
+    if os.path.isfile(into):
+        raise OptionError(f"{into} is a file: give a folder")
+    folder = Folder.at(into)
+    # A run that was killed before its manifest leaves hidden files and an empty `rejects` at most.
+    others = [name for name in folder.names() if name != "rejects"]
+    if others and NAME not in others:
+        raise RunMismatchError(f"{into} holds other files and no run: give a folder of its own")
+    return folder
+
+
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether a path is the folder of a run."""
     return (Path(path) / NAME).is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,13 +15,16 @@ from ..vectors.quantization import EMBEDDING_TYPES, check_embedding_type
 
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
+    from ..types import FloatArray
 
 DEFAULT_PROMPT = "passage"
-_PROBE = "The quick brown fox jumps over the lazy dog; 42 × 17 = 714."
-_PROBE_NUMBERS = 128
-_PROBE_COSINE = 0.99
+PROBE = "The quick brown fox jumps over the lazy dog; 42 × 17 = 714."
+"""By the vector of this passage other weights under the same name are noticed."""
+
+PROBE_COSINE = 0.99
 """Engines and number formats of one model agree to 0.999 and better; two models don't agree at all."""
 
+_PROBE_NUMBERS = 128
 
 LAYOUTS = ("parquet", "npy", "safetensors", "lance")
 NUMBERS = (*EMBEDDING_TYPES, "float16")
@@ -114,16 +117,26 @@ def described(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
 def made_by(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
     """What a manifest says of the model: its description, and numbers by which other weights are noticed."""
     made = described(model, form)
-    vector = model.encode_text(_PROBE, task=made["task"])
-    return {**made, "probe": [round(float(number), 6) for number in vector[:_PROBE_NUMBERS]]}
+    return {**made, "probe": shortened(model.encode_text(PROBE, task=made["task"], prompt_name="passage"))}
+
+
+def shortened(probe: Sequence[float] | FloatArray) -> list[float]:
+    """The numbers of a probe's vector that a manifest keeps: of shorter vectors they are the same, up to a factor."""
+    return [round(float(number), 6) for number in probe[:_PROBE_NUMBERS]]
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """In words. Engine and version may differ: they change vectors by less than a number format does."""
-    for name in ("model", "revision", "task", "prompt_name", "dimension", "multivector_dim"):
+    for name in ("model", "revision", "task", "prompt_name", "dimension"):
         if before[name] != now[name]:
             yield f"{name} was {before[name]} and is {now[name]}"
+    dims = before["multivector_dim"], now["multivector_dim"]
+    # An index without multi-vectors doesn't know what they would be.
+    if None not in dims and dims[0] != dims[1]:
+        yield f"multivector_dim was {dims[0]} and is {dims[1]}"
     old, new = (np.array(made["probe"], dtype=np.float64) for made in (before, now))
+    common = min(len(old), len(new))
+    old, new = old[:common], new[:common]
     cosine = float(old @ new / (np.linalg.norm(old) * np.linalg.norm(new)))
-    if not cosine >= _PROBE_COSINE:
+    if not cosine >= PROBE_COSINE:
         yield f"the model's vectors differ (cosine {cosine:.3f} for the same text)"

@@ -23,11 +23,16 @@ _COLUMN = "embedding"
 
 
 class RunRows(NamedTuple):
-    """Rows of a shard that were embedded. table: columns without vectors. vectors: float32 (rows, dimension)."""
+    """Rows of a shard that were embedded.
+
+    table: columns without vectors. vectors: float32 (rows, dimension).
+    multivectors: an Arrow column, a list of lists of numbers a row, where it was asked for.
+    """
 
     shard: int
     table: Any
     vectors: FloatArray
+    multivectors: Any = None
 
 
 def manifest_of(address: str | os.PathLike[str]) -> Manifest:
@@ -42,8 +47,13 @@ def manifest_of(address: str | os.PathLike[str]) -> Manifest:
     return manifest
 
 
-def read_run(address: str | os.PathLike[str]) -> Iterator[RunRows]:
-    """Shard by shard, rejected rows left out. Raises as `manifest_of` does; RunError for a run that isn't finished."""
+def read_run(address: str | os.PathLike[str], multivector: str | None = None) -> Iterator[RunRows]:
+    """Shard by shard, rejected rows left out.
+
+    multivector: the column of multi-vectors that is wanted too, one of the manifest's `form.columns`.
+
+    Raises as `manifest_of` does; RunError for a run that isn't finished.
+    """
     folder, manifest = Folder.at(address), manifest_of(address)
     job = Job(folder, manifest.plan, manifest.form)
     done = job.done(manifest)
@@ -57,8 +67,10 @@ def read_run(address: str | os.PathLike[str]) -> Iterator[RunRows]:
         table = read_rows(folder, shard)
         good = np.flatnonzero(np.asarray(table["error_code"].is_null()))
         vectors = _vectors(folder, manifest, shard, table).take(good, axis=0)
+        tokens = None if multivector is None else _column(folder, manifest, shard, table, multivector).take(good)
         names = [name for name in table.column_names if not name.startswith(_COLUMN)]
-        yield RunRows(shard, table.select(names).take(good), vectors.astype(np.float32).reshape(-1, dimension))
+        rows = table.select(names).take(good)
+        yield RunRows(shard, rows, vectors.astype(np.float32).reshape(-1, dimension), tokens)
 
 
 def _vectors(folder: Folder, manifest: Manifest, shard: int, table: Any) -> Any:
@@ -66,12 +78,16 @@ def _vectors(folder: Folder, manifest: Manifest, shard: int, table: Any) -> Any:
     layout, dimension = manifest.form.layout, manifest.made_by["dimension"]
     if layout in ("npy", "safetensors"):
         return read_array(folder.read(vectors_name(shard, _COLUMN, f".{layout}")), f".{layout}", _COLUMN)
-    if layout == "lance":
-        start, stop = manifest.plan.span(shard)
-        table = read_table(folder, start, stop, _COLUMN)
-    column = table[_COLUMN].combine_chunks()
+    column = _column(folder, manifest, shard, table, _COLUMN)
     vectors = np.zeros((len(column), dimension), dtype=np.float32)
     vectors[np.flatnonzero(np.asarray(column.is_valid()))] = (
         column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
     )
     return vectors
+
+
+def _column(folder: Folder, manifest: Manifest, shard: int, table: Any, name: str) -> Any:
+    """A column of vectors, of all rows of a shard. table: of its Parquet file."""
+    if manifest.form.layout == "lance":
+        table = read_table(folder, *manifest.plan.span(shard), name)
+    return table[name].combine_chunks()

@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from ..errors import OptionError, RunError, RunMismatchError
+from ..errors import RunError
 from .chunks import Report
 from .folder import Folder
 from .job import Job
 from .kept import kept_types
-from .manifest import NAME, Manifest, Share, locked
+from .manifest import Manifest, Share, folder_for, locked
 from .plan import Plan
 from .provenance import Form
 from .ray import Cluster, run_on_ray
@@ -121,7 +121,7 @@ class Run:
             EngineDeadError: the engine dies whatever it is given.
         """
         self.form.check()
-        folder = self._folder()
+        folder = folder_for(self.into)
         with locked(folder, self.share):
             job, left_out = self._job(folder)
             manifest = job.check()
@@ -144,16 +144,6 @@ class Run:
         if self.cluster is None:
             return run_supervised(job, load, report)
         return run_on_ray(job, load, report, self.cluster)
-
-    def _folder(self) -> Folder:
-        if os.path.isfile(self.into):
-            raise OptionError(f"{self.into} is a file: give a folder")
-        folder = Folder.at(self.into)
-        # A run that was killed before its manifest leaves hidden files and an empty `rejects` at most.
-        others = [name for name in folder.names() if name != "rejects"]
-        if others and NAME not in others:
-            raise RunMismatchError(f"{self.into} holds other files and no run: give a folder of its own")
-        return folder
 
     def _job(self, folder: Folder) -> tuple[Job, list[LeftOut]]:
         before = Manifest.read(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import IndexMismatchError, MultivectorUnavailableError, OptionError
+from ...pipeline.provenance import PROBE, PROBE_COSINE
 from ...vectors.similarity import similarity
 from .multivectors import check_format
 
@@ -20,10 +21,6 @@ FORMAT = 2
 """Of the table. A reader refuses a later one; the first had no words to search and no multi-vectors."""
 
 _READABLE = (1, FORMAT)
-
-_PROBE = "The quick brown fox jumps over the lazy dog; 42 × 17 = 714."
-_PROBE_COSINE = 0.99
-"""Engines and number formats of one model agree to 0.999 and better; two models don't agree at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,7 @@ class Fingerprint:
         if self.task not in model.info.tasks or self.dimension not in dims:
             raise IndexMismatchError(f"{mismatch}load that one, or make another index")
         cosine = float(similarity(_probe(model, self.task, self.dimension), np.array(self.probe, dtype=np.float32)))
-        if cosine < _PROBE_COSINE:
+        if cosine < PROBE_COSINE:
             raise IndexMismatchError(f"{mismatch}its vectors differ (cosine {cosine:.3f}). Load that one")
 
 
@@ -135,5 +132,5 @@ def _check_multivector(model: JinaEmbeddings, multivector: str | None, token_poo
 
 
 def _probe(model: JinaEmbeddings, task: str, dimension: int | None) -> FloatArray:
-    vector: FloatArray = model.encode_text(_PROBE, task=task, prompt_name="passage", truncate_dim=dimension)
+    vector: FloatArray = model.encode_text(PROBE, task=task, prompt_name="passage", truncate_dim=dimension)
     return vector

@@ -223,6 +223,36 @@ class Index:
         with written_by_us(self.store.address):
             return self.store.remove_where(path_is(path, self.store.root))
 
+    def export(
+        self,
+        into: str | os.PathLike[str],
+        *,
+        layout: str = "parquet",
+        multivector: bool = True,
+        shard_rows: int | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> int:
+        """Writes passages and vectors as the folder of a bulk run; returns how many.
+
+        `pipeline.status` and `read_run` read it, and `index_files` makes an index of it again. Called again after a
+        kill, it goes on.
+
+        Args:
+            into: a folder of its own, or an address such as `s3://bucket/path`.
+            layout: `parquet`, `npy`, `safetensors` or `lance`; npy and safetensors hold no multi-vectors.
+            multivector: False leaves the multi-vectors out.
+            shard_rows: 10,000 if left out; with multi-vectors as many as have about 256 MiB of them.
+            advance: called with the number of passages of each shard.
+
+        Raises:
+            IndexBusyError: another process is writing to the index.
+            RunMismatchError: the folder holds something else, or this index as it was before.
+            EmptyInputError: nothing is in the index.
+        """
+        from .export import export
+
+        return export(self.store, into, layout=layout, multivector=multivector, shard_rows=shard_rows, advance=advance)
+
     def retriever(
         self, *, limit: int = 5, filters: Filters | None = None, rerank: bool = False
     ) -> Callable[[str | ImageSource], list[dict[str, Any]]]:

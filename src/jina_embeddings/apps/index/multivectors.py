@@ -30,6 +30,8 @@ FORMATS: tuple[str, ...] = get_args(MultivectorFormat)
 COLUMN = "multivector"
 
 _NUMBERS = {"float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
+# float32 comes from outside, and is read as float16 is.
+_FORMATS = {**{number: name for name, number in _NUMBERS.items()}, pa.float32(): "float16"}
 _BLOCK_TOKENS = 4096
 """Token vectors whose float32 copies stay in a processor's cache."""
 
@@ -73,6 +75,19 @@ def from_column(column: Any) -> list[FloatArray]:
     return [rows[start:stop] for start, stop in pairwise(offsets)]
 
 
+def from_lists(column: Any, dim: int) -> list[FloatArray]:
+    """As `from_column`, from rows of lists of lists, whose number format their Arrow type says; binary as uint8."""
+    number = column.type.value_type.value_type
+    width = dim // 8 if number == pa.uint8() else dim
+    return from_column(column.cast(pa.list_(pa.list_(number, width))))
+
+
+def stored(column: Any) -> list[Any]:
+    """The numbers as they are stored, (tokens, width) for each row of the column."""
+    numbers, offsets, _ = _numbers(column)
+    return [numbers[start:stop] for start, stop in pairwise(offsets)]
+
+
 def score(query: FloatArray, column: Any) -> FloatArray:
     """MaxSim of a question with every row: float32 (rows,); 0 for a row without tokens.
 
@@ -102,8 +117,8 @@ def _numbers(column: Any) -> tuple[Any, Any, str]:
     tokens = rows.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
     width = rows.type.value_type.list_size
     numbers = tokens.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    kind = rows.type.value_type.value_type
-    return numbers, offsets - offsets[0], next(name for name, number in _NUMBERS.items() if number == kind)
+    number_format = _FORMATS[rows.type.value_type.value_type]
+    return numbers, offsets - offsets[0], number_format
 
 
 def _decoded(numbers: Any, number_format: str) -> FloatArray:

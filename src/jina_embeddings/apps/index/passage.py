@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -30,7 +30,8 @@ class Passage:
     metadata: to filter by: a string or several under each name, which has no `=`.
     content: digest of what is embedded: two passages of equal content have equal vectors. Left out, it is
         made from title and text; for an image, whoever makes the passage gives it.
-    vector: where it is there already, made as the index makes them; it is not embedded then.
+    vector: where it is there already, made as the index makes them; it is not embedded then. multivector: (tokens,
+        dim) beside it, if the index keeps them.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Passage:
     metadata: Metadata = field(default_factory=dict)
     content: str = ""
     vector: Any = field(default=None, compare=False, repr=False)
+    multivector: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.content:
@@ -79,12 +81,14 @@ class Document:
     read: cuts it; called only when the digest is new. It may raise InputError or OSError, or give a `Failure` in the
         place of a passage; a `LeftOut` stands for what it passes by.
     metadata: given to all its passages beside their own; None for what the index has been given for it before.
+    known: what another index has kept of it, instead of what its path and digest would say.
     """
 
     path: str
     digest: str
     read: Callable[[], Iterable[Passage | Failure | LeftOut]]
     metadata: Metadata | None = None
+    known: State | None = None
 
     @property
     def state(self) -> str:
@@ -102,6 +106,8 @@ class State:
 
     @classmethod
     def of(cls, document: Document, metadata: Metadata) -> State:
+        if document.known is not None:
+            return replace(document.known, metadata=metadata)
         return cls(digest_of(document.digest), digest_of(document.path, document.digest), metadata)
 
     def __str__(self) -> str:

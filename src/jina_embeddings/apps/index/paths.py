@@ -19,6 +19,16 @@ def path_in(path: str, root: str | None) -> str:
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
+def renamed(path: str, before: str | None, root: str | None) -> str:
+    """What an index in the folder `root` calls the file that one in `before` calls `path`.
+
+    Documents that are no files keep their names.
+    """
+    if before == root or before is None or os.path.isabs(path) or not os.path.exists(os.path.join(before, path)):
+        return path
+    return path_in(os.path.join(before, path), root)
+
+
 def without_place(source: str) -> str:
     """The path in what a result shows, such as `notes.md:12-20` or `paper.pdf#page=3`."""
     return re.sub(r"(:\d+(-\d+)?|#page=\d+)$", "", source)

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ...errors import DependencyError, IndexMismatchError, IndexNotFoundError
 from ...pipeline.columns import has_all_numbers, matrix_of
@@ -149,6 +150,20 @@ class Store:
         query = self._table.search().select(list(PASSAGE_COLUMNS))
         query = query if where is None else query.where(where)
         return [to_passage(row, self.root) for row in query.limit(limit).to_list()]
+
+    @reaches
+    def order(self) -> pa.Table:
+        """`id`, `content`, `state` and `_rowid` of all rows, by path and position."""
+        columns = ["id", "content", "state", "path", "position"]
+        rows = self._table.search().select(columns).with_row_id(True).to_arrow()
+        return rows.sort_by([("path", "ascending"), ("position", "ascending")]).drop_columns(["path", "position"])
+
+    @reaches
+    def rows(self, row_ids: list[int]) -> pa.Table:
+        """Whole rows by their `_rowid`, in this order."""
+        rows = self._table.take_row_ids(row_ids).with_row_id().to_arrow()
+        place = {row_id: place for place, row_id in enumerate(rows["_rowid"].to_pylist())}
+        return rows.take([place[row_id] for row_id in row_ids])
 
     def sample(self, count: int, seed: int) -> list[tuple[str, FloatArray]]:
         """Ids and vectors (dimension,) of so many passages, or all, drawn at random."""

@@ -142,7 +142,11 @@ class Update:
             known = self._store.vectors(planned.passage.content for planned in group)
             for planned in group:
                 given = planned.passage.vector
-                vectors = known.get(planned.passage.content) if given is None else (normalize(given), None)
+                vectors = (
+                    known.get(planned.passage.content)
+                    if given is None
+                    else (normalize(given), planned.passage.multivector)
+                )
                 if vectors is None:
                     running.append(planned)
                     yield planned.passage.input

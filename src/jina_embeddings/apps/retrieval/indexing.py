@@ -43,12 +43,14 @@ def index_files(
 
     Args:
         paths: text, Markdown, HTML, PDF, image, record, office, message and notebook files, and folders of them. The
-            folder of a bulk run (`embed --into`) gives its rows with the vectors that they have.
+            folder of a bulk run (`embed --into`) gives its rows with the vectors that they have; that of an exported
+            index gives the index again.
             Documents of the index below these paths that no longer exist are removed, except below a path that is
             missing or can't be read.
         into: a folder, or an address such as `s3://bucket/path`. Documents below the folder that it stands in are named
             by their paths there, all others by absolute ones.
-        task, dimension, multivector, token_pooling: settings of a new index; see `Index.open`.
+        task, dimension, multivector, token_pooling: settings of a new index; see `Index.open`. Left out, they are those
+            of the first run among the paths.
         options: how files are cut.
         include, exclude: patterns as in .gitignore, of paths in the given folders.
         allow_empty: whether a given folder without files removes the documents below it from the index.
@@ -60,7 +62,7 @@ def index_files(
     """
     address = os.fspath(into)
     names = [os.fspath(path) for path in paths]
-    runs = [RunDocuments(name) for name in names if is_run(name)]
+    runs = [RunDocuments.of(name) for name in names if is_run(name)]
     files = Files(
         [name for name in names if not is_run(name)],
         options,
@@ -71,15 +73,25 @@ def index_files(
         policy=model.source_policy,
         allow_empty=allow_empty,
     )
+    made_by = _made_by(runs)
     index = Index.open(
         into,
         model,
         create=True,
-        task=task,
-        dimension=dimension,
-        kind=KIND,
-        multivector=multivector,
-        token_pooling=token_pooling,
+        task=task or made_by.get("task"),
+        dimension=dimension or made_by.get("dimension"),
+        kind=made_by.get("kind", KIND),
+        multivector=multivector or made_by.get("multivector"),
+        token_pooling=token_pooling or made_by.get("token_pooling"),
     )
     documents = reading(chain(files.documents(), *(run.documents(index) for run in runs)))
     return index, index.update(documents, gone=files.gone, missing=files.missing, advance=advance, **encode)
+
+
+def _made_by(runs: Sequence[RunDocuments]) -> dict[str, Any]:
+    """Settings of an index that the vectors of runs fit into."""
+    if not runs:
+        return {}
+    first = runs[0]
+    made = {"task": first.manifest.made_by["task"], "dimension": first.manifest.made_by["dimension"]}
+    return {**made, "multivector": first.multivector, **(first.index or {})}
