@@ -12,6 +12,7 @@ import torch
 from jina_embeddings.calls.job import Job, Output
 from jina_embeddings.errors import (
     EmptyInputError,
+    EngineDeadError,
     ImageError,
     InputError,
     NonFiniteError,
@@ -117,6 +118,22 @@ def test_skipped_and_kept_inputs_are_listed() -> None:
     assert result.kept == [1, 2, 4]
     assert [(skipped.index, skipped.error) for skipped in result.skipped] == [(0, errors[0]), (3, errors[1])]
     assert np.array_equal(result.embeddings, run([prepared(1), prepared(2), prepared(1)]))
+
+
+def test_what_a_dead_engine_did_and_did_not_do_is_named_by_the_calls_indices() -> None:
+    items = [EmptyInputError("first"), prepared(1), prepared(2), prepared(1), prepared(3)]
+    job = Job(items, Output(on_error="skip"), "mean")
+    done: list[Any] = [None, *outputs_for(job)[1:]]
+    error = job.rescue(EngineDeadError("killed", [0], done))
+    assert error.not_done == [1, 3]
+    assert error.done.kept == [2, 4]
+    assert [skipped.index for skipped in error.done.skipped] == [0]
+    assert np.array_equal(error.done.embeddings, run([prepared(2), prepared(3)]))
+
+
+def test_of_a_call_that_a_dead_engine_never_began_nothing_is_done() -> None:
+    error = Job([prepared(1), prepared(1)], Output(), "mean").rescue(EngineDeadError("killed"))
+    assert (error.not_done, error.done.kept) == ([0, 1], [])
 
 
 @pytest.mark.parametrize("multivector", [False, True])

@@ -27,6 +27,22 @@ def test_warming_up_runs_the_layers_and_the_vision_tower() -> None:
     assert ran == ["tower", "layers"]
 
 
+def test_warming_up_the_vision_tower_runs_one_small_image_and_caches_nothing() -> None:
+    from jina_embeddings.plugin.packed import images
+
+    ran: list[tuple[torch.Size, list[tuple[int, int, int]]]] = []
+    weight = torch.zeros(16, 3, 2, 14, 14)
+    cache: Any = images.VisionCache.__new__(images.VisionCache)
+    cache._features, cache._num_bytes, cache.merge_size = OrderedDict(), 0, 2
+    cache._model = SimpleNamespace(
+        visual=SimpleNamespace(patch_embed=SimpleNamespace(proj=SimpleNamespace(weight=weight)))
+    )
+    cache._tower = lambda patches, grids: ran.append((patches.shape, grids))
+    cache.warm_up()
+    assert ran == [((16, 3 * 2 * 14 * 14), [(1, 4, 4)])]
+    assert not cache._features
+
+
 def test_the_image_cache_evicts_the_least_recently_used(monkeypatch: pytest.MonkeyPatch) -> None:
     from jina_embeddings.plugin.packed import images
 

@@ -34,21 +34,22 @@ def test_engines_end_with_their_program(
 ) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    before = _shared_memory()
     command = [sys.executable, str(script), str(checkpoint(dtype="float32")), str(num_engines)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "2\n"
         children = psutil.Process(program.pid).children(recursive=True)
         assert sum("EngineCore" in " ".join(child.cmdline()) for child in children) >= num_engines
+        shared = {Path(path) for process in [psutil.Process(program.pid), *children] for path in _shared(process)}
+        assert shared
         program.send_signal(sent)
         left = psutil.wait_procs(children, timeout=PATIENCE_S)[1]
         for process in left:
             process.kill()
     assert left == []
-    assert _shared_memory() <= before
+    assert not [path for path in shared if path.exists()]
 
 
-def _shared_memory() -> set[str]:
-    folder = Path("/dev/shm")
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+def _shared(process: psutil.Process) -> set[str]:
+    """The shared memory that a process has mapped, by its path; other programs have theirs in the same folder."""
+    return {region.path for region in process.memory_maps() if region.path.startswith("/dev/shm/")}
