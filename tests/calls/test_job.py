@@ -121,7 +121,7 @@ def test_skipped_and_kept_inputs_are_listed() -> None:
 
 
 def test_what_a_dead_engine_did_and_did_not_do_is_named_by_the_calls_indices() -> None:
-    items = [EmptyInputError("first"), prepared(1), prepared(2), prepared(1), prepared(3)]
+    items: list[Prepared | InputError] = [EmptyInputError("first"), *map(prepared, (1, 2, 1, 3))]
     job = Job(items, Output(on_error="skip"), "mean")
     done: list[Any] = [None, *outputs_for(job)[1:]]
     error = job.rescue(EngineDeadError("killed", [0], done))
