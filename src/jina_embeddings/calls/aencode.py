@@ -1,4 +1,4 @@
-"""`aencode_text`, `aencode_image` and `aencode`: the same for asyncio, and what type each returns."""
+"""`aencode_text`, `aencode_image` and `aencode`: the calls for asyncio, with the type of each form of result."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 
 class AsyncEncode(ABC):
-    """The calls that don't block the event loop, made of `aembed`."""
+    """The calls for asyncio; all of them use `aembed`."""
 
     @abstractmethod
     async def aembed(self, request: Request) -> Result:
-        """`embed` for asyncio; the event loop is not blocked."""
+        """Does the same as `embed` without blocking the event loop."""
 
     @overload
     async def aencode_text(  # type: ignore[overload-overlap]
@@ -114,7 +114,7 @@ class AsyncEncode(ABC):
     async def aencode_text(self, texts: str | Sequence[str], **options: Unpack[TextOptions]) -> Any: ...
 
     async def aencode_text(self, texts: str | Sequence[str], task: str | None = None, **options: Any) -> Any:
-        """`encode_text` for asyncio; the event loop is not blocked."""
+        """Does the same as `encode_text` without blocking the event loop."""
         return (await self.aembed(Request.texts(texts, {"task": task, **options}))).embeddings
 
     @overload
@@ -210,7 +210,7 @@ class AsyncEncode(ABC):
     async def aencode_image(
         self, images: ImageSource | Sequence[ImageSource], task: str | None = None, **options: Any
     ) -> Any:
-        """`encode_image` for asyncio; the event loop is not blocked."""
+        """Does the same as `encode_image` without blocking the event loop."""
         return (await self.aembed(Request.images(images, {"task": task, **options}))).embeddings
 
     @overload
@@ -267,5 +267,5 @@ class AsyncEncode(ABC):
     async def aencode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any: ...
 
     async def aencode(self, inputs: Input | Sequence[Input], **options: Any) -> Any:
-        """`encode` for asyncio; the event loop is not blocked."""
+        """Does the same as `encode` without blocking the event loop."""
         return (await self.aembed(Request.mixed(inputs, options))).embeddings

@@ -1,4 +1,7 @@
-"""What the caller of a model is warned of: once each, at the caller's own line."""
+"""Warnings about results, each given once by a model: texts were cut, or the checkpoint is weak at images.
+
+A warning names the caller's own line.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class Cautions:
-    """Warns of results, in the thread that asked for them: no other knows whose line it is."""
+    """The warnings of one model. `told` has to run in the caller's thread, whose stack has the line to name."""
 
     def __init__(self, info: ModelInfo, max_length: int):
         self._info, self._max_length = info, max_length
@@ -27,9 +30,9 @@ class Cautions:
         on_cut: Callable[[int], None] | None = None,
         first: int = 0,
     ) -> Result:
-        """The result, after warning of texts that were cut though nobody asked for a length, and of pictures that the
-        checkpoint is weak at.
+        """Returns the result, after the warnings that it gives cause for.
 
+        max_length: of the call; if it isn't None, the caller wants texts cut, and isn't warned about that.
         on_cut: called with the index of each text that was cut, counted from `first`.
         """
         if on_cut is not None:
@@ -53,7 +56,7 @@ class Cautions:
 
 
 def _frames_of_ours() -> int:
-    """The `stacklevel` at which `_warn` meets a frame that isn't this package's."""
+    """Returns the `stacklevel` of the innermost frame outside this package, as seen from `_warn`."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame, level = frame.f_back, level + 1

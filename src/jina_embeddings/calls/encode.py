@@ -1,4 +1,4 @@
-"""`encode_text`, `encode_image` and `encode`: their arguments, and what type each returns for them."""
+"""`encode_text`, `encode_image` and `encode`: their arguments, and the type of each form of result."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ if TYPE_CHECKING:
 
 
 class Encode(ABC):
-    """The calls that block, made of `embed`. Two results can't be told apart by their types: see `encode_text`."""
+    """The calls that block; all of them use `embed`.
+
+    A str is a Sequence[str] too, so overloads for one text and for several overlap, and mypy has to ignore that.
+    """
 
     @abstractmethod
     def embed(self, request: Request) -> Result:
-        """What all of these do: the embeddings of a request, and what its inputs came to in tokens."""
+        """Returns the embeddings of a request, with the number of tokens and the time that they took."""
 
     @overload
     def encode_text(  # type: ignore[overload-overlap]
@@ -146,28 +149,28 @@ class Encode(ABC):
         on_error: OnError = "raise",
         show_progress: bool = False,
     ) -> Any:
-        """Vectors of texts.
+        """Embeds texts.
 
         Args:
             texts: one text or several.
-            task: `retrieval`, `text-matching`, `code`; `retrieval.query` and the like name the prompt too.
-            max_length: in tokens, prompt included; longer texts are cut there.
-            batch_size: most inputs in one forward (vLLM batches by itself).
-            return_multivector: one vector a token instead of one a text.
-            return_numpy: False gives a list of torch tensors.
-            truncate_dim: one of `info.matryoshka_dims`; `info.truncate_dim` if left out.
-            prompt_name: `query` (default), `passage`, or `code`.
-            late_chunking: the texts are consecutive chunks of one document, and each chunk's vector is
-                pooled after the model has read all those before it.
-            truncate: False makes a text over `max_length` an error.
-            embedding_type: `float`, `int8`, `binary`, `ubinary` or `base64`; see `quantization`.
-            on_error: `skip` passes over bad inputs and returns a `Partial`.
-            show_progress: show a bar on stderr, or in the notebook.
+            task: `retrieval`, `text-matching` or `code`; a name such as `retrieval.query` contains the prompt name.
+            max_length: the most tokens of a text, prompt included; longer texts are truncated.
+            batch_size: the most inputs of one forward; without effect on vLLM, which batches by itself.
+            return_multivector: return a vector for each token instead of one for each text.
+            return_numpy: if False, return a list of torch tensors.
+            truncate_dim: the dimension of vectors, one of `info.matryoshka_dims`; by default `info.truncate_dim`.
+            prompt_name: `query` (the default), `passage` or `code`.
+            late_chunking: the texts are consecutive chunks of one document, which the model reads as a whole; each
+                chunk's vector is pooled over its own tokens.
+            truncate: if False, a text of more than `max_length` tokens is an error.
+            embedding_type: `float`, `int8`, `binary`, `ubinary` or `base64`; see `vectors.quantization`.
+            on_error: `raise`, or `skip` to leave bad inputs out and return a `Partial`.
+            show_progress: show a progress bar on stderr, or in the notebook.
 
         Returns:
-            float32 (n, dim); (dim,) for a single str. Multi-vector: a list of (tokens, multivector_dim),
-            or that array alone for a single str. With `on_error="skip"`: `Partial(embeddings, kept, skipped)`,
-            whose embeddings always have the form for several texts.
+            A float32 array (texts, dim), or (dim,) for a single str. Multi-vectors are a list of arrays (tokens,
+            multivector_dim), or one such array for a single str. With `on_error="skip"`, it is a
+            `Partial(embeddings, kept, skipped)`, whose embeddings always have the form for several texts.
         """
         options: TextOptions = {
             "task": task,
@@ -299,12 +302,12 @@ class Encode(ABC):
         on_error: OnError = "raise",
         show_progress: bool = False,
     ) -> Any:
-        """Vectors of images.
+        """Embeds images.
 
         Args:
-            images: one or several of: path, http(s) or data URL, base64, bytes, `PIL.Image`, numpy array
-                (height, width, 3), `file.pdf#page=2`.
-            max_pixels: an image is made smaller until it has at most this many.
+            images: one image or several. Each is a path, an http(s) or data URL, base64, bytes, a `PIL.Image`, an array
+                (height, width, 3) or a page of a PDF, `file.pdf#page=2`.
+            max_pixels: the most pixels of an image; larger images are resized.
 
         The other arguments and the result are those of `encode_text`.
         """
@@ -365,10 +368,10 @@ class Encode(ABC):
     def encode(self, inputs: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any: ...
 
     def encode(self, inputs: Input | Sequence[Input], **options: Any) -> Any:
-        """Vectors of texts and images in one list, in order.
+        """Embeds texts and images together, in order.
 
-        A str is a text; a path object, bytes, `PIL.Image` or array is an image; `{"text": ...}` and
-        `{"image": ...}` say it outright, which is how an image is given by URL. Arguments and result as
-        in `encode_text` and `encode_image`.
+        A str is a text. A path object, bytes, a `PIL.Image` or an array is an image. `{"text": ...}` and
+        `{"image": ...}` can hold any text or image; use the latter for an image by URL. Arguments and result are those
+        of `encode_text` and `encode_image`.
         """
         return self.embed(Request.mixed(inputs, options)).embeddings

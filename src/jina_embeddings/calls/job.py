@@ -75,7 +75,7 @@ class Job:
         self._place: list[int] = []
         self._skipped: list[Skipped] = []
         seen: dict[Any, int] = {}
-        # By the object, which is quicker told: equal texts come as one.
+        # Compared by identity, which is faster: the processor returns the same object for equal texts.
         places: dict[int, int] = {}
         self.cut: list[int] = []
         num_tokens = num_image_tokens = 0

@@ -1,4 +1,4 @@
-"""The keyword arguments of `encode_text` and its like: all of each call, and those that go with one form of result."""
+"""Types of the keyword arguments of `encode_text` and its like: of each call, and of each form of result."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class EncodeOptions(_Mixed, _Any, total=False):
     """Keyword arguments of `encode`, `aencode`, `stream` and `astream`."""
 
 
-# By these arguments the form of a result is chosen, in overloads; below is what may stand beside them.
+# Values of the arguments that choose the form of a result, by overload. The classes below have the arguments that each
+# form may be combined with.
 Yes: TypeAlias = Literal[True]
 No: TypeAlias = Literal[False]
 Signed: TypeAlias = Literal["int8", "binary"]

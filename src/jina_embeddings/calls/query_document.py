@@ -1,4 +1,4 @@
-"""`encode_query` and `encode_document`: texts with the prompt of each, under the names of sentence-transformers."""
+"""`encode_query` and `encode_document`: the names of sentence-transformers for `encode` with one of two prompts."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from .run import Result
 
 
 class QueryDocument(ABC):
-    """The calls that name the prompt, made of `embed` and `aembed`."""
+    """The calls that have a prompt in their names; all of them use `embed` or `aembed`."""
 
     @abstractmethod
     def embed(self, request: Request) -> Result:
-        """The embeddings of a request."""
+        """Returns the embeddings of a request."""
 
     @abstractmethod
     async def aembed(self, request: Request) -> Result:
-        """`embed` for asyncio; the event loop is not blocked."""
+        """Does the same as `embed` without blocking the event loop."""
 
     def encode_query(self, queries: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
-        """Vectors of questions: `encode` with `prompt_name="query"`."""
+        """Embeds queries: `encode` with `prompt_name="query"`."""
         return self.embed(_request(queries, "query", options)).embeddings
 
     def encode_document(self, documents: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
-        """Vectors of what is searched in, texts and images: `encode` with `prompt_name="passage"`."""
+        """Embeds documents, texts and images: `encode` with `prompt_name="passage"`."""
         return self.embed(_request(documents, "passage", options)).embeddings
 
     async def aencode_query(self, queries: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
-        """`encode_query` for asyncio; the event loop is not blocked."""
+        """Does the same as `encode_query` without blocking the event loop."""
         return (await self.aembed(_request(queries, "query", options))).embeddings
 
     async def aencode_document(self, documents: Input | Sequence[Input], **options: Unpack[EncodeOptions]) -> Any:
-        """`encode_document` for asyncio; the event loop is not blocked."""
+        """Does the same as `encode_document` without blocking the event loop."""
         return (await self.aembed(_request(documents, "passage", options))).embeddings
 
 

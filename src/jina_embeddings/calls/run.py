@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 # Most inputs of a part: of texts, and of inputs that aren't all texts.
 PART_TEXTS, PART_IMAGES = 2048, 64
-# The same where progress is shown, so that there is some to show.
+# The most inputs of a part if progress is shown, which it is after each part.
 _SHOWN_INPUTS = 256
 # Calls up to this size are prepared in the event loop itself. It takes about a millisecond, less than using a thread.
 _INLINE_TEXTS, _INLINE_CHARACTERS = 16, 4096
@@ -38,9 +38,9 @@ _INLINE_TEXTS, _INLINE_CHARACTERS = 16, 4096
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of a call: preparing its inputs, in the engine with what it has them wait, finishing its vectors.
+    """The seconds that a call spent preparing inputs, in the engine (waiting included), and finishing vectors.
 
-    Parts of a large call overlap; their times are added up.
+    For a call of several parts, they are sums over the parts, which overlap.
     """
 
     prepare_s: float = 0.0

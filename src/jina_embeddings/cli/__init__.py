@@ -27,10 +27,10 @@ from .terminal import fail
 
 app = typer.Typer(
     name="jina-embeddings",
-    help="Jina Embeddings v4: texts and images to vectors.",
+    help="Jina Embeddings v4: vectors of texts and images, and what can be done with them.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    # Its tracebacks print every local variable, and with that whole documents.
+    # Typer's tracebacks print local variables, which may be whole documents.
     pretty_exceptions_enable=False,
 )
 
@@ -49,14 +49,14 @@ def top_level(
         typer.Option(
             metavar="FILE",
             envvar=CONFIG,
-            help="Defaults of options, in TOML; if left out, config.toml in the user's folder for settings.",
+            help="A TOML file with defaults of options; if left out, config.toml in the user's folder for settings.",
         ),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    if context.resilient_parsing:  # completing a line
+    if context.resilient_parsing:  # the shell completes a command line
         return
     try:
         read_settings(context, config)
@@ -79,6 +79,6 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """The console script."""
+    """The entry point of the console script."""
     open_streams()
     app(prog_name=app.info.name)

@@ -1,4 +1,4 @@
-"""What the commands check by themselves: `--engine`, and `--option NAME=VALUE` for any field of `Options`."""
+"""Checks arguments that typer can't: `--engine`, `--option NAME=VALUE` for any field of `Options`, and other pairs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def check_engine(name: str) -> None:
 
 
 def engine_options(assignments: Sequence[str], **given: Any) -> dict[str, Any]:
-    """Options from `NAME=VALUE` strings, and from flags of their own; None is a flag that was left out.
+    """Returns the options given by `NAME=VALUE` strings and by flags of their own, where None is a flag left out.
 
     Raises:
-        OptionError: no such option, a value of another type, or one option given twice.
+        OptionError: an unknown option, a value of the wrong type, or an option that is given twice.
     """
     options = {name: value for name, value in given.items() if value is not None}
     names = [option.name for option in dataclasses.fields(Options)]
@@ -43,7 +43,7 @@ def _value(name: str, text: str) -> Any:
     types = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
     try:
         if bool in types:
-            return _truth(text)
+            return _boolean(text)
         if int in types:
             return int(text)
         if float in types:
@@ -53,7 +53,7 @@ def _value(name: str, text: str) -> Any:
     return text
 
 
-def _truth(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() in (*_TRUE, *_FALSE):
         return text.lower() in _TRUE
     raise ValueError
@@ -64,7 +64,7 @@ def _names(types: list[Any]) -> str:
 
 
 def pairs(assignments: Sequence[str] | None, option: str) -> dict[str, str]:
-    """Raises OptionError for one without a value, and for a name given twice."""
+    """Parses `NAME=VALUE` strings. Raises OptionError if a value is missing or a name is given twice."""
     found: dict[str, str] = {}
     for name, values in grouped(assignments, option).items():
         if len(values) > 1:
@@ -74,7 +74,7 @@ def pairs(assignments: Sequence[str] | None, option: str) -> dict[str, str]:
 
 
 def grouped(assignments: Sequence[str] | None, option: str) -> dict[str, list[str]]:
-    """Values by name, in order. Raises OptionError for one without a value."""
+    """Parses `NAME=VALUE` strings to lists of values by name. Raises OptionError if a value is missing."""
     found: dict[str, list[str]] = {}
     for assignment in assignments or ():
         name, equals, value = assignment.partition("=")

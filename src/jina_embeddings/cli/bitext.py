@@ -14,14 +14,18 @@ from .progress import Progress
 @takes_model
 def bitext(
     source: Annotated[
-        str, typer.Argument(help="A text file, a sentence a line; or .jsonl or .csv.", show_default=False)
+        str, typer.Argument(help="A text file with one sentence a line; or .jsonl or .csv.", show_default=False)
     ],
-    target: Annotated[str, typer.Argument(help="The same in another language, in any order.", show_default=False)],
+    target: Annotated[
+        str, typer.Argument(help="The same sentences in another language, in any order.", show_default=False)
+    ],
     min_margin: Annotated[
-        float, typer.Option(help="Least margin of a pair; around 1, it is no nearer than its neighbours.")
+        float, typer.Option(help="The least margin of a pair; at 1, it is no closer than its neighbours.")
     ] = 1.05,
-    neighbours: Annotated[int, typer.Option(min=1, help="Neighbours that a pair is compared with.")] = 4,
-    json: Annotated[bool, typer.Option("--json", help="Print a pair a line as JSON.")] = False,
+    neighbours: Annotated[
+        int, typer.Option(min=1, help="How many neighbours of each sentence a pair is compared with.")
+    ] = 4,
+    json: Annotated[bool, typer.Option("--json", help="Print each pair as a line of JSON.")] = False,
     text_field: TextField = "text",
     task: Task = "text-matching",
     truncate_dim: TruncateDim = None,
@@ -30,9 +34,9 @@ def bitext(
     *,
     choice: ModelChoice,
 ) -> None:
-    """Print pairs of sentences that translate each other, best first: margin, source, target, with tabs between them.
+    """Print pairs of sentences that are translations, best first: margin, source and target, separated by tabs.
 
-    Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
+    Exit status: 0 done; 2 an error; 3 done except for inputs that failed, which are listed.
     """
     from ..apps.matching import mine_bitext
     from ..apps.matching.inputs import count_inputs

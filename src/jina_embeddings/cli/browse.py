@@ -13,14 +13,14 @@ from .terminal import say
 @takes_model_of_index
 def browse(
     index: Annotated[str, typer.Argument(metavar="INDEX", help="The index's folder or address.", show_default=False)],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page, on this machine only.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page, on this machine only.")] = 8080,
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open a browser.")] = False,
     *,
     choice: ModelChoice,
 ) -> None:
-    """Serve a page, to this machine only, that searches an index with words or a dropped picture.
+    """Serve a page, to this machine only, that searches an index by a question or an image.
 
-    For a picture or a page, it shows where each word of the question was found. Ctrl-C ends it. Exit status: 0
+    For images and pages of PDFs, it shows where each word of the question was found. Ctrl-C ends it. Exit status: 0
     ended; 2 an error.
     """
     from ..apps.index import Index

@@ -15,7 +15,7 @@ from .terminal import say
 
 
 def embed_into(run: Run, load: Load) -> int:
-    """Does what is left of a run; the number of rows that its whole share rejected."""
+    """Does what is left of a run, and returns how many rows of its share were rejected, earlier ones included."""
     with _Watch() as watch:
         try:
             summary = run.embed(load, watch.report)
@@ -29,7 +29,7 @@ def embed_into(run: Run, load: Load) -> int:
 
 
 class _Watch:
-    """Progress of a share, from when it is planned."""
+    """Shows the progress of a run once it is planned."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
@@ -57,12 +57,12 @@ class _Watch:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Of a list with commas."""
+    """Parses a list of names separated by commas; each name is returned once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def fraction(text: str | None) -> float | None:
-    """Raises OptionError for anything but `1%` or `0.01`."""
+    """Parses a share such as `1%` or `0.01`. Raises OptionError for anything else."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`jina-embeddings code`: search in a repository."""
+"""`jina-embeddings code`: search in the source code of a repository."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ IndexOption = Annotated[
     typer.Option(
         "--index",
         metavar="INDEX",
-        help="Where the index is: a folder or an address; .jina-embeddings/code in the repository if left out.",
+        help="The index's folder or address; if left out, .jina-embeddings/code in the repository.",
     ),
 ]
-LimitOption = Annotated[int, typer.Option(min=1, help="Results.")]
+LimitOption = Annotated[int, typer.Option(min=1, help="The most results.")]
 LanguageOption = Annotated[
-    str | None, typer.Option(help="Only this language: python, go, ...; text for what is no code.")
+    str | None, typer.Option(help="Only code in this language: python, go, ...; text for files that aren't code.")
 ]
-LinesOption = Annotated[int, typer.Option(min=0, help="Lines of each result to show.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+LinesOption = Annotated[int, typer.Option(min=0, help="The most lines of each result to print.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print each result as a line of JSON.")]
 
 
 @code.command("index")
 @takes_model_of_index
 def index_code(
-    repository: Annotated[str, typer.Argument(metavar="REPO", help="A folder, of git or not.")] = ".",
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="A git repository or any other folder.")] = ".",
     index: IndexOption = None,
     changed: Annotated[
         bool,
-        typer.Option("--changed", help="Look only at files whose content differs from what is indexed."),
+        typer.Option("--changed", help="Read only the files that have changed since they were indexed."),
     ] = False,
-    dimension: Annotated[int | None, typer.Option(min=1, help="Numbers of a vector, for a new index.")] = None,
+    dimension: Annotated[int | None, typer.Option(min=1, help="The dimension of vectors of a new index.")] = None,
     batch_size: BatchSize = None,
-    max_length: Annotated[int | None, typer.Option(min=1, help="Pieces are cut to this many tokens.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Truncate chunks of code to this many tokens.")] = None,
     *,
     choice: ModelChoice,
 ) -> None:
-    """Make or renew the index of a repository: functions, methods and classes; only new ones are embedded.
+    """Make or update the index of a repository: its functions, methods and classes. Only new ones are embedded.
 
-    What git ignores is left out. Exit status: 0 all is indexed; 2 an error; 3 all is indexed but files that could
-    not be, which are listed; 130 interrupted: what was embedded is kept, and the same command goes on.
+    Files that git ignores are left out. Exit status: 0 all is indexed; 2 an error; 3 all is indexed except for files
+    that failed, which are listed; 130 interrupted: what was embedded is kept, and the same command continues.
     """
     from ..apps.code import CodeSearch, Repository
     from ..apps.code.place import own_index
@@ -93,23 +93,23 @@ def index_code(
 @takes_model_of_index
 def search_code(
     query: Annotated[
-        str, typer.Argument(help="What to look for, in words; - for a text on standard input.", show_default=False)
+        str, typer.Argument(help="The query, in words; - reads it from standard input.", show_default=False)
     ],
     index: IndexOption = None,
     limit: LimitOption = 10,
     language: LanguageOption = None,
     path: Annotated[
-        str | None, typer.Option(help="Only files of this path in the repository; * stands for anything.")
+        str | None, typer.Option(help="Only files of this path in the repository; * matches anything.")
     ] = None,
     mode: Annotated[
-        str | None, typer.Option(help="dense (vectors), words (BM25, identifiers by their parts), or hybrid (both).")
+        str | None, typer.Option(help="dense (vectors), words (BM25 on the parts of identifiers), or hybrid (both).")
     ] = None,
     lines: LinesOption = 8,
     as_json: JsonOption = False,
     *,
     choice: ModelChoice,
 ) -> None:
-    """Find code by words: print file:line, symbol and the code itself.
+    """Find code by a query in words, and print file:line, symbol and code of each result.
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
@@ -119,7 +119,7 @@ def search_code(
     from ..apps.index.store import Store
 
     place = find_index(index)
-    # Before a model is loaded.
+    # Checked before a model is loaded, which takes long.
     options = SearchOptions(mode=mode)  # type: ignore[arg-type]
     Store.open(place.address)
     query = read_text() if query == "-" else query
@@ -134,7 +134,7 @@ def search_code(
 @code.command("similar")
 @takes_model_of_index
 def similar_code(
-    where: Annotated[str, typer.Argument(metavar="FILE:LINE", help="A place in a file.", show_default=False)],
+    where: Annotated[str, typer.Argument(metavar="FILE:LINE", help="A line of a file.", show_default=False)],
     index: IndexOption = None,
     limit: LimitOption = 10,
     language: LanguageOption = None,
@@ -143,7 +143,7 @@ def similar_code(
     *,
     choice: ModelChoice,
 ) -> None:
-    """Find code like the function at a place, or the code that a place in the documentation tells of.
+    """Find code that is similar to the function at a line, or that a line of documentation is about.
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
@@ -163,7 +163,7 @@ def similar_code(
 
 
 def show(hits: Sequence[Hit], place: Place, *, lines: int, as_json: bool) -> None:
-    """Best first, on standard output. lines: of each piece that are shown."""
+    """Prints results, best first. lines: how many lines of each to print."""
     if as_json:
         for hit in hits:
             print(json.dumps(_record(hit, place), ensure_ascii=False))

@@ -30,16 +30,16 @@ def dedup(
         list[str],
         typer.Argument(
             metavar="PATHS...",
-            help="A text file (its lines are compared), .jsonl or .csv (records), a folder (files, pictures included); "
-            "or vectors, as embed writes them: one .npy or .parquet.",
+            help="A text file (lines are compared), .jsonl or .csv (records), or a folder (files, images included); "
+            "or vectors that embed has written, one .npy or .parquet.",
             show_default=False,
         ),
     ],
     threshold: Annotated[
-        float | None, typer.Option(help="Least cosine of two duplicates; 0.9 if left out.", show_default=False)
+        float | None, typer.Option(help="The least cosine of two duplicates; 0.9 if left out.", show_default=False)
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Instead: the share to remove, such as 0.1; the threshold is looked for.")
+        float | None, typer.Option(help="Instead of a threshold: the share of inputs to remove, such as 0.1.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -47,11 +47,11 @@ def dedup(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write what is kept: the lines of one text or .jsonl file as they stand, else a name a line.",
+            help="Write what is kept: the lines of a single text or .jsonl file as they are, else one name a line.",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output file that exists.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a group a line as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each group as a line of JSON.")] = False,
     text_field: TextField = "text",
     image_field: ImageField = "image",
     task: Task = "text-matching",
@@ -61,9 +61,9 @@ def dedup(
     *,
     choice: ModelChoice,
 ) -> None:
-    """Find duplicates by meaning; print each group, the input that is kept first.
+    """Find duplicates by meaning, and print groups of them, each with the input that is kept first.
 
-    Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed, and kept in the output.
+    Exit status: 0 done; 2 an error; 3 done except for inputs that failed, which are listed, and kept in the output.
     """
     from ..apps.matching.inputs import count_inputs
     from ..apps.matching.load import load_inputs
@@ -87,17 +87,17 @@ def dedup(
     require_some(inputs)
     found = check(inputs.vectors)
     if output is not None:
-        # First: whoever reads the groups may leave.
+        # Written before groups are printed, since the reader of standard output may close it.
         write_kept(output, paths, found, inputs)
     print_groups(found, inputs, json)
     sum_up(inputs)
 
 
-_SHOWN = 100
+_SHOWN_CHARS = 100
 
 
 def find(threshold: float | None, rate: float | None) -> Callable[[FloatArray], Duplicates]:
-    """What finds the duplicates; raises OptionError for arguments that could never work."""
+    """Returns the function that finds duplicates. Raises OptionError for arguments out of range."""
     from ..apps.matching import deduplicate, deduplicate_to_rate
     from ..apps.matching.dedup import THRESHOLD
 
@@ -114,7 +114,7 @@ def find(threshold: float | None, rate: float | None) -> Callable[[FloatArray], 
 
 
 def check_output(output: Path, paths: Sequence[str], *, overwrite: bool) -> None:
-    """Raises for a file that can't be written, is an input, or is there already, before a model is loaded."""
+    """Raises InputError or OptionError for an output file that can't be written, is an input, or exists."""
     if output.is_dir() or not Path(os.path.realpath(output)).parent.is_dir():
         raise InputError(f"{output} can't be written: its folder isn't there, or it is one")
     check_target(output, paths)
@@ -123,7 +123,7 @@ def check_output(output: Path, paths: Sequence[str], *, overwrite: bool) -> None
 
 
 def print_groups(found: Duplicates, inputs: Inputs, as_json: bool) -> None:
-    """Groups on stdout; on stderr, how many and at which threshold."""
+    """Prints groups to stdout, and to stderr how many there are, and the threshold."""
     num_groups = 0
     for group in found.groups():
         num_groups += 1
@@ -143,7 +143,7 @@ def print_groups(found: Duplicates, inputs: Inputs, as_json: bool) -> None:
 
 
 def write_kept(output: Path, paths: Sequence[str], found: Duplicates, inputs: Inputs) -> None:
-    """Inputs that could not be embedded are kept too: nothing is known against them."""
+    """Writes the inputs that are kept. Those that could not be embedded are among them: they may be no duplicates."""
     draft = Draft(output)
     try:
         draft.file.writelines(_kept(paths, found, inputs))
@@ -169,4 +169,4 @@ def _kept(paths: Sequence[str], found: Duplicates, inputs: Inputs) -> Iterable[b
 def _line(inputs: Inputs, row: int) -> str:
     name = str(inputs.names[row])
     text = inputs.text(row)
-    return name if text == name else f"{name}  {text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}"
+    return name if text == name else f"{name}  {text[:_SHOWN_CHARS]}{'…' if len(text) > _SHOWN_CHARS else ''}"

@@ -1,4 +1,4 @@
-"""`jina-embeddings embed`: files to vectors."""
+"""`jina-embeddings embed`: embeds files."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def embed(
         list[str],
         typer.Argument(
             metavar="PATHS...",
-            help="Files and folders: text, images, .pdf (a row a page), .jsonl and .csv (a row a record); - for "
-            "standard input, a text a line.",
+            help="Files and folders: text, images, .pdf (one row a page), .jsonl and .csv (one row a record); - is "
+            "standard input, with one text a line.",
             show_default=False,
         ),
     ],
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .npy.", rich_help_panel=_OUTPUT
+            "--output", "-o", metavar="FILE", help="A .parquet, .jsonl or .npy file.", rich_help_panel=_OUTPUT
         ),
     ] = None,
     into: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="A run of any size, in shards: the same command again goes on where it was.",
+            help="A folder for a run of any size, in shards: after an interruption, the same command continues it.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
@@ -46,7 +46,7 @@ def embed(
     task: Annotated[
         str | None,
         typer.Option(
-            help="retrieval, text-matching, code; also retrieval.query, code.passage and so on. If left out, "
+            help="retrieval, text-matching or code; also with a prompt name, as in retrieval.query. If left out, "
             "retrieval, or the task of a merged model.",
             rich_help_panel=_INPUT,
         ),
@@ -54,12 +54,12 @@ def embed(
     prompt_name: Annotated[
         str | None,
         typer.Option(
-            help="query, passage or code, for texts; if left out, passage: files are what is searched in.",
+            help="The prompt of texts: query, passage or code; if left out, passage, as files are usually searched.",
             rich_help_panel=_INPUT,
         ),
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(min=1, help="Texts are cut to this many tokens.", rich_help_panel=_INPUT)
+        int | None, typer.Option(min=1, help="Truncate texts to this many tokens.", rich_help_panel=_INPUT)
     ] = None,
     text_field: Annotated[
         str, typer.Option(help="JSON field or CSV column of a text.", rich_help_panel=_INPUT)
@@ -72,33 +72,35 @@ def embed(
         str, typer.Option(help="JSON field or column of a row's id (--into).", rich_help_panel=_INPUT)
     ] = "id",
     keep: Annotated[
-        str, typer.Option(metavar="A,B", help="Fields kept beside the vector (--into).", rich_help_panel=_INPUT)
+        str, typer.Option(metavar="A,B", help="Fields to keep in the output (--into).", rich_help_panel=_INPUT)
     ] = "",
     lines: Annotated[
-        bool, typer.Option("--lines", help="A text file gives a row a line (--into).", rich_help_panel=_INPUT)
+        bool, typer.Option("--lines", help="Each line of a text file is a row (--into).", rich_help_panel=_INPUT)
     ] = False,
     shard: Annotated[
-        str, typer.Option(metavar="3/8", help="Do a share of the run: the third of eight.", rich_help_panel=_OUTPUT)
+        str,
+        typer.Option(
+            metavar="3/8", help="Do one share of the run only, here the third of eight.", rich_help_panel=_OUTPUT
+        ),
     ] = "1/1",
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="auto|ADDRESS",
-            help="Work on the Ray cluster at an address; auto: the one there is, or one on this machine (--into).",
+            help="Run on the Ray cluster at this address; auto: on a running one, else on this machine (--into).",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
     ray_workers: Annotated[
-        int | None, typer.Option(min=1, help="Models on the cluster; a GPU each if left out.", rich_help_panel=_OUTPUT)
+        int | None,
+        typer.Option(min=1, help="Models on the cluster; if left out, one for each GPU.", rich_help_panel=_OUTPUT),
     ] = None,
-    shard_rows: Annotated[
-        int, typer.Option(min=1, help="Rows in a shard's file (--into).", rich_help_panel=_OUTPUT)
-    ] = 10_000,
+    shard_rows: Annotated[int, typer.Option(min=1, help="Rows of a shard (--into).", rich_help_panel=_OUTPUT)] = 10_000,
     max_bad: Annotated[
         str | None,
         typer.Option(
             metavar="1%",
-            help="Stop when more rows are rejected, a share such as 1% or 0.01 (--into).",
+            help="Stop if a larger share of rows is rejected, such as 1% or 0.01 (--into).",
             rich_help_panel=_INPUT,
         ),
     ] = None,
@@ -106,23 +108,24 @@ def embed(
         str,
         typer.Option(
             metavar="A,B",
-            help="Further forms, a column each: float16, int8, binary, multivector, multivector-int8 (--into).",
+            help="More columns: float16, int8, binary, multivector, multivector-int8 (--into).",
             rich_help_panel=_OUTPUT,
         ),
     ] = "",
     layout: Annotated[
         str,
-        typer.Option(help="Of the vectors: parquet, npy, safetensors or lance (--into).", rich_help_panel=_OUTPUT),
+        typer.Option(help="Format of vectors: parquet, npy, safetensors or lance (--into).", rich_help_panel=_OUTPUT),
     ] = "parquet",
     on_error: Annotated[
         str,
-        typer.Option(help="skip: list bad inputs at the end; raise: stop at the first.", rich_help_panel=_INPUT),
+        typer.Option(help="skip lists bad inputs at the end, raise stops at the first.", rich_help_panel=_INPUT),
     ] = "skip",
     truncate_dim: Annotated[
-        int | None, typer.Option(min=1, help="Shorter vectors: 128, 256, 512, 1024 or 2048.", rich_help_panel=_OUTPUT)
+        int | None,
+        typer.Option(min=1, help="The dimension of vectors: 128, 256, 512, 1024 or 2048.", rich_help_panel=_OUTPUT),
     ] = None,
     multivector: Annotated[
-        bool, typer.Option("--multivector", help="A vector for each token.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--multivector", help="Write a vector for each token.", rich_help_panel=_OUTPUT)
     ] = False,
     embedding_type: Annotated[
         str, typer.Option(help="float, int8, binary, ubinary or base64; float16 with --into.", rich_help_panel=_OUTPUT)
@@ -130,10 +133,10 @@ def embed(
     *,
     choice: ModelChoice,
 ) -> None:
-    """Embed files: a row for each text, image, page or record, in order.
+    """Embed files: one row for each text, image, page or record, in order.
 
-    Exit status: 0 all rows are written; 2 an error; 3 all is written but the bad inputs, which are listed or in the
-    folder `rejects`; 130 interrupted. After 2 and 130 there is no output file, and --into keeps the shards it has.
+    Exit status: 0 all rows are written; 2 an error; 3 all are written except for bad inputs, which are listed, or in
+    the folder `rejects`; 130 interrupted. After 2 and 130 there is no output file; --into keeps finished shards.
     """
     from ..errors import OptionError
     from ..pipeline.provenance import Form

@@ -1,4 +1,4 @@
-"""`embed --output`: a run into one file, with its progress, its failures and its sum on the terminal."""
+"""`embed --output`: embeds into one file, and prints progress, failures and a summary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .terminal import say
 
 
 def embed_to_file(run: FileRun, paths: Sequence[str], choice: ModelChoice, on_error: str) -> int:
-    """Embeds and writes all rows; the number of inputs that failed."""
+    """Embeds and writes all rows, and returns how many inputs failed."""
     if on_error not in ("skip", "raise"):
         raise OptionError(f"--on-error is skip or raise, not {on_error!r}")
     run.check(paths)
@@ -33,7 +33,7 @@ def embed_to_file(run: FileRun, paths: Sequence[str], choice: ModelChoice, on_er
 
 @contextmanager
 def _tally(*, strict: bool) -> Iterator[Tally]:
-    """On leaving, however that comes, the inputs that failed, were cut or were left out are listed."""
+    """At the end, also after an error, lists the inputs that failed, were truncated or were left out."""
     tally = Tally(strict)
     try:
         yield tally

@@ -1,4 +1,4 @@
-"""`jina-embeddings index`: files to an index that can be searched."""
+"""`jina-embeddings index PATHS...`: makes or updates an index of files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def index(
         list[str],
         typer.Argument(
             metavar="PATHS...",
-            help="Files and folders: text, Markdown, HTML, PDF, pictures, .jsonl, .csv, .tsv, .eml, .docx, .pptx, "
-            ".xlsx and .ipynb; texts packed as .gz too.",
+            help="Files and folders: text, Markdown, HTML, PDF, images, .jsonl, .csv, .tsv, .eml, .docx, .pptx, "
+            ".xlsx and .ipynb; texts may be compressed, as .gz.",
             show_default=False,
         ),
     ],
@@ -31,35 +31,39 @@ def index(
     batch_size: BatchSize = None,
     task: Annotated[
         str | None,
-        typer.Option(help="retrieval, text-matching or code, for a new index.", rich_help_panel=_INDEX),
+        typer.Option(help="The task of a new index: retrieval, text-matching or code.", rich_help_panel=_INDEX),
     ] = None,
     dimension: Annotated[
-        int | None, typer.Option(min=1, help="Numbers of a vector, for a new index.", rich_help_panel=_INDEX)
+        int | None, typer.Option(min=1, help="The dimension of vectors of a new index.", rich_help_panel=_INDEX)
     ] = None,
     multivector: Annotated[
-        bool, typer.Option("--multivector", help="Keep multi-vectors too, for search --rerank.", rich_help_panel=_INDEX)
+        bool,
+        typer.Option("--multivector", help="Store multi-vectors too, for search --rerank.", rich_help_panel=_INDEX),
     ] = False,
     multivector_format: Annotated[
-        str, typer.Option(help="Of multi-vectors: float16, int8 or binary, for a new index.", rich_help_panel=_INDEX)
+        str,
+        typer.Option(help="How a new index stores multi-vectors: as float16, int8 or binary.", rich_help_panel=_INDEX),
     ] = "float16",
     token_pooling: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Keep one vector for so many tokens of a multi-vector, for a new index.", rich_help_panel=_INDEX
+            min=1,
+            help="Pool multi-vectors of a new index to one vector for this many tokens.",
+            rich_help_panel=_INDEX,
         ),
     ] = None,
     passage_size: Annotated[
-        int, typer.Option(min=50, help="Most characters of a passage.", rich_help_panel=_INDEX)
+        int, typer.Option(min=50, help="The most characters of a passage.", rich_help_panel=_INDEX)
     ] = 1200,
     pdf: Annotated[
-        str, typer.Option(help="Of a PDF: both, text, or pages (as images).", rich_help_panel=_INDEX)
+        str, typer.Option(help="What to index of a PDF: text, pages (as images), or both.", rich_help_panel=_INDEX)
     ] = "both",
     metadata: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="Given to all passages, to filter by; repeatable. Left out, documents keep what they had; "
-            "NAME= takes it away.",
+            help="Metadata of all passages, to filter by; repeatable. If left out, documents keep theirs; NAME= "
+            "removes it.",
             rich_help_panel=_INDEX,
         ),
     ] = None,
@@ -67,13 +71,13 @@ def index(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Only files like this, as in .gitignore: '*.md', 'guide/'; repeatable.",
+            help="Only files that match this, as in .gitignore: '*.md', 'guide/'; repeatable.",
             rich_help_panel=_INDEX,
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="No files like this; repeatable.", rich_help_panel=_INDEX),
+        typer.Option(metavar="PATTERN", help="No files that match this; repeatable.", rich_help_panel=_INDEX),
     ] = None,
     text_field: Annotated[
         str, typer.Option(help="JSON field or CSV column of a text.", rich_help_panel=_INDEX)
@@ -85,17 +89,17 @@ def index(
         bool,
         typer.Option(
             "--allow-empty",
-            help="A given folder without files means that its documents have gone; else they are kept.",
+            help="Remove the documents of a given folder if it has no files; else they are kept.",
             rich_help_panel=_INDEX,
         ),
     ] = False,
     *,
     choice: ModelChoice,
 ) -> None:
-    """Make an index of files, or bring one in step with them: only what has changed is embedded.
+    """Make an index of files, or update one: only what has changed is embedded.
 
-    Exit status: 0 all is indexed; 2 an error; 3 all is indexed but the bad inputs, which are listed; 130
-    interrupted: what was embedded is kept, and the same command goes on.
+    Exit status: 0 all is indexed; 2 an error; 3 all is indexed except for bad inputs, which are listed; 130
+    interrupted: what was embedded is kept, and the same command continues.
     """
     from ..apps.documents import CutOptions
     from ..apps.retrieval import index_files

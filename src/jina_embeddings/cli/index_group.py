@@ -1,4 +1,4 @@
-"""`jina-embeddings index PATHS...`, and what there is to do with an index beside: `info`, `remove`, `export`."""
+"""The group `jina-embeddings index`: `index PATHS...`, `index info`, `index remove` and `index export`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .index import index as index_files
 from .terminal import PROBLEM, command, say
 
 FILES = "files"
-"""The command that the group runs where the first word is none of its others."""
+"""The command that runs if the first argument is not the name of one."""
 
 
 class _FilesUnlessNamed(TyperGroup):
@@ -21,7 +21,7 @@ class _FilesUnlessNamed(TyperGroup):
         return super().parse_args(ctx, args if named else [FILES, *args])
 
 
-index = typer.Typer(cls=_FilesUnlessNamed, help="Files to an index that can be searched.")
+index = typer.Typer(cls=_FilesUnlessNamed, help="Make or update an index of files, to be searched.")
 index.command(FILES, hidden=True)(index_files)
 
 IndexArgument = Annotated[
@@ -36,9 +36,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """What is in an index, what made it and how it is searched. Loads no model.
+    """Print what is in an index, what made it and how it is searched. No model is loaded.
 
-    Exit status: 0; 2 an error.
+    Exit status: 0 done; 2 an error.
     """
     with command(debug):
         from ..apps.index.store import Store
@@ -52,13 +52,13 @@ def remove(
     index: IndexArgument,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATHS...", help="Of documents, as results name them; * for anything, quoted."),
+        typer.Argument(metavar="PATHS...", help="Paths of documents, as in results; * in quotes matches anything."),
     ],
     debug: DebugOption = False,
 ) -> None:
-    """Take documents out of an index. Loads no model; files are left alone.
+    """Remove documents from an index. No model is loaded, and no file is deleted.
 
-    Exit status: 0 removed; 1 for a path of which the index has nothing; 2 an error.
+    Exit status: 0 removed; 1 the index has no document of a path; 2 an error.
     """
     with command(debug):
         from ..apps.index.filters import path_is

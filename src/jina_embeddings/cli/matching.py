@@ -1,4 +1,4 @@
-"""What the commands of text matching share: their options, pairs on standard output, and what failed."""
+"""What the commands of text matching share: options, printing pairs, and the summary."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 TextField = Annotated[str, typer.Option(help="JSON field or CSV column of a text.")]
 ImageField = Annotated[str, typer.Option(help="JSON field or CSV column of an image's path or URL.")]
-Task = Annotated[str, typer.Option(help="Whose vectors are compared.")]
-TruncateDim = Annotated[int | None, typer.Option(min=1, help="Shorter vectors, of this many numbers.")]
-MaxLength = Annotated[int | None, typer.Option(min=1, help="Texts are cut to this many tokens.")]
+Task = Annotated[str, typer.Option(help="The task of the vectors that are compared.")]
+TruncateDim = Annotated[int | None, typer.Option(min=1, help="The dimension that vectors are truncated to.")]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Truncate texts to this many tokens.")]
 
 
 def print_found(pairs: Sequence[Pair], left: Inputs, right: Inputs, as_json: bool) -> None:
-    """A line a pair; how many there are, on stderr."""
+    """Prints each pair as a line, and to stderr how many there are."""
     for pair in pairs:
         texts = left.text(pair.left), right.text(pair.right)
         if as_json:
@@ -41,7 +41,7 @@ def print_found(pairs: Sequence[Pair], left: Inputs, right: Inputs, as_json: boo
 
 
 def require_some(*inputs: Inputs) -> None:
-    """Lists what failed and raises EmptyInputError where nothing else is left."""
+    """If there are no vectors at all, lists the inputs that failed and raises EmptyInputError."""
     for one in inputs:
         if not one.names:
             for failure in one.failures:
@@ -50,7 +50,7 @@ def require_some(*inputs: Inputs) -> None:
 
 
 def sum_up(*inputs: Inputs) -> None:
-    """Lists what failed, was cut and was left out; ends with the exit status that says so if any failed."""
+    """Lists the inputs that failed, were truncated or were left out; exits with status 3 if any failed."""
     failures = [failure for one in inputs for failure in one.failures]
     say_failed(failures)
     say_cut([name for one in inputs for name in one.cut])

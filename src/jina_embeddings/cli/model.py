@@ -1,4 +1,4 @@
-"""The options of a command that say which model it works with, and loading it."""
+"""The options of a command that choose and load a model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _PANEL = "Model"
 _MODEL = "A folder, a hub id, or a bundled model's name"
 
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Most inputs in one forward (not for vLLM).", rich_help_panel=_PANEL)
+    int | None, typer.Option(min=1, help="The most inputs of one forward (not for vLLM).", rich_help_panel=_PANEL)
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What the options say. model: None if left out, for the one that made an index."""
+    """The values of the options. model: None, where that is allowed, stands for the model that made an index."""
 
     model: str | None
     engine: str
@@ -79,7 +79,7 @@ class ModelChoice:
         ] = None,
         debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
     ) -> Self:
-        """From the options of the command line. Raises OptionError for a wrong engine or option."""
+        """Makes a choice from the options of the command line. Raises OptionError for a bad engine or option."""
         from .arguments import check_engine, engine_options
 
         check_engine(engine)
@@ -87,23 +87,26 @@ class ModelChoice:
         return cls(model, engine, source, engine_options(option or [], dtype=dtype, device=device), debug)
 
     def for_index(self, address: str, paths: Sequence[str] = ()) -> ModelChoice:
-        """The same with the model that works on an index. paths: what it is made of, bulk runs among them."""
+        """Returns the choice with the model for an index, as `model_of` says.
+
+        paths: what the index is made of, which may be bulk runs.
+        """
         return replace(self, model=model_of(address, self.model, paths))
 
     @contextmanager
     def loaded(self, task: str | None = None) -> Iterator[JinaEmbeddings]:
-        """The model, until the block ends; a signal closes it. Raises as `JinaEmbeddings` does."""
+        """Loads the model, and closes it when the block ends or a signal comes. Raises as `JinaEmbeddings` does."""
         from ..checkpoint import fetch_checkpoint
         from ..embedder import JinaEmbeddings
-        from .process import Noise, stops_on_signals
+        from .process import EngineOutput, stops_on_signals
 
         model = self.model or DEFAULT_MODEL
         if to_terminal():
             say(f"loading {model}")
-        # A download has a progress bar of its own, and takes long enough to need it.
+        # Downloaded here, outside `redirected`, which would hide the progress bar.
         fetch_checkpoint(model, engine=self.engine, **self.source)
-        with Noise(wanted=self.debug) as noise:
-            with noise.kept_away():
+        with EngineOutput(shown=self.debug) as output:
+            with output.redirected():
                 loaded = JinaEmbeddings(model, engine=self.engine, task=task, **self.source, **self.options)
             with loaded, stops_on_signals(loaded.close):
                 yield loaded
@@ -113,7 +116,7 @@ Body = Callable[..., None]
 
 
 def takes_model(body: Body, model: inspect.Parameter | None = None) -> Body:
-    """A command that has the options above beside its own, and whose body gets what they say as `choice`.
+    """Makes a command of a body: adds the options of `ModelChoice.of`, whose values the body gets as `choice`.
 
     Errors of the body become a line on stderr and an exit status.
     """
@@ -148,13 +151,15 @@ takes_model_of_index = partial(
 
 
 def model_of(address: str, given: str | None, paths: Sequence[str] = ()) -> str:
-    """The model that was given, else the one that made the index, or a bulk run among the paths, else the default."""
+    """Returns the name of the model that was given, else of the one that made the index or a bulk run among the paths,
+    else the default.
+    """
     from ..apps.index.store import Store
     from ..pipeline.manifest import is_run
     from ..pipeline.reading import manifest_of
 
     if given is not None:
-        # What is written into the index has to hold in every folder.
+        # The index stores this name, and a relative path would be wrong in other working directories.
         return os.path.abspath(given) if os.path.isdir(given) else given
     if Store.exists(address):
         return Store.open(address).fingerprint.model

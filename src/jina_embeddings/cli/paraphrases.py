@@ -14,10 +14,12 @@ from .progress import Progress
 
 @takes_model
 def paraphrases(
-    paths: Annotated[list[str], typer.Argument(metavar="PATHS...", help="As those of dedup.", show_default=False)],
-    limit: Annotated[int, typer.Option(min=1, help="Most pairs to print.")] = 100,
-    min_score: Annotated[float, typer.Option(help="Least cosine of a pair.")] = 0.0,
-    json: Annotated[bool, typer.Option("--json", help="Print a pair a line as JSON.")] = False,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATHS...", help="Inputs as for the command dedup.", show_default=False)
+    ],
+    limit: Annotated[int, typer.Option(min=1, help="The most pairs to print.")] = 100,
+    min_score: Annotated[float, typer.Option(help="The least cosine of a pair.")] = 0.0,
+    json: Annotated[bool, typer.Option("--json", help="Print each pair as a line of JSON.")] = False,
     text_field: TextField = "text",
     image_field: ImageField = "image",
     task: Task = "text-matching",
@@ -27,9 +29,9 @@ def paraphrases(
     *,
     choice: ModelChoice,
 ) -> None:
-    """Print the pairs of inputs that are most alike: score, one, the other, with tabs between them.
+    """Print the most similar pairs of inputs: score and both inputs, separated by tabs.
 
-    Exit status: 0 done; 2 an error; 3 done but for inputs that failed, which are listed.
+    Exit status: 0 done; 2 an error; 3 done except for inputs that failed, which are listed.
     """
     from ..apps.matching import mine_paraphrases
     from ..apps.matching.inputs import count_inputs

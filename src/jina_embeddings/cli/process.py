@@ -1,4 +1,4 @@
-"""What an engine, its libraries and its processes print goes to a file, which is named only if the engine failed."""
+"""Redirects what an engine and its processes print to a log file, and closes the model on signals."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from ..errors import EngineError
 from .terminal import say
 
 
-class Noise:
-    """The file, for as long as the engine lives. With `wanted` there is none, and all is shown."""
+class EngineOutput:
+    """The log file of an engine. It is deleted at the end, unless the engine failed: then its path is printed.
 
-    def __init__(self, wanted: bool):
+    shown: nothing is redirected.
+    """
+
+    def __init__(self, *, shown: bool):
         self._path: Path | None = None
-        if not wanted and not os.environ.get(logs.VARIABLE):
+        if not shown and not os.environ.get(logs.VARIABLE):
             handle, name = tempfile.mkstemp(prefix="jina-embeddings-", suffix=".log")
             os.close(handle)
             self._path = Path(name)
@@ -43,11 +46,11 @@ class Noise:
             self._path.unlink(missing_ok=True)
 
     @contextmanager
-    def kept_away(self) -> Iterator[None]:
-        """While it starts: the processes that it starts keep the file as their output, this one does not.
+    def redirected(self) -> Iterator[None]:
+        """Redirects stdout and stderr of this process to the file within the block, where the engine starts.
 
-        By file descriptor, since compiled code and other processes know nothing of sys.stderr. The package's
-        own warnings are shown.
+        Processes that start in the block keep the file as their output. File descriptors are redirected, since compiled
+        code and other processes don't use `sys.stderr`. The package's own warnings are still shown.
         """
         if self._path is None:
             yield
@@ -85,21 +88,21 @@ def _warnings_on(stream: IO[str]) -> Iterator[None]:
 
 @contextmanager
 def stops_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Within it, both signals call `stop` and raise KeyboardInterrupt; only the main thread can do that.
+    """Within the block, SIGINT and SIGTERM call `stop` and raise KeyboardInterrupt. Only works in the main thread.
 
-    A chunk that is under way is waited for, which may take minutes; with the model closed it fails after
-    the forward that runs now.
+    An interrupted run waits for the chunk in progress, which may take minutes. If `stop` closes the model, that chunk
+    fails after the current forward.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # In a thread: the signal may have come while this one holds the engine's lock.
+        # In another thread, since this one may hold the engine's lock.
         threading.Thread(target=stop, name="jina-embeddings-stop").start()
         raise KeyboardInterrupt
 
-    # A shell starts what runs in the background with SIGINT ignored, and means it.
+    # A shell starts background jobs with SIGINT ignored, which must stay so.
     heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heeded}
     try:

@@ -1,4 +1,4 @@
-"""How far a command is, on standard error: a bar on a terminal, elsewhere a line every half minute."""
+"""Shows the progress of a command on standard error: a bar on a terminal, else a line every half minute."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LINE_S = 30.0
 
 
 class Progress:
-    """Count, rate and time left of a run.
+    """Shows the count, the rate and the time left of a run.
 
-    counts: what there is to do, in parts that are added up beside the run, so that it need not wait; None for a part
-        that can't be known. There is no time left to show until the last of them is in.
+    counts: what there is to do, in parts. They are added up in a thread, so that the run need not wait for them. The
+        time left is shown once all are known. None is a part of unknown size.
     noun: what is counted.
-    sources: what the counts are of, where that isn't what is counted: an index counts passages, and knows how many
-        files there are. They go through `reading`.
+    sources: what `counts` counts, if that is something else, and has to go through `reading`. For example, an index
+        counts passages, but knows only how many files there are.
     """
 
     def __init__(self, counts: Iterable[int | None], noun: str = "rows", *, sources: str | None = None):
@@ -50,13 +50,13 @@ class Progress:
             self._bar.stop()
 
     def advance(self, number: int = 1) -> None:
-        """So many more are done."""
+        """Adds to the number of things that are done."""
         self._begin()
         self._num_done += number
         self._update()
 
     def reading(self, sources: Iterable[T]) -> Iterator[T]:
-        """The same sources, each counted when it is asked for."""
+        """Yields the sources, and counts each as read."""
         self._begin()
         for source in sources:
             self._num_read += 1
@@ -64,7 +64,7 @@ class Progress:
             yield source
 
     def line(self) -> str:
-        """`1,200 of 5,000 rows, 40.0 rows/s, 2 minutes left`."""
+        """Returns the line to show, such as `1,200 of 5,000 rows, 40.0 rows/s, 2 minutes left`."""
         total = "" if self._total is None else f" of {self._total:,}"
         if self._sources:
             shown = f"{self._num_done:,} {self._noun}, {self._num_read:,}{total} {self._sources}"
@@ -74,13 +74,13 @@ class Progress:
         if took > 0 and self._num_done:
             shown += f", {self._num_done / took:,.1f} {self._noun}/s"
         done = self._num_read if self._sources else self._num_done
-        # Sources are read ahead of the engine: the last of them says nothing of what is left.
+        # Sources are read ahead of the engine, so when the last one has been read, the time left is unknown.
         if self._total and done and took > 0 and not (self._sources and done >= self._total):
             shown += f", {_duration(took * max(0, self._total - done) / done)} left"
         return shown
 
     def _begin(self) -> None:
-        # Not before: loading a model is no part of the rate.
+        # The clock starts with the first count, so that loading the model doesn't lower the rate.
         if self._start is None:
             self._start = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""`jina-embeddings search`: the best passages of an index."""
+"""`jina-embeddings search`: finds the best passages of an index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..apps.index import Hit
 
 _SEARCH = "Search"
-_CONTEXT_LIMIT = 50
+_CONTEXT_PASSAGES = 50
 
 
 @takes_model_of_index
@@ -27,20 +27,20 @@ def search(
         list[str] | None,
         typer.Argument(
             metavar="[QUESTIONS...]",
-            help="What to look for, in words; - for one a line on standard input.",
+            help="Questions, in words; - reads them from standard input, one a line.",
             show_default=False,
         ),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Look for what is like this picture.", rich_help_panel=_SEARCH)
+        Path | None, typer.Option(metavar="FILE", help="Search by this image.", rich_help_panel=_SEARCH)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Results.", rich_help_panel=_SEARCH)] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="The most results.", rich_help_panel=_SEARCH)] = 10,
     where: Annotated[
         list[str] | None,
         typer.Option(
             "--filter",
             metavar="NAME=VALUE",
-            help="Only passages of this kind (text, image, page), path or title (with * for anything), or metadata; "
+            help="Only passages of this kind (text, image, page), path or title (* matches anything), or metadata; "
             "repeatable.",
             rich_help_panel=_SEARCH,
         ),
@@ -48,41 +48,48 @@ def search(
     mode: Annotated[
         str | None,
         typer.Option(
-            help="dense (vectors), words (BM25), or hybrid (both, joined by their ranks); dense if left out.",
+            help="dense (vectors), words (BM25), or hybrid (both rankings fused); dense if left out.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     rerank: Annotated[
-        bool, typer.Option("--rerank", help="Rank the best by multi-vectors.", rich_help_panel=_SEARCH)
+        bool, typer.Option("--rerank", help="Rank the best passages by multi-vectors.", rich_help_panel=_SEARCH)
     ] = False,
-    candidates: Annotated[int, typer.Option(min=1, help="How many --rerank ranks.", rich_help_panel=_SEARCH)] = 50,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="How many passages --rerank ranks.", rich_help_panel=_SEARCH)
+    ] = 50,
     first_stage: Annotated[
         str,
         typer.Option(
-            help="What finds candidates for --rerank: dense, or multivector (those that the index keeps).",
+            help="What finds candidates for --rerank: dense, or multivector (if the index has them).",
             rich_help_panel=_SEARCH,
         ),
     ] = "dense",
     min_score: Annotated[
         float | None, typer.Option(help="Leave out results with a lower score.", rich_help_panel=_SEARCH)
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector.", rich_help_panel=_SEARCH)] = False,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Compare with all vectors, without an approximate index.", rich_help_panel=_SEARCH
+        ),
+    ] = False,
     context: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="TOKENS",
-            help="Print passages with sources for a language model, up to so many tokens.",
+            help="Print passages with their sources for a language model, up to this many tokens.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line.", rich_help_panel=_SEARCH)
+        bool, typer.Option("--json", help="Print each result as a line of JSON.", rich_help_panel=_SEARCH)
     ] = False,
     *,
     choice: ModelChoice,
 ) -> None:
-    """Search an index with words or a picture. Each of several questions has results of its own.
+    """Search an index by questions or an image. Each question has results of its own.
 
     Exit status: 0 found; 1 nothing found; 2 an error.
     """
@@ -100,9 +107,9 @@ def search(
     filters = grouped(where, "--filter")
     if context is not None:
         filters.setdefault("kind", ["text", "code"])
-    # Before a model is loaded.
+    # Checked before a model is loaded, which takes long.
     options = SearchOptions(
-        limit if context is None else max(limit, _CONTEXT_LIMIT),
+        limit if context is None else max(limit, _CONTEXT_PASSAGES),
         filters,
         mode,  # type: ignore[arg-type]
         rerank,
@@ -128,7 +135,7 @@ def search(
 
 
 def _lines_for_dashes(questions: list[str]) -> list[str]:
-    """The questions, a `-` replaced by the lines of standard input that aren't blank."""
+    """Returns the questions, with `-` replaced by the lines of standard input that aren't blank."""
     if "-" not in questions:
         return questions
     lines = [line for line in sys.stdin.read().removeprefix("\ufeff").splitlines() if line.strip()]

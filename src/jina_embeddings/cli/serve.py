@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..server.media import UrlPolicy
     from ..server.values import Decode
 
-_SERVER, _LIMITS, _INPUTS, _SEEN = "Server", "Limits", "Inputs", "To be seen"
+_SERVER, _LIMITS, _INPUTS, _OBSERVED = "Server", "Limits", "Inputs", "Observability"
 _CLOSE_S = 60.0
 
 
@@ -29,7 +29,7 @@ def serve(
     api_key_file: Annotated[
         Path | None,
         typer.Option(
-            help="Keys that are let in, one a line; read again on SIGHUP. Also JINA_EMBEDDINGS_API_KEYS.",
+            help="A file of accepted keys, one a line; read again on SIGHUP. Also JINA_EMBEDDINGS_API_KEYS.",
             rich_help_panel=_SERVER,
         ),
     ] = None,
@@ -38,20 +38,23 @@ def serve(
         typer.Option(min=0, help="Seconds between SIGTERM and the end of listening.", rich_help_panel=_SERVER),
     ] = 5.0,
     deadline: Annotated[
-        float, typer.Option(min=1, help="Seconds for the requests then under way.", rich_help_panel=_SERVER)
+        float,
+        typer.Option(
+            min=1, help="Seconds after that for requests in progress to be answered.", rich_help_panel=_SERVER
+        ),
     ] = 30.0,
     max_inputs: Annotated[
-        int, typer.Option(min=1, help="Texts and images of a request, at most.", rich_help_panel=_LIMITS)
+        int, typer.Option(min=1, help="The most texts and images of a request.", rich_help_panel=_LIMITS)
     ] = 2048,
     max_body_mb: Annotated[
-        int, typer.Option(min=1, help="Size of a request's body, at most.", rich_help_panel=_LIMITS)
+        int, typer.Option(min=1, help="The most megabytes of a request's body.", rich_help_panel=_LIMITS)
     ] = 32,
-    max_pdf_pages: Annotated[int, typer.Option(min=1, help="Pages of a PDF, at most.", rich_help_panel=_LIMITS)] = 32,
+    max_pdf_pages: Annotated[int, typer.Option(min=1, help="The most pages of a PDF.", rich_help_panel=_LIMITS)] = 32,
     requests_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Of each key, at most.", rich_help_panel=_LIMITS)
+        int | None, typer.Option(min=1, help="The most requests of a key in a minute.", rich_help_panel=_LIMITS)
     ] = None,
     tokens_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Of each key, at most.", rich_help_panel=_LIMITS)
+        int | None, typer.Option(min=1, help="The most tokens of a key in a minute.", rich_help_panel=_LIMITS)
     ] = None,
     allow_urls: Annotated[
         bool,
@@ -64,36 +67,43 @@ def serve(
     token_ids: Annotated[
         str | None,
         typer.Option(
-            help="Take token ids too: of the model's own tokenizer (model), or of tiktoken's, as LangChain sends them "
-            "(cl100k_base, o200k_base).",
+            help="Accept token ids too: of the model's tokenizer (model), or of an encoding of tiktoken, as LangChain "
+            "sends them (cl100k_base, o200k_base).",
             rich_help_panel=_INPUTS,
         ),
     ] = None,
     decoders: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Processes that decode images; if left out, one a core, up to 4.", rich_help_panel=_INPUTS
+            min=1,
+            help="Processes that decode images; if left out, one for each core, at most 4.",
+            rich_help_panel=_INPUTS,
         ),
     ] = None,
     index: Annotated[
-        str | None, typer.Option(help="An index that POST /v1/search searches.", rich_help_panel=_SERVER)
+        str | None, typer.Option(help="The index that POST /v1/search searches.", rich_help_panel=_SERVER)
     ] = None,
     no_log_requests: Annotated[
-        bool, typer.Option("--no-log-requests", help="No JSON line a request on stdout.", rich_help_panel=_SEEN)
+        bool,
+        typer.Option(
+            "--no-log-requests", help="Don't log each request as a line of JSON on stdout.", rich_help_panel=_OBSERVED
+        ),
     ] = False,
     open_metrics: Annotated[
-        bool, typer.Option("--open-metrics", help="Let /metrics be read without a key.", rich_help_panel=_SEEN)
+        bool, typer.Option("--open-metrics", help="Serve /metrics without a key.", rich_help_panel=_OBSERVED)
     ] = False,
     traces: Annotated[
         bool,
         typer.Option(
-            "--traces", help="Send OpenTelemetry spans, as OTEL_* say in the environment.", rich_help_panel=_SEEN
+            "--traces",
+            help="Send OpenTelemetry spans, configured by the environment variables OTEL_*.",
+            rich_help_panel=_OBSERVED,
         ),
     ] = False,
     *,
     choice: ModelChoice,
 ) -> None:
-    """Serve the APIs of Jina, OpenAI and Cohere from one model.
+    """Serve one model by HTTP, with the APIs of Jina, OpenAI and Cohere.
 
     Exit status: 0 ended by a signal, with every accepted request answered; 2 an error, or the engine has died.
     """
@@ -149,7 +159,7 @@ def serve(
         finally:
             media.close()
         if not well:
-            # An engine that hangs may not let itself be closed.
+            # Closing an engine that hangs may hang too.
             ended = threading.Timer(_CLOSE_S, os._exit, (ERROR,))
             ended.daemon = True
             ended.start()
@@ -165,10 +175,10 @@ def _urls(any_host: bool, hosts: list[str] | None) -> UrlPolicy:
 
 
 def _decode_of(token_ids: str | None) -> Decode | None:
-    """The text of ids of one of tiktoken's encodings.
+    """Returns the function that decodes token ids of an encoding of tiktoken, or None if none is wanted.
 
     Raises:
-        OptionError: no such encoding, or it can't be loaded.
+        OptionError: there is no such encoding, or it can't be loaded.
         DependencyError: tiktoken is not installed.
     """
     from ..errors import DependencyError, OptionError, suggest
@@ -186,7 +196,7 @@ def _decode_of(token_ids: str | None) -> Decode | None:
 
     try:
         return decode_with(tiktoken.get_encoding(token_ids))
-    except Exception as error:  # it is downloaded at its first use
+    except Exception as error:  # tiktoken downloads an encoding when it is first used
         raise OptionError(f"the encoding {token_ids} can't be loaded: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""What is typed every time, from the environment and from a file in TOML: defaults of the options, nothing else."""
+"""Defaults of options, from environment variables and from a TOML file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ CONFIG = "JINA_EMBEDDINGS_CONFIG"
 
 
 def default_path() -> Path:
-    """Where the file is looked for: `config.toml` in the user's folder for settings."""
+    """The path of the file if none is given: `config.toml` in the user's folder for settings."""
     from platformdirs import user_config_path
 
     return user_config_path("jina-embeddings") / "config.toml"
 
 
 def read_settings(context: typer.Context, path: Path | None) -> None:
-    """Makes what a file says the defaults of the commands below a context; without a path, where there is one.
+    """Reads defaults for the commands of a context. If `path` is None, the file at `default_path` is read if it exists.
 
-    Keys are options by their long names. At the top they go to every command that has the option; in a table
-    `[embed]` or `[code.index]` to that command. The command line and the environment come first.
+    Keys are long names of options. At the top level they apply to every command that has the option, and in a table
+    such as `[embed]` or `[code.index]` to that command. The command line and environment variables take precedence.
 
-    Raises OptionError for a file that can't be read, and for what is no option of a command.
+    Raises OptionError for a file that can't be read, and for a key that isn't an option.
     """
     path = path or (default if (default := default_path()).is_file() else None)
     if path is None:
@@ -41,7 +41,7 @@ def read_settings(context: typer.Context, path: Path | None) -> None:
         raise OptionError(f"{path} can't be read: {error}") from None
     general = {name: given.pop(name) for name in list(given) if not isinstance(given[name], Mapping)}
     _check(path, general, {name for command in _leaves(context.command) for name in _options(command)})
-    # An index knows its model: a default must not stand against it, so this goes the environment's way.
+    # Set as environment variables: `model_of` prefers the model of an index to these, but not to the option's default.
     for name, variable in (("model", MODEL), ("engine", ENGINE)):
         if name in general:
             os.environ.setdefault(variable, str(general.pop(name)))
@@ -77,7 +77,7 @@ def _leaves(command: Any) -> Iterator[Any]:
 
 
 def _options(command: Any) -> dict[str, str]:
-    """Long names of a command's options, without the dashes, and the names of their parameters."""
+    """Returns the parameter names of a command's options by their long names without dashes."""
     return {
         long.removeprefix("--"): parameter.name
         for parameter in command.params

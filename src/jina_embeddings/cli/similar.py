@@ -1,4 +1,4 @@
-"""`jina-embeddings similar`: how alike texts are."""
+"""`jina-embeddings similar`: how similar texts are."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ if TYPE_CHECKING:
 def similar(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXTS]...", help="Two texts give one score, more give a table.", show_default=False),
+        typer.Argument(
+            metavar="[TEXTS]...", help="Texts: two of them give one score, more give a table.", show_default=False
+        ),
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Score pairs instead: two texts a line, a tab between them.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Score the pairs of a file, which has two texts and a tab on each line."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON: a line a pair, or one table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: one line for each pair, or one table.")] = False,
     task: Task = "text-matching",
     truncate_dim: TruncateDim = None,
     *,
     choice: ModelChoice,
 ) -> None:
-    """Print the cosines of texts.
+    """Print the cosine similarity of texts.
 
-    Exit status: 0 done; 2 an error; 3 done but for lines of --pairs that are no pair, which are listed.
+    Exit status: 0 done; 2 an error; 3 done except for lines of --pairs that aren't pairs, which are listed.
     """
     from ..apps.matching import Matcher
     from ..inputs.prompts import resolve_task
@@ -61,7 +64,7 @@ _DIGITS = 4
 
 
 def check_texts(texts: Sequence[str], pairs: Path | None) -> None:
-    """Raises InputError for fewer than two texts, and for texts beside a file or without one."""
+    """Raises InputError unless there are either two texts or more, or a file of pairs."""
     if pairs is None and len(texts) < 2:
         raise InputError("give two texts or more, or --pairs FILE")
     if pairs is not None and texts:
@@ -69,9 +72,9 @@ def check_texts(texts: Sequence[str], pairs: Path | None) -> None:
 
 
 def read_pairs(path: Path) -> tuple[list[str], list[str], list[Failure]]:
-    """Both sides of the pairs in a file, and its lines that are none.
+    """Returns the left and the right texts of the pairs in a file, and its lines that aren't pairs.
 
-    Raises EmptyInputError for a file of blank lines.
+    Raises EmptyInputError if all lines are blank.
     """
     left, right, failures = [], [], []
     with path.open("rb") as file:
@@ -101,7 +104,7 @@ def print_pairs(scores: FloatArray, left: Sequence[str], right: Sequence[str], a
 
 
 def print_matrix(scores: FloatArray, texts: Sequence[str], as_json: bool) -> None:
-    """One number for two texts, else a row for each text."""
+    """Prints one number for two texts, else a row for each text."""
     if as_json:
         print(json.dumps({"texts": list(texts), "scores": scores.tolist()}))
     elif len(texts) == 2:

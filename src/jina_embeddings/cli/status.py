@@ -1,4 +1,4 @@
-"""`jina-embeddings status`: how far a run is, read from its folder alone."""
+"""`jina-embeddings status`: how much of a bulk run is done, by its folder alone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .terminal import SOME_FAILED, command
 
 def status(
     folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="Of `embed --into`, or its address.", show_default=False)
+        str, typer.Argument(metavar="FOLDER", help="The folder or address of `embed --into`.", show_default=False)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
 ) -> None:
-    """How far a bulk run is; it may be running.
+    """Print how much of a bulk run is done, while it runs or after it.
 
-    Exit status: 0 all shards are there; 3 some are still to be done; 2 an error.
+    Exit status: 0 all shards are done; 3 some are still to be done; 2 an error.
     """
     with command(debug):
         from ..pipeline import status as status_of

@@ -1,4 +1,4 @@
-"""Standard input, output and error, whatever they are: closed, full, or of an encoding that lacks a character."""
+"""Makes standard input, output and error usable if they are closed, full, or in an encoding that lacks characters."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ _ESCAPED = "jina_embeddings.escaped"
 
 
 def open_streams() -> None:
-    """Once, before anything is opened or printed.
+    """Opens the streams that are closed, and has characters escaped. To be called before any file is opened.
 
-    What is closed becomes the null device: else the next file that is opened would take its number, and with that
-    whatever libraries print. Characters that an output lacks are written as JSON escapes them, so that JSON stays JSON.
+    A closed stream becomes the null device. Otherwise the next file that is opened would get its descriptor, and
+    libraries would print into that file. Characters that a stream's encoding lacks are written as JSON escapes, so that
+    JSON stays valid.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
     sys.stdin = sys.stdin or _opened(0, "r")
     sys.stdout = sys.stdout or _opened(1, "w")
     sys.stderr = sys.stderr or _opened(2, "w")
@@ -36,7 +37,7 @@ def open_streams() -> None:
 
 
 def finish_output() -> None:
-    """Writes what is left of standard output, or raises OSError and forgets it, so that leaving doesn't fail again."""
+    """Flushes standard output. If that raises OSError, the rest is discarded, so that the interpreter can exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -48,9 +49,9 @@ def finish_output() -> None:
 
 
 def read_text() -> str:
-    """All of standard input, which is UTF-8 whatever the terminal's encoding; without a byte order mark.
+    """Reads all of standard input as UTF-8, whatever the encoding of the terminal; a byte order mark is removed.
 
-    Raises InputError where it isn't.
+    Raises InputError if it isn't UTF-8.
     """
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""The end of a command on standard error: what failed, what was cut, what was left out, and the counts."""
+"""What a command prints on standard error at its end: failures, truncated texts, files left out, and counts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from ..apps.index import Summary
     from ..pipeline.rows import Failure, LeftOut
 
-_SHOWN = 20
+_MAX_NAMES = 20
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`."""
+    """Returns a number with its noun: `1 row`, `2,000 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def say_failed(failures: Sequence[Failure | str], noun: str = "input") -> None:
-    """All of them: each is something to mend."""
+    """Lists all inputs that failed."""
     if failures:
         say(f"{counted(len(failures), noun)} failed:")
         for failure in failures:
@@ -28,7 +28,7 @@ def say_failed(failures: Sequence[Failure | str], noun: str = "input") -> None:
 
 
 def say_cut(names: Sequence[str]) -> None:
-    """Texts that were longer than the model reads, by name."""
+    """Lists the first texts that were truncated."""
     verb = "was" if len(names) == 1 else "were"
     _say_first(
         names,
@@ -38,12 +38,12 @@ def say_cut(names: Sequence[str]) -> None:
 
 
 def say_left_out(files: Sequence[LeftOut]) -> None:
-    """Files of folders without anything to embed, each with the reason."""
+    """Lists the first files of folders that have nothing to embed, each with the reason."""
     _say_first(files, f"left out {counted(len(files), 'file')}:")
 
 
 def report(summary: Summary, num_passages: int, took_s: float, into: str) -> None:
-    """What an update of an index did."""
+    """Reports what an update of an index did."""
     say_failed(summary.failures)
     say_cut(summary.cut)
     say_left_out(summary.left_out)
@@ -57,7 +57,7 @@ def report(summary: Summary, num_passages: int, took_s: float, into: str) -> Non
 def _say_first(names: Sequence[object], head: str) -> None:
     if names:
         say(head)
-        for name in names[:_SHOWN]:
+        for name in names[:_MAX_NAMES]:
             say(f"  {name}")
-        if len(names) > _SHOWN:
-            say(f"  and {len(names) - _SHOWN:,} more")
+        if len(names) > _MAX_NAMES:
+            say(f"  and {len(names) - _MAX_NAMES:,} more")

@@ -1,4 +1,4 @@
-"""What the commands share towards the terminal: quiet libraries, one-line errors, exit statuses."""
+"""What all commands do with the terminal: silence libraries, print errors on one line, and set the exit status."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import typer
 from ..errors import CautionWarning, JinaEmbeddingsError
 from .streams import finish_output
 
+# Exit statuses.
 PROBLEM = 1
 ERROR = 2
 SOME_FAILED = 3
 INTERRUPTED = 130
 
-# Read by the libraries when they are imported, here and in the processes that they start.
+# Environment variables that libraries read when they are imported, in this process and in those that they start.
 _QUIET = {
     "PYTHONWARNINGS": "ignore",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -33,7 +34,7 @@ _ARGUMENT = re.compile(r"`(\w+)`")
 
 @contextmanager
 def command(debug: bool) -> Iterator[None]:
-    """Around the body of a command: sets up logging, and turns errors into a line on stderr and an exit status."""
+    """Runs the body of a command: sets up logging, and turns errors into a line on stderr and an exit status."""
     try:
         _set_up(debug)
         yield
@@ -41,7 +42,7 @@ def command(debug: bool) -> Iterator[None]:
     except JinaEmbeddingsError as error:
         fail(error.code, error, debug)
     except BrokenPipeError:
-        raise  # typer ends quietly when the reader of stdout has left
+        raise  # typer exits quietly if stdout was closed by its reader
     except OSError as error:
         with suppress(OSError):
             finish_output()
@@ -52,22 +53,22 @@ def command(debug: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception:
-        # A fault of ours. Python's own status for it, 1, is that of a search that found nothing.
+        # A bug. Python would exit with status 1, which means that a search found nothing.
         traceback.print_exc()
         raise typer.Exit(ERROR) from None
 
 
 def say(message: str) -> None:
-    """A line on stderr; a run goes on where nobody can read it.
+    """Prints a line on stderr, and ignores it if stderr can't be written.
 
-    What errors of the library name as an argument, `text_field`, is the option --text-field.
+    An argument that a message of the library names, such as `text_field`, is printed as the option --text-field.
     """
     with suppress(OSError):
         print(_ARGUMENT.sub(lambda name: f"--{name[1].replace('_', '-')}", message), file=sys.stderr, flush=True)
 
 
 def to_terminal() -> bool:
-    """Whether somebody is looking at stderr."""
+    """Whether stderr is a terminal."""
     return sys.stderr.isatty()
 
 
@@ -89,7 +90,7 @@ def _set_up(debug: bool) -> None:
 
 
 def fail(code: str, error: Exception, debug: bool = False) -> None:
-    """Ends the command with a line on stderr."""
+    """Prints an error and exits."""
     if debug:
         traceback.print_exc()
     say(f"error [{code}]: {' '.join(str(error).split())}")

@@ -27,7 +27,7 @@ class Engine(Protocol):
     max_length: tokens at which texts are truncated.
     calls_at_once: how many concurrent calls keep the device busy; 1 if calls run one after another anyway.
     chunk_size: how many inputs of a stream make one call.
-    hang_s: an engine that has answered nothing for so many seconds, though one text waits, will answer nothing more.
+    hang_s: if calls wait and none was answered for this many seconds, the engine is taken to hang.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Event loops of engines and of what runs beside them: uvloop's where it is installed."""
+"""Makes event loops: uvloop's if it is installed, else asyncio's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's loop, which is installed with vLLM's server, costs half of what asyncio's own does."""
+    """Returns uvloop's loop, which comes with vLLM's server and takes half the time of asyncio's; else asyncio's."""
     try:
         import uvloop
     except ImportError:
@@ -19,6 +19,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def run_here(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` with such a loop."""
+    """Does the same as `asyncio.run`, with a loop of `new_event_loop`."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)

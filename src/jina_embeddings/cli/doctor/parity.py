@@ -1,4 +1,4 @@
-"""Whether two engines, or two dtypes of one engine, give the same vectors for the same inputs."""
+"""Compares the vectors of two engines, or of two dtypes of one engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .machine import can_run
 from .report import Report
 
 LIMITS = {"float32": 0.9999, "bfloat16": 0.999, "float16": 0.999}
-"""Least cosine that counts as the same vector, by the less exact of the two dtypes."""
+"""The least cosine of vectors that count as the same, by the less precise of the two dtypes."""
 
 _MAX_TOKENS = 2048
 _TEXTS = (
@@ -38,7 +38,7 @@ _TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One way to run the model."""
+    """One of the two ways to run the model that are compared."""
 
     engine: str
     dtype: str
@@ -49,10 +49,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One task and one form of vector.
+    """The cosines between both sides for one task and one form of vector.
 
-    texts: the least cosine of any text. image: that of the image. A multi-vector's is the mean over its tokens.
-    least_token: the least cosine of any single token; None for dense vectors.
+    texts: the least cosine of all texts. image: that of the image. For multi-vectors, the mean over an input's tokens.
+    least_token: the least cosine of all tokens; None for dense vectors.
     """
 
     task: str
@@ -63,7 +63,8 @@ class Comparison:
 
 
 def choose_sides(report: Report, engine: str, dtype: str) -> tuple[Side, Side]:
-    """vLLM, or torch where it can't run or is asked for, and Transformers in one dtype; or Transformers in two.
+    """Returns two engines in one dtype: vLLM (or torch, if vLLM can't run or torch is wanted) and Transformers. If only
+    Transformers can run or is wanted, returns it in two dtypes.
 
     Raises:
         OptionError: an engine or a dtype that can't be compared.
@@ -83,7 +84,7 @@ def choose_sides(report: Report, engine: str, dtype: str) -> tuple[Side, Side]:
 def check_parity(
     report: Report, model: str, sides: tuple[Side, Side], info: ModelInfo, options: dict[str, Any]
 ) -> None:
-    """Section `parity`; a problem for each task and form of vector that is not the same on both sides."""
+    """Adds the section `parity`, and a problem for each task and form of vector that differs."""
     limit = min(LIMITS[side.dtype] for side in sides)
     section: dict[str, Any] = {"compared": f"{sides[0]} with {sides[1]}", "least_cosine_allowed": limit}
     report.sections["parity"] = section
@@ -95,7 +96,7 @@ def check_parity(
         report.problem(f"parity: {error}", "see the message; --debug shows the engine's own log")
         return
     for row in section["cosines"]:
-        # In float32 no token may differ; rounding to fewer bits moves single ones by more than their mean.
+        # In float32 each token is checked. In lower precision, rounding moves single tokens by more than the limit.
         exact = limit == LIMITS["float32"] and row["least_token"] is not None
         least = row["least_token"] if exact else min(row["texts"], row["image"])
         if not least >= limit:
@@ -106,9 +107,9 @@ def check_parity(
 
 
 def compare(model: str, sides: tuple[Side, Side], info: ModelInfo, options: dict[str, Any]) -> list[Comparison]:
-    """Every task, dense and, where there is a projector, multi-vector. One side is loaded at a time."""
+    """Compares every task, dense and, if there is a projector, multi-vector. One side is loaded at a time."""
     first = _vectors(model, sides[0], info, options)
-    # An engine's parts refer to each other; the second one needs the memory that the first one had.
+    # Engines have reference cycles, and the second one needs the memory of the first.
     gc.collect()
     second = _vectors(model, sides[1], info, options)
     results = []
@@ -136,7 +137,7 @@ def _forms(info: ModelInfo) -> Sequence[str]:
 
 
 def _cosines(a: Any, b: Any) -> NDArray[np.float64]:
-    """Of two vectors, or of each pair of two lists of them; -1 where the lists differ in length."""
+    """Returns the cosines of two vectors, or of the pairs of two lists of vectors; -1 if their lengths differ."""
     if a.shape != b.shape:
         return np.array([-1.0])
     a, b = np.atleast_2d(np.float64(a), np.float64(b))
@@ -145,7 +146,7 @@ def _cosines(a: Any, b: Any) -> NDArray[np.float64]:
 
 
 def _image() -> Any:
-    """A gradient with a disc and stripes on it, 200 x 140: nothing that a wrong patch order would not change."""
+    """An image of 200 x 140 pixels with a gradient, a disc and stripes: no two patches are equal."""
     from PIL import Image
 
     y, x = np.mgrid[:140, :200]

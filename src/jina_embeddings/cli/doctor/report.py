@@ -1,4 +1,4 @@
-"""What `doctor` found: sections of facts, and problems with what to do about each."""
+"""`Report`: what `doctor` found, as sections of facts and as problems with their remedies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Report:
-    """sections: facts that JSON can hold, by the section's name. Bytes are in fields called `*_bytes`."""
+    """The report of `doctor`. sections: facts that JSON can hold, by section; fields called `*_bytes` are in bytes."""
 
     sections: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Report:
         )
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yields the report as lines for people."""
         for title, section in self.sections.items():
             yield title.replace("_", " ")
             yield from shown_lines(section, "  ")

@@ -47,7 +47,7 @@ def engine_arguments(checkpoint: Checkpoint, options: Options, max_model_len: in
         "quantization": options.quantization,
     }
     if not checkpoint.config.names_model_type:
-        # vLLM and transformers choose their classes by it, and know no other name for them.
+        # vLLM and transformers choose their classes by `model_type`.
         arguments["hf_config_path"] = str(folder_with_model_type(checkpoint.folder))
     if on_cpu():
         # On a CPU, compiling takes longer than it saves. vLLM's defaults would use the checkpoint's bfloat16, and

@@ -101,11 +101,11 @@ class VllmEngine:
         self._calls = SmallCalls(self._loop, self._accept, self._small.drop)
         self._requests: set[asyncio.Future[None]] = set()
         self._died = self._loop.run(self._watch())
-        # vLLM's modules are some hundred thousand objects that stay. The garbage collector would look at each of them
-        # again and again, and stop all calls for half a second each time.
+        # vLLM's modules are some hundred thousand objects that live as long as the process. Each full garbage
+        # collection would traverse them, and pause all calls for half a second.
         gc.collect()
         gc.freeze()
-        # Objects that stay frozen at the end are what nanobind, under Triton, reports as leaks.
+        # Otherwise nanobind, which Triton uses, reports the frozen objects as leaks when the interpreter ends.
         atexit.register(gc.unfreeze)
         # vLLM's processes must not outlive a program that forgets to close.
         atexit.register(self.close)
@@ -179,9 +179,6 @@ class VllmEngine:
         self._loop.run_last(lambda: self._small.fail_all(EngineClosedError("the engine was closed during the call")))
         if self._sender.channel is not None:
             self._loop.run_last(self._sender.channel.close)
-        if self._llm.output_handler is not None:
-            # It would log the end of vLLM's process as an engine that died.
-            self._loop.run_last(self._llm.output_handler.cancel)
         self._llm.shutdown(timeout=_SHUTDOWN_TIMEOUT_S)
         # vLLM's destructor must run before interpreter exit. None rather than deleted, as late calls still read them.
         self._llm = self._packed = self._sender = None
@@ -221,7 +218,7 @@ class VllmEngine:
             request.add_done_callback(self._requests.discard)
 
     def _has_graphs(self, call: Call) -> bool:
-        """Graphs are of texts: a lone image takes the vision tower longer than a pack would halve_packs."""
+        """Whether a pack of the call can be a CUDA graph; an image can't, as it needs the vision tower first."""
         return bool(self.graphs.get("tokens")) and all(prepared.image is None for prepared in call.batch)
 
     def _many_wait(self, call: Call) -> bool:
