@@ -312,3 +312,16 @@ def test_importing_it_loads_neither_faiss_nor_torch() -> None:
     code = "import sys, jina_embeddings.apps.matching; print(sorted({'faiss', 'torch', 'lancedb'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_all_rows_that_are_compared_are_counted(exact: bool) -> None:
+    vectors, counts = random_vectors(5000), list[int]()
+    deduplicate(vectors, exact=exact, advance=counts.append)
+    assert sum(counts) == len(vectors)
+    deduplicate_to_rate(vectors, 0.1, exact=exact, advance=counts.append)
+    assert sum(counts) == 2 * len(vectors)
+    mine_paraphrases(vectors, exact=exact, advance=counts.append)
+    assert sum(counts) == 3 * len(vectors)
+    mine_bitext(vectors, vectors[:3000], exact=exact, advance=counts.append)
+    assert sum(counts) == 4 * len(vectors) + 3000

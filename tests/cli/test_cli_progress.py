@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from jina_embeddings.apps.matching import neighbours
 from jina_embeddings.cli import app, progress
 from jina_embeddings.cli.progress import Progress
 from jina_embeddings.engine.fake import FakeEngine
+from jina_embeddings.vectors.similarity import normalize
 
 NUM_LINES = 400
 
@@ -59,6 +61,20 @@ def test_lines_come_while_a_command_runs(command: tuple[str, ...], shown: str) -
     result = CliRunner().invoke(app, [*command, "--engine", "fake"], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     assert [line for line in result.stderr.splitlines() if re.search(shown, line)], result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["dedup", "lines.txt"], ["paraphrases", "lines.txt"], ["bitext", "lines.txt", "lines.txt"]]
+)
+def test_lines_come_while_rows_are_compared(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(vectors: Any) -> Any:
+        time.sleep(0.2)
+        return normalize(vectors)
+
+    monkeypatch.setattr(neighbours, "normalize", slow)
+    result = CliRunner().invoke(app, [*command, "--engine", "fake"], catch_exceptions=False)
+    num_rows = NUM_LINES * (len(command) - 1)
+    assert re.search(rf"^\d+ of {num_rows} rows compared", result.stderr, re.MULTILINE), result.stderr
 
 
 def test_a_line_says_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

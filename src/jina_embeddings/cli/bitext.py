@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .matching import MaxLength, Task, TextField, TruncateDim, print_found, require_some, sum_up
+from .matching import MaxLength, Task, TextField, TruncateDim, comparing, print_found, require_some, sum_up
 from .model import BatchSize, ModelChoice, takes_model
 from .progress import Progress
 
@@ -50,6 +50,7 @@ def bitext(
             embed_inputs(loaded, [path], reader, advance=progress.advance, **options) for path in (source, target)
         )
     require_some(left, right)
-    found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin)
+    with comparing(left, right) as advance:
+        found = mine_bitext(left.vectors, right.vectors, neighbours=neighbours, min_margin=min_margin, advance=advance)
     print_found(found, left, right, json)
     sum_up(left, right)

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import InputError, OptionError
 from ..pipeline.drafts import Draft, check_target
-from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, require_some, sum_up
+from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, comparing, require_some, sum_up
 from .model import BatchSize, ModelChoice, takes_model
 from .progress import Progress
 from .terminal import say
@@ -21,7 +21,6 @@ from .terminal import say
 if TYPE_CHECKING:
     from ..apps.matching import Duplicates
     from ..apps.matching.load import Inputs
-    from ..types import FloatArray
 
 
 @takes_model
@@ -85,7 +84,8 @@ def dedup(
             batch_size=batch_size,
         )
     require_some(inputs)
-    found = check(inputs.vectors)
+    with comparing(inputs) as advance:
+        found = check(inputs.vectors, advance=advance)
     if output is not None:
         # Written before groups are printed, since the reader of standard output may close it.
         write_kept(output, paths, found, inputs)
@@ -96,7 +96,7 @@ def dedup(
 _SHOWN_CHARS = 100
 
 
-def find(threshold: float | None, rate: float | None) -> Callable[[FloatArray], Duplicates]:
+def find(threshold: float | None, rate: float | None) -> Callable[..., Duplicates]:
     """Returns the function that finds duplicates. Raises OptionError for arguments out of range."""
     from ..apps.matching import deduplicate, deduplicate_to_rate
     from ..apps.matching.dedup import THRESHOLD

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import EmptyInputError
+from .progress import Progress
 from .summary import say_cut, say_failed, say_left_out
 from .terminal import SOME_FAILED, say
 
@@ -38,6 +40,14 @@ def print_found(pairs: Sequence[Pair], left: Inputs, right: Inputs, as_json: boo
         else:
             print(f"{pair.score:.4f}\t{texts[0]}\t{texts[1]}")
     say(f"{len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'}")
+
+
+@contextmanager
+def comparing(*inputs: Inputs) -> Iterator[Callable[[int], None]]:
+    """Shows how many rows are compared, of all there are; yields what counts them."""
+    with Progress([sum(one.num_rows for one in inputs)], "rows compared") as progress:
+        progress.advance(0)
+        yield progress.advance
 
 
 def require_some(*inputs: Inputs) -> None:

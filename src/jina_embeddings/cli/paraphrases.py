@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, print_found, require_some, sum_up
+from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, comparing, print_found, require_some, sum_up
 from .model import BatchSize, ModelChoice, takes_model
 from .progress import Progress
 
@@ -51,5 +51,7 @@ def paraphrases(
             batch_size=batch_size,
         )
     require_some(inputs)
-    print_found(mine_paraphrases(inputs.vectors, limit=limit, min_score=min_score), inputs, inputs, json)
+    with comparing(inputs) as advance:
+        found = mine_paraphrases(inputs.vectors, limit=limit, min_score=min_score, advance=advance)
+    print_found(found, inputs, inputs, json)
     sum_up(inputs)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .neighbours import check_count, nearest
+from .neighbours import Advance, check_count, nearest
 from .pairs import Pair
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def mine_bitext(
     neighbours: int = NEIGHBOURS,
     min_margin: float = 1.0,
     exact: bool | None = None,
+    advance: Advance = None,
 ) -> list[Pair]:
     """Pairs of rows that translate each other, best first; each row is in one pair at most.
 
@@ -41,14 +42,15 @@ def mine_bitext(
         neighbours: k.
         min_margin: pairs below it are left out; at 1 a pair is as similar as the neighbours of its rows.
         exact: see `nearest`.
+        advance: called with the number of rows, of either side, that were compared since its last call.
 
     Raises:
         DimensionError: source and target have different dimensions.
         OptionError: neighbours is below 1.
     """
     check_count("neighbours", neighbours)
-    forward, right = nearest(source, target, neighbours, exact=exact)
-    backward, left = nearest(target, source, neighbours, exact=exact)
+    forward, right = nearest(source, target, neighbours, exact=exact, advance=advance)
+    backward, left = nearest(target, source, neighbours, exact=exact, advance=advance)
     if not forward.size or not backward.size:
         return []
     around_source, around_target = _mean(forward), _mean(backward)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import OptionError
 from ...vectors.similarity import normalize
-from .neighbours import PROBES, approximate_index, blocks, check_vectors, is_small, load_faiss, nearest
+from .neighbours import PROBES, Advance, approximate_index, blocks, check_vectors, is_small, load_faiss, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +89,7 @@ def deduplicate(
     *,
     exact: bool | None = None,
     probes: int = PROBES,
+    advance: Advance = None,
 ) -> Duplicates:
     """Finds the rows that are duplicates of earlier rows.
 
@@ -97,6 +98,7 @@ def deduplicate(
         threshold: the lowest cosine of two duplicates, above 0 and up to 1.
         exact: True compares each row with all rows kept so far; False with those in the `probes` nearest inverted
             lists, and with all rows of the same block of 2,048. None chooses by size.
+        advance: called with the number of rows that were compared since its last call.
 
     Memory: a copy of the kept rows, in float16 if approximate, in float32 if exact.
 
@@ -113,7 +115,7 @@ def deduplicate(
         exact = is_small(num_vectors, num_vectors, dim)
     kept = _Kept(vectors, exact=exact, probes=probes)
     least = threshold - _ROUNDING_ERROR
-    for start, block in blocks(vectors):
+    for start, block in blocks(vectors, advance=advance):
         before, before_scores = kept.nearest(block, least)
         representatives[start : start + len(block)], scores[start : start + len(block)] = _join(
             block, start, before, before_scores, least
@@ -123,12 +125,15 @@ def deduplicate(
     return Duplicates(representatives, scores, threshold)
 
 
-def deduplicate_to_rate(vectors: FloatArray, rate: float, *, exact: bool | None = None) -> Duplicates:
+def deduplicate_to_rate(
+    vectors: FloatArray, rate: float, *, exact: bool | None = None, advance: Advance = None
+) -> Duplicates:
     """`deduplicate` at a threshold that removes about this share of the rows.
 
     Args:
         rate: the share to remove, above 0 and below 1. It can't be reached if so many rows are equal that any threshold
             removes more. The result has the rate and the threshold that were reached.
+        advance: as in `deduplicate`, during the search of the nearest other row.
 
     Time: a search of the nearest other row of each row, and up to 16 deduplications of the rows that have one near.
     """
@@ -137,7 +142,7 @@ def deduplicate_to_rate(vectors: FloatArray, rate: float, *, exact: bool | None 
         raise OptionError(f"rate={rate} is out of range: a share above 0 and below 1")
     if num_vectors < 2:
         return deduplicate(vectors, 1.0, exact=exact)
-    nearest_other = _nearest_other(vectors, exact)
+    nearest_other = _nearest_other(vectors, exact, advance)
     ranked = np.sort(nearest_other)[::-1]
     # A binary search over ranks: with the cosine of rank r as threshold, at most r rows are removed, so the rank that
     # removes `rate * n` rows is `rate * n` or above.
@@ -170,9 +175,9 @@ def _deduplicate_near(
     return Duplicates(representatives, scores, threshold)
 
 
-def _nearest_other(vectors: FloatArray, exact: bool | None) -> FloatArray:
+def _nearest_other(vectors: FloatArray, exact: bool | None, advance: Advance) -> FloatArray:
     """The cosine of each row with its nearest other row, (n,)."""
-    scores, rows = nearest(vectors, vectors, 2, exact=exact)
+    scores, rows = nearest(vectors, vectors, 2, exact=exact, advance=advance)
     # With equal rows, the first neighbour of a row need not be itself.
     own = rows[:, 0] == np.arange(len(rows))
     return np.asarray(np.maximum(np.where(own, scores[:, 1], scores[:, 0]), 0), dtype=np.float32)

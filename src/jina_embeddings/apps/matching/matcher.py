@@ -30,7 +30,7 @@ class Matcher:
     Args:
         task: the task of the vectors; `text-matching` was trained for such comparisons.
         truncate_dim: size of the vectors; smaller ones take less memory and time.
-        batch_size, max_length: as in `JinaEmbeddings.encode`.
+        batch_size, max_length, show_progress: as in `JinaEmbeddings.encode`.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Matcher:
         truncate_dim: int | None = None,
         batch_size: int | None = None,
         max_length: int | None = None,
+        show_progress: bool = False,
     ):
         self.model = model
         self.task, self._prompt = resolve_task(task)
@@ -48,6 +49,7 @@ class Matcher:
             "truncate_dim": truncate_dim,
             "batch_size": batch_size,
             "max_length": max_length,
+            "show_progress": show_progress,
         }
 
     def vectors(self, inputs: Sequence[Input]) -> FloatArray:

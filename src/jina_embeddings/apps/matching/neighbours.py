@@ -7,8 +7,8 @@ index has a float16 copy of all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...types import FloatArray
+
+Advance: TypeAlias = "Callable[[int], object] | None"
+"""Is called with the number of rows that were compared since its last call."""
 
 EXACT_PRODUCTS = 1e12
 """An exact search is used up to this many multiplications, which take half a minute on two cores."""
@@ -63,14 +66,23 @@ def is_small(num_queries: int, num_vectors: int, dim: int) -> bool:
     return num_queries * num_vectors * dim <= EXACT_PRODUCTS
 
 
-def blocks(vectors: FloatArray, size: int = BLOCK) -> Iterator[tuple[int, FloatArray]]:
-    """Yields the vectors in blocks: (index of the first row, normalised rows)."""
+def blocks(vectors: FloatArray, size: int = BLOCK, *, advance: Advance = None) -> Iterator[tuple[int, FloatArray]]:
+    """Yields the vectors in blocks: (index of the first row, normalised rows). `advance` is called after each."""
     for start in range(0, len(vectors), size):
-        yield start, np.ascontiguousarray(normalize(np.asarray(vectors[start : start + size])))
+        block = np.ascontiguousarray(normalize(np.asarray(vectors[start : start + size])))
+        yield start, block
+        if advance is not None:
+            advance(len(block))
 
 
 def nearest(
-    queries: FloatArray, vectors: FloatArray, count: int, *, exact: bool | None = None, probes: int = PROBES
+    queries: FloatArray,
+    vectors: FloatArray,
+    count: int,
+    *,
+    exact: bool | None = None,
+    probes: int = PROBES,
+    advance: Advance = None,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """The `count` nearest vectors of each query.
 
@@ -94,7 +106,7 @@ def nearest(
     if exact is None:
         exact = is_small(num_queries, num_vectors, dim)
     index = _ExactIndex(vectors) if exact else approximate_index(vectors, probes=probes, filled=True)
-    for start, block in blocks(queries):
+    for start, block in blocks(queries, advance=advance):
         found, numbers = index.search(block, count)
         scores[start : start + len(block)] = np.where(numbers < 0, -np.inf, found)
         rows[start : start + len(block)] = numbers

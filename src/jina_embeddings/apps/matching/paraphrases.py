@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .neighbours import PROBES, approximate_index, blocks, check_count, check_vectors, is_small
+from .neighbours import PROBES, Advance, approximate_index, blocks, check_count, check_vectors, is_small
 from .pairs import BestPairs, Pair
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def mine_paraphrases(
     exact: bool | None = None,
     neighbours: int = NEIGHBOURS,
     probes: int = PROBES,
+    advance: Advance = None,
 ) -> list[Pair]:
     """The `limit` pairs of rows with the highest cosine, best first; `left` is before `right`.
 
@@ -32,6 +33,7 @@ def mine_paraphrases(
         min_score: pairs below it are left out.
         exact: True compares all pairs, a block at a time; False compares each row with its `neighbours` nearest in
             `probes` inverted lists. None chooses by size.
+        advance: called with the number of rows that were compared since its last call.
 
     Memory: `limit` pairs and one block of scores; if approximate, also a float16 copy of the vectors.
     """
@@ -40,14 +42,14 @@ def mine_paraphrases(
     check_count("neighbours", neighbours)
     best = BestPairs(limit, min_score)
     if exact if exact is not None else is_small(num_vectors, num_vectors, dim):
-        _add_all(vectors, best)
+        _add_all(vectors, best, advance)
     else:
-        _add_nearest(vectors, best, neighbours, probes)
+        _add_nearest(vectors, best, neighbours, probes, advance)
     return best.best()
 
 
-def _add_all(vectors: FloatArray, best: BestPairs) -> None:
-    for start, block in blocks(vectors):
+def _add_all(vectors: FloatArray, best: BestPairs, advance: Advance) -> None:
+    for start, block in blocks(vectors, advance=advance):
         for offset, other in blocks(vectors[start:]):
             scores = block @ other.T
             if not offset:
@@ -57,9 +59,9 @@ def _add_all(vectors: FloatArray, best: BestPairs) -> None:
             best.add(scores[rows, columns], rows + start, columns + start + offset)
 
 
-def _add_nearest(vectors: FloatArray, best: BestPairs, neighbours: int, probes: int) -> None:
+def _add_nearest(vectors: FloatArray, best: BestPairs, neighbours: int, probes: int, advance: Advance) -> None:
     index = approximate_index(vectors, probes=probes, filled=True)
-    for start, block in blocks(vectors):
+    for start, block in blocks(vectors, advance=advance):
         scores, others = index.search(block, neighbours + 1)
         rows = np.arange(start, start + len(block))[:, None]
         # A pair may be found from either of its rows; ordered, both are the same pair.
