@@ -1,46 +1,27 @@
-"""`jina-embeddings embed`: rows, vectors and messages, mostly on the fake engine."""
+"""`jina-embeddings embed`: inputs, forms of vectors, and files written."""
 
 from __future__ import annotations
 
-import ast
 import base64
-import inspect
 import io
 import json
 import os
-import pty
-import re
-import resource
-import signal
 import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import typer
 from PIL import Image
-from typer.testing import CliRunner
 
 import jina_embeddings
 import jina_embeddings.engine.choice
+from embed_command import COMMAND, run
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.cli import app, main
-from jina_embeddings.cli.model import ModelChoice
-from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.pipeline.embed import Embedded, embed_rows
 from jina_embeddings.pipeline.rows import Failure, LeftOut, Row
-
-MAX_HELP_S = 1.5
-MAX_STOP_S = 10
-COMMAND = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
-HEAVY = ("torch", "transformers", "vllm", "numpy", "pyarrow", "huggingface_hub")
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +29,6 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder to work in; what the command sets in the environment is undone."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", os.environ.copy())
-
-
-def run(*arguments: str, stdin: str | None = None, engine: str = "fake") -> Any:
-    return CliRunner().invoke(app, ["embed", *arguments, "--engine", engine], input=stdin, catch_exceptions=False)
 
 
 def rows(name: str = "v.jsonl") -> list[dict[str, Any]]:
@@ -224,218 +201,11 @@ def test_inputs_that_all_fail_are_listed_and_make_no_file() -> None:
     assert os.listdir() == ["bad.png"]
 
 
-def test_an_unknown_engine_is_refused_before_a_model_is_fetched() -> None:
-    result = run("-", "-o", "v.jsonl", engine="transformer", stdin="x")
-    assert result.stderr == "error [unknown_option]: unknown engine 'transformer'; did you mean 'transformers'?\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (("-o", "v.csv"), "unknown_option"),
-        (("-o", "none/v.npy"), "unknown_option"),
-        (("-o", "v.npy", "--multivector"), "unknown_option"),
-        (("--embedding-type", "int4"), "unknown_option"),
-        (("--on-error", "ignore"), "unknown_option"),
-        (("--task", "retrieve"), "unknown_task"),
-        (("--prompt-name", "document"), "unknown_prompt"),
-        (("--task", "code.query", "--prompt-name", "passage"), "unknown_prompt"),
-        (("--multivector", "--truncate-dim", "128"), "unsupported_dimension"),
-        (("--option", "max_modl_len=5"), "unknown_option"),
-        (("--option", "max_model_len=many"), "unknown_option"),
-        (("--option", "enforce_eager=perhaps"), "unknown_option"),
-        (("--option", "max_model_len"), "unknown_option"),
-        (("--option", "dtype=float32", "--dtype", "float32"), "unknown_option"),
-    ],
-)
-def test_wrong_arguments_are_refused_before_the_model_is_looked_for(arguments: tuple[str, ...], code: str) -> None:
-    output = () if "-o" in arguments else ("-o", "v.jsonl")
-    result = run("-", *output, *arguments, "--model", "/no/such/model", engine="torch", stdin="x")
-    assert result.exit_code == 2
-    assert result.stderr.startswith(f"error [{code}]: ")
-    assert result.stderr.count("\n") == 1
-    assert os.listdir() == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (("--model", "/no/such/model"), "checkpoint_not_found"),
-        (("--truncate-dim", "100", "--engine", "fake"), "unsupported_dimension"),
-        (("--option", "dtype=float8", "--engine", "fake"), "unknown_option"),
-        (("--local-files-only", "--model", "no-such/model"), "checkpoint_not_found"),
-    ],
-)
-def test_errors_of_the_library_are_one_line(arguments: tuple[str, ...], code: str) -> None:
-    command = ["embed", "-", "-o", "v.jsonl", "--engine", "torch", *arguments]
-    result = CliRunner().invoke(app, command, input="x", catch_exceptions=False)
-    assert result.exit_code == 2
-    assert result.stderr.startswith(f"error [{code}]: ")
-    assert result.stderr.count("\n") == 1
-    assert os.listdir() == []
-
-
-def test_options_reach_the_model_in_their_own_types(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-
-    class Recorded(JinaEmbeddings):
-        def __init__(self, model: str, **options: Any) -> None:
-            given.update(options, model=model)
-            super().__init__(model, **options)
-
-    monkeypatch.setattr("jina_embeddings.embedder.JinaEmbeddings", Recorded)
-    pairs = ("max_model_len=64", "normalize=no", "gpu_memory_utilization=0.5", "cache_dtype=fp8", "merge_adapter=code")
-    arguments = [part for pair in pairs for part in ("--option", pair)]
-    others = ("--model", "m", "--revision", "r", "--task", "code", "--device", "cpu", "--dtype", "bfloat16")
-    assert run("-", "-o", "v.jsonl", *arguments, *others, stdin="x").exit_code == 0
-    assert given == {
-        "model": "m",
-        "engine": "fake",
-        "revision": "r",
-        "task": "code",
-        "local_files_only": False,
-        "device": "cpu",
-        "dtype": "bfloat16",
-        "max_model_len": 64,
-        "normalize": False,
-        "gpu_memory_utilization": 0.5,
-        "cache_dtype": "fp8",
-        "merge_adapter": "code",
-    }
-
-
 def test_a_folder_with_the_output_in_it_can_be_embedded_again() -> None:
     Path("a.txt").write_text("text")
     for _ in range(2):
         assert run(".", "-o", "v.npy", "--overwrite").exit_code == 0
     assert ids("v.npy.rows.jsonl") == ["./a.txt"]
-
-
-def test_without_a_terminal_only_one_line_is_printed() -> None:
-    done = subprocess.run(
-        [*COMMAND, "embed", "-", "-o", "v.jsonl", "--engine", "fake"], input=b"x\ny", capture_output=True, check=True
-    )
-    assert done.stdout == b""
-    assert done.stderr.decode().count("\n") == 1
-    assert done.stderr.decode().startswith("2 rows in ")
-    assert "rows/s) in v.jsonl" in done.stderr.decode()
-
-
-def test_a_terminal_gets_a_progress_bar_with_count_total_and_rate() -> None:
-    Path("r.jsonl").write_text('{"text": "x"}\n' * 3000)
-    ours, theirs = pty.openpty()
-    command = [*COMMAND, "embed", "r.jsonl", "-o", "v.parquet", "--engine", "fake"]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(command, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        shown = b""
-        # Linux ends a pseudo-terminal with an error, not with an end of file.
-        while block := _read(ours):
-            shown += block
-    os.close(ours)
-    assert process.returncode == 0
-    text = shown.decode()
-    assert "of 3,000 rows" in text
-    assert " rows/s" in text
-    assert text.rstrip().splitlines()[-1].endswith("in v.parquet")
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:
-        return b""
-
-
-@pytest.fixture(autouse=True)
-def _interrupts_count() -> Iterator[None]:
-    """Of a run of tests in a shell's background they don't, nor for what it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """A run that is reading its input, of which there is more to come, and has begun to write."""
-    command = [*COMMAND, "embed", *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin is not None
-    process.stdin.write(b"x\n" * 100)
-    process.stdin.flush()
-    deadline = time.monotonic() + 60
-    while not any(name.endswith(".part") for name in os.listdir()):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    return process
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_no_file(number: int) -> None:
-    with start("-", "-o", "v.parquet", "--engine", "fake") as process:
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=MAX_STOP_S)
-    assert process.returncode == 130
-    assert stderr == b"interrupted\n"
-    assert os.listdir() == []
-
-
-def test_a_killed_run_leaves_nothing_under_the_files_name() -> None:
-    Path("v.parquet").write_text("old")
-    with start("-", "-o", "v.parquet", "--overwrite", "--engine", "fake") as process:
-        process.kill()
-    assert Path("v.parquet").read_text() == "old"
-
-
-def test_an_interrupt_does_not_wait_for_running_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine below takes long over every chunk, until it is closed."""
-    closed = threading.Event()
-
-    class SlowEngine(FakeEngine):
-        def run(self, batch: Any, *, batch_size: int | None = None, call_size: int | None = None) -> Any:
-            # Not at once: the other thread is to be waiting for this one's result.
-            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-            closed.wait(2 * MAX_STOP_S)
-            return super().run(batch, batch_size=batch_size)
-
-        def close(self) -> None:
-            super().close()
-            closed.set()
-
-    monkeypatch.setattr("jina_embeddings.engine.fake.FakeEngine", SlowEngine)
-    before = signal.getsignal(signal.SIGINT)
-    began = time.perf_counter()
-    result = run("-", "-o", "v.parquet", stdin="x")
-    assert result.exit_code == 130
-    assert time.perf_counter() - began < MAX_STOP_S
-    assert os.listdir() == []
-    assert signal.getsignal(signal.SIGINT) == before
-
-
-def test_debug_shows_the_traceback_and_nothing_else_does() -> None:
-    arguments = [*COMMAND, "embed", "-", "-o", "v.csv", "--engine", "fake"]
-    plain = subprocess.run(arguments, input=b"x", capture_output=True)
-    debug = subprocess.run([*arguments, "--debug"], input=b"x", capture_output=True)
-    assert plain.returncode == debug.returncode == 2
-    assert plain.stderr.count(b"\n") == 1
-    assert debug.stderr.startswith(b"Traceback")
-    assert debug.stderr.endswith(plain.stderr)
-
-
-def test_debug_shows_the_packages_messages() -> None:
-    arguments = ["embed", "-", "-o", "v.jsonl", "--engine", "fake", "--option", "enforce_eager=true"]
-    done = subprocess.run([*COMMAND, *arguments, "--debug"], input=b"x", capture_output=True, check=True)
-    assert b"enforce_eager has no effect on the fake engine" in done.stderr
-    quiet = subprocess.run([*COMMAND, *arguments, "--overwrite"], input=b"x", capture_output=True, check=True)
-    assert b"enforce_eager" not in quiet.stderr
-
-
-def test_warnings_of_the_package_are_shown() -> None:
-    arguments = ["embed", "-", "-o", "v.jsonl", "--engine", "fake", "--option", "swap_space=4"]
-    done = subprocess.run([*COMMAND, *arguments], input=b"x", capture_output=True, check=True)
-    first, summary = done.stderr.decode().splitlines()
-    assert first.startswith("warning: swap_space=4.0: ")
-    assert summary.startswith("1 row in ")
 
 
 def test_a_real_engine_gives_the_librarys_vectors_and_is_quiet(
@@ -501,34 +271,6 @@ def test_results_are_in_the_order_of_the_rows_also_for_failures(fake_model: Jina
     assert [result.row.id if isinstance(result, Embedded) else result.id for result in results] == list("0123456")
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, atexit\n"
-        f"atexit.register(lambda: print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr))\n"
-        "from jina_embeddings.cli import main\nmain()"
-    )
-    times = []
-    for arguments in (["--help"], ["embed", "--help"], ["doctor", "--help"]):
-        # Of the processor, so that a busy machine fails nothing.
-        began = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
-        assert "Usage" in done.stdout
-        assert done.stderr.strip() == ""
-    assert min(times) < MAX_HELP_S
-
-
-def test_version() -> None:
-    result = CliRunner().invoke(app, ["--version"])
-    assert (result.exit_code, result.stdout) == (0, f"jina-embeddings {jina_embeddings.__version__}\n")
-
-
-def test_the_console_script_is_this_one() -> None:
-    (script,) = entry_points(group="console_scripts", name="jina-embeddings")
-    assert script.load() is main
-
-
 def test_text_written_to_stdin_as_another_encoding_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     done = subprocess.run(
         [*COMMAND, "embed", "-", "-o", "v.jsonl", "--engine", "fake"],
@@ -544,27 +286,3 @@ def _pipe(data: io.BytesIO) -> int:
     os.write(writer, data.getvalue())
     os.close(writer)
     return reader
-
-
-def test_what_the_library_calls_by_its_name_is_named_as_the_commands_option(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("body\nx\n")
-    arguments = ["embed", str(tmp_path / "t.csv"), "--output", str(tmp_path / "v.jsonl"), "--engine", "fake"]
-    result = CliRunner().invoke(app, arguments)
-    assert "name one with --text-field or --image-field" in result.stderr
-
-
-def test_no_library_module_names_an_option_of_the_command_line() -> None:
-    source = Path(jina_embeddings.__file__).parent
-    options = {f"--{name.replace('_', '-')}" for name in inspect.signature(ModelChoice.of).parameters}
-    for command in typer.main.get_command(app).commands.values():  # type: ignore[attr-defined]
-        options |= {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
-    naming = re.compile("|".join(rf"{option}(?![\w-])" for option in sorted(options)))
-    strings = [
-        (path.relative_to(source).as_posix(), node.value)
-        for path in source.rglob("*.py")
-        if path.parent.name not in ("cli", "doctor")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value
-    ]
-    # git's own option.
-    assert [(path, text) for path, text in strings if naming.search(text) and text != "--others"] == []

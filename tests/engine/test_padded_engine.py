@@ -1,14 +1,10 @@
-"""The engines without vLLM: batches, memory, devices, threads, closing."""
+"""The engines without vLLM: batches, devices, dtypes, tasks and closing."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import itertools
-import json
-import logging
-import re
-import shutil
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -21,32 +17,22 @@ import numpy as np
 import pytest
 import torch
 
+from close import assert_close
 from inputs import SCRIPTS, long_text, picture
 from jina_embeddings import TASKS, JinaEmbeddings
-from jina_embeddings.checkpoint import open_checkpoint
-from jina_embeddings.engine import memory
+from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
 from jina_embeddings.engine import padded as module
-from jina_embeddings.engine import torch as torch_engine
-from jina_embeddings.engine.memory import GIB, free_bytes, require_memory
 from jina_embeddings.engine.padded import Model, PaddedEngine
 from jina_embeddings.engine.torch import TorchEngine
-from jina_embeddings.errors import (
-    EngineClosedError,
-    EngineUnavailableError,
-    OptionError,
-    OutOfMemoryError,
-    TaskUnavailableError,
-)
+from jina_embeddings.errors import EngineClosedError, EngineUnavailableError, OptionError, TaskUnavailableError
 from jina_embeddings.inputs.processor import Processor
-from jina_embeddings.options import Options
+from jina_embeddings.model.network import Network
+from jina_embeddings.options import make_options
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
     from jina_embeddings.types import FloatArray, Prepared, Task
-
-CLOSE = 1e-4
-"""Largest difference of a value of a normalised vector between two ways to batch; float32 on the CPU."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,23 +43,29 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def engine_of(model: JinaEmbeddings) -> PaddedEngine:
-    assert isinstance(model._engine, PaddedEngine)
-    return model._engine
+class Engine(TorchEngine):
+    """The torch engine with a weak reference to the network that it has loaded."""
+
+    def load(self, checkpoint: Checkpoint, merge_adapter: Task | None) -> Network:
+        network = super().load(checkpoint, merge_adapter)
+        self.network = weakref.ref(network)
+        return network
 
 
-def weights_of(model: JinaEmbeddings) -> Iterator[torch.Tensor]:
-    weights: Any = engine_of(model)._model
-    return iter(weights.parameters())
+def engine_on(folder: Path, **options: Any) -> Engine:
+    return Engine(open_checkpoint(folder), make_options(options, "torch"))
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: CheckpointMaker) -> Iterator[Engine]:
+    engine = engine_on(checkpoint(dtype="float32"))
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="module")
 def processor(checkpoint: CheckpointMaker) -> Processor:
     return Processor.from_checkpoint(open_checkpoint(checkpoint(dtype="float32")), max_length=2000)
-
-
-def assert_close(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(found, expected, atol=CLOSE)
 
 
 # One call with everything in it
@@ -87,8 +79,7 @@ def prepare(processor: Processor, multivector: bool, task: Task) -> list[Prepare
     return [replace(item, multivector=multivector, pooling=how) for item in items for how in ("mean", "last")]
 
 
-def test_one_call_may_mix_tasks_kinds_and_poolings(torch_model: JinaEmbeddings, processor: Processor) -> None:
-    engine = engine_of(torch_model)
+def test_one_call_may_mix_tasks_kinds_and_poolings(engine: Engine, processor: Processor) -> None:
     batch = [item for task in TASKS for multivector in (False, True) for item in prepare(processor, multivector, task)]
     together = engine.run(batch)
     assert len(together) == len(batch)
@@ -100,8 +91,9 @@ def test_one_call_may_mix_tasks_kinds_and_poolings(torch_model: JinaEmbeddings, 
         assert_close(output, engine.run([item])[0])
 
 
-def test_an_empty_batch_runs_no_forward(torch_model: JinaEmbeddings) -> None:
-    assert engine_of(torch_model).run([]) == []
+def test_an_empty_batch_runs_no_forward(engine: Engine, batches: list[list[int]]) -> None:
+    assert engine.run([]) == []
+    assert batches == []
 
 
 # Batches
@@ -138,8 +130,9 @@ def test_forwards_stay_within_their_bounds(checkpoint: CheckpointMaker, batches:
 def test_a_text_over_the_models_length_is_cut(checkpoint: CheckpointMaker, batches: list[list[int]]) -> None:
     text = long_text(100)
     folder = checkpoint(dtype="float32")
-    with JinaEmbeddings(folder, engine="torch", max_model_len=40) as short:
-        assert engine_of(short).max_length == 40
+    engine = engine_on(folder, max_model_len=40)
+    assert engine.max_length == 40
+    with JinaEmbeddings(folder, engine=engine, max_model_len=40) as short:
         vector = short.encode_text(text)
         assert short.encode_text(text, return_multivector=True).shape == (40, 32)
         assert short.encode_text(text, return_multivector=True, max_length=1000).shape == (40, 32)
@@ -152,132 +145,6 @@ def test_a_text_over_the_models_length_is_cut(checkpoint: CheckpointMaker, batch
 def test_a_length_that_the_model_has_no_positions_for_is_refused(checkpoint: CheckpointMaker) -> None:
     with pytest.raises(OptionError, match=r"max_model_len.*128000"):
         JinaEmbeddings(checkpoint(), engine="torch", max_model_len=128_001)
-
-
-# Memory
-
-
-def limit_memory(monkeypatch: pytest.MonkeyPatch, most_inputs: int) -> list[int]:
-    """Makes forwards of more inputs than that run out of memory; returns the batch sizes that were tried."""
-    tried: list[int] = []
-    original = PaddedEngine._run_batch
-
-    def run(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
-        tried.append(len(batch))
-        if len(batch) > most_inputs:
-            raise torch.OutOfMemoryError("tried to allocate 3 GiB")
-        return original(self, model, batch)
-
-    monkeypatch.setattr(PaddedEngine, "_run_batch", run)
-    return tried
-
-
-@pytest.mark.parametrize("most_inputs", [1, 2, 3, 12])
-@pytest.mark.parametrize("multivector", [False, True])
-def test_a_batch_that_does_not_fit_is_halved_until_it_does(
-    torch_model: JinaEmbeddings,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    most_inputs: int,
-    multivector: bool,
-) -> None:
-    texts = list(SCRIPTS.values())
-    expected = torch_model.encode_text(texts, return_multivector=multivector)
-    tried = limit_memory(monkeypatch, most_inputs)
-    with caplog.at_level(logging.WARNING, "jina_embeddings"):
-        found = torch_model.encode_text(texts, return_multivector=multivector)
-    for one, other in zip(found, expected, strict=True):
-        assert_close(one, other)
-    assert tried[0] == len(texts) == 12
-    assert sum(size for size in tried if size <= most_inputs) == len(texts)
-    halved = [size for size in tried if size > most_inputs]
-    assert len(caplog.records) == len(halved)
-    assert all("max_batch_tokens" in record.getMessage() for record in caplog.records)
-
-
-def test_one_input_that_does_not_fit_is_an_error_with_its_length(
-    torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    num_tokens = len(torch_model.encode_text("some text", return_multivector=True))
-    limit_memory(monkeypatch, 0)
-    with pytest.raises(OutOfMemoryError, match=rf"input of {num_tokens} tokens.*lower max_model_len.*3 GiB") as error:
-        torch_model.encode_text(["some text", "a"])
-    assert isinstance(error.value.__cause__, torch.OutOfMemoryError)
-    monkeypatch.undo()
-    assert torch_model.encode_text("and it goes on").shape == (128,)
-
-
-def test_another_failure_is_not_reported_as_out_of_memory(
-    torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-
-    def fail(self: PaddedEngine, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
-        calls.append(len(batch))
-        raise RuntimeError("shapes do not match")
-
-    monkeypatch.setattr(PaddedEngine, "_run_batch", fail)
-    with pytest.raises(RuntimeError, match="shapes do not match"):
-        torch_model.encode_text(["a", "b"])
-    assert calls == [2]
-
-
-def test_too_little_memory_is_an_error_with_both_numbers_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 3 * GIB)
-    require_memory(3 * GIB, "cuda:1", "buy more")
-    with pytest.raises(OutOfMemoryError, match=r"needs 7\.5 GiB on cuda:1, 3\.0 are free: buy more"):
-        require_memory(15 * GIB // 2, "cuda:1", "buy more")
-
-
-def test_unknown_free_memory_is_no_error() -> None:
-    assert free_bytes("mps") is None
-    require_memory(10**18, "mps", "")
-    found = free_bytes("cpu")
-    assert found is not None
-    assert 0 < found < 10**15
-
-
-def test_a_model_that_does_not_fit_is_not_loaded(checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
-    monkeypatch.setattr(torch_engine, "load_model", lambda *_: pytest.fail("was loaded"))
-    with pytest.raises(OutOfMemoryError, match=r"GiB on cpu, 0\.0 are free: .*torch\.float32"):
-        JinaEmbeddings(checkpoint(), engine="torch")
-
-
-@pytest.mark.parametrize("said", [True, False], ids=["config says the dtype", "config is silent"])
-@pytest.mark.parametrize(
-    ("stored", "wanted", "item_size"),
-    [("float32", "float32", 4), ("float32", "bfloat16", 2), ("bfloat16", "float32", 4), ("bfloat16", "float16", 2)],
-)
-def test_needed_memory_is_computed_for_the_dtype_that_is_loaded(
-    checkpoint: CheckpointMaker,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stored: str,
-    wanted: str,
-    item_size: int,
-    said: bool,
-) -> None:
-    folder = checkpoint(dtype=stored)
-    if not said:
-        folder = Path(shutil.copytree(folder, tmp_path / "silent"))
-        text = re.sub(r'\s*"torch_dtype": "\w+",?', "", (folder / "config.json").read_text())
-        (folder / "config.json").write_text(re.sub(r",(\s*})", r"\1", text))
-        assert "dtype" not in json.dumps(json.loads((folder / "config.json").read_text()))
-    asked: list[int] = []
-
-    def note(needed: int, device: str, remedy: str) -> None:
-        asked.append(needed)
-        raise OutOfMemoryError(remedy)
-
-    monkeypatch.setattr(module, "require_memory", note)
-    opened = open_checkpoint(folder)
-    assert opened.adapters is not None
-    entries = [*opened.weights.entries.values(), *itertools.chain(*opened.adapters.pairs.values())]
-    num_numbers = sum(int(np.prod(entry.shape)) for entry in entries)
-    with pytest.raises(OutOfMemoryError):
-        TorchEngine(opened, Options(dtype=wanted))  # type: ignore[arg-type]
-    assert asked == [num_numbers * item_size]
 
 
 # Devices and dtypes
@@ -313,8 +180,11 @@ def test_dtype_is_the_option_or_the_devices_default(name: str, device: str, dtyp
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_weights_are_held_in_the_dtype_and_vectors_come_in_float32(checkpoint: CheckpointMaker, dtype: str) -> None:
-    with JinaEmbeddings(checkpoint(), engine="torch", dtype=dtype, device="cpu") as model:
-        parameters = list(weights_of(model))
+    engine = engine_on(checkpoint(), dtype=dtype, device="cpu")
+    with JinaEmbeddings(checkpoint(), engine=engine) as model:
+        network = engine.network()
+        assert network is not None
+        parameters = list(network.parameters())
         assert {str(parameter.dtype) for parameter in parameters} == {f"torch.{dtype}"}
         assert not any(parameter.requires_grad for parameter in parameters)
         assert model.encode_text("a").dtype == np.float32
@@ -383,9 +253,13 @@ def test_adapters_of_some_tasks_go_to_the_right_calls(checkpoint: CheckpointMake
 
 
 def test_closing_frees_the_model(checkpoint: CheckpointMaker) -> None:
-    model = JinaEmbeddings(checkpoint(), engine="torch")
+    engine = engine_on(checkpoint())
+    model = JinaEmbeddings(checkpoint(), engine=engine)
     model.encode_text("a")
-    weights = weakref.ref(next(weights_of(model)))
+    network = engine.network()
+    assert network is not None
+    weights = weakref.ref(next(network.parameters()))
+    del network
     model.close()
     model.close()
     gc.collect()
@@ -424,8 +298,6 @@ def test_a_call_in_progress_fails_when_the_engine_is_closed(
 
 
 def test_garbage_collection_is_enabled_again_after_loading(checkpoint: CheckpointMaker) -> None:
-    import gc
-
     assert gc.isenabled()
     with JinaEmbeddings(checkpoint(), engine="torch"):
         assert gc.isenabled()

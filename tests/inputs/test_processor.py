@@ -1,11 +1,8 @@
-"""The processor: transformers' tokens and positions, spans, limits, and an error for each bad input."""
+"""`Processor`: token ids of texts and chunks, their lengths, and bad texts."""
 
 from __future__ import annotations
 
-import base64
 import enum
-import inspect
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,26 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from inputs import SCRIPTS, SPECIAL, long_text, picture
-from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
 from jina_embeddings.checkpoint.tokenizer import load_tokenizer
-from jina_embeddings.errors import EmptyInputError, ImageError, InputError, TextTooLongError
-from jina_embeddings.inputs.patches import patchify, resized
-from jina_embeddings.inputs.positions import positions
+from jina_embeddings.errors import EmptyInputError, InputError, TextTooLongError
 from jina_embeddings.inputs.processor import Processor, read_image_config
-from jina_embeddings.inputs.prompts import IMAGE_TEMPLATE, PREFIXES
-from jina_embeddings.inputs.sources import SourcePolicy
+from jina_embeddings.inputs.prompts import PREFIXES
 from jina_embeddings.types import Prepared
+from prepared import MAX_LENGTH, one_text
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
-
-MAX_LENGTH = 1000
-TOKEN_PIXELS = 28 * 28
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +39,6 @@ def auto_tokenizer(opened: Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(opened.folder)
-
-
-def one_text(processor: Processor, text: object, **options: Any) -> Prepared:
-    (prepared,) = processor.texts([text], "retrieval", "query", **options)
-    assert isinstance(prepared, Prepared), prepared
-    return prepared
-
-
-def one_image(processor: Processor, image: Any, **options: Any) -> Prepared:
-    (prepared,) = processor.images([image], "retrieval", **options)
-    assert isinstance(prepared, Prepared), prepared
-    return prepared
 
 
 # Texts
@@ -249,246 +226,3 @@ def test_chunks_that_do_not_fit_together_are_refused_with_both_numbers(processor
     assert processor.chunks(chunks, "retrieval", "query", max_length=num_tokens).num_tokens == num_tokens
     with pytest.raises(TextTooLongError, match=rf"5 chunks have {num_tokens} tokens.* {num_tokens - 1} fit"):
         processor.chunks(chunks, "retrieval", "query", max_length=num_tokens - 1)
-
-
-# Images
-
-SIZES = [(28, 28), (400, 400), (120, 960), (960, 120), (31, 200), (4000, 3000), (1, 1), (10, 1900)]
-
-
-@pytest.mark.parametrize(("width", "height"), SIZES)
-def test_an_image_prompt_is_the_template_with_a_pad_for_each_merged_patch(
-    processor: Processor, auto_tokenizer: Any, width: int, height: int
-) -> None:
-    prepared = one_image(processor, picture(width, height))
-    image = prepared.image
-    assert image is not None
-    frames, rows, columns = image.grid
-    assert frames == 1
-    assert image.num_tokens == rows * columns // 4
-    assert image.pixels.shape == (14 * rows, 14 * columns, 3)
-    assert image.pixels.dtype == np.uint8
-
-    repeated = IMAGE_TEMPLATE.replace("<|image_pad|>", "<|image_pad|>" * image.num_tokens)
-    assert prepared.token_ids.tolist() == auto_tokenizer(repeated).input_ids
-    assert prepared.token_ids.dtype == np.int32
-    inside = auto_tokenizer.convert_ids_to_tokens(prepared.token_ids.tolist())
-    assert image.offset == inside.index("<|image_pad|>")
-    ((start, stop),) = prepared.spans
-    assert inside[start] == "<|vision_start|>"
-    assert inside[stop - 1] == "<|vision_end|>"
-    assert set(inside[start + 1 : stop - 1]) == {"<|image_pad|>"}
-
-
-@pytest.mark.parametrize(("width", "height"), SIZES)
-def test_an_image_that_is_resized_later_becomes_the_same(processor: Processor, width: int, height: int) -> None:
-    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
-    now, then = (one_image(p, picture(width, height)) for p in (processor, later))
-    assert now.image is not None
-    assert then.image is not None
-    assert (then.image.grid, then.spans, then.token_ids.tolist()) == (now.image.grid, now.spans, now.token_ids.tolist())
-    # Images far larger than needed are resized before they are sent.
-    assert then.image.pixels.shape[:2] == (
-        (height, width) if width * height <= 4 * 602_112 else now.image.pixels.shape[:2]
-    )
-    assert np.array_equal(resized(then.image.pixels, then.image.grid, later.image_config), now.image.pixels)
-
-
-def test_images_of_equal_bytes_and_different_shapes_have_different_digests(processor: Processor) -> None:
-    """Both images have the same bytes and are resized to the same grid."""
-    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
-    stripes = np.arange(3000, dtype=np.uint8).repeat(3)
-    pictures = [stripes.reshape(shape) for shape in ((60, 50, 3), (50, 60, 3))]
-    first, second = (one_image(later, pixels).image for pixels in pictures)
-    assert first is not None
-    assert second is not None
-    assert first.grid == second.grid
-    assert first.digest != second.digest
-    again = one_image(later, pictures[0]).image
-    assert again is not None
-    assert again.digest == first.digest
-
-
-def test_images_are_read_by_the_processors_policy_and_reading(processor: Processor, tmp_path: Path) -> None:
-    path = tmp_path / "seen.png"
-    Image.new("RGBA", (56, 56), (255, 0, 0, 0)).save(path)
-    stored = processor.reading(SourcePolicy(paths=False), as_stored=True)
-    shown, red = one_image(processor, path).image, one_image(stored, path.read_bytes()).image
-    assert shown is not None
-    assert red is not None
-    assert shown.pixels.min() == 255
-    assert red.pixels[0, 0].tolist() == [255, 0, 0]
-    (refused,) = stored.images([path], "retrieval")
-    assert isinstance(refused, ImageError)
-
-
-@pytest.mark.parametrize("max_pixels", [TOKEN_PIXELS, 4 * TOKEN_PIXELS, 100_000])
-def test_max_pixels_limits_the_resized_image(processor: Processor, max_pixels: int) -> None:
-    for width, height in ((400, 300), (28, 28)):
-        image = one_image(processor, picture(width, height), max_pixels=max_pixels).image
-        assert image is not None
-        rows, columns, _ = image.pixels.shape
-        assert 0 < rows * columns <= max_pixels
-
-
-def test_bounds_given_to_the_model_replace_the_checkpoints(opened: Checkpoint) -> None:
-    bounded = Processor.from_checkpoint(
-        opened, max_length=MAX_LENGTH, min_pixels=9 * TOKEN_PIXELS, max_pixels=16 * TOKEN_PIXELS
-    )
-    for width, height in SIZES[:5]:
-        prepared = one_image(bounded, picture(width, height)).image
-        assert prepared is not None
-        assert 9 <= prepared.num_tokens <= 16
-
-
-@pytest.mark.parametrize("max_pixels", [0, -5, TOKEN_PIXELS - 1, "5000", 5000.5, True])
-def test_impossible_pixel_bounds_are_refused(processor: Processor, max_pixels: Any) -> None:
-    with pytest.raises(InputError, match="max_pixels"):
-        processor.images([picture(28, 28)], "retrieval", max_pixels=max_pixels)
-
-
-def test_an_image_that_needs_too_many_tokens_says_which_bound_would_do(opened: Checkpoint) -> None:
-    narrow = Processor.from_checkpoint(opened, max_length=60)
-    image = picture(400, 400)
-    (error,) = narrow.images([image], "retrieval")
-    assert isinstance(error, ImageError)
-    found = re.search(r"needs (\d+) tokens, 60 fit: lower max_pixels to (\d+)", str(error))
-    assert found is not None
-    assert int(found[1]) == one_image(Processor.from_checkpoint(opened, max_length=MAX_LENGTH), image).num_tokens
-    prepared = one_image(narrow, image, max_pixels=int(found[2]))
-    assert prepared.num_tokens <= 60
-    (still,) = narrow.images([image], "retrieval", max_pixels=int(found[2]) + 9 * TOKEN_PIXELS)
-    assert isinstance(still, ImageError), "the bound is no lower than it has to be"
-
-
-def test_without_a_bound_that_fits_none_is_advised(opened: Checkpoint) -> None:
-    tiny = Processor.from_checkpoint(opened, max_length=4)
-    (error,) = tiny.images([picture(28, 28)], "retrieval")
-    assert isinstance(error, ImageError)
-    assert "max_model_len" in str(error)
-    assert not re.search(r"max_pixels to -?\d", str(error))
-
-
-def test_a_bad_image_is_an_error_in_its_place(processor: Processor, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"\x89PNG\r\n\x1a\nand no more")
-    sources: list[Any] = [picture(28, 28), broken, tmp_path / "missing.png", None, picture(1, 500), picture(56, 28)]
-    results = processor.images(sources, "retrieval")
-    assert [isinstance(result, Prepared) for result in results] == [True, False, False, False, False, True]
-    assert all(isinstance(result, ImageError) for result in results[1:5])
-
-
-def test_the_digest_depends_on_the_images_content(processor: Processor, tmp_path: Path) -> None:
-    image = picture(60, 90)
-    image.save(tmp_path / "image.png")
-    encoded = io.BytesIO()
-    image.save(encoded, "PNG")
-    sources = [image, np.asarray(image), tmp_path / "image.png", encoded.getvalue()]
-    sources.append(base64.b64encode(encoded.getvalue()).decode())
-    prepared = [one_image(processor, source).image for source in sources]
-    assert len({image.digest for image in prepared if image is not None}) == 1
-
-    changed = np.array(image)
-    changed[45, 30] ^= 255
-    flat = [Image.new("RGB", size) for size in ((56, 84), (84, 56))]
-    others = [one_image(processor, other).image for other in (changed, image.rotate(180), *flat)]
-    digests = {image.digest for image in (prepared[0], *others) if image is not None}
-    assert len(digests) == 5, "equal bytes of another shape are another image"
-
-
-# Positions
-
-
-@pytest.fixture(scope="module")
-def qwen(opened: Checkpoint) -> Any:
-    """transformers' model class, whose method computes positions; it has no weights."""
-    from transformers import AutoModel, Qwen2_5_VLConfig
-
-    with torch.device("meta"):
-        return AutoModel.from_config(Qwen2_5_VLConfig.from_pretrained(opened.folder))
-
-
-def positions_of_transformers(qwen: Any, prepared: Prepared) -> np.ndarray:
-    ids = torch.from_numpy(prepared.token_ids.astype(np.int64))[None]
-    options: dict[str, Any] = {"attention_mask": torch.ones_like(ids)}
-    if prepared.image is not None:
-        options["image_grid_thw"] = torch.tensor([prepared.image.grid])
-    if "mm_token_type_ids" in inspect.signature(qwen.get_rope_index).parameters:
-        options["mm_token_type_ids"] = (ids == qwen.config.image_token_id).int()
-    places, _ = qwen.get_rope_index(ids, **options)
-    return np.asarray(places[:, 0])
-
-
-@pytest.mark.parametrize("text", ["a", SCRIPTS["latin"], long_text(50)])
-def test_positions_of_a_text_are_those_of_transformers(processor: Processor, qwen: Any, text: str) -> None:
-    prepared = one_text(processor, text)
-    assert np.array_equal(positions(prepared, 2), positions_of_transformers(qwen, prepared))
-
-
-@pytest.mark.parametrize(("width", "height"), SIZES)
-def test_positions_of_an_image_are_those_of_transformers(
-    processor: Processor, qwen: Any, width: int, height: int
-) -> None:
-    prepared = one_image(processor, picture(width, height))
-    places = positions(prepared, 2)
-    assert places.shape == (3, prepared.num_tokens)
-    assert np.array_equal(places, positions_of_transformers(qwen, prepared))
-
-
-# Patches
-
-Grid = tuple[int, int, int]
-
-
-def captured_patches(
-    model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch, images: list[Image.Image]
-) -> list[tuple[torch.Tensor, list[Grid]]]:
-    """The patches that the torch engine passes to the model for each image."""
-    network = model._engine._model  # type: ignore[attr-defined]
-    features = network.image_features
-    seen: list[tuple[torch.Tensor, list[Grid]]] = []
-
-    def record(patches: torch.Tensor, grids: list[Grid]) -> Any:
-        seen.append((patches.clone(), grids))
-        return features(patches, grids)
-
-    monkeypatch.setattr(network, "image_features", record)
-    for image in images:
-        model.encode_image(image)
-    return seen
-
-
-def test_the_engine_gets_the_patches_of_the_prepared_pixels(
-    processor: Processor, torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = [picture(28, 28), picture(120, 90), picture(90, 120)]
-    seen = captured_patches(torch_model, monkeypatch, images)
-    for image, (patches, grids) in zip(images, seen, strict=True):
-        prepared = one_image(processor, image).image
-        assert prepared is not None
-        assert grids == [prepared.grid]
-        assert np.array_equal(patches.numpy(), patchify(prepared.pixels, processor.image_config))
-
-
-# Importing vLLM takes longer than all the rest of this file.
-@pytest.mark.engine
-def test_both_engines_get_the_same_patches(
-    opened: Checkpoint, processor: Processor, torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("vllm")
-    from jina_embeddings.engine.vllm.requests import InputMaker
-
-    images = [picture(28, 28), picture(400, 300), picture(4000, 3000)]
-    seen = captured_patches(torch_model, monkeypatch, images)
-    maker = InputMaker(read_image_config(opened))
-    for image, (patches, grids) in zip(images, seen, strict=True):
-        prepared = one_image(processor, image)
-        assert prepared.image is not None
-        prompt, _ = maker.make(prepared)
-        (item,) = prompt["mm_kwargs"]["image"]
-        assert torch.equal(item["pixel_values"].data, patches)
-        assert item["image_grid_thw"].data.tolist() == list(grids[0])
-        assert prompt["prompt_token_ids"] == prepared.token_ids.tolist()
-        (place,) = prompt["mm_placeholders"]["image"]
-        assert (place.offset, place.length) == (prepared.image.offset, prepared.image.num_tokens)
-        assert prompt["mm_hashes"] == {"image": [prepared.image.digest]}
