@@ -7,8 +7,6 @@ import io
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+
+from browsed import browsing
 
 pytestmark = pytest.mark.browser
 
@@ -39,33 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    program = [str(Path(sys.executable).with_name("jina-embeddings"))]
-    into = str(folder / "index")
-    subprocess.run(
-        [*program, "index", str(folder / "docs"), "--into", into, "--model", "pocket", "--engine", "torch"],
-        check=True,
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # NiceGUI recognises pytest by this variable and behaves differently.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
-    server = subprocess.Popen(
-        [*program, "browse", into, "--engine", "torch", "--port", str(port), "--no-open"], env=environment
-    )
-    try:
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert server.poll() is None, "the server has ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.2)
+    with browsing(folder / "docs", folder / "index", ["--model", "pocket", "--engine", "torch"]) as port:
         yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 @pytest.fixture

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-WAIT_S = 180
+from browsed import browsing
 
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("browse")
     (folder / "a.txt").write_text("Tea needs hot water.")
-    program = [sys.executable, "-c", "from jina_embeddings.cli import main; main()"]
-    into = str(folder / "own.index")
-    subprocess.run([*program, "index", str(folder), "--into", into, "--engine", "fake"], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    # NiceGUI behaves otherwise under pytest, which it knows by this variable.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
-    command = [*program, "browse", into, "--engine", "fake", "--port", str(port), "--no-open"]
-    server = subprocess.Popen(command, env=environment, cwd=Path.cwd())
-    try:
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert server.poll() is None, "the server has ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.2)
+    with browsing(folder, folder / "own.index", ["--engine", "fake"]) as port:
         yield port
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def status(port: int, path: str, *headers: str) -> int:

@@ -23,7 +23,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.server.app import endpoints
 from jina_embeddings.server.openapi import document
-from served import App, Served, app_of, serving
+from served import App, Served, app_of, app_on_fake, serving
 
 LONG = bool(os.environ.get("JINA_EMBEDDINGS_LONG_TESTS"))
 POSTS = ["/v1/embeddings", "/v1/multi-vector", "/v1/rerank", "/v2/embed", "/tokenize"]
@@ -39,10 +39,8 @@ quick = hypothesis.settings(
 
 @pytest.fixture(scope="module")
 def app() -> Iterator[App]:
-    with JinaEmbeddings(engine="fake") as model:
-        served = app_of(model)
+    with app_on_fake() as served:
         yield served
-        served.service._media.close()
 
 
 @pytest.fixture(scope="module")

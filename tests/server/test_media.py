@@ -22,7 +22,7 @@ from inputs import picture
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.inputs.pdf import pdf_pages
 from jina_embeddings.server.limits import Limits
-from served import App, app_of
+from served import App, app_of, app_on_fake
 
 REFUSED_S = 2.0
 MB = 2**20
@@ -31,10 +31,8 @@ MB = 2**20
 @pytest.fixture(scope="module")
 def served() -> Iterator[App]:
     """One server for all files, so that whatever one did to it, the next one meets."""
-    with JinaEmbeddings(engine="fake") as model:
-        made = app_of(model)
-        yield made
-        made.service._media.close()
+    with app_on_fake() as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +246,12 @@ def test_pixels_are_taken_before_anything_is_decoded(fake_model: JinaEmbeddings)
             answer = client.post("/v1/embeddings", json=fits_later)
             assert (answer.status_code, int(answer.headers["retry-after"]) >= 1) == (429, True)
     # No decoder was started.
-    assert served.service._media._decoders.num_running == 0
+    assert served.decoders.num_running == 0
 
 
 def test_a_client_that_leaves_takes_its_images_along(served: App, client: TestClient) -> None:
     """What waits for a decoder is never decoded."""
-    media = served.service._media
+    media = served.media
 
     async def main() -> None:
         from jina_embeddings.server.values import Item

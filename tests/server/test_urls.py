@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from inputs import picture
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.server.media import UrlPolicy
-from served import app_of
+from served import app_of, app_on_fake
 
 PUBLIC = "93.184.215.14"
 
@@ -102,11 +102,8 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with JinaEmbeddings(engine="fake") as model:
-        served = app_of(model, urls=UrlPolicy(hosts=None))
-        with TestClient(served.app) as client:
-            yield client
-        served.service._media.close()
+    with app_on_fake(urls=UrlPolicy(hosts=None)) as served, TestClient(served.app) as client:
+        yield client
 
 
 def ask(client: TestClient, url: str, field: str = "image") -> Any:
@@ -174,7 +171,7 @@ def test_urls_are_fetched_from_listed_hosts_alone(network: Network, fake_model: 
         assert ask(client, "http://93.184.215.15/x.png").status_code == 422
         network.redirects["/away"] = "http://93.184.215.15/x"
         assert ask(client, f"http://{PUBLIC}/away").status_code == 422
-    served.service._media.close()
+    served.media.close()
     assert network.asked == [PUBLIC, PUBLIC]
 
 

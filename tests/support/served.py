@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -42,6 +43,8 @@ class App:
     app: ASGIApp
     service: Service
     gate: Gate
+    media: Media
+    decoders: Decoders
 
 
 def app_of(
@@ -58,7 +61,8 @@ def app_of(
 ) -> App:
     """As the command makes it."""
     limits = limits or Limits()
-    media = Media(Form(model.image_config), limits, urls or UrlPolicy(), Decoders(1))
+    decoders = Decoders(1)
+    media = Media(Form(model.image_config), limits, urls or UrlPolicy(), decoders)
     service = Service(model, media, decode=decode, index=index)
     gate = Gate(
         keys or Keys(),
@@ -69,7 +73,18 @@ def app_of(
         log or RequestLog(),
         spans or Spans(),
     )
-    return App(make_app(service, gate), service, gate)
+    return App(make_app(service, gate), service, gate, media, decoders)
+
+
+@contextmanager
+def app_on_fake(**options: Any) -> Iterator[App]:
+    """The application on a model of the fake engine, until the block ends. options: those of `app_of`."""
+    with JinaEmbeddings(engine="fake") as model:
+        served = app_of(model, **options)
+        try:
+            yield served
+        finally:
+            served.media.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,11 @@ def wait_until_ready(address: str, process: subprocess.Popen[str], stderr: Path)
         except httpx.TransportError:
             time.sleep(0.1)
     pytest.fail("the server was not ready in a minute")
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:
