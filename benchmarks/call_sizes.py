@@ -30,16 +30,19 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from jina_embeddings import JinaEmbeddings
+    from jina_embeddings.checkpoint import open_checkpoint
+    from jina_embeddings.engine.choice import load_engine
+    from jina_embeddings.options import make_options
 
     texts = docstrings(2000)
     figures = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in arguments.models.split(","):
             folder = tiny(Path(scratch)) if name == "tiny" else name
-            with JinaEmbeddings(folder, engine="vllm") as model:
+            engine: Any = load_engine("vllm", open_checkpoint(folder), make_options({}, "vllm"))
+            with JinaEmbeddings(folder, engine=engine) as model:
 
-                def run(some: Sequence[str], path: str, model: JinaEmbeddings = model) -> None:
-                    engine: Any = model._engine
+                def run(some: Sequence[str], path: str, model: JinaEmbeddings = model, engine: Any = engine) -> None:
                     engine.path = path
                     model.encode_text(some, max_length=27)
 

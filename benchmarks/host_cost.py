@@ -24,6 +24,7 @@ from systems import PREFIX
 
 if TYPE_CHECKING:
     from jina_embeddings.inputs.patches import ImageConfig
+    from jina_embeddings.inputs.processor import Processor
     from jina_embeddings.types import Prepared
 
 HIDDEN_SIZE, PACK_TOKENS = 2048, 16_384
@@ -35,6 +36,9 @@ class Front:
     name = "vllm"
     max_length = 32_768
     calls_at_once = 3
+    chunk_size = 256
+    hang_s = 60.0
+    alive = True
 
     def __init__(self, image_config: ImageConfig):
         from jina_embeddings.engine.vllm.loop import LoopThread
@@ -78,11 +82,10 @@ class Front:
         self._loop.stop()
 
 
-def page_costs(model: Any, pages: list[Any]) -> dict[str, float]:
+def page_costs(model: Any, processor: Processor, pages: list[Any]) -> dict[str, float]:
     """Milliseconds of CPU time for a page: of the whole call, of preparing it, and of sending it to the worker."""
     from jina_embeddings.plugin.packs import Pack, make_pack
 
-    processor = model._preparer._processor
     model.encode_image(pages[:4])
 
     def per_page(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -104,17 +107,17 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from jina_embeddings import JinaEmbeddings
+    from jina_embeddings.checkpoint import open_checkpoint
+    from jina_embeddings.inputs.processor import Processor
 
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = make_checkpoint(Path(scratch) / "tiny", dtype="float32")
         counts = {"short": arguments.texts, "passages": arguments.texts // 10}
         sets = make_texts(folder / "tokenizer.json", counts, PREFIX)
-        with JinaEmbeddings(folder, engine="transformers") as model:
-            config = model._preparer._processor.image_config
-            model._engine.close()
-            front: Any = Front(config)
-            model._engine = front
+        processor = Processor.from_checkpoint(open_checkpoint(folder), max_length=Front.max_length)
+        front: Any = Front(processor.image_config)
+        with JinaEmbeddings(folder, engine=front) as model:
             for name, texts in sets.items():
                 model.encode_text(texts[: len(texts) // 10], prompt_name="passage")
                 before = time.process_time()
@@ -122,7 +125,7 @@ def main() -> None:
                 used = time.process_time() - before
                 figures[name] = {"num_texts": len(texts), "cpu_us_per_text": round(1e6 * used / len(texts), 1)}
             pages = [Image.fromarray(pixels) for pixels in make_pages(arguments.pages)]
-            figures["pages"] = {"num_pages": len(pages), **page_costs(model, pages)}
+            figures["pages"] = {"num_pages": len(pages), **page_costs(model, processor, pages)}
     write_result("host_cost", {"sets": figures})
 
 

@@ -31,6 +31,10 @@ from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.apps.index.search import CANDIDATES, Question, SearchOptions, find
 from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
+from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
+from jina_embeddings.engine.transformers import TransformersEngine
+from jina_embeddings.options import Options, make_options
+from jina_embeddings.types import FloatArray, Prepared
 from jina_embeddings.vectors.similarity import normalize
 
 DIMENSIONS = (384, 128)
@@ -198,15 +202,12 @@ def placed(vectors: np.ndarray, start: int) -> list[Placed]:
 
 def indexed(documents: Path) -> dict[str, Any]:
     """Twice: made, and brought in step when nothing has changed."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        JinaEmbeddings("pocket", engine="transformers") as model,
-    ):
-        busy = Busy(model)
+    engine = Timed(open_checkpoint("pocket"), make_options({}, "transformers"))
+    with tempfile.TemporaryDirectory() as folder, JinaEmbeddings("pocket", engine=engine) as model:
         began = time.perf_counter()
         index, summary = index_files([documents], folder, model)
         took = time.perf_counter() - began
-        in_engine = busy.seconds()
+        in_engine = engine.busy_seconds()
         began = time.perf_counter()
         _, again = index_files([documents], folder, model)
         return {
@@ -220,22 +221,23 @@ def indexed(documents: Path) -> dict[str, Any]:
         }
 
 
-class Busy:
-    """How long a model's engine has had something to do."""
+class Timed(TransformersEngine):
+    """An engine that measures how long it has had something to do."""
 
-    def __init__(self, model: JinaEmbeddings):
+    def __init__(self, checkpoint: Checkpoint, options: Options):
+        super().__init__(checkpoint, options)
         self._spans: list[tuple[float, float]] = []
-        self._run = model._engine.run
-        model._engine.run = self.run  # type: ignore[method-assign]
 
-    def run(self, batch: Sequence[Any], **options: Any) -> Any:
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
         began = time.perf_counter()
-        result = self._run(batch, **options)
+        result = super().run(batch, batch_size=batch_size, call_size=call_size)
         self._spans.append((began, time.perf_counter()))
         return result
 
-    def seconds(self) -> float:
-        """Calls that overlap count once."""
+    def busy_seconds(self) -> float:
+        """Seconds in calls; calls that overlap count once."""
         total = last = 0.0
         for began, ended in sorted(self._spans):
             total += max(0.0, ended - max(began, last))

@@ -58,12 +58,19 @@ class App:
 
     def __init__(self, folder: str, sets: dict[str, list[str]], options: dict[str, Any]):
         from jina_embeddings import JinaEmbeddings
+        from jina_embeddings.checkpoint import open_checkpoint
+        from jina_embeddings.engine.choice import load_engine
+        from jina_embeddings.inputs.processor import Processor
+        from jina_embeddings.options import make_options
 
         arguments: Any = import_module("jina_embeddings.engine.vllm.arguments")
         arguments.WORKER_EXTENSION = "measured_worker.MeasuredWorker"
         started = time.perf_counter()
-        self._model = JinaEmbeddings(folder, engine="vllm", **{"graph_tokens": 4096, **options})
-        self._engine: Any = self._model._engine
+        options = {"graph_tokens": 4096, **options}
+        checkpoint = open_checkpoint(folder)
+        self._engine: Any = load_engine("vllm", checkpoint, make_options(options, "vllm"))
+        self.model = JinaEmbeddings(folder, engine=self._engine, **options)
+        self._processor = Processor.from_checkpoint(checkpoint, max_length=self._engine.max_length)
         self._loaded_s = time.perf_counter() - started
         self._sets = sets
 
@@ -90,7 +97,7 @@ class App:
         await send({"type": "http.response.body", "body": answer})
 
     async def _embeddings(self, asked: dict[str, Any]) -> bytes:
-        vectors = await self._model.aencode_text(
+        vectors = await self.model.aencode_text(
             asked["input"],
             task=asked.get("task", "retrieval"),
             prompt_name="passage",
@@ -108,7 +115,7 @@ class App:
         """Closed loop in this process."""
 
         async def call(number: int) -> None:
-            await self._model.aencode_text(self._texts(name, number, texts), task="retrieval", prompt_name="passage")
+            await self.model.aencode_text(self._texts(name, number, texts), task="retrieval", prompt_name="passage")
 
         return await closed_loop(call, callers, texts, seconds)
 
@@ -118,7 +125,7 @@ class App:
         rates = []
         for size in (count // 4, count, count):
             start = time.perf_counter()
-            await asyncio.to_thread(self._model.encode_text, texts[:size], task="retrieval", prompt_name="passage")
+            await asyncio.to_thread(self.model.encode_text, texts[:size], task="retrieval", prompt_name="passage")
             rates.append(size / (time.perf_counter() - start))
         return {"texts_per_s": round(max(rates[1:]), 1), "all": [round(rate, 1) for rate in rates]}
 
@@ -127,13 +134,13 @@ class App:
         texts = (self._sets[name] * (1 + count // len(self._sets[name])))[:count]
         start = time.perf_counter()
         bulk = asyncio.ensure_future(
-            asyncio.to_thread(self._model.encode_text, texts, task="retrieval", prompt_name="passage")
+            asyncio.to_thread(self.model.encode_text, texts, task="retrieval", prompt_name="passage")
         )
         await asyncio.sleep(1)
         took: list[float] = []
         while not bulk.done():
             began = time.perf_counter()
-            await self._model.aencode_text(texts[len(took)], task="retrieval", prompt_name="passage")
+            await self.model.aencode_text(texts[len(took)], task="retrieval", prompt_name="passage")
             took.append(time.perf_counter() - began)
             await asyncio.sleep(0.02)
         return {
@@ -149,52 +156,44 @@ class App:
         pages = make_pages(64)
 
         async def call(number: int) -> None:
-            await self._model.aencode_image(pages[number % len(pages)], task="retrieval")
+            await self.model.aencode_image(pages[number % len(pages)], task="retrieval")
 
         return await closed_loop(call, 1, 1, seconds)
 
     async def parts(self, seconds: float) -> dict[str, Any]:
         """Where the time of one caller's text goes, in milliseconds: each line has the next in it."""
-        from jina_embeddings.calls.request import Request
-
-        text = self._texts("short", 0, 1)
-        request = Request.texts(text, {"task": "retrieval", "prompt_name": "passage"})
-        job = self._model._preparer.prepare(request)
+        prepared = self._processor.texts(self._texts("short", 0, 1), "retrieval", "passage")
 
         async def whole(number: int) -> None:
-            await self._model.aencode_text(self._texts("short", number, 1), task="retrieval", prompt_name="passage")
+            await self.model.aencode_text(self._texts("short", number, 1), task="retrieval", prompt_name="passage")
 
         async def engine(number: int) -> None:
-            await self._engine.arun(job.batch)
+            await self._engine.arun(prepared)
 
         async def rpc(number: int) -> None:
-            await self._on_workers("peak_memory")
+            await self._engine.on_workers("peak_memory")
 
         found = {}
         for name, call in (("aencode_text", whole), ("engine.arun", engine), ("an empty RPC", rpc)):
             found[name] = (await closed_loop(call, 1, 1, seconds / 3, 0.3))["p50_ms"]
             if name == "engine.arun":
-                found["in the worker"] = (await self._on_workers("small_packs"))[0]
+                found["in the worker"] = (await self._engine.on_workers("small_packs"))[0]
         return found
 
     async def graphs(self) -> dict[str, Any]:
         """What was recorded, and every size and fill against packs that are launched kernel by kernel."""
         report = getattr(self._engine, "graphs", {})
-        (found,) = await self._on_workers("check_graphs")
+        (found,) = await self._engine.on_workers("check_graphs")
         return {"report": {key: value for key, value in report.items() if key != "tokens"}, **found}
 
     async def packs(self) -> dict[str, Any]:
         """Of the small packs since the last call."""
-        found: dict[str, Any] = (await self._on_workers("small_packs"))[0]
+        found: dict[str, Any] = (await self._engine.on_workers("small_packs"))[0]
         return found
 
     async def memory(self) -> dict[str, Any]:
-        (peak,) = await self._on_workers("peak_memory")
+        (peak,) = await self._engine.on_workers("peak_memory")
         return {"peak_gb": round(peak / 1e9, 1), "loaded_s": round(self._loaded_s, 1)}
-
-    async def _on_workers(self, method: str) -> list[Any]:
-        answers: list[Any] = await self._engine._loop.arun(self._engine._llm.collective_rpc(method))
-        return answers
 
 
 def main() -> None:
@@ -208,11 +207,9 @@ def main() -> None:
             app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False, proxy_headers=False
         )
     )
-    # Trees of before have no such call.
-    run: Any = getattr(app._model, "run_async", asyncio.run)
     # Threads that prepare a bulk call would keep the event loop waiting five milliseconds.
     sys.setswitchinterval(0.0005)
-    run(server.serve())
+    app.model.run_async(server.serve())
 
 
 if __name__ == "__main__":

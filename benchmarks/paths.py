@@ -37,12 +37,16 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from jina_embeddings import JinaEmbeddings
+    from jina_embeddings.checkpoint import open_checkpoint
+    from jina_embeddings.engine.choice import load_engine
+    from jina_embeddings.options import make_options
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.model or _tiny(Path(scratch))
-        with JinaEmbeddings(folder, engine="vllm", max_num_batched_tokens=8192) as model:
+        engine = load_engine("vllm", open_checkpoint(folder), make_options({"max_num_batched_tokens": 8192}, "vllm"))
+        with JinaEmbeddings(folder, engine=engine) as model:
             figures = {
-                name: measure(model, inputs, options, arguments.rounds)
+                name: measure(model, engine, inputs, options, arguments.rounds)
                 for name, (inputs, options) in input_sets(arguments.scale).items()
             }
     write_result("paths", {"model": str(arguments.model or "tiny untrained checkpoint"), "sets": figures})
@@ -76,9 +80,10 @@ def page(seed: int) -> Image.Image:
     return image
 
 
-def measure(model: JinaEmbeddings, inputs: list[Any], options: dict[str, Any], rounds: int) -> dict[str, Any]:
+def measure(
+    model: JinaEmbeddings, engine: Any, inputs: list[Any], options: dict[str, Any], rounds: int
+) -> dict[str, Any]:
     """The seconds of each path, measured in turns, their ratio, and the lowest cosine between them."""
-    engine: Any = model._engine
     seconds: dict[str, list[float]] = {path: [] for path in PATHS}
     vectors: dict[str, Any] = {}
     for round_ in range(rounds + 1):

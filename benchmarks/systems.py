@@ -105,13 +105,13 @@ class Ours:
 
     def on_workers(self, method: str) -> list[Any]:
         """What every worker answers to a call of that method."""
-        return [answer for engine in self._engines for answer in engine._loop.run(engine._llm.collective_rpc(method))]
+        return [answer for engine in self._engines for answer in engine.run_async(engine.on_workers(method))]
 
     def peak_bytes(self) -> int:
         return int(max(self.on_workers("peak_memory")))
 
     def notes(self) -> dict[str, Any]:
-        return {"weights": self._engines[0]._sender.choices}
+        return {"weights": self._engines[0].weights}
 
     def close(self) -> None:
         self._engine.close()

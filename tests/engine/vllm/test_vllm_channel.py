@@ -42,7 +42,7 @@ def model(folder: Any) -> Iterator[JinaEmbeddings]:
 
 def replayed(model: JinaEmbeddings) -> int:
     engine: Any = model._engine
-    (count,) = engine._loop.run(engine._llm.collective_rpc("count_replayed"))
+    (count,) = engine.run_async(engine.on_workers("count_replayed"))
     return int(count)
 
 

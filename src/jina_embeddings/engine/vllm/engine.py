@@ -168,6 +168,16 @@ class VllmEngine:
     def alive(self) -> bool:
         return not self._loop.stopping and not self._llm.errored
 
+    @property
+    def weights(self) -> dict[Task, str]:
+        """The weights that the packs of each task run on, and why; without tasks that have had no pack."""
+        return dict(self._sender.choices)
+
+    async def on_workers(self, method: str) -> list[Any]:
+        """Returns what each worker answers to a method of its extension class, such as one that measures."""
+        answers: list[Any] = await self._loop.arun(self._llm.collective_rpc(method))
+        return answers
+
     def run_async(self, main: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(main)
 
