@@ -23,6 +23,7 @@ from jina_embeddings.server.decoder import Form
 from jina_embeddings.server.decoders import Decoders
 from jina_embeddings.server.gate import Gate, State
 from jina_embeddings.server.keys import VARIABLE, Keys
+from jina_embeddings.server.ledger import Ledger
 from jina_embeddings.server.lifecycle import serve
 from jina_embeddings.server.limits import Budget, Limits
 from jina_embeddings.server.media import Media, UrlPolicy
@@ -98,7 +99,7 @@ def main() -> None:
         media = Media(Form(model.image_config), limits, UrlPolicy(), Decoders(1))
         service = Service(model, media)
         budget = Budget(limits, model.info.max_length)
-        gate = Gate(Keys(), Rates(), budget, State(), Metrics(), RequestLog(1), Spans())
+        gate = Gate(Keys(), Rates(), budget, State(), Ledger(Metrics(), RequestLog(1), Spans()))
         serve(make_app(service, gate), service, gate, host="127.0.0.1", port=port, drain_s=0, deadline_s=5)
 
 

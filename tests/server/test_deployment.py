@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from starlette.testclient import TestClient
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.cli import app as commands
 from jina_embeddings.engine.fake import FakeEngine
-from jina_embeddings.server.records import STAGES, Record
 from served import app_of
 
 ROOT = Path(__file__).parents[2]
@@ -199,16 +199,11 @@ def test_every_query_can_be_parsed(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def exposed() -> str:
-    """`/metrics` of a server that has answered each route and refused something."""
-    with JinaEmbeddings(engine=FakeEngine()) as model:
-        gate = app_of(model).gate
-        for code in ("", "engine_dead"):
-            record = Record("/v1/embeddings", "jina", code=code, num_image_tokens=1)
-            for stage in STAGES:
-                record.add(stage, 0.1)
-            record.finish(200)
-            gate.metrics.count(record)
-        return gate.metrics.render(gate.budget).decode()
+    """`/metrics` of a server that has answered one request and refused another."""
+    with JinaEmbeddings(engine=FakeEngine()) as model, TestClient(app_of(model).app) as client:
+        assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 200
+        assert client.post("/v1/embeddings", json={"input": ""}).status_code == 422
+        return client.get("/metrics").text
 
 
 def test_the_server_has_every_metric_that_is_asked_for(exposed: str) -> None:

@@ -195,7 +195,7 @@ def test_a_request_is_one_line_of_json(fake_model: JinaEmbeddings, keys: Keys) -
         answer = client.post("/v1/embeddings", json={"input": ["one text", "a secret"]}, headers=headers)
         client.post("/v1/embeddings", json={"input": "a"})
         client.get("/health/ready")
-    served.gate.log.flush()
+    served.gate.ledger.flush()
     os.close(writer)
     with os.fdopen(reader) as file:
         text = file.read()
@@ -215,7 +215,7 @@ def test_a_log_that_nobody_reads_ends_no_request(fake_model: JinaEmbeddings) -> 
     with TestClient(served.app) as client:
         for _ in range(3):
             assert client.post("/v1/embeddings", json={"input": "a"}).status_code == 200
-            served.gate.log.flush()
+            served.gate.ledger.flush()
 
 
 def test_stages_are_counted(fake_model: JinaEmbeddings) -> None:
@@ -242,6 +242,7 @@ def test_spans(fake_model: JinaEmbeddings) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with TestClient(served.app) as client:
         client.post("/v1/embeddings", json={"input": "one text"}, headers={"traceparent": parent})
+    served.gate.ledger.flush()
     spans: dict[str, Any] = {span.name: span for span in exporter.get_finished_spans()}
     whole = spans["POST /v1/embeddings"]
     assert format(whole.context.trace_id, "032x") == "0af7651916cd43dd8448eb211c80319c"

@@ -23,6 +23,7 @@ from jina_embeddings.server.decoder import Form
 from jina_embeddings.server.decoders import Decoders
 from jina_embeddings.server.gate import Gate, State
 from jina_embeddings.server.keys import Keys
+from jina_embeddings.server.ledger import Ledger
 from jina_embeddings.server.limits import Budget, Limits
 from jina_embeddings.server.media import Media, UrlPolicy
 from jina_embeddings.server.metrics import Metrics
@@ -69,9 +70,7 @@ def app_of(
         rates or Rates(),
         Budget(limits, model.info.max_length),
         State(),
-        Metrics(),
-        log or RequestLog(),
-        spans or Spans(),
+        Ledger(Metrics(), log or RequestLog(), spans or Spans()),
     )
     return App(make_app(service, gate), service, gate, media, decoders)
 

@@ -115,6 +115,7 @@ def serve(
         from ..server.decoders import Decoders
         from ..server.gate import Gate, State
         from ..server.keys import Keys
+        from ..server.ledger import Ledger
         from ..server.lifecycle import serve as run
         from ..server.limits import Budget, Limits
         from ..server.media import Media
@@ -148,9 +149,7 @@ def serve(
             Rates(requests_per_minute, tokens_per_minute),
             Budget(limits, model.info.max_length),
             State(),
-            Metrics(),
-            log,
-            spans,
+            Ledger(Metrics(), log, spans),
             metrics_access="open" if open_metrics else "key",
         )
         say(f"{model.info.name} on http://{host}:{port}")

@@ -21,15 +21,14 @@ from .statuses import RequestError, error_body, refusal
 if TYPE_CHECKING:
     from .app import Access, Endpoint
     from .keys import Keys
+    from .ledger import Ledger
     from .limits import Budget
-    from .metrics import Metrics
     from .rates import Rates
-    from .request_log import RequestLog
-    from .spans import Spans
 
 logger = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 64 * 1024
+_WATCH_AFTER_S = 0.25
 
 
 @dataclass(slots=True)
@@ -58,9 +57,7 @@ class Gate:
     rates: Rates
     budget: Budget
     state: State
-    metrics: Metrics
-    log: RequestLog
-    spans: Spans
+    ledger: Ledger
     metrics_access: Access = "key"
 
     def handler(self, endpoint: Endpoint) -> ASGIApp:
@@ -77,16 +74,14 @@ class Gate:
 
     async def answer(self, record: Record, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the response, and keeps what is to be known of it."""
-        response.headers["x-request-id"] = record.request_id
+        response.raw_headers.append((b"x-request-id", record.request_id.encode()))
         if self.state.draining:
             # A client that used the connection again might find it closed under its request.
-            response.headers["connection"] = "close"
+            response.raw_headers.append((b"connection", b"close"))
         record.finish(response.status_code)
         await response(scope, receive, send)
         if not record.route.startswith("/health/"):
-            self.metrics.count(record)
-            self.log.write(record.line())
-            self.spans.keep(record, scope)
+            self.ledger.add(record, scope)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +138,7 @@ class _Handler:
         """
         state, task = self.gate.state, asyncio.current_task()
         assert task is not None
-        watch = asyncio.ensure_future(_cancelled_when_gone(receive, task))
+        watch = _Watch(receive, task)
         state.under_way.add(task)
         try:
             return await work
@@ -151,19 +146,40 @@ class _Handler:
             if not state.healthy:
                 task.uncancel()
                 raise _engine_dead() from None
-            if watch.done():
+            if watch.gone:
                 task.uncancel()
                 raise RequestError(499, "client_left", "the client has left") from None
             raise
         finally:
             state.under_way.discard(task)
-            watch.cancel()
+            watch.stop()
 
 
-async def _cancelled_when_gone(receive: Receive, task: asyncio.Task[Any]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
+class _Watch:
+    """Cancels a request's task when its client leaves.
+
+    It begins a moment later, when most small requests have been answered: a task of asyncio costs more than a timer.
+    """
+
+    def __init__(self, receive: Receive, task: asyncio.Task[Any]):
+        self.gone = False
+        self._receive, self._task = receive, task
+        self._watching: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._begin)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _begin(self) -> None:
+        self._watching = asyncio.ensure_future(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self._task.cancel()
 
 
 def _engine_dead() -> RequestError:

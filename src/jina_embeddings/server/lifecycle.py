@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -96,6 +97,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(deadline_s)),
         http=BoundedProtocol,
@@ -106,10 +108,22 @@ def serve(
         "SIGTERM": server.drain,
         "SIGHUP": partial(_read_again, gate.keys),
     }
-    with _signals(acts) as loops:
+    with _signals(acts) as loops, _collected_once():
         # In the engine's own event loop where it has one: a request then passes from no thread to another.
         service.model.run_async(_serve(server, service, gate, loops))
     return gate.state.healthy
+
+
+@contextlib.contextmanager
+def _collected_once() -> Iterator[None]:
+    """Has the garbage collector leave alone what is there now: a model and its modules, hundreds of thousands of
+    objects that stay, and that stop every request while they are looked at."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager
@@ -152,7 +166,7 @@ async def _serve(server: DrainingServer, service: Service, gate: Gate, loops: li
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watch
-        gate.log.flush()
+        gate.ledger.flush()
 
 
 def _read_again(keys: Keys) -> None:

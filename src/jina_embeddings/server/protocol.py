@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with an end to headers: in size, and in the time that they may take to arrive."""
+"""uvicorn's HTTP protocol with an end to headers, in size and in time, and one write for each answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,35 @@ HEADERS_S = 20.0
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
+class _Together:
+    """A transport that hands on what is written in one turn of the event loop at once.
+
+    uvicorn writes the head of an answer and then its body, each of which costs a system call and wakes the client: a
+    third of the processor time of a small request.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop):
+        self._transport, self._loop = transport, loop
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():
+            self._transport.writelines(waiting)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """The parser itself would take headers without end, for ever."""
 
@@ -23,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(_Together(transport, self.loop))  # type: ignore[arg-type]
         self._deadline = self.loop.call_later(HEADERS_S, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
