@@ -66,8 +66,10 @@ def test_a_selective_filter_finds_the_nearest_that_pass_it(full: Store) -> None:
 def test_a_filter_comes_before_the_limit_in_every_search(full: Store) -> None:
     (vector,) = vectors(1, 3)
     nearest = full.search(vector, 200, exact=True)
-    # Not among the nearest, so that a filter after them would leave nothing.
-    path = next(f"{n}.md" for n in range(NUM) if f"{n}.md" not in {hit.passage.path for hit in nearest})
+    # Neither among the nearest nor among the first rows, so that a filter after them would leave nothing.
+    path = next(
+        f"{n}.md" for n in reversed(range(NUM // OF_A_PATH)) if f"{n}.md" not in {hit.passage.path for hit in nearest}
+    )
     where = f"path = '{path}'"
     for hits in (
         full.search(vector, 5, where, exact=True),
