@@ -177,11 +177,22 @@ def test_a_damaged_table_rejects_its_rows_and_the_next_file_is_read(tmp_path: Pa
     assert not any(isinstance(row, Failure) for row in rows[NUM_ROWS:])
 
 
-def test_cells_beyond_the_header_are_rejected_and_two_columns_of_one_name_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("id,text\n1,one, and more\n2,two\n")
+def test_records_with_too_many_or_too_few_cells_are_rejected_and_two_columns_of_one_name_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.csv").write_text("text,id\none, and more,1\ntwo,2\nthree\n")
     plan = Plan(survey([str(tmp_path / "a.csv")]).sources, 10)
-    rows = list(PlanReader(plan).read(0, 2))
-    assert [type(row) for row in rows] == [Failure, Row]
+    rows = list(PlanReader(plan).read(0, 3))
+    assert [type(row) for row in rows] == [Failure, Row, Failure]
     (tmp_path / "a.csv").write_text("text,text\none,two\n")
     with pytest.raises(InputError, match="names a column twice"):
         survey([str(tmp_path / "a.csv")])
+
+
+def test_a_quote_that_is_not_closed_is_refused_with_its_line_or_rejected_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id,text\n1,one\n2,"two\n3,three\n')
+    with pytest.raises(InputError, match=r"line 3: not CSV: .*close its quotes"):
+        survey([str(tmp_path / "a.csv")])
+    (tmp_path / "b.csv").write_text("id,text\n4,four\n")
+    rows = list(PlanReader(Plan(survey([str(tmp_path)]).sources, 10)).read(0, 2))
+    assert [type(row) for row in rows] == [Failure, Row]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from .opening import open_bytes
-from .readers import delimiter_of
+from .readers import delimiter_of, record_of
 from .text import MAX_TEXT_BYTES
 
 MARK_ROWS = 1000
@@ -27,7 +27,10 @@ def line_offsets(path: str) -> Iterator[int]:
 
 
 def record_offsets(path: str) -> Iterator[int]:
-    """Of each record of a CSV file after its header. Raises InputError for a header that names a column twice."""
+    """Of each record of a CSV file after its header.
+
+    Raises InputError for a header that names a column twice, and for a quote that is not closed.
+    """
     lines = _Lines(path)
     with lines.file:
         records = _csv(lines)
@@ -36,8 +39,11 @@ def record_offsets(path: str) -> Iterator[int]:
             raise InputError(f"line 1 names a column twice ({', '.join(twice)}): rename one")
         while True:
             # A record that is blank is none, and the next one's offset is taken after it.
-            offset = lines.offset
-            cells = next(records, None)
+            offset, line = lines.offset, records.line_num + 1
+            try:
+                cells = next(records, None)
+            except csv.Error as error:
+                raise InputError(f"line {line}: not CSV: {error}: close its quotes") from None
             if cells is None:
                 return
             if cells:
@@ -87,9 +93,9 @@ class _Lines:
         return line.decode("utf-8", "surrogateescape")
 
 
-def _csv(lines: _Lines) -> Iterator[list[str]]:
+def _csv(lines: _Lines) -> Any:
     csv.field_size_limit(MAX_TEXT_BYTES)
-    return csv.reader(lines, delimiter=lines.delimiter)
+    return csv.reader(lines, delimiter=lines.delimiter, strict=True)
 
 
 def json_object(line: bytes) -> dict[str, Any]:
@@ -104,12 +110,11 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 
 def csv_record(header: list[str], cells: list[str]) -> dict[str, str]:
-    """Raises InputError for cells without a column, and for what is not UTF-8."""
-    if len(cells) > len(header):
-        raise InputError(f"{len(cells)} cells for {len(header)} columns: quote cells that have commas in them")
+    """Raises InputError for more or fewer cells than there are columns, and for what is not UTF-8."""
+    record = record_of(header, cells)
     try:
         for cell in cells:
             cell.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"not UTF-8: {error.reason}: convert it") from None
-    return dict(zip(header, cells, strict=False))
+    return record

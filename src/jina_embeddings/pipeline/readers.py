@@ -108,12 +108,11 @@ class Reader:
                     raise InputError(f"line 1 names a column twice ({', '.join(twice)}): rename one")
                 line = records.line_num + 1
                 for cells in records:
-                    if cells and len(cells) != len(header):
-                        advice = "quote cells that have commas in them" if len(cells) > len(header) else _EMPTY_CELLS
-                        wrong = f"{len(cells)} cells for {len(header)} columns: {advice}"
-                        yield Failure(printable(f"{path}:{line}"), InputError(wrong))
-                    elif cells:
-                        yield self._placed(dict(zip(header, cells, strict=True)), path, line)
+                    if cells:
+                        try:
+                            yield self._placed(record_of(header, cells), path, line)
+                        except InputError as error:
+                            yield Failure(printable(f"{path}:{line}"), error)
                     line = records.line_num + 1
             except (UnicodeDecodeError, csv.Error) as error:
                 failed = InputError(f"not CSV in UTF-8, and the rest is not read: {error}")
@@ -160,6 +159,14 @@ def _pdf(path: str) -> Iterator[Row]:
 def delimiter_of(path: str) -> str:
     """What stands between the cells of a .csv or .tsv, packed or not."""
     return "\t" if re.search(r"\.tsv(\.\w+)?$", path, re.IGNORECASE) else ","
+
+
+def record_of(header: list[str], cells: list[str]) -> dict[str, str]:
+    """A record of a CSV file. Raises InputError if it has more or fewer cells than there are columns."""
+    if len(cells) != len(header):
+        advice = "quote cells that have commas in them" if len(cells) > len(header) else _EMPTY_CELLS
+        raise InputError(f"{len(cells)} cells for {len(header)} columns: {advice}")
+    return dict(zip(header, cells, strict=True))
 
 
 def _csv_records(file: Iterable[str], path: str) -> Any:
