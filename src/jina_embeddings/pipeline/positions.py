@@ -34,7 +34,7 @@ def record_offsets(path: str) -> Iterator[int]:
     lines = _Lines(path)
     with lines.file:
         records = _csv(lines)
-        header = next(records, [])
+        header: list[str] = next(records, [])
         if twice := sorted({name for name in header if header.count(name) > 1}):
             raise InputError(f"line 1 names a column twice ({', '.join(twice)}): rename one")
         while True:
