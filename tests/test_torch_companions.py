@@ -225,3 +225,17 @@ print(JinaEmbeddings({str(checkpoint())!r}, engine="transformers").encode_text("
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert result.stdout.strip() == "(128,)", result.stderr[-2000:]
+
+
+def test_datasets_may_have_been_imported_before(package: PackageMaker, tmp_path: Path) -> None:
+    """datasets notes that torchcodec is installed, and would import it once it is hidden."""
+    package("torchcodec", "raise OSError('undefined symbol')\n")
+    names = run(
+        """
+import datasets
+repair()
+print(json.dumps(datasets.Dataset.from_dict({"a": [1]}).column_names))
+""",
+        tmp_path,
+    )
+    assert names == ["a"]

@@ -65,12 +65,15 @@ def _hide_if_broken(package: str) -> None:
         _forget(package)
         # With None in sys.modules, Python raises ModuleNotFoundError.
         sys.modules[package] = None  # type: ignore[assignment]
-        _ask_again()
+        _correct_caches(package)
         logger.info("%s can't be imported (%s): hidden", package, str(error).partition("\n")[0])
 
 
-def _ask_again() -> None:
-    """Clears transformers' caches of which packages are installed, if transformers was imported before."""
+def _correct_caches(package: str) -> None:
+    """Corrects what transformers and datasets have noted about installed packages, if they were imported before."""
+    config = sys.modules.get("datasets.config")
+    if config is not None:
+        setattr(config, f"{package.upper()}_AVAILABLE", False)
     loaded = sys.modules.get("transformers.utils.import_utils")
     for name, function in vars(loaded).items() if loaded is not None else ():
         if name.endswith("_available") and hasattr(function, "cache_clear"):
