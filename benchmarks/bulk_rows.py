@@ -1,4 +1,4 @@
-"""A million short rows from Parquet to Parquet: a bulk run with the fake engine, beside pyarrow alone.
+"""A million short rows from Parquet to Parquet: a bulk run with the fake engine, compared with pyarrow alone.
 
     python benchmarks/bulk_rows.py [--rows 1000000] [--dim 2048] [--folder /tmp/bulk_rows]
 
@@ -36,7 +36,7 @@ _WORDS = [f"word{number}" for number in range(1000)]
 
 
 def make_rows(path: Path, num_rows: int) -> None:
-    """Three words a row, in row groups of 100,000."""
+    """Writes rows of three words, in row groups of 100,000."""
     choose = np.random.default_rng(0)
     with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
         for start in range(0, num_rows, SHARD_ROWS):
@@ -53,7 +53,7 @@ def bulk(inputs: Path, folder: Path, dim: int, share: str) -> None:
 
 
 def pyarrow_alone(inputs: Path, output: Path, dim: int) -> None:
-    """Reads the rows and writes shards of what a bulk run writes."""
+    """Reads the rows and writes shards with the columns of a bulk run."""
     vectors = np.random.default_rng(0).standard_normal((4096, dim), dtype=np.float32)
     output.mkdir()
     writer: Any = None
@@ -103,7 +103,7 @@ def measured(work: Callable[[], None], results: Any) -> None:
 
 
 def in_process(*works: Callable[[], None]) -> list[dict[str, float]]:
-    """What each took, run at the same time."""
+    """Runs each in a process of its own, at the same time; returns what each took."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     processes = [context.Process(target=measured, args=(work, results)) for work in works]

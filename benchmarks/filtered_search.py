@@ -1,10 +1,10 @@
-"""How many passages of one path a filtered search finds where only a part of the approximate index is read.
+"""How many passages of one path a filtered search finds if only a part of the approximate index is read.
 
     python benchmarks/filtered_search.py [--vectors 60000] [--queries 100]
 
 Ten passages a path; each question is a random vector and asks for the ten of one path. An index of this size would be
 read whole, so the numbers that a search reads are lowered until it reads a quarter of the partitions: what happens at
-any size beyond `approximate.READ_NUMBERS`. Beside the search as it is stand the two ways it would be without its parts.
+any size beyond `approximate.READ_NUMBERS`. The search is also measured without each of its two measures against that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from jina_embeddings.apps.index.fingerprint import Fingerprint
 from jina_embeddings.apps.index.store import Store
 
 DIM = 128
-OF_A_PATH = 10
+PASSAGES_PER_PATH = 10
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
             "vectors": arguments.vectors,
             "dim": DIM,
             "partitions": partitions,
-            "passages_of_a_path": OF_A_PATH,
+            "passages_of_a_path": PASSAGES_PER_PATH,
             "queries": arguments.queries,
             "ways": ways,
         },
@@ -71,14 +71,14 @@ def filled(folder: str, num: int) -> Store:
 
 
 def searched(store: Store, num_queries: int, num: int) -> dict[str, float]:
-    """Mean number found of the ten wanted, its least, and the median time."""
+    """Returns the mean and the least number found of the ten, and the median time."""
     rng = np.random.default_rng(1)
     found, times = [], []
     for query in make_vectors(rng, "random", num_queries, DIM):
-        first = int(rng.integers(num - OF_A_PATH))
-        where = f"path BETWEEN '/documents/{first:07}.txt' AND '/documents/{first + OF_A_PATH - 1:07}.txt'"
+        first = int(rng.integers(num - PASSAGES_PER_PATH))
+        where = f"path BETWEEN '/documents/{first:07}.txt' AND '/documents/{first + PASSAGES_PER_PATH - 1:07}.txt'"
         began = time.perf_counter()
-        found.append(len(store.search(query, OF_A_PATH, where)))
+        found.append(len(store.search(query, PASSAGES_PER_PATH, where)))
         times.append(time.perf_counter() - began)
     median = round(1e3 * float(np.median(times)), 2)
     return {"found_mean": round(float(np.mean(found)), 2), "found_min": min(found), "median_ms": median}
@@ -91,14 +91,14 @@ def as_it_is() -> Iterator[None]:
 
 @contextmanager
 def extended() -> Iterator[None]:
-    """Without comparing exactly where few rows match."""
+    """The search without comparing exactly if few rows match."""
     with mock.patch.object(stores.Store, "_few_match", return_value=False):
         yield
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """And with no more partitions than an unfiltered search reads."""
+    """The same, and reading no more partitions than without a filter."""
     from lancedb.query import LanceVectorQueryBuilder as Query
 
     def keep(query: Any, count: int) -> Any:

@@ -2,8 +2,8 @@
 
     python benchmarks/host_cost.py [--texts 30000] [--pages 64]
 
-The worker is replaced by one that answers at once with vectors of v4's size, so all the time is the host's. Processor
-time is told, which a busy machine doesn't change.
+The worker is replaced by one that answers at once with vectors of v4's size, so all the time is the host's. CPU time is
+measured, since other load on the machine hardly changes it.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ TOPICS = 1000
 LIMIT = 10
 BATCH = 10_000
 PASSAGE_TOKENS = 190
-"""As passages of 1,000 characters have in the mean: see `retrieval_quality.json`."""
+"""The mean for passages of 1,000 characters: see `retrieval_quality.json`."""
 
 PAGES, PAGE_TOKENS = 2000, 750
 QUERY_TOKENS = 16
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def second_stage(number_format: str, num: int, num_queries: int, *, tokens: int = PASSAGE_TOKENS) -> dict[str, Any]:
-    """Size, time to make and to search, of an index with multi-vectors of so many tokens each."""
+    """Measures the size of an index with multi-vectors of `tokens` tokens, and the time to make and to search it."""
     rng = np.random.default_rng(0)
     dim = 128
     pool = normalize(rng.standard_normal((POOL_TOKENS, dim), dtype=np.float32))
@@ -179,7 +179,7 @@ def make_vectors(rng: np.random.Generator, kind: str, num: int, dim: int) -> np.
 
 
 def placed(vectors: np.ndarray, start: int) -> list[Placed]:
-    """Each a document of one passage of 800 characters."""
+    """Makes a document with one passage of 800 characters of each vector."""
     return [
         Placed(
             Passage(
@@ -201,7 +201,7 @@ def placed(vectors: np.ndarray, start: int) -> list[Placed]:
 
 
 def indexed(documents: Path) -> dict[str, Any]:
-    """Twice: made, and brought in step when nothing has changed."""
+    """Measures making an index, and updating it when nothing has changed."""
     engine = Timed(open_checkpoint("pocket"), make_options({}, "transformers"))
     with tempfile.TemporaryDirectory() as folder, JinaEmbeddings("pocket", engine=engine) as model:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Which way to join the rankings by vectors and by words is best, chosen on two sets and confirmed on others.
+"""Which way to fuse the rankings by vectors and by words is best, chosen on two sets and confirmed on others.
 
     apt-get install postgresql-doc-15 python3.11-doc sqlite3-doc
     python benchmarks/joining.py [--sections 250] [--functions 250]
@@ -44,12 +44,12 @@ FUNCTIONS = {
 }
 
 Ranking = list[tuple[int, float]]
-"""Numbers of passages with their scores, best first."""
+"""(index of a passage, score), best first."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One question: the unit that answers it, and both rankings of passages."""
+    """One question. answer: the unit that answers it. dense, words: both rankings of passages."""
 
     answer: int
     dense: Ranking
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def gains(found: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Of each way, the mean over sets of what it is above the better of dense and words; and the least."""
+    """Returns the gain of each way over the better of dense and words: the mean and the least over the sets."""
     table: dict[str, dict[str, float]] = {}
     for way in WAYS:
         row = table[way] = {}
@@ -145,7 +145,7 @@ def ranked(model: JinaEmbeddings, given: Set) -> list[Asked]:
 
 
 def by_ranks(dense: Ranking, words: Ranking, *, offset: int = 60, share: float = 0.5) -> dict[int, float]:
-    """share: of the ranking by vectors."""
+    """Reciprocal rank fusion. share: the weight of the ranking by vectors."""
     scores: dict[int, float] = {}
     for ranking, weight in ((dense, share), (words, 1 - share)):
         for rank, (number, _) in enumerate(ranking, 1):
@@ -154,7 +154,7 @@ def by_ranks(dense: Ranking, words: Ranking, *, offset: int = 60, share: float =
 
 
 def by_scores(dense: Ranking, words: Ranking, *, share: float) -> dict[int, float]:
-    """Scores scaled to 0 to 1 within each ranking. share: of the ranking by vectors."""
+    """Adds scores, scaled to 0 to 1 within each ranking. share: the weight of the ranking by vectors."""
     scores: dict[int, float] = {}
     for ranking, weight in ((dense, share), (words, 1 - share)):
         best, least = (ranking[0][1], ranking[-1][1]) if ranking else (1.0, 0.0)
@@ -179,7 +179,7 @@ WAYS: dict[str, Join] = {
 
 
 def ranks(asked: Sequence[Asked], unit_of: np.ndarray, join: Join) -> np.ndarray:
-    """From 1, of the answers' units (questions,); a unit stands where its best passage does."""
+    """Returns the ranks, from 1, of the units that answer the questions; a unit has the rank of its best passage."""
     found = []
     for one in asked:
         joined = join(one.dense, one.words)
@@ -193,7 +193,7 @@ def ndcg(found: np.ndarray) -> float:
 
 
 def mrr(found: np.ndarray) -> float:
-    """Ranks over 10 count as nothing."""
+    """The mean reciprocal rank; ranks over 10 count as 0."""
     return float(np.where(found <= retrieval.DEPTH, 1 / found, 0.0).mean())
 
 

@@ -1,4 +1,4 @@
-"""vLLM's worker with what the throughput benchmark asks of it besides packs: memory, and where the time goes."""
+"""A worker for benchmarks, which also measures memory, small packs, CUDA graphs and the time of kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jina_embeddings.plugin.packs import Pack
 
 EXTENSION = "measured_worker.MeasuredWorker"
 
-# Kinds of kernels by parts of their names, the first that fits. On a CPU they are names of operators.
+# Kinds of kernels by parts of their names; the first match counts. On a CPU they are names of operators.
 KINDS = {
     "LoRA": ("lora", "sgmv", "punica"),
     # FlashAttention's are CUTLASS kernels too.
@@ -35,16 +35,16 @@ KINDS = {
 
 
 class MeasuredWorker(PackedWorker):
-    """For `worker_extension_cls`."""
+    """The class for vLLM's argument `worker_extension_cls`."""
 
     def peak_memory(self) -> int:
-        """Most bytes of device memory that this worker has held; 0 on a CPU."""
+        """The peak of device memory that this worker has reserved, in bytes; 0 on a CPU."""
         return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else 0
 
     def check_graphs(self) -> dict[str, Any]:
-        """Every graph, at several fills, against the same pack launched kernel by kernel.
+        """Compares every graph, at several fills, with the same pack launched kernel by kernel.
 
-        Milliseconds of the replay of each size of the first weights, and of the largest launched.
+        Also measures the milliseconds of a replay for each size.
         """
         return check(self._jina_runner())
 
@@ -63,10 +63,7 @@ class MeasuredWorker(PackedWorker):
         super().jina_open_channel(path)
 
     def small_packs(self) -> dict[str, float]:
-        """Of the small packs since the last call: how many, milliseconds of launching one, their tokens, their prompts.
-
-        Medians, but for the number.
-        """
+        """The number of small packs since the last call, and medians: milliseconds of a launch, tokens, prompts."""
         known: list[tuple[float, int, int]] = self.__dict__.get("_launches", [])
         launches, known[:] = list(known), []
         if not launches:
@@ -80,7 +77,7 @@ class MeasuredWorker(PackedWorker):
         self._measured.start()
 
     def stop_profile(self) -> dict[str, Any]:
-        """Milliseconds by kind of kernel, between the first and the last, and the share that any was running."""
+        """Returns milliseconds by kind of kernel and in total, and the share of the time in which any was running."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._measured.stop()
@@ -144,7 +141,7 @@ def _means(hidden: torch.Tensor, lengths: Any) -> torch.Tensor:
 
 
 def _fills(shape: Any, rng: Any) -> list[Any]:
-    """Lengths of prompts that fill a shape wholly, by prompts, nearly, by half, and hardly."""
+    """Lengths of prompts that fill a shape's tokens, its prompts, nearly all of it, half of it, and little of it."""
     most = min(shape.prompts, shape.tokens // 4)
     several = rng.multinomial(shape.tokens - 4 * most, np.full(most, 1 / most)) + 4
     fills = [[shape.tokens], several, several[: most // 2 + 1], [shape.tokens - 1], [5], [shape.tokens // 2, 3]]
@@ -163,7 +160,7 @@ def _milliseconds(run: Any, times: int = 20) -> float:
 
 
 def summary(trace: str | os.PathLike[str]) -> dict[str, Any]:
-    """The same of a trace that torch has written."""
+    """Returns what `stop_profile` returns, of a trace that torch has written."""
     import json
 
     events = json.loads(Path(trace).read_text())["traceEvents"]
@@ -174,7 +171,7 @@ def summary(trace: str | os.PathLike[str]) -> dict[str, Any]:
     busy, end = 0.0, float("-inf")
     for event in sorted(kernels, key=lambda event: event["ts"]):
         start, stop = event["ts"], event["ts"] + event["dur"]
-        # What runs beside, or within, what began before is counted once.
+        # Time in which several kernels run is counted once.
         own = max(0.0, stop - max(start, end))
         busy, end = busy + own, max(end, stop)
         spent[kind_of(event["name"])] += own / 1000

@@ -1,4 +1,4 @@
-"""Jina's published tables, made again: public benchmarks of mteb, on a GPU, with the real weights.
+"""Reproduces Jina's published tables: public benchmarks of mteb, on a GPU, with the real weights.
 
     pip install "jina-embeddings-vllm[vllm,mteb]"
     python benchmarks/mteb_tables.py --tables retrieval,sts --model jinaai/jina-embeddings-v4 [--late-interaction]
@@ -57,7 +57,7 @@ def tasks_of(table: str) -> list[Any]:
 
 
 def evaluated(encoder: Any, tasks: Sequence[Any], cache: str) -> dict[str, float]:
-    """Main score of each task."""
+    """Returns the main score of each task."""
     import mteb
 
     found = mteb.evaluate(encoder, tasks, cache=mteb.ResultCache(cache))

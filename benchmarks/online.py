@@ -1,4 +1,4 @@
-"""Calls of one text or a few from many callers, over HTTP and in the process: rates and times of answers.
+"""Calls of one text or a few from many callers, over HTTP and in the process: rates and latencies.
 
     python benchmarks/online.py --scratch /dev/shm/t                    # a GPU: about 8 minutes
     python benchmarks/online.py --size tiny --systems ours              # a CPU: says nothing about speed
@@ -115,7 +115,7 @@ def _stock(port: int, folder: Path, gpu: bool) -> list[str]:
 
 
 class Measurements:
-    """Rows as they come; the file is written after each, so a run that is stopped keeps what it has."""
+    """The rows so far; the file is written after each, so that a stopped run keeps what it has."""
 
     def __init__(self, output: Path, servers: list[Server], sets: dict[str, list[str]], seconds: float):
         self._output, self._servers, self._sets, self._seconds = output, servers, sets, seconds
@@ -167,7 +167,7 @@ class Measurements:
 def _steps(
     names: list[str], rows: list[tuple[int, int, str]], bulk: int, seconds: float, gpu: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is measured, of which system, the most telling first."""
+    """Yields what is measured of which system, the most important first."""
     ours = "ours" in names
     if ours:
         yield "ours", {"what": "parts", "seconds": seconds}

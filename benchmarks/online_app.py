@@ -1,8 +1,8 @@
-"""The server that `online.py` measures: one model behind the least of an ASGI app, and what is measured inside it.
+"""The server that `online.py` measures: one model behind a minimal ASGI app, which also measures in the process.
 
     python online_app.py PORT FOLDER TEXTS.json [OPTION=VALUE ...]
 
-POST /v1/embeddings has OpenAI's form with base64; POST /inside, /bulk, /beside, /page and /graphs measure in here.
+POST /v1/embeddings has OpenAI's form with base64; /inside, /bulk, /beside, /page and /graphs call methods of `App`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
-    """Milliseconds."""
+    """Returns the median and the 99th percentile, in milliseconds."""
     low, high = np.percentile(np.array(seconds) * 1000, [50, 99]) if seconds else (0.0, 0.0)
     return {"p50_ms": round(float(low), 2), "p99_ms": round(float(high), 2)}
 
@@ -33,7 +33,7 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 async def closed_loop(
     call: Callable[[int], Awaitable[Any]], callers: int, texts: int, seconds: float, warm_up: float = 1.0
 ) -> dict[str, float]:
-    """`callers` that each call again when they have their answer. call: is given a number that counts up."""
+    """Runs `callers` callers, each of which calls again when it has its answer. call: gets the number of the call."""
     took: list[float] = []
     number = 0
     begin = time.perf_counter() + warm_up
@@ -112,7 +112,7 @@ class App:
         return texts[first : first + count]
 
     async def inside(self, name: str, callers: int, texts: int, seconds: float) -> dict[str, Any]:
-        """Closed loop in this process."""
+        """Runs a closed loop in this process."""
 
         async def call(number: int) -> None:
             await self.model.aencode_text(self._texts(name, number, texts), task="retrieval", prompt_name="passage")
@@ -120,7 +120,7 @@ class App:
         return await closed_loop(call, callers, texts, seconds)
 
     async def bulk(self, name: str, count: int) -> dict[str, Any]:
-        """One call of many texts; the first time is thrown away."""
+        """Measures one call of many texts, after one to warm up."""
         texts = (self._sets[name] * (1 + count // len(self._sets[name])))[:count]
         rates = []
         for size in (count // 4, count, count):
@@ -130,7 +130,7 @@ class App:
         return {"texts_per_s": round(max(rates[1:]), 1), "all": [round(rate, 1) for rate in rates]}
 
     async def beside(self, name: str, count: int) -> dict[str, Any]:
-        """Calls of one text, one after another, while a call of many runs."""
+        """Measures calls of one text, one after another, while a call of many texts runs."""
         texts = (self._sets[name] * (1 + count // len(self._sets[name])))[:count]
         start = time.perf_counter()
         bulk = asyncio.ensure_future(
@@ -150,7 +150,7 @@ class App:
         }
 
     async def page(self, seconds: float) -> dict[str, Any]:
-        """One caller, one A4 page at 150 dots an inch, another one each time."""
+        """Measures calls of one A4 page at 150 dots an inch, a different one each time."""
         from input_sets import make_pages
 
         pages = make_pages(64)
@@ -161,7 +161,7 @@ class App:
         return await closed_loop(call, 1, 1, seconds)
 
     async def parts(self, seconds: float) -> dict[str, Any]:
-        """Where the time of one caller's text goes, in milliseconds: each line has the next in it."""
+        """Measures where the time of a call of one text goes, in milliseconds; each figure includes the next."""
         prepared = self._processor.texts(self._texts("short", 0, 1), "retrieval", "passage")
 
         async def whole(number: int) -> None:
@@ -181,13 +181,13 @@ class App:
         return found
 
     async def graphs(self) -> dict[str, Any]:
-        """What was recorded, and every size and fill against packs that are launched kernel by kernel."""
+        """Returns which graphs were recorded, and how they compare with packs that are launched kernel by kernel."""
         report = getattr(self._engine, "graphs", {})
         (found,) = await self._engine.on_workers("check_graphs")
         return {"report": {key: value for key, value in report.items() if key != "tokens"}, **found}
 
     async def packs(self) -> dict[str, Any]:
-        """Of the small packs since the last call."""
+        """Returns figures of the small packs since the last call."""
         found: dict[str, Any] = (await self._engine.on_workers("small_packs"))[0]
         return found
 

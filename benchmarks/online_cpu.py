@@ -1,4 +1,4 @@
-"""Calls of one text from few and many callers on a CPU, over HTTP: rates and times of answers.
+"""Calls of one text from few and many callers on a CPU, over HTTP: rates and latencies.
 
     python benchmarks/online_cpu.py --before OTHER/src       # two minutes on two cores
 
@@ -115,7 +115,7 @@ def wait(number: int) -> None:
 
 
 def ratio(found: dict[str, Any], one: str, other: str, callers: int) -> float:
-    """Median over the rounds of how many times as many texts a second."""
+    """Returns the median over the rounds of the ratio of two systems' rates."""
     pairs = zip(found[one][str(callers)], found[other][str(callers)], strict=True)
     return round(float(statistics.median(a["texts_per_s"] / b["texts_per_s"] for a, b in pairs)), 2)
 

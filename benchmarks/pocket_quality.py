@@ -95,7 +95,7 @@ class Product:
 
 
 def judged(sets: Sequence[Pairs], words: Sequence[Words], scores: Any, likeness: Any) -> Figures:
-    """recall@1 of every set, the mean of each family of sets, and Spearman's correlation on word pairs."""
+    """Returns recall@1 of every set, the mean of each family of sets, and Spearman's correlation on word pairs."""
     figures = {}
     for pairs in sets:
         figures[pairs.name] = round(recall_at(scores(pairs)), 4)

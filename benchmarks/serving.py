@@ -1,4 +1,4 @@
-"""What the server costs: processor time of a request before an engine that does nothing, and rates beside the library.
+"""What the server costs: CPU time of a request with an engine that does nothing, and rates compared with the library's.
 
     python benchmarks/serving.py
 

@@ -41,8 +41,8 @@ class System(Protocol):
 
 
 class Ours:
-    """This package's vLLM engine. How: `packed` or `scheduled`; `+tasks` mixes all three in one call, `+tokens` asks
-    for multi-vectors, `+device` resizes images there."""
+    """This package's vLLM engine. how: `packed` or `scheduled`; `+tasks` mixes all three in one call, `+tokens` asks
+    for multi-vectors, `+device` resizes images on the device."""
 
     rows: tuple[Row, ...] = (
         ("packed", "short", "packed"),
@@ -89,7 +89,7 @@ class Ours:
         return self._models[key]
 
     def _mixed_tasks(self, inputs: list[str]) -> np.ndarray:
-        """Neighbours have different tasks: a call for each task, all at once, which the engine makes one queue of."""
+        """Gives neighbours different tasks, by concurrent calls, one for each task."""
         shares = [inputs[start :: len(TASKS)] for start in range(len(TASKS))]
         model = self._model()
 
@@ -104,7 +104,7 @@ class Ours:
         return vectors
 
     def on_workers(self, method: str) -> list[Any]:
-        """What every worker answers to a call of that method."""
+        """Returns what each worker answers to a method of `MeasuredWorker`."""
         return [answer for engine in self._engines for answer in engine.run_async(engine.on_workers(method))]
 
     def peak_bytes(self) -> int:
@@ -118,7 +118,7 @@ class Ours:
 
 
 class OursFp8(Ours):
-    """The same with fp8 weights and activations; a CPU has them beside bfloat16 only."""
+    """The same with fp8 weights and activations; on a GPU only."""
 
     rows = tuple((f"{label}, fp8", set_name, how) for label, set_name, how in Ours.rows[:4])
 
@@ -147,8 +147,8 @@ class OursCompiled(Ours):
 
 
 class OursOnTwo(Ours):
-    """Two engines, one a GPU. On a CPU they share it, which shows only that they work. How: `1:` before it leaves the
-    second without work, so that one load gives the rates of one engine and of two."""
+    """Two engines, one on each GPU. On a CPU they share it, which shows only that they work. how: `1:` gives the second
+    engine no work, so that one load gives the rates of one engine and of two."""
 
     rows = (
         *(
@@ -187,10 +187,10 @@ class OursInTwo(Ours):
 
 
 class Stock:
-    """vLLM as it comes, on a checkpoint with one task merged.
+    """vLLM without this package, on a checkpoint with one task merged.
 
     how: `all` fetches every token's hidden state and averages in Python, `mean` pools in vLLM.
-    sets: what is measured; an engine that gets no pages is told so, since it would prepare for the largest.
+    sets: what is measured; without pages the engine starts without images, for whose largest it would reserve memory.
     lora: neighbours in a call have different adapters, all three in turn.
     """
 
@@ -362,5 +362,5 @@ SYSTEMS: dict[str, tuple[Callable[[Path, bool], Any], str, float, float]] = {
     "ours-in-2": (OursInTwo, "multi-task", 11, 40),
 }
 
-# Systems whose vectors are others: adapters on weights that have one merged already, means over prompts too.
+# Systems with other vectors: they apply adapters to merged weights, or include the prompt in means.
 OTHER_VECTORS = ("stock-lora", "stock-all-lora", "stock-pages")

@@ -41,7 +41,7 @@ COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pag
 STAGES = ("paths", "call-sizes", "profile")
 # The systems of a default run: those that need one GPU.
 DEFAULT = [name for name in SYSTEMS if not name.endswith("-2")]
-# Seconds that a system may take besides its rows, for the vectors of the comparison and for ending.
+# Seconds that a system may take besides its rows, for the vectors that are compared, and to end.
 SPARE_S = 20
 TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
 

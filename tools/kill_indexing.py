@@ -230,14 +230,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Content:
-    """Of an index, in the order of documents and of passages in them. rows: every column but the vectors."""
+    """The contents of an index, in the order of documents and of their passages. rows: every column but the vectors."""
 
     rows: list[dict[str, Any]]
     vectors: np.ndarray
     tokens: list[np.ndarray]
 
     def difference(self, other: Content) -> float | None:
-        """The largest between two numbers of any vectors; None where there are not the same number of them."""
+        """Returns the largest difference between any two values of vectors; None if their numbers differ."""
         if self.vectors.shape != other.vectors.shape or [*map(len, self.tokens)] != [*map(len, other.tokens)]:
             return None
         both = zip([self.vectors, *self.tokens], [other.vectors, *other.tokens], strict=True)
