@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .embedder import JinaEmbeddings
     from .errors import JinaEmbeddingsError
-    from .types import TASKS, ModelInfo, Partial, Skipped, Task
+    from .types import TASKS, Both, ModelInfo, Partial, Skipped, Task
     from .vectors.pooling import register_pooling
 
 __version__ = "0.1.0"
 
 # Loaded at first use: importing the package must stay cheap, since vLLM does it in every process.
 _HOMES = {
+    "Both": "types",
     "JinaEmbeddings": "embedder",
     "JinaEmbeddingsError": "errors",
     "ModelInfo": "types",
@@ -27,6 +28,7 @@ _HOMES = {
 
 __all__ = [
     "TASKS",
+    "Both",
     "JinaEmbeddings",
     "JinaEmbeddingsError",
     "ModelInfo",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,17 @@ MultivectorFormat = Literal["float16", "int8", "binary"]
 
 Span = tuple[int, int]
 """(start, stop): the tokens `start <= i < stop`, which are pooled to one vector."""
+
+
+class Both(NamedTuple):
+    """Dense vectors and multi-vectors of the same inputs, computed together."""
+
+    dense: Any
+    multivector: Any
+
+
+Vectors: TypeAlias = Any
+"""What an engine returns for one input: a `FloatArray`, or a `Both` of them. Its `Prepared` says which."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +61,8 @@ class Prepared:
 
     token_ids: int32 (num_tokens,), the whole prompt.
     task: the task whose adapter is applied.
-    spans: the token ranges that are pooled to one dense vector each; ignored for multi-vectors.
-    multivector: whether to return the projected vector of every token instead of pooled vectors.
+    spans: the token ranges that are pooled to one dense vector each; empty if no dense vector is wanted.
+    multivector: whether to return the projected vector of every token, beside dense vectors if there are spans.
     pooling: a built-in pooling or the import path of a function, see `vectors.pooling`.
     cut: whether the text was truncated.
     """

@@ -76,7 +76,8 @@ def prepare(processor: Processor, multivector: bool, task: Task) -> list[Prepare
     chunks = processor.chunks([SCRIPTS["greek"], "b", SCRIPTS["thai"]], task, "passage")
     images = processor.images([picture(90, 60), picture(28, 28)], task)
     items: list[Any] = [*texts, chunks, *images]
-    return [replace(item, multivector=multivector, pooling=how) for item in items for how in ("mean", "last")]
+    form = {"multivector": True, "spans": ()} if multivector else {}
+    return [replace(item, **form, pooling=how) for item in items for how in ("mean", "last")]
 
 
 def test_one_call_may_mix_tasks_kinds_and_poolings(engine: Engine, processor: Processor) -> None:

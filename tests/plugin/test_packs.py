@@ -38,9 +38,10 @@ def test_every_input_is_in_one_pack_of_at_most_max_tokens(sizes: list[int], budg
 
 
 def test_a_pack_has_one_task_kind_and_pooling() -> None:
-    inputs = [prepared(3), prepared(3, task="retrieval"), prepared(3, multivector=True), prepared(3, pooling="max")] * 2
+    inputs = [prepared(3), prepared(3, task="retrieval"), prepared(3, multivector=True), prepared(3, pooling="max")]
+    inputs = [*inputs, prepared(3, multivector=True, spans=())] * 2
     packs = list(plan_packs(inputs, 100))
-    assert sorted(map(sorted, packs)) == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert sorted(map(sorted, packs)) == [[0, 5], [1, 6], [2, 7], [3, 8], [4, 9]]
 
 
 def test_spans_and_images_are_offset_by_their_prompts_start() -> None:
@@ -145,21 +146,34 @@ def test_a_pack_round_trips_through_its_wire_format(multivector: bool) -> None:
 def test_vectors_are_split_by_input() -> None:
     inputs = [prepared(4, spans=((0, 2), (2, 4))), prepared(3)]
     vectors = np.arange(12, dtype=np.float32).reshape(3, 4)
-    first, second = split_vectors(vectors.tobytes(), inputs, 4, half=False)
+    first, second = split_vectors(vectors.tobytes(), inputs, hidden_size=4, multivector_dim=2, half=False)
     np.testing.assert_array_equal(first, vectors[:2])
     np.testing.assert_array_equal(second, vectors[2:])
 
 
+def test_dense_vectors_come_before_the_multivectors_of_the_same_inputs() -> None:
+    inputs = [prepared(4, spans=((0, 2), (2, 4)), multivector=True), prepared(3, multivector=True)]
+    dense, tokens = np.arange(12, dtype=np.float32).reshape(3, 4), np.eye(7, dtype=np.float32)
+    for half, sent in ((False, tokens), (True, tokens.astype(np.float16))):
+        data = dense.tobytes() + sent.tobytes()
+        first, second = split_vectors(data, inputs, hidden_size=4, multivector_dim=7, half=half)
+        for both, rows, own in ((first, slice(0, 2), slice(0, 4)), (second, slice(2, 3), slice(4, 7))):
+            np.testing.assert_array_equal(both.dense, dense[rows])
+            np.testing.assert_array_equal(both.multivector, tokens[own])
+
+
 def test_multivectors_are_writable() -> None:
-    (rows,) = split_vectors(np.ones((3, 4), np.float32).tobytes(), [prepared(3, multivector=True)], 4, half=False)
+    inputs = [prepared(3, multivector=True, spans=())]
+    (rows,) = split_vectors(np.ones((3, 4), np.float32).tobytes(), inputs, hidden_size=8, multivector_dim=4, half=False)
     rows[0, 0] = 9
 
 
 def test_float16_multivectors_are_normalised_again() -> None:
     rows = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    inputs = [prepared(2, multivector=True), prepared(3, multivector=True)]
-    result = np.concatenate(split_vectors(rows.astype(np.float16).tobytes(), inputs, 64, half=True))
+    inputs = [prepared(2, multivector=True, spans=()), prepared(3, multivector=True, spans=())]
+    sent = rows.astype(np.float16).tobytes()
+    result = np.concatenate(split_vectors(sent, inputs, hidden_size=8, multivector_dim=64, half=True))
     assert result.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(result, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(result, rows, atol=1e-3)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..inputs.sources import ImageSource
-from ..types import Partial
+from ..types import Both, Partial
 from .options import (
     ArrayImages,
     ArrayMixed,
     ArrayTexts,
     Base64,
+    BothMixed,
     EncodeOptions,
     ImageOptions,
     Input,
@@ -237,6 +238,11 @@ class AsyncEncode(ABC):
     async def aencode(
         self, inputs: Sequence[Input], *, return_numpy: No, **more: Unpack[TensorMixed]
     ) -> list[Tensor]: ...
+
+    @overload
+    async def aencode(
+        self, inputs: Input | Sequence[Input], *, return_both: Yes, **more: Unpack[BothMixed]
+    ) -> Both: ...
 
     @overload
     async def aencode(

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..inputs.sources import ImageSource
-from ..types import EmbeddingType, Partial
+from ..types import Both, EmbeddingType, Partial
 from .options import (
     ArrayImages,
     ArrayMixed,
     ArrayTexts,
     Base64,
+    BothMixed,
     EncodeOptions,
     ImageOptions,
     Input,
@@ -344,6 +345,9 @@ class Encode(ABC):
     def encode(self, inputs: Sequence[Input], *, return_numpy: No, **more: Unpack[TensorMixed]) -> list[Tensor]: ...
 
     @overload
+    def encode(self, inputs: Input | Sequence[Input], *, return_both: Yes, **more: Unpack[BothMixed]) -> Both: ...
+
+    @overload
     def encode(
         self, inputs: Input | Sequence[Input], *, embedding_type: Signed, **more: Unpack[QuantizedMixed]
     ) -> NDArray[np.int8]: ...
@@ -372,6 +376,7 @@ class Encode(ABC):
 
         A str is a text. A path object, bytes, a `PIL.Image` or an array is an image. `{"text": ...}` and
         `{"image": ...}` can hold any text or image; use the latter for an image by URL. Arguments and result are those
-        of `encode_text` and `encode_image`.
+        of `encode_text` and `encode_image`; with `return_both=True` a `Both(dense, multivector)`, from one pass of the
+        model.
         """
         return self.embed(Request.mixed(inputs, options)).embeddings

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import EmptyInputError, EngineDeadError, InputError, JinaEmbeddingsError, NonFiniteError, OptionError
-from ..types import Partial, Prepared, Skipped, Usage
+from ..types import Both, Partial, Prepared, Skipped, Usage
 from ..vectors.quantization import check_embedding_type, quantize
 from ..vectors.similarity import normalize, truncate
 from .options import OnError
 
 if TYPE_CHECKING:
-    from ..types import FloatArray
+    from ..types import FloatArray, Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,12 @@ class Output:
 
     single: the input was not in a list, so the result is one vector instead of rows.
     dim: size of a vector before truncation; needed for the shape of a result without rows.
+    multivector, both: multi-vectors are returned, or a `Both`, instead of dense vectors.
     The other fields are the arguments of `JinaEmbeddings.encode_text`.
     """
 
     multivector: bool = False
+    both: bool = False
     truncate_dim: int | None = None
     normalize: bool = True
     embedding_type: str = "float"
@@ -89,7 +91,9 @@ class Job:
                 key = (item.token_ids.tobytes(), item.task, digest, item.spans)
                 place = places[id(item)] = seen.setdefault(key, len(self.batch))
                 if place == len(self.batch):
-                    self.batch.append(replace(item, multivector=output.multivector, pooling=pooling))
+                    spans = () if output.multivector else item.spans
+                    tokens = output.multivector or output.both
+                    self.batch.append(replace(item, spans=spans, multivector=tokens, pooling=pooling))
             num_tokens += item.num_tokens
             num_image_tokens += item.image.num_tokens if item.image else 0
             if item.cut:
@@ -103,20 +107,20 @@ class Job:
             raise error if self._alone else type(error)(f"input {index}: {error}") from error
         self._skipped.append(Skipped(index, error))
 
-    def finish(self, outputs: Sequence[FloatArray]) -> Any:
+    def finish(self, outputs: Sequence[Vectors]) -> Any:
         """The call's result: the engine's output checked, truncated, normalised and quantised, in the inputs' order.
 
         Raises:
             NonFiniteError: the engine returned NaN or infinity, and the call doesn't skip bad inputs.
         """
-        good = [bool(np.isfinite(output).all()) for output in outputs]
+        good = [_is_finite(output) for output in outputs]
         for index in self._drop(good):
             error = NonFiniteError(
                 "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
             )
             self._skip(index, error)
         vectors = [outputs[place] for place in self._place]
-        result = self._multivectors(vectors) if self.output.multivector else self._dense(vectors)
+        result = self._formed(vectors)
         if self.output.on_error == "skip":
             return Partial(result, self._kept, sorted(self._skipped, key=lambda skipped: skipped.index))
         return result
@@ -136,6 +140,12 @@ class Job:
         self._place = [place for _, place in pairs if good[place]]
         return [index for index, place in pairs if not good[place]]
 
+    def _formed(self, vectors: list[Any]) -> Any:
+        if self.output.both:
+            dense, tokens = [both.dense for both in vectors], [both.multivector for both in vectors]
+            return Both(self._dense(dense), self._multivectors(tokens))
+        return self._multivectors(vectors) if self.output.multivector else self._dense(vectors)
+
     def _dense(self, vectors: list[FloatArray]) -> Any:
         output = self.output
         whole = np.concatenate(vectors) if vectors else np.zeros((0, output.dim), dtype=np.float32)
@@ -144,7 +154,9 @@ class Job:
             stacked = normalize(stacked)
         if output.single and output.on_error == "raise":
             stacked = stacked[0]
-        return self._as_asked(np.ascontiguousarray(stacked))
+        asked = self._as_asked(np.ascontiguousarray(stacked))
+        # The published model returns a list of tensors.
+        return asked if self.output.return_numpy or asked.ndim == 1 else list(asked)
 
     def _multivectors(self, vectors: list[FloatArray]) -> Any:
         seen: set[int] = set()
@@ -161,6 +173,9 @@ class Job:
             return quantized
         import torch
 
-        tensor = torch.from_numpy(quantized)
-        # The published model returns a list of tensors.
-        return list(tensor) if tensor.ndim == 2 and not self.output.multivector else tensor
+        return torch.from_numpy(quantized)
+
+
+def _is_finite(vectors: Vectors) -> bool:
+    arrays = vectors if isinstance(vectors, Both) else (vectors,)
+    return all(bool(np.isfinite(array).all()) for array in arrays)

@@ -59,6 +59,8 @@ class ImageOptions(_Images, _Any, total=False):
 class EncodeOptions(_Mixed, _Any, total=False):
     """Keyword arguments of `encode`, `aencode`, `stream` and `astream`."""
 
+    return_both: bool
+
 
 # Values of the arguments that choose the form of a result, by overload. The classes below have the arguments that each
 # form may be combined with.
@@ -91,6 +93,12 @@ class _Arrays(TypedDict, total=False):
 class _Quantized(TypedDict, total=False):
     return_multivector: Literal[False]
     return_numpy: Literal[True]
+    on_error: Literal["raise"]
+
+
+class _Both(TypedDict, total=False):
+    return_numpy: bool
+    embedding_type: EmbeddingType
     on_error: Literal["raise"]
 
 
@@ -128,3 +136,6 @@ class ArrayMixed(_Mixed, _Arrays): ...
 
 
 class QuantizedMixed(_Mixed, _Quantized): ...
+
+
+class BothMixed(_Mixed, _Both): ...

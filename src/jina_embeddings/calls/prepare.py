@@ -109,7 +109,7 @@ class Preparer:
         )
 
     def _chunks(self, request: Request, task: Task, prompt: str) -> list[Prepared]:
-        if request.single or request.return_multivector or request.on_error == "skip":
+        if request.single or request.return_multivector or request.return_both or request.on_error == "skip":
             raise OptionError(
                 "late_chunking takes a list of chunks, and neither return_multivector nor on_error='skip'"
             )
@@ -148,14 +148,14 @@ class Preparer:
 
     def _output(self, request: Request) -> Output:
         info, truncate_dim = self._info, request.truncate_dim
-        if request.return_multivector:
+        if request.return_multivector or request.return_both:
             if info.multivector_dim is None:
                 raise MultivectorUnavailableError(
                     f"{info.name} has no multi_vector_projector: load the multi-task checkpoint for multi-vectors"
                 )
-            if truncate_dim is not None:
+            if truncate_dim is not None and not request.return_both:
                 raise DimensionError("multi-vectors can't be truncated: leave truncate_dim out")
-        elif truncate_dim is None:
+        if truncate_dim is None:
             truncate_dim = info.truncate_dim
         elif not isinstance(truncate_dim, (int, np.integer)) or truncate_dim not in (
             *info.matryoshka_dims,
@@ -166,7 +166,8 @@ class Preparer:
                 f"choose one of {', '.join(map(str, info.matryoshka_dims))}"
             )
         output = Output(
-            multivector=request.return_multivector,
+            multivector=request.return_multivector and not request.return_both,
+            both=request.return_both,
             truncate_dim=truncate_dim,
             normalize=self._normalize,
             embedding_type=request.embedding_type,

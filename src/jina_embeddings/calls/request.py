@@ -35,6 +35,7 @@ class Request:
     max_pixels: int | None = None
     batch_size: int | None = None
     return_multivector: bool = False
+    return_both: bool = False
     return_numpy: bool = True
     truncate_dim: int | None = None
     embedding_type: EmbeddingType = "float"

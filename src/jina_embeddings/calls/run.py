@@ -20,7 +20,7 @@ import numpy as np
 
 from ..engine.base import Engine
 from ..errors import EngineDeadError
-from ..types import Partial, Skipped, Usage
+from ..types import Both, Partial, Skipped, Usage
 from .job import Job
 from .prepare import Preparer
 from .progress import progress_bar
@@ -273,12 +273,14 @@ def _interrupted(reason: str, bounds: list[tuple[int, int]], outcomes: Sequence[
 
 
 def _joined(results: list[Any]) -> Any:
-    """Concatenates results: the rows of arrays, lists, and each field of a `Partial`."""
+    """Concatenates results: the rows of arrays, lists, and each field of a `Both` or a `Partial`."""
     first = results[0]
     if isinstance(first, Partial):
         kept: list[int] = [index for result in results for index in result.kept]
         skipped: list[Skipped] = [one for result in results for one in result.skipped]
         return Partial(_joined([result.embeddings for result in results]), kept, skipped)
+    if isinstance(first, Both):
+        return Both(*(_joined(list(form)) for form in zip(*results, strict=True)))
     if isinstance(first, np.ndarray):
         return np.concatenate(results)
     return [value for result in results for value in result]

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import EngineDeadError, InputError, OptionError
-from ..types import Partial, Skipped
+from ..types import Both, Partial, Skipped
 from .job import check_on_error
 from .options import EncodeOptions, OnError
 from .request import check_count
@@ -214,7 +214,10 @@ def _one_each(result: Result, num_inputs: int) -> list[Any]:
     """The chunk's result, then one for each input: its embedding, or its `Skipped`."""
     aligned: list[Any] = [None] * num_inputs
     partial: Partial = result.embeddings
-    for index, embedding in zip(partial.kept, partial.embeddings, strict=True):
+    embeddings = partial.embeddings
+    if isinstance(embeddings, Both):
+        embeddings = [Both(*pair) for pair in zip(*embeddings, strict=True)]
+    for index, embedding in zip(partial.kept, embeddings, strict=True):
         aligned[index] = embedding
     for skipped in partial.skipped:
         aligned[skipped.index] = skipped

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ..types import Prepared
 
 if TYPE_CHECKING:
-    from ..types import FloatArray
+    from ..types import Vectors
 
 T = TypeVar("T")
 
@@ -16,10 +16,11 @@ T = TypeVar("T")
 class Engine(Protocol):
     """Runs the model on prepared inputs. All methods may be called from any thread.
 
-    `run` and `arun` return a list with a float32 array for each input, in order:
+    `run` and `arun` return the vectors of each input, float32, in order:
 
-    dense: (num_spans, hidden_size), pooled and not normalised;
-    multi-vector: (num_tokens, multivector_dim), each row L2-normalised.
+    dense, for inputs with spans: (num_spans, hidden_size), pooled and not normalised;
+    multi-vector, for inputs with `multivector`: (num_tokens, multivector_dim), each row L2-normalised;
+    a `Both` of these for inputs with spans and `multivector`.
 
     If the engine dies during a call, the call raises EngineDeadError, whose `done` is that list with None for the
     inputs that were not embedded.
@@ -43,7 +44,7 @@ class Engine(Protocol):
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> Sequence[Vectors]:
         """Embeds the batch, and blocks until all of it is done.
 
         batch_size: the largest number of inputs in one forward; None for no limit.
@@ -53,7 +54,7 @@ class Engine(Protocol):
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> Sequence[Vectors]:
         """Does the same as `run` without blocking the event loop."""
         ...
 

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from ..types import Prepared
 
-Kind: TypeAlias = "tuple[str, bool, str]"
-"""Task, whether multi-vectors are wanted, and pooling: the same for all inputs of a batch or pack."""
+Kind: TypeAlias = "tuple[str, bool, bool, str]"
+"""Task, whether dense and whether multi-vectors are wanted, and pooling: the same for all inputs of a batch or pack."""
 
 
 def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int | None = None) -> Iterator[list[int]]:
@@ -40,7 +40,7 @@ def by_kind(inputs: Sequence[Prepared], order: Callable[[Prepared], Any]) -> Ite
 
 
 def kind_of(prepared: Prepared) -> Kind:
-    return prepared.task, prepared.multivector, prepared.pooling
+    return prepared.task, bool(prepared.spans), prepared.multivector, prepared.pooling
 
 
 def _longest_first(prepared: Prepared) -> int:

@@ -16,12 +16,12 @@ import numpy as np
 
 from ..checkpoint.fake import CONFIG
 from ..errors import EngineClosedError
-from ..types import TASKS, Prepared
+from ..types import TASKS, Both, Prepared, Span
 from ..vectors.similarity import normalize
 from .event_loop import run_here
 
 if TYPE_CHECKING:
-    from ..types import FloatArray
+    from ..types import FloatArray, Vectors
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class FakeEngine:
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         if self._closed:
             raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
         self.num_calls += 1
@@ -54,7 +54,7 @@ class FakeEngine:
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         return await asyncio.to_thread(self.run, batch, batch_size=batch_size)
 
     @property
@@ -67,17 +67,22 @@ class FakeEngine:
     def close(self) -> None:
         self._closed = True
 
-    def _vectors(self, prepared: Prepared) -> FloatArray:
+    def _vectors(self, prepared: Prepared) -> Vectors:
         offset = TASKS.index(prepared.task)
         tokens = np.array([_token_vector(token, offset) for token in prepared.token_ids.tolist()])
         if prepared.image is not None:
             tokens = tokens + _token_vector(zlib.crc32(prepared.image.digest.encode()), offset)
-        if prepared.multivector:
-            return normalize(tokens[:, : CONFIG.multivector_dim])
-        sums = np.array([np.add.reduce(tokens[start:stop]) for start, stop in prepared.spans])
-        counts = np.array([stop - start for start, stop in prepared.spans], dtype=np.float32)
-        sums /= counts[:, None]
-        return sums
+        if not prepared.multivector:
+            return _means(tokens, prepared.spans)
+        projected = normalize(tokens[:, : CONFIG.multivector_dim])
+        return Both(_means(tokens, prepared.spans), projected) if prepared.spans else projected
+
+
+def _means(tokens: FloatArray, spans: Sequence[Span]) -> FloatArray:
+    sums = np.array([np.add.reduce(tokens[start:stop]) for start, stop in spans])
+    counts = np.array([stop - start for start, stop in spans], dtype=np.float32)
+    sums /= counts[:, None]
+    return sums
 
 
 @lru_cache(maxsize=4096)

@@ -18,7 +18,7 @@ from ..inputs.patches import patchify
 from ..inputs.positions import positions
 from ..inputs.processor import read_image_config
 from ..options import Options
-from ..types import Prepared, Task
+from ..types import Both, Prepared, Task
 from ..vectors.pooling import pool
 from .event_loop import run_here
 from .lora import ActiveTask, attach_adapters
@@ -26,7 +26,7 @@ from .memory import require_memory
 from .sharing import SharedBatches
 
 if TYPE_CHECKING:
-    from ..types import FloatArray
+    from ..types import FloatArray, Vectors
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class PaddedEngine(ABC):
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         future = self._batches.submit(batch, batch_size)
         try:
             return future.result()
@@ -115,7 +115,7 @@ class PaddedEngine(ABC):
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         # If the task is cancelled, wrap_future cancels the future too.
         return await asyncio.wrap_future(self._batches.submit(batch, batch_size))
 
@@ -133,7 +133,7 @@ class PaddedEngine(ABC):
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _forward(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def _forward(self, batch: Sequence[Prepared]) -> list[Vectors]:
         """Runs one padded forward; a batch that doesn't fit in the device's memory is run in two halves."""
         try:
             with torch.inference_mode():
@@ -153,16 +153,23 @@ class PaddedEngine(ABC):
         )
         return self._forward(batch[:half]) + self._forward(batch[half:])
 
-    def _run_batch(self, model: Model, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def _run_batch(self, model: Model, batch: Sequence[Prepared]) -> list[Vectors]:
         first = batch[0]
         self._active.index = self._task_index.get(first.task, 0)
         hidden = self._hidden_states(model, batch)
-        if first.multivector:
-            return self._token_vectors(hidden, batch)
+        if not first.multivector:
+            return list(self._pooled(hidden, batch))
+        tokens = self._token_vectors(hidden, batch)
+        if not first.spans:
+            return list(tokens)
+        return [Both(*pair) for pair in zip(self._pooled(hidden, batch), tokens, strict=True)]
+
+    @staticmethod
+    def _pooled(hidden: torch.Tensor, batch: Sequence[Prepared]) -> list[FloatArray]:
         width = hidden.shape[1]
         rows = hidden.reshape(-1, hidden.shape[2])
         spans = [(i * width + a, i * width + b) for i, prepared in enumerate(batch) for a, b in prepared.spans]
-        vectors = pool(rows, spans, first.pooling).cpu().numpy()
+        vectors = pool(rows, spans, batch[0].pooling).cpu().numpy()
         return np.split(vectors, np.cumsum([len(prepared.spans) for prepared in batch])[:-1])
 
     def _hidden_states(self, model: Model, batch: Sequence[Prepared]) -> torch.Tensor:

@@ -16,9 +16,9 @@ from ..types import Prepared
 from .batching import kind_of, plan_batches
 
 if TYPE_CHECKING:
-    from ..types import FloatArray
+    from ..types import FloatArray, Vectors
 
-Forward: TypeAlias = "Callable[[Sequence[Prepared]], list[FloatArray]]"
+Forward: TypeAlias = "Callable[[Sequence[Prepared]], list[Vectors]]"
 
 
 @dataclass(eq=False, slots=True)
@@ -33,7 +33,7 @@ class _Call:
     plan: deque[list[int]]
     batch_size: int | None
     arrival: int
-    future: Future[list[FloatArray]] = field(default_factory=Future)
+    future: Future[list[Vectors]] = field(default_factory=Future)
     results: list[FloatArray | None] = field(default_factory=list)
 
     def upcoming(self) -> list[Prepared]:
@@ -72,7 +72,7 @@ class SharedBatches:
         # An executor's thread ends when the executor is collected, and is joined at interpreter exit.
         self._thread = ThreadPoolExecutor(1, name)
 
-    def submit(self, inputs: Sequence[Prepared], batch_size: int | None) -> Future[list[FloatArray]]:
+    def submit(self, inputs: Sequence[Prepared], batch_size: int | None) -> Future[list[Vectors]]:
         """A future of the vectors of the inputs, in order. Cancelling it removes the batches that haven't run.
 
         Raises:
@@ -198,7 +198,7 @@ def _longest(batch: Sequence[Prepared]) -> int:
     return max(prepared.num_tokens for prepared in batch)
 
 
-def _settle(future: Future[list[FloatArray]], result: list[FloatArray] | BaseException) -> None:
+def _settle(future: Future[list[Vectors]], result: list[Vectors] | BaseException) -> None:
     # The caller may have cancelled the future in the meantime.
     with suppress(InvalidStateError):
         if isinstance(result, BaseException):

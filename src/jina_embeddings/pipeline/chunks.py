@@ -12,7 +12,7 @@ import numpy as np
 
 from ..calls.request import Request
 from ..errors import EngineDeadError
-from ..types import Partial
+from ..types import Both, Partial
 from ..vectors.quantization import quantize
 from .caution import Caution, Span
 from .plan import Plan, PlanReader
@@ -58,11 +58,15 @@ class Chunks:
 
     def __init__(self, model: JinaEmbeddings, plan: Plan, form: Form, batch_size: int | None, report: Report):
         self._model, self._plan, self._form, self._report = model, plan, form, report
+        multivector = {column.multivector for column in form.columns.values()}
         self._options: dict[str, Any] = {
             "task": form.task,
             "prompt_name": form.prompt,
             "batch_size": batch_size,
             "max_length": form.max_length,
+            "truncate_dim": form.truncate_dim,
+            "return_multivector": multivector == {True},
+            "return_both": multivector == {True, False},
             "on_error": "skip",
         }
 
@@ -120,44 +124,23 @@ class Chunks:
         return None if read is None else self._embed(*read)
 
     def _embed(self, start: int, items: list[Row | Failure]) -> Chunk:
-        columns = self._form.columns
+        """Embeds the rows among the items; those that can't be embedded become failures."""
         rows = [index for index, item in enumerate(items) if isinstance(item, Row)]
-        found: dict[bool, tuple[list[int], Any]] = {}
-        cut: set[int] = set()
-        for multivector in sorted({column.multivector for column in columns.values()}):
-            found[multivector] = self._encode(items, rows, cut, multivector=multivector)
-        # What one of two passes refuses has neither form.
-        kept = [index for index in rows if isinstance(items[index], Row)]
-        vectors: dict[str, Any] = {}
-        for name, column in columns.items() if kept else ():
-            places, embeddings = found[column.multivector]
-            if len(places) != len(kept):
-                wanted = set(kept)
-                chosen = [place for place, index in enumerate(places) if index in wanted]
-                embeddings = [embeddings[place] for place in chosen] if column.multivector else embeddings[chosen]
-            vectors[name] = _in_form(embeddings, column)
-        return Chunk(start, items, vectors, len(cut))
-
-    def _encode(
-        self, items: list[Row | Failure], rows: list[int], cut: set[int], *, multivector: bool
-    ) -> tuple[list[int], Any]:
-        """Indices of the rows that could be embedded, and their vectors; the other rows become failures.
-
-        cut: gets the indices of the rows whose texts were cut.
-        """
-        inputs = [row.input for index in rows if isinstance(row := items[index], Row)]
-        asked = [index for index in rows if isinstance(items[index], Row)]
-        if not inputs:
-            return [], [] if multivector else np.zeros((0, 1), dtype=np.float32)
-        truncate_dim = None if multivector else self._form.truncate_dim
-        options = {**self._options, "return_multivector": multivector, "truncate_dim": truncate_dim}
-        result = self._model.embed(Request.mixed(inputs, options))
-        cut.update(asked[place] for place in result.cut)
+        if not rows:
+            return Chunk(start, items, {})
+        inputs = [item.input for item in items if isinstance(item, Row)]
+        result = self._model.embed(Request.mixed(inputs, self._options))
         partial: Partial = result.embeddings
         for skipped in partial.skipped:
-            item = items[asked[skipped.index]]
-            items[asked[skipped.index]] = Failure(item.id, skipped.error, item.kept)
-        return [asked[place] for place in partial.kept], partial.embeddings
+            item = items[rows[skipped.index]]
+            items[rows[skipped.index]] = Failure(item.id, skipped.error, item.kept)
+        vectors = {}
+        for name, column in self._form.columns.items() if partial.kept else ():
+            found = partial.embeddings
+            if isinstance(found, Both):
+                found = found.multivector if column.multivector else found.dense
+            vectors[name] = _in_form(found, column)
+        return Chunk(start, items, vectors, len(result.cut))
 
 
 def _in_form(vectors: Any, column: Column) -> Any:

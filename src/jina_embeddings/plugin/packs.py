@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inputs.patches import ImageConfig
-from ..types import Prepared
+from ..types import Both, Prepared, Vectors
 from ..vectors.similarity import normalize
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Pack:
     lengths: int32 (num_prompts,): tokens of whole prompts.
     shared: int32 (num_prompts,): how many of its first tokens each prompt shares with the one before it.
     spans: int32 (num_spans, 2): start and stop of each pooled span, as indices into the concatenated whole prompts;
-        empty for multi-vectors.
-    half: the worker sends vectors as float16.
+        empty if only multi-vectors are wanted.
+    half: the worker sends multi-vectors as float16.
     """
 
     token_ids: NDArray[np.int32]
@@ -135,9 +135,9 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
         before = itertools.chain([None], inputs)
         shared[:] = [shared_prefix(*pair) for pair in zip(before, inputs, strict=False)]
     starts, rows = starts_of(lengths), starts_of(lengths - shared)
-    counts = [0 if first.multivector else len(prepared.spans) for prepared in inputs]
+    counts = [len(prepared.spans) for prepared in inputs]
     spans = np.array([span for prepared in inputs for span in prepared.spans], dtype=np.int32).reshape(-1, 2)
-    shifted = (spans + np.repeat(starts, counts)[:, None]).astype(np.int32) if not first.multivector else spans[:0]
+    shifted = (spans + np.repeat(starts, counts)[:, None]).astype(np.int32)
     images = tuple(
         PackedImage(int(row) + image.offset, image.num_tokens, image.grid, image.digest, image.pixels, image_config)
         for row, image in zip(rows, (prepared.image for prepared in inputs), strict=True)
@@ -187,16 +187,21 @@ def shared_prefix(before: Prepared | None, prepared: Prepared) -> int:
     return int(differing[0]) if len(differing) else most
 
 
-def split_vectors(data: bytes, inputs: Sequence[Prepared], width: int, *, half: bool) -> list[NDArray[np.float32]]:
-    """Splits the bytes that the worker sent into the float32 vectors of each input.
+def split_vectors(
+    data: bytes, inputs: Sequence[Prepared], *, hidden_size: int, multivector_dim: int, half: bool
+) -> list[Vectors]:
+    """Splits the bytes that the worker sent into the float32 vectors of each input: all dense ones, then all tokens'.
 
-    width: values of a vector.
-    half: the bytes are float16. Rounding has changed the vectors' norms by up to 1e-3, so they are normalised again.
+    half: multi-vectors are float16. Rounding has changed their norms by up to 1e-3, so they are normalised again.
     """
-    sent: Any = np.frombuffer(data, dtype=np.float16 if half else np.float32).reshape(-1, width)
-    vectors: Any = normalize(sent.astype(np.float32)) if half else sent
-    if inputs[0].multivector and not half:
-        # An array over bytes is read-only, and users get it as it is; pooled vectors are copied later anyway.
-        vectors = vectors.copy()
-    rows = [prepared.num_tokens if prepared.multivector else len(prepared.spans) for prepared in inputs]
-    return np.split(vectors, np.cumsum(rows)[:-1])
+    num_spans = [len(prepared.spans) for prepared in inputs]
+    end = 4 * hidden_size * sum(num_spans)
+    # An array over bytes is read-only, which doesn't matter here: pooled vectors are copied later.
+    dense = np.frombuffer(data[:end], dtype=np.float32).reshape(-1, hidden_size)
+    pooled = np.split(dense, np.cumsum(num_spans)[:-1])
+    if not inputs[0].multivector:
+        return list(pooled)
+    sent: Any = np.frombuffer(data[end:], dtype=np.float16 if half else np.float32).reshape(-1, multivector_dim)
+    rows = normalize(sent.astype(np.float32)) if half else sent.copy()
+    tokens = np.split(rows, np.cumsum([prepared.num_tokens for prepared in inputs])[:-1])
+    return [Both(*pair) for pair in zip(pooled, tokens, strict=True)] if end else list(tokens)

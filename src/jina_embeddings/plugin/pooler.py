@@ -1,8 +1,9 @@
 """Pooling inside vLLM's worker: one dense vector for each span, or one projected vector for each token.
 
 There are two kinds of requests. Those of this package carry `extra_kwargs` (see `request_fields`) and get one pooled
-vector a span, neither truncated nor normalised. Those of a plain `vllm serve` carry none and get one vector: the mean
-over the prompt, or over the image in it, truncated and normalised as the request asks.
+vector a span, neither truncated nor normalised, the vectors of their tokens, or the numbers of both in one row. Those
+of a plain `vllm serve` carry none and get one vector: the mean over the prompt, or over the image in it, truncated and
+normalised as the request asks.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class EmbeddingPooler(Pooler):  # type: ignore[misc]
         for index, request in enumerate(requests):
             if request.multivector:
                 tokens[request.task].append(index)
-            else:
+            if request.spans:
                 dense[request.pooling].append(index)
         for how, members in dense.items():
             spans = [(starts[i] + a, starts[i] + b) for i in members for a, b in requests[i].spans]
@@ -151,7 +152,8 @@ class EmbeddingPooler(Pooler):  # type: ignore[misc]
             chosen = torch.cat([rows[starts[i] : starts[i + 1]] for i in members])
             vectors = normalize(linear(chosen.float(), weight, bias), dim=-1).split([counts[i] for i in members])
             for index, vector in zip(members, vectors, strict=True):
-                outputs[index] = vector
+                pooled = outputs[index]
+                outputs[index] = vector if pooled is None else torch.cat([pooled.flatten(), vector.flatten()])[None]
         return outputs  # type: ignore[return-value]
 
     def _have_images(
@@ -180,7 +182,7 @@ class EmbeddingPooler(Pooler):  # type: ignore[misc]
         multivector = params.task == "token_embed"
         return _Request(
             task=self.default_task,
-            spans=(self._image_or_all(token_ids) if has_image else (0, len(token_ids)),),
+            spans=() if multivector else (self._image_or_all(token_ids) if has_image else (0, len(token_ids)),),
             multivector=multivector,
             pooling="mean",
             finish=True,

@@ -28,13 +28,13 @@ from .loop import LoopThread
 from .packed import PackedPath
 from .queue import Call
 from .replies import SmallCalls
-from .requests import InputMaker
+from .requests import InputMaker, split_flat
 from .sender import PackSender
 from .small import SmallPacks
 from .start import explain_start, log_graphs, require_gpu_memory, require_host_memory
 
 if TYPE_CHECKING:
-    from ...types import FloatArray
+    from ...types import Vectors
 
 T = TypeVar("T")
 
@@ -77,6 +77,7 @@ class VllmEngine:
             raise explain_start(error, checkpoint, options) from error
         image_config = read_image_config(checkpoint)
         self._inputs = InputMaker(image_config)
+        self._hidden_size = checkpoint.config.hidden_size
         self.path = possible_path(options)
         self._min_packed_inputs = _MIN_PACKED_INPUTS_ON_CPU if on_cpu() else _MIN_PACKED_INPUTS
         self.hang_s = _HANG_S_ON_CPU if on_cpu() else _HANG_S
@@ -139,7 +140,7 @@ class VllmEngine:
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         if not self._is_small(batch, call_size):
             return self._loop.run(self._run(batch, call_size))
         try:
@@ -149,7 +150,7 @@ class VllmEngine:
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         if not self._is_small(batch, call_size):
             return await self._loop.arun(self._run(batch, call_size))
         try:
@@ -256,7 +257,7 @@ class VllmEngine:
             return OutOfMemoryError(f"a step didn't fit in memory: lower max_num_batched_tokens ({error})")
         return EngineError(f"vLLM refused the work: {error}")
 
-    async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
+    async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[Vectors]:
         """The results of a batch. If the engine dies, the error has the results that arrived before."""
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
@@ -304,13 +305,15 @@ class VllmEngine:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    async def _request(self, prepared: Prepared) -> FloatArray:
+    async def _request(self, prepared: Prepared) -> Vectors:
         prompt, params = self._inputs.make(prepared)
         adapter = self._adapters.get(prepared.task)
         async for output in self._llm.encode(prompt, params, f"jina-{next(self._counter)}", lora_request=adapter):
             if output.finished:
-                vectors: FloatArray = output.outputs.data.numpy()
-                return vectors[None] if vectors.ndim == 1 else vectors
+                vectors = output.outputs.data.numpy()
+                if prepared.multivector and prepared.spans:
+                    return split_flat(vectors, prepared, self._hidden_size)
+                return vectors[None] if vectors.ndim == 1 else vectors  # type: ignore[no-any-return]
         raise EngineError("vLLM ended a request without an answer")
 
 

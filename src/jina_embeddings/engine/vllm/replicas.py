@@ -22,7 +22,7 @@ from ..batching import Kind, by_kind, kind_of
 from .loop import LoopThread
 
 if TYPE_CHECKING:
-    from ...types import FloatArray
+    from ...types import Vectors
 
 T = TypeVar("T")
 
@@ -69,12 +69,12 @@ class Replicas:
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         return self._loop.run(self._run(batch, call_size))
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
-    ) -> list[FloatArray]:
+    ) -> list[Vectors]:
         return await self._loop.arun(self._run(batch, call_size))
 
     @property
@@ -92,7 +92,7 @@ class Replicas:
             engine.close()
         self._loop.stop()
 
-    async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[FloatArray]:
+    async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[Vectors]:
         results: list[Any] = [None] * len(batch)
         pieces = plan_packs(batch, int(_PIECE_PACKS * self._pack_tokens))
         ends = await asyncio.gather(

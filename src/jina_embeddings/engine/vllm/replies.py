@@ -14,7 +14,7 @@ from .loop import LoopThread, Mailbox
 from .queue import Call
 
 if TYPE_CHECKING:
-    from ...types import FloatArray
+    from ...types import Vectors
 
 
 class SmallCalls:
@@ -31,7 +31,7 @@ class SmallCalls:
         # One mailbox for each caller's event loop, so that several replies wake it once.
         self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
 
-    def run(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+    def run(self, batch: Sequence[Prepared]) -> list[Vectors]:
         self._loop.refuse_own_thread()
         future: Future[None] = Future()
         call = Call([None] * len(batch), batch, len(batch), future)
@@ -43,7 +43,7 @@ class SmallCalls:
             raise
         return call.results
 
-    async def arun(self, batch: Sequence[Prepared]) -> list[FloatArray]:
+    async def arun(self, batch: Sequence[Prepared]) -> list[Vectors]:
         loop = asyncio.get_running_loop()
         if loop is self._loop.loop:
             return await self._here(loop, batch)
@@ -58,7 +58,7 @@ class SmallCalls:
             raise
         return call.results
 
-    async def _here(self, loop: asyncio.AbstractEventLoop, batch: Sequence[Prepared]) -> list[FloatArray]:
+    async def _here(self, loop: asyncio.AbstractEventLoop, batch: Sequence[Prepared]) -> list[Vectors]:
         """A call from the engine's own event loop, which needs no callback to another thread."""
         future = loop.create_future()
         call = Call([None] * len(batch), batch, len(batch), future)

@@ -10,7 +10,7 @@ from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems,
 
 from ...inputs.patches import ImageConfig, patchify, resized
 from ...plugin.pooler import request_fields
-from ...types import Prepared, PreparedImage
+from ...types import Both, Prepared, PreparedImage
 
 
 class InputMaker:
@@ -42,3 +42,9 @@ class InputMaker:
         }
         inputs = {"pixel_values": patches, "image_grid_thw": torch.tensor([image.grid])}
         return MultiModalKwargsItems.from_hf_inputs(inputs, fields)
+
+
+def split_flat(vectors: Any, prepared: Prepared, hidden_size: int) -> Both:
+    """The dense vectors and the multi-vector that `EmbeddingPooler` has joined to one row, float32 (1, numbers)."""
+    end = len(prepared.spans) * hidden_size
+    return Both(vectors[0, :end].reshape(-1, hidden_size), vectors[0, end:].reshape(prepared.num_tokens, -1))

@@ -73,10 +73,13 @@ class PackSender:
         data = next((answer for answer in answers if answer is not None), None)
         if data is None:
             raise EngineError("no worker sent the vectors of a pack")
-        inputs = inputs_of(picks)
-        multivector = inputs[0].multivector
-        width = self._multivector_dim if multivector else self._hidden_size
-        vectors = split_vectors(data, inputs, width, half=self._half and multivector)
+        vectors = split_vectors(
+            data,
+            inputs_of(picks),
+            hidden_size=self._hidden_size,
+            multivector_dim=self._multivector_dim,
+            half=self._half,
+        )
         for (call, index), vector in zip(picks, vectors, strict=True):
             call.place(index, vector)
 

@@ -225,16 +225,26 @@ class PackRunner:
             return None if states is None else Arrival.of(self._pooled(pack, *states))
 
     def _pooled(self, pack: Pack, hidden: torch.Tensor, means: torch.Tensor | None = None) -> torch.Tensor:
-        """The vectors of the pack. means: the means of whole prompts, if they were computed already."""
-        if pack.multivector:
-            weight, bias = self._model.pooler.projectors[pack.task]
-            projected = torch.nn.functional.linear(hidden.float(), weight, bias)
-            vectors = torch.nn.functional.normalize(projected, dim=-1)
-        elif means is not None and pack.pooling == "mean" and pack.spans_are_prompts:
-            vectors = means
-        else:
-            vectors = pool(hidden, [(a, b) for a, b in pack.spans.tolist()], pack.pooling)
-        return vectors.half() if pack.half else vectors
+        """The vectors of the pack; the bytes of dense vectors and of multi-vectors behind one another if it has both.
+
+        means: the means of whole prompts, if they were computed already.
+        """
+        if not pack.multivector:
+            return self._dense(pack, hidden, means)
+        weight, bias = self._model.pooler.projectors[pack.task]
+        projected = torch.nn.functional.linear(hidden.float(), weight, bias)
+        tokens = torch.nn.functional.normalize(projected, dim=-1)
+        tokens = tokens.half() if pack.half else tokens
+        if not len(pack.spans):
+            return tokens
+        dense = self._dense(pack, hidden, means)
+        return torch.cat([vectors.contiguous().view(torch.uint8).flatten() for vectors in (dense, tokens)])
+
+    @staticmethod
+    def _dense(pack: Pack, hidden: torch.Tensor, means: torch.Tensor | None) -> torch.Tensor:
+        if means is not None and pack.pooling == "mean" and pack.spans_are_prompts:
+            return means
+        return pool(hidden, [(a, b) for a, b in pack.spans.tolist()], pack.pooling)
 
     def fetch(self, ticket: int) -> bytes | None:
         """The bytes of a result's vectors, row by row; None from all workers of a group but the first."""
