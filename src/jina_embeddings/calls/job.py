@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,9 @@ class Job:
                 if place == len(self.batch):
                     spans = () if output.multivector else item.spans
                     tokens = output.multivector or output.both
-                    self.batch.append(replace(item, spans=spans, multivector=tokens, pooling=pooling))
+                    if (item.spans, item.multivector, item.pooling) != (spans, tokens, pooling):
+                        item = replace(item, spans=spans, multivector=tokens, pooling=pooling)
+                    self.batch.append(item)
             num_tokens += item.num_tokens
             num_image_tokens += item.image.num_tokens if item.image else 0
             if item.cut:
@@ -177,5 +180,7 @@ class Job:
 
 
 def _is_finite(vectors: Vectors) -> bool:
-    arrays = vectors if isinstance(vectors, Both) else (vectors,)
-    return all(bool(np.isfinite(array).all()) for array in arrays)
+    if isinstance(vectors, Both):
+        return _is_finite(vectors.dense) and _is_finite(vectors.multivector)
+    # The sum of squares is quicker, and finite only if all numbers are; it may overflow though they are.
+    return math.isfinite(np.vdot(vectors, vectors)) or bool(np.isfinite(vectors).all())

@@ -69,20 +69,23 @@ class FakeEngine:
 
     def _vectors(self, prepared: Prepared) -> Vectors:
         offset = TASKS.index(prepared.task)
-        tokens = np.array([_token_vector(token, offset) for token in prepared.token_ids.tolist()])
+        tokens = [_token_vector(token, offset) for token in prepared.token_ids.tolist()]
         if prepared.image is not None:
-            tokens = tokens + _token_vector(zlib.crc32(prepared.image.digest.encode()), offset)
+            of_image = _token_vector(zlib.crc32(prepared.image.digest.encode()), offset)
+            tokens = [token + of_image for token in tokens]
         if not prepared.multivector:
             return _means(tokens, prepared.spans)
-        projected = normalize(tokens[:, : CONFIG.multivector_dim])
+        projected = normalize(np.array(tokens)[:, : CONFIG.multivector_dim])
         return Both(_means(tokens, prepared.spans), projected) if prepared.spans else projected
 
 
-def _means(tokens: FloatArray, spans: Sequence[Span]) -> FloatArray:
-    sums = np.array([np.add.reduce(tokens[start:stop]) for start, stop in spans])
-    counts = np.array([stop - start for start, stop in spans], dtype=np.float32)
-    sums /= counts[:, None]
-    return sums
+def _means(tokens: Sequence[FloatArray], spans: Sequence[Span]) -> FloatArray:
+    means = np.zeros((len(spans), CONFIG.hidden_size), dtype=np.float32)
+    for mean, (start, stop) in zip(means, spans, strict=True):
+        for token in tokens[start:stop]:
+            mean += token
+        mean /= np.float32(stop - start)
+    return means
 
 
 @lru_cache(maxsize=4096)

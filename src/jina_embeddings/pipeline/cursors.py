@@ -38,6 +38,7 @@ class Cursor:
 
     def __init__(self, source: Source, fields: Fields):
         self._source, self._fields = source, fields
+        self._folder = Path(source.path).parent
         self._next = 0
         self._raw: Generator[Any, None, None] | None = None
 
@@ -107,7 +108,7 @@ class Cursor:
             if kind == "tar":
                 return sample_row(raw, self._fields, path)
             record = json_object(raw) if kind == "jsonl" else csv_record(*raw) if kind == "csv" else raw
-            return self._with_image(row_of(record, name, self._fields, Path(path).parent))
+            return self._with_image(row_of(record, name, self._fields, self._folder))
         except JinaEmbeddingsError as error:
             return Failure(name if kind not in ("text", "image") else path, error)
 
@@ -117,7 +118,7 @@ class Cursor:
             return row
         image = row.input["image"]
         if isinstance(image, Path) and is_address(self._source.path):
-            image = f"{self._source.path.rpartition('/')[0]}/{image.relative_to(Path(self._source.path).parent)}"
+            image = f"{self._source.path.rpartition('/')[0]}/{image.relative_to(self._folder)}"
         if not isinstance(image, str) or not is_address(image) or _BY_THE_MODEL.match(image):
             return row
         try:

@@ -21,6 +21,8 @@ from .shards import FOOTER, Done, rejects_name, shard_name
 from .writers import ROW_GROUP_BYTES
 
 _MAX_GROUP_ROWS = 4096
+WRITE_BATCH_VALUES = 65_536
+"""Values that are encoded at a time; Arrow's default of 1,024 is half a vector."""
 
 
 class ShardWriter:
@@ -62,6 +64,7 @@ class ShardWriter:
             compression={name: "zstd" for name in self._names if name not in self._types},
             use_dictionary=["kind", "error_code"],
             write_statistics=["row", "id"],
+            write_batch_size=WRITE_BATCH_VALUES,
         )
 
     def __enter__(self) -> Self:
