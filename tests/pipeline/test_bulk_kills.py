@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from jina_embeddings.pipeline import Form
-from jina_embeddings.pipeline.shards import shard_name
+from jina_embeddings.pipeline.shards import shard_name, vectors_name
 from killed_run import SHARD_ROWS, run, start
 
 STEPS = ("write", "fsync", "replace", "link")
@@ -132,7 +132,8 @@ def test_a_kill_at_a_step_of_a_commit_leaves_only_whole_shards(
     for path in folder.glob("shard-*.parquet"):
         assert pq.read_table(path).num_rows == SHARD_ROWS
         for column in ("embedding", "embedding_int8"):
-            assert len(np.load(path.with_suffix(f".{column}.npy"))) == SHARD_ROWS
+            name = vectors_name(int(path.stem.removeprefix("shard-")), column, ".npy")
+            assert len(np.load(folder / name)) == SHARD_ROWS
     assert run(str(folder), inputs, form=FORMS["npy"]) == 0
     assert_whole(folder, references("npy"))
 
@@ -149,7 +150,7 @@ def test_shares_at_the_same_time_make_one_run(inputs: list[str], references: Any
 def test_a_torn_shard_is_done_again(inputs: list[str], references: Any, tmp_path: Path, form: str) -> None:
     folder = tmp_path / "v"
     assert run(str(folder), inputs, form=FORMS[form]) == 0
-    torn = folder / shard_name(2) if form == "parquet" else folder / "shard-000002.embedding.npy"
+    torn = folder / shard_name(2) if form == "parquet" else folder / vectors_name(2, "embedding", ".npy")
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
     (folder / shard_name(3)).unlink()
     assert run(str(folder), inputs, form=FORMS[form]) == 0

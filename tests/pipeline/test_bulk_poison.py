@@ -66,7 +66,7 @@ def check(folder: Path, num_rows: int, num_bad: int) -> None:
     assert {row for row, code in zip(*table.select([0, 2]).to_pydict().values(), strict=True) if code} == set(bad)
     assert table["embedding"].null_count == num_bad
     rejects = [
-        json.loads(line) for path in (folder / "v" / "rejects").iterdir() for line in path.read_text().splitlines()
+        json.loads(line) for path in (folder / "v" / "_rejects").iterdir() for line in path.read_text().splitlines()
     ]
     assert {line["row"] for line in rejects} == set(bad)
     codes = Counter(line["code"] for line in rejects)

@@ -45,7 +45,7 @@ def test_a_run_from_python(run: Run) -> None:
     told: list[Any] = []
     summary = run.embed(fake_model, lambda *message: told.append(message))
     assert (summary.rows, summary.rejected, summary.shards, summary.rows_this_time) == (10, 0, 3, 10)
-    assert json.loads((Path(run.into) / "summary.json").read_text())["rows"] == 10
+    assert json.loads((Path(run.into) / "_summary.json").read_text())["rows"] == 10
     assert told[0][0] == "planned"
     assert (told[0][1].rows, told[0][1].shards_done) == (10, 0)
     assert [values[0].shard for name, *values in told if name == "committed"] == [0, 1, 2]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jina_embeddings.pipeline.shards import rejects_name, shard_name
+from jina_embeddings.pipeline.shards import rejects_name, shard_name, vectors_name
 
 CODE = """
 import sys
@@ -56,10 +56,10 @@ def test_every_commit_syncs_before_it_renames(tmp_path: Path) -> None:
     calls = calls_of(folder, tmp_path / "lines.txt")
     committed = [path for call, path in calls if call == "to"]
     for shard in range(3):
-        names = [f"shard-{shard:06d}.embedding.npy", rejects_name(shard), shard_name(shard)]
+        names = [vectors_name(shard, "embedding", ".npy"), rejects_name(shard), shard_name(shard)]
         places = [committed.index(str(folder / name)) for name in names]
         assert places == sorted(places), "the shard's own file comes last"
-    assert str(folder / "manifest.json") == committed[0]
+    assert str(folder / "_manifest.json") == committed[0]
     for number, (call, path) in enumerate(calls):
         if call == "from":
             assert ("fsync", path) in calls[:number], f"{path} was named before it was on the disk"

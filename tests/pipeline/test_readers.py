@@ -334,12 +334,12 @@ def test_an_index_or_a_run_in_a_folder_is_no_document() -> None:
             "d/own.index/passages.lance/_versions/1.manifest": "x",
             "d/own.index/.writer": "",
             "d/own.index/note": "x",
-            "d/run/manifest.json": "{}",
-            "d/run/rejects/000000.jsonl": "",
-            "d/manifest.json": "{}",
+            "d/run/_manifest.json": "{}",
+            "d/run/_rejects/000000.jsonl": "",
+            "d/_manifest.json": "{}",
         }
     )
-    assert [row.id for row in read("d")] == ["d/a.txt", "d/manifest.json"]
+    assert [row.id for row in read("d")] == ["d/_manifest.json", "d/a.txt"]
     (failure,) = read("d/own.index")
     assert isinstance(failure, Failure)
     assert "an index, or a bulk run" in str(failure.error)

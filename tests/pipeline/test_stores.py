@@ -141,11 +141,11 @@ def test_an_exception_in_the_middle_of_a_shard_leaves_nothing_under_its_name(
 def test_the_first_of_two_manifests_stays(s3: Any) -> None:
     folder = Folder.at("s3://corpus/two")
     for text in (b"first", b"second"):
-        draft = folder.draft("manifest.json")
+        draft = folder.draft("_manifest.json")
         draft.file.write(text)
         draft.commit_new()
         draft.discard()
-    assert folder.read("manifest.json") == b"first"
+    assert folder.read("_manifest.json") == b"first"
 
 
 def test_the_command_writes_into_a_store(s3: Any, inputs: tuple[str, Path]) -> None:

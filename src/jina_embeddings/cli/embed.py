@@ -136,7 +136,7 @@ def embed(
     """Embed files: one row for each text, image, page or record, in order.
 
     Exit status: 0 all rows are written; 2 an error; 3 all are written except for bad inputs, which are listed, or in
-    the folder `rejects`; 130 interrupted. After 2 and 130 there is no output file; --into keeps finished shards.
+    the folder `_rejects`; 130 interrupted. After 2 and 130 there is no output file; --into keeps finished shards.
     """
     from ..errors import OptionError
     from ..pipeline.provenance import Form

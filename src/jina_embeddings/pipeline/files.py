@@ -65,7 +65,7 @@ def count_files(paths: Iterable[str]) -> Iterator[int]:
 
 def _is_own_output(names: Collection[str]) -> bool:
     """Whether a folder with these entries is an index or a bulk run."""
-    return "passages.lance" in names or {"manifest.json", "rejects"} <= set(names)
+    return "passages.lance" in names or {"_manifest.json", "_rejects"} <= set(names)
 
 
 def kind_of(path: str) -> Kind:

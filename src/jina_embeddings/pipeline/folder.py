@@ -114,7 +114,7 @@ class LocalFolder(Folder):
             yield _flock(file, exclusive=exclusive)
 
     def tidy(self) -> None:
-        remove_abandoned(self.path / "manifest.json")
+        remove_abandoned(self.path / "_manifest.json")
 
 
 @dataclass(frozen=True, slots=True)

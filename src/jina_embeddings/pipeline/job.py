@@ -140,7 +140,7 @@ class Job:
         if self.max_rejected is not None and rejected > self.max_rejected:
             raise TooManyRejectedError(
                 f"{rejected:,} of {self.plan.num_rows:,} rows were rejected, {self.max_rejected:,} are allowed: "
-                f"see {self.folder}/rejects"
+                f"see {self.folder}/_rejects"
             )
 
     def _write(self, manifest: Manifest, shard: int, stream: Any) -> Done:

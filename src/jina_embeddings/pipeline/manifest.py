@@ -18,7 +18,7 @@ from .provenance import Form, differences
 from .records import Fields
 from .sources import Source, changed
 
-NAME = "manifest.json"
+NAME = "_manifest.json"
 FORMAT = 2
 
 
@@ -145,8 +145,7 @@ def folder_for(into: str | os.PathLike[str]) -> Folder:
     if os.path.isfile(into):
         raise OptionError(f"{into} is a file: give a folder")
     folder = Folder.at(into)
-    # A run that was killed before its manifest leaves hidden files and an empty `rejects` at most.
-    others = [name for name in folder.names() if name != "rejects"]
+    others = folder.names()
     if others and NAME not in others:
         raise RunMismatchError(f"{into} holds other files and no run: give a folder of its own")
     return folder

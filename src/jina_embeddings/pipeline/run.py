@@ -137,7 +137,7 @@ class Run:
             assert manifest is not None
             job.finish(manifest)
             summary = _summary(begun, Status.of(job, manifest), took_s, restarts, left_out)
-            folder.write(f"summary{self.share.name}.json", json.dumps(asdict(summary), indent=1).encode() + b"\n")
+            folder.write(f"_summary{self.share.name}.json", json.dumps(asdict(summary), indent=1).encode() + b"\n")
         return summary
 
     def _work(self, job: Job, load: Load, report: Report) -> int:

@@ -33,17 +33,18 @@ class Done:
     cut: int = 0
 
 
+# Readers of a folder of Parquet files, such as pyarrow and Spark, pass over names that begin with an underscore.
 def shard_name(shard: int) -> str:
     return f"shard-{shard:06d}.parquet"
 
 
 def vectors_name(shard: int, column: str, suffix: str) -> str:
     """Of a file of vectors beside a shard."""
-    return f"shard-{shard:06d}.{column}{suffix}"
+    return f"_vectors/{shard:06d}.{column}{suffix}"
 
 
 def rejects_name(shard: int) -> str:
-    return f"rejects/{shard:06d}.jsonl"
+    return f"_rejects/{shard:06d}.jsonl"
 
 
 def read_done(folder: Folder, shard: int, run: str) -> Done | None:
