@@ -51,7 +51,7 @@ def test_arguments_of_the_encode_methods() -> None:
         "encode_image": signature_of(JinaEmbeddings.encode_image, "images"),
     }
     # `encode` passes its keywords on: what it takes is in EncodeOptions, with the defaults of the other two.
-    defaults = signatures["encode_text"] | signatures["encode_image"]
+    defaults = signatures["encode_text"] | signatures["encode_image"] | {"return_both": False}
     signatures["encode"] = {name: defaults[name] for name in EncodeOptions.__annotations__}
     for method, signature in signatures.items():
         column = table[0].index(f"`{method}`")

@@ -92,7 +92,7 @@ def test_too_many_bad_rows_end_the_run_which_can_go_on(tmp_path: Path) -> None:
     with pytest.raises(TooManyRejectedError, match="10 of 400 rows were rejected, 8 are allowed"):
         run.embed(deadly_model)
     assert status(tmp_path / "v").shards_done == 1
-    allowed = Run(run.paths, run.into, shard_rows=100, max_rejected=0.1)
+    allowed = Run(run.inputs, run.into, shard_rows=100, max_rejected=0.1)
     assert allowed.embed(deadly_model).rejected == 40
 
 

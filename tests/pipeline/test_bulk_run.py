@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Run:
 def work(run: Run, model: JinaEmbeddings) -> None:
     """In this process, which takes a tenth of the time."""
     folder = Folder.at(run.into)
-    plan = Plan(survey(run.paths, lines=run.lines).sources, run.shard_rows, run.fields)
+    plan = Plan(survey(run.inputs, lines=run.lines).sources, run.shard_rows, run.fields)
     with locked(folder, run.share):
         Job(folder, plan, run.form, run.share).work(model, lambda *_: None)
 
@@ -78,9 +78,9 @@ def test_other_inputs_for_the_same_folder_are_refused(run: Run, fake_model: Jina
     work(run, fake_model)
     (tmp_path / "more.jsonl").write_text('{"text": "a"}\n')
     with pytest.raises(RunMismatchError, match=r"more\.jsonl is new"):
-        replace(run, paths=[*run.paths, str(tmp_path / "more.jsonl")]).embed(dead_model)
+        replace(run, inputs=[*run.inputs, str(tmp_path / "more.jsonl")]).embed(dead_model)
     with pytest.raises(RunMismatchError, match=r"rows\.jsonl is not given any more"):
-        replace(run, paths=[str(tmp_path / "more.jsonl")]).embed(dead_model)
+        replace(run, inputs=[str(tmp_path / "more.jsonl")]).embed(dead_model)
     (tmp_path / "rows.jsonl").write_text('{"text": "another"}\n')
     with pytest.raises(RunMismatchError, match=r"rows\.jsonl has changed"):
         run.embed(dead_model)
@@ -133,7 +133,7 @@ def test_status_says_how_far_a_run_is(run: Run, fake_model: JinaEmbeddings, tmp_
 
 
 def test_the_command_sums_up(run: Run) -> None:
-    line = ["embed", *run.paths, "--into", str(run.into), "--engine", "fake", "--shard-rows", "4", "--keep", "title"]
+    line = ["embed", *run.inputs, "--into", str(run.into), "--engine", "fake", "--shard-rows", "4", "--keep", "title"]
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["rows"] == 10

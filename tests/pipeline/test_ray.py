@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deadly import WORD, dead_model, deadly_model, drive_on_ray, fake_model, slow_model
-from jina_embeddings.errors import EngineDeadError, OptionError
+from jina_embeddings.errors import DependencyError, EngineDeadError, OptionError
 from jina_embeddings.pipeline import Cluster, Form, Run, Share
 
 ray = pytest.importorskip("ray")
@@ -133,3 +133,15 @@ def test_a_run_goes_on_when_a_node_goes(tmp_path: Path) -> None:
         assert table_of(run.into)["row"].to_pylist() == list(range(NUM_ROWS))
     finally:
         local.shutdown()
+
+
+def test_a_node_without_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ray.is_initialized():
+        ray.shutdown()
+    (tmp_path / "jina_embeddings").mkdir()
+    (tmp_path / "jina_embeddings" / "__init__.py").write_text("raise ModuleNotFoundError('No module named it')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(
+        DependencyError, match=r"a Ray worker on [\d.]+ can't import .*No module named it.* on every node"
+    ):
+        replace(corpus(tmp_path), cluster=Cluster("auto", 1)).embed(fake_model)

@@ -24,6 +24,7 @@ from jina_embeddings.pipeline.folder import Folder, StoreDraft
 from jina_embeddings.pipeline.job import Job
 from jina_embeddings.pipeline.manifest import Manifest
 from jina_embeddings.pipeline.plan import Plan, PlanReader
+from jina_embeddings.pipeline.rows import Row
 from jina_embeddings.pipeline.shards import shard_name
 from jina_embeddings.pipeline.sources import survey
 
@@ -136,6 +137,26 @@ def test_an_exception_in_the_middle_of_a_shard_leaves_nothing_under_its_name(
     monkeypatch.undo()
     job = work(fake_model, [str(folder)], into)
     assert sorted(job.done(Manifest.read(job.folder))) == [0, 1, 2, 3]
+
+
+def test_pages_of_a_stored_pdf_are_those_of_the_file(s3: Any, tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (60, 60), colour) for colour in ("red", "green", "blue")]
+    pages[0].save(tmp_path / "paper.pdf", save_all=True, append_images=pages[1:])
+    s3.put_file(str(tmp_path / "paper.pdf"), "corpus/papers/paper.pdf")
+    plan = Plan(survey(["s3://corpus/papers/"]).sources, 100)
+    reader = PlanReader(plan)
+    rows = list(reader.read(0, 3))
+    reader.close()
+    assert [row.id for row in rows] == [f"s3://corpus/papers/paper.pdf#page={number}" for number in (1, 2, 3)]
+    copies = {Path(str(row.input["image"]).partition("#")[0]) for row in rows if isinstance(row, Row)}
+    with JinaEmbeddings(engine="fake") as model:
+        found = model.encode([row.input for row in rows if isinstance(row, Row)])
+        wanted = model.encode_image([f"{tmp_path / 'paper.pdf'}#page={number}" for number in (1, 2, 3)])
+    np.testing.assert_array_equal(found, wanted)
+    (copy,) = copies
+    assert copy.exists(), "a page that waits is still there"
+    del rows
+    assert not copy.exists()
 
 
 def test_the_first_of_two_manifests_stays(s3: Any) -> None:

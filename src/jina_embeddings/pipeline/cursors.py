@@ -22,6 +22,7 @@ from .records import Fields, row_of
 from .rows import Failure, Row
 from .samples import sample_row, samples
 from .sources import Source
+from .stored_pdf import StoredPdf
 from .stores import is_address
 from .tables import TABLES, table_rows
 from .text import decode
@@ -39,6 +40,7 @@ class Cursor:
     def __init__(self, source: Source, fields: Fields):
         self._source, self._fields = source, fields
         self._folder = Path(source.path).parent
+        self._pdf: StoredPdf | None = None
         self._next = 0
         self._raw: Generator[Any, None, None] | None = None
 
@@ -68,7 +70,7 @@ class Cursor:
     def close(self) -> None:
         if self._raw is not None:
             self._raw.close()
-        self._raw = None
+        self._raw = self._pdf = None
 
     def _from(self, start: int) -> Generator[Any, None, None]:
         if self._raw is not None and self._next <= start and (self._next == start or is_packed(self._source.path)):
@@ -101,8 +103,7 @@ class Cursor:
             if kind in ("text", "image"):
                 return _whole_file(path, kind)
             if kind == "pdf":
-                page = f"{path}#page={number}"
-                return Row(page, "image", {"image": Path(page)})
+                return Row(f"{path}#page={number}", "image", {"image": self._page(number)})
             if kind == "lines":
                 return _line(name, raw, first=number == 1)
             if kind == "tar":
@@ -111,6 +112,12 @@ class Cursor:
             return self._with_image(row_of(record, name, self._fields, self._folder))
         except JinaEmbeddingsError as error:
             return Failure(name if kind not in ("text", "image") else path, error)
+
+    def _page(self, number: int) -> Path:
+        if not is_address(self._source.path):
+            return Path(f"{self._source.path}#page={number}")
+        self._pdf = self._pdf or StoredPdf(self._source.path)
+        return self._pdf.page(number)
 
     def _with_image(self, row: Row | Failure) -> Row | Failure:
         """An image of a store as its bytes; beside a table of a store, paths are that store's."""

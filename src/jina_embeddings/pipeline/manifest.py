@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import OptionError, RunBusyError, RunError, RunMismatchError
 from .folder import Folder
+from .memory_tables import FOLDER as TABLES
 from .plan import Plan
 from .provenance import Form, differences
 from .records import Fields
@@ -145,7 +146,8 @@ def folder_for(into: str | os.PathLike[str]) -> Folder:
     if os.path.isfile(into):
         raise OptionError(f"{into} is a file: give a folder")
     folder = Folder.at(into)
-    others = folder.names()
+    # A run that was killed before its manifest leaves tables at most, and hidden files.
+    others = [name for name in folder.names() if name != TABLES]
     if others and NAME not in others:
         raise RunMismatchError(f"{into} holds other files and no run: give a folder of its own")
     return folder

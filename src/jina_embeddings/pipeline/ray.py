@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from .shards import Done
 from .supervise import MAX_IN_VAIN, Load
 
 _CONNECT_S = 10
+_IMPORT_FAILED = "failed to import on the worker"
 _MAX_EARLY = 4
 """Workers that end in a row before they have begun: more than on one host, for the same reason as below."""
 _SUSPECT_AFTER = 2
@@ -147,9 +149,13 @@ class _Driver:
         worker, task = self._running.pop(ended)
         try:
             result = self._ray.get(ended)
-        except self._ray.exceptions.RayActorError:
+        except self._ray.exceptions.RayActorError as error:
+            if _IMPORT_FAILED in str(error):
+                raise _missing_package(str(error)) from None
             self._died(task)
         except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ImportError):
+                raise _missing_package(str(error)) from None
             raise error.cause if isinstance(error.cause, JinaEmbeddingsError | OSError) else error from None
         else:
             if task.piece is not None and task.shard is not None:
@@ -208,6 +214,17 @@ class _Driver:
         self._report("committed", done)
         self._rejected += done.rejected
         self._job.check_rejected(self._rejected)
+
+
+def _missing_package(error: str) -> DependencyError:
+    """Of what Ray tells of a worker that couldn't import what it was given."""
+    node = re.search(r"ip=([0-9a-fA-F.:]+)", error)
+    where = f" on {node[1]}" if node else ""
+    reason = error.strip().rpartition("\n")[2]
+    return DependencyError(
+        f"a Ray worker{where} can't import what it is to run ({reason}): install jina-embeddings-vllm, in one version, "
+        "and whatever makes your model, on every node"
+    )
 
 
 @contextmanager

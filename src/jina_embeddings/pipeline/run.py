@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ..errors import RunError
 from .chunks import Report
@@ -14,12 +15,13 @@ from .folder import Folder
 from .job import Job
 from .kept import kept_types
 from .manifest import Manifest, Share, folder_for, locked
+from .memory_tables import store_table
 from .plan import Plan
 from .provenance import Form
 from .ray import Cluster, run_on_ray
 from .records import Fields
 from .rows import LeftOut
-from .sources import survey
+from .sources import Source, survey
 from .supervise import Load, run_supervised
 
 SHARD_ROWS = 10_000
@@ -83,7 +85,8 @@ class Run:
         summary = run.embed(partial(JinaEmbeddings, "jinaai/jina-embeddings-v4"))
 
     Args:
-        paths: files, folders, and addresses such as `s3://bucket/*.parquet`.
+        inputs: files, folders, addresses such as `s3://bucket/*.parquet`, and tables in memory (DataFrames of pandas
+            and polars, Arrow tables, splits of `datasets`), whose columns that are needed are kept in the folder.
         into: a folder of its own, or an address.
         form: what vectors are made, and how they are stored.
         fields: of records.
@@ -95,7 +98,7 @@ class Run:
         cluster: a Ray cluster that does the work, instead of a child process.
     """
 
-    paths: Sequence[str]
+    inputs: Any
     into: str | os.PathLike[str]
     form: Form = field(default_factory=Form)
     fields: Fields = field(default_factory=Fields)
@@ -145,18 +148,28 @@ class Run:
             return run_supervised(job, load, report)
         return run_on_ray(job, load, report, self.cluster)
 
+    def _path(self, given: Any, folder: Folder, known: Sequence[Source] | None) -> str:
+        if isinstance(given, str | os.PathLike):
+            return os.fspath(given)
+        return store_table(given, self.fields.all, folder, known)
+
     def _job(self, folder: Folder) -> tuple[Job, list[LeftOut]]:
         before = Manifest.read(folder)
+        known = before.plan.sources if before else None
         found = survey(
-            self.paths,
+            [self._path(given, folder, known) for given in _listed(self.inputs)],
             lines=self.lines,
             leave_out=frozenset({os.path.abspath(self.into)}),
-            known=before.plan.sources if before else (),
+            known=known or (),
         )
         plan = Plan(found.sources, self.shard_rows, self.fields)
         kept_types(plan)
         allowed = None if self.max_rejected is None else int(self.max_rejected * plan.num_rows)
         return Job(folder, plan, self.form, self.share, allowed, self.batch_size), found.left_out
+
+
+def _listed(inputs: Any) -> list[Any]:
+    return list(inputs) if isinstance(inputs, list | tuple) else [inputs]
 
 
 def status(into: str | os.PathLike[str]) -> Status:

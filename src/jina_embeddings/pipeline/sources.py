@@ -15,6 +15,7 @@ from .opening import is_packed, open_stored, unpacked_name
 from .positions import MARK_ROWS, line_offsets, record_offsets
 from .rows import LeftOut, NothingInsideError, printable
 from .samples import sample_offsets
+from .stored_pdf import StoredPdf
 from .stores import find_addresses, is_address, state_of
 from .tables import TABLES, datasets_files, lance_version, num_table_rows
 
@@ -129,7 +130,7 @@ def _source(path: str, lines: bool, known: Source | None) -> Source:
     if kind in _OFFSETS:
         rows, marks = _marked(_OFFSETS[kind](path))
     elif kind == "pdf":
-        rows = num_pdf_pages(path)
+        rows = StoredPdf(path).num_pages if is_address(path) else num_pdf_pages(path)
     elif kind in TABLES:
         rows = num_table_rows(path, kind)
     elif kind == "text" and not size:
@@ -168,15 +169,15 @@ def _kind(path: str, lines: bool) -> str:
         if lines:
             return "lines"
         raise InputError("compressed, and neither .jsonl, .csv nor .tar: set `lines`, or unpack it")
-    kind = _kind_by_name(path, suffix) if is_address(path) else kind_of(path)
+    kind = _kind_by_name(suffix) if is_address(path) else kind_of(path)
     return "lines" if kind == "text" and lines else kind
 
 
-def _kind_by_name(path: str, suffix: str) -> str:
+def _kind_by_name(suffix: str) -> str:
     if suffix in IMAGE_SUFFIXES:
         return "image"
     if suffix == ".pdf":
-        raise InputError("pages of a PDF are read from a file here: copy it, and give the copy")
+        return "pdf"
     return _SUFFIXES.get(suffix, "text")
 
 
