@@ -27,10 +27,10 @@ from .channel import Channel
 from .loop import LoopThread
 from .packed import PackedPath
 from .queue import Call
-from .replies import SmallCalls
 from .requests import InputMaker, split_flat
 from .sender import PackSender
-from .small import SmallPacks
+from .small_calls import SmallCalls
+from .small_packs import SmallPacks
 from .start import explain_start, log_graphs, require_gpu_memory, require_host_memory
 
 if TYPE_CHECKING:
