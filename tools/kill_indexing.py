@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
 from results import circumstances
 
+PROCESSES = multiprocessing.get_context("forkserver")
 WRITE_DELAY_S = 0.03
 MAX_VECTOR_DIFFERENCE = 1e-5
 WORDS = [
@@ -67,21 +70,31 @@ def main() -> None:
     parser.add_argument("--write-passages", type=int, default=200, help="passages that are written at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the result here as well")
-    parser.add_argument("--worker", nargs=2, metavar=("FOLDER", "INDEX"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    with JinaEmbeddings("pocket" if arguments.engine != "fake" else "fake", engine=arguments.engine) as model:
-        if arguments.worker:
-            update.WRITE_PASSAGES = arguments.write_passages
-            print("ready", flush=True)
-            index_files(arguments.worker[:1], arguments.worker[1], model, multivector=arguments.multivector)
-            return
-        with tempfile.TemporaryDirectory() as scratch:
-            result = Trial(Path(scratch), model, arguments).run()
+    # Importing takes longer than making a small index, so it is done once, in the process that the others are forked
+    # from. That LanceDB warns of forks is about its threads, which have done nothing there.
+    PROCESSES.set_forkserver_preload(
+        ["__main__", "jina_embeddings.apps.retrieval", "jina_embeddings.engine.fake", "lancedb"]
+    )
+    with loaded(arguments.engine) as model, tempfile.TemporaryDirectory() as scratch:
+        result = Trial(Path(scratch), model, arguments).run()
     result["same"] = not result["differences"]
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result))
     sys.exit(0 if result["same"] else 1)
+
+
+def loaded(engine: str) -> JinaEmbeddings:
+    return JinaEmbeddings("pocket" if engine != "fake" else "fake", engine=engine)
+
+
+def work(folder: Path, index: Path, arguments: argparse.Namespace, ready: Connection) -> None:
+    """What is killed."""
+    update.WRITE_PASSAGES = arguments.write_passages
+    with loaded(arguments.engine) as model:
+        ready.send("ready")
+        index_files([folder], index, model, multivector=arguments.multivector)
 
 
 class Trial:
@@ -131,32 +144,33 @@ class Trial:
                 self.wait_for_a_write(process, wait)
                 time.sleep(self.random.uniform(0, WRITE_DELAY_S))
             else:
-                while process.poll() is None and time.monotonic() < began + wait:
-                    time.sleep(0.001)
-            process.send_signal(signal.SIGKILL)
-            if process.wait() != -signal.SIGKILL:
+                process.join(wait)
+            process.kill()
+            process.join()
+            if process.exitcode != -signal.SIGKILL:
+                assert process.exitcode == 0, "indexing failed"
                 return False
             after = time.monotonic() - began
             self.kills.append({"after_s": round(after, 3), "in_write": in_write, "passages": self.opened()})
             print(len(self.kills), self.kills[-1], file=sys.stderr)
-        assert self.start().wait() == 0, "indexing failed"
+        process = self.start()
+        process.join()
+        assert process.exitcode == 0, "indexing failed"
         return True
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> ForkServerProcess:
         """Starts a process, and waits until it has begun to index."""
-        worker = [sys.executable, __file__, "--engine", self.arguments.engine]
-        worker += ["--write-passages", str(self.arguments.write_passages)]
-        if self.arguments.multivector:
-            worker += ["--multivector", self.arguments.multivector]
-        process = subprocess.Popen([*worker, "--worker", self.folder, self.index], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n", "the process did not start"
+        ready, told = PROCESSES.Pipe(duplex=False)
+        process = PROCESSES.Process(target=work, args=(self.folder, self.index, self.arguments, told))
+        process.start()
+        told.close()
+        ready.recv()
         return process
 
-    def wait_for_a_write(self, process: subprocess.Popen[bytes], earliest: float) -> None:
+    def wait_for_a_write(self, process: ForkServerProcess, earliest: float) -> None:
         """Until a file appears in the index, after `earliest` seconds if there are several."""
         began, before = time.monotonic(), self.num_files()
-        while process.poll() is None:
+        while process.is_alive():
             now = self.num_files()
             if now != before and time.monotonic() > began + earliest / 2:
                 return
