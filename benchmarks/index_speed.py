@@ -1,14 +1,15 @@
 """How fast an index of 100,000 passages is searched, and how much of indexing is the engine's work.
 
     apt-get install python3.11-doc
-    python benchmarks/index_speed.py [--parts dense,multivectors,indexing] [--sizes 100000x128,100000x384] [--queries 200]
+    python benchmarks/index_speed.py [--parts dense,multivectors,indexing] [--sizes 100000x128] [--queries 200]
 
 Search is timed without the embedding of the question, from its vector to passages, over vectors that are drawn evenly
 from the sphere (the worst case for an approximate index) and over vectors around 1,000 topics, as embeddings are.
 Questions are vectors of the index, turned to a cosine of about 0.8. Recall is that of the approximate index among the
 ten that the exact search finds. Multi-vectors are drawn from the sphere too, in the
 sizes of `pocket`: they cost what real ones cost. Beside the time of a search stands what all of its threads took of the
-processor, which other work on the machine changes less. Indexing is timed over HTML that nobody made for it, with `pocket`. Each part has a result file of its own.
+processor, which other work on the machine changes less. Indexing is timed over HTML that nobody made for it, with
+`pocket`. Each part has a result file of its own.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from from_tools import write_result
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Passage
 from jina_embeddings.apps.index.fingerprint import Fingerprint
+from jina_embeddings.apps.index.fusion import join as join_scores
 from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.apps.index.store import Store
 from quality.code_files import GO, PYTHON, library_files, package_files
@@ -153,17 +154,6 @@ def by_ranks(dense: Ranking, words: Ranking, *, offset: int = 60, share: float =
     return scores
 
 
-def by_scores(dense: Ranking, words: Ranking, *, share: float) -> dict[int, float]:
-    """Adds scores, scaled to 0 to 1 within each ranking. share: the weight of the ranking by vectors."""
-    scores: dict[int, float] = {}
-    for ranking, weight in ((dense, share), (words, 1 - share)):
-        best, least = (ranking[0][1], ranking[-1][1]) if ranking else (1.0, 0.0)
-        span = best - least or 1.0
-        for number, value in ranking:
-            scores[number] = scores.get(number, 0.0) + weight * (value - least) / span
-    return scores
-
-
 Join = Callable[[Ranking, Ranking], dict[int, float]]
 
 WAYS: dict[str, Join] = {
@@ -174,7 +164,7 @@ WAYS: dict[str, Join] = {
         for offset in (60, 10, 2)
         for share in (0.5, 0.6, 0.7, 0.8)
     },
-    **{f"scores, dense {share}": partial(by_scores, share=share) for share in (0.5, 0.6, 0.7, 0.8, 0.9)},
+    **{f"scores, dense {share}": partial(join_scores, dense_share=share) for share in (0.5, 0.6, 0.7, 0.8, 0.9)},
 }
 
 

@@ -74,16 +74,34 @@ def test_filters_apply_to_word_search(index: Index) -> None:
     assert found(index, "red", mode="words", filters={"path": "b*"}) == ["red pear"]
 
 
-def test_hybrid_joins_by_reciprocal_ranks(index: Index) -> None:
+def test_hybrid_joins_the_best_hundred_of_both(index: Index) -> None:
     index.update([document("a", *(f"passage {number} of many" for number in range(30)), "the code is XK99")])
     dense = index.search("XK99 code", mode="dense", limit=100)
     words = index.search("XK99 code", mode="words", limit=100)
-    expected = join([hit.id for hit in dense], [hit.id for hit in words])
+    expected = join([(hit.id, hit.score) for hit in dense], [(hit.id, hit.score) for hit in words])
     hits = index.search("XK99 code", mode="hybrid", limit=5)
     assert [hit.score for hit in hits] == pytest.approx(list(expected.values())[:5])
-    assert hits[0].passage.text == "the code is XK99"
+    assert [hit.id for hit in hits] == list(expected)[:5]
     cosines = {hit.id: hit.cosine for hit in dense}
     assert [hit.cosine for hit in hits] == pytest.approx([cosines[hit.id] for hit in hits], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dense", "words", "joined"),
+    [
+        ([("a", 0.9), ("b", 0.5)], [("b", 7.0), ("c", 3.0)], {"a": 0.8, "b": 0.2, "c": 0.0}),
+        # One word that only one passage has.
+        ([("a", 0.9), ("b", 0.88), ("c", 0.5)], [("b", 7.0)], {"b": 0.96, "a": 0.8, "c": 0.0}),
+        ([("a", 0.5)], [], {"a": 0.8}),
+        ([], [], {}),
+    ],
+)
+def test_scores_are_scaled_and_weighted(
+    dense: list[tuple[str, float]], words: list[tuple[str, float]], joined: dict[str, float]
+) -> None:
+    found = join(dense, words)
+    assert found == pytest.approx(joined)
+    assert list(found) == list(joined)
 
 
 def test_min_score_leaves_out_lower_hits(index: Index) -> None:

@@ -166,7 +166,7 @@ class Index:
         Args:
             query: a str is a question in words; a path object, bytes, `PIL.Image` or array is an image.
             filters: `{"kind": "page", "path": "*/manual/*", "language": ["en", "de"]}`; see `filters.Filters`.
-            mode: `dense` compares vectors, `words` looks words up (BM25), `hybrid` joins both by reciprocal ranks.
+            mode: `dense` compares vectors, `words` looks words up (BM25), `hybrid` joins both by their scores.
             rerank: score the best `candidates` by MaxSim of multi-vectors: of those that the index keeps, else of ones
                 made now from texts and images.
             first_stage: `multivector` finds the candidates by the stored multi-vectors too.

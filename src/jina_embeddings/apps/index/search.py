@@ -112,7 +112,7 @@ def _first_stage(store: Store, question: Question, options: SearchOptions, limit
     dense = store.search(question.vector, depth, where, exact=options.exact)
     words = store.search_words(question.text, question.vector, depth, where)
     hits = {hit.id: hit for hit in (*words, *dense)}
-    joined = join([hit.id for hit in dense], [hit.id for hit in words])
+    joined = join([(hit.id, hit.score) for hit in dense], [(hit.id, hit.score) for hit in words])
     return [replace(hits[name], score=score) for name, score in joined.items()][:limit]
 
 

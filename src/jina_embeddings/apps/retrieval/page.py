@@ -27,7 +27,7 @@ _MAX_UPLOAD_BYTES = 32 * 2**20
 _NO_PICTURE = f"not a picture, or over {_MAX_UPLOAD_BYTES >> 20} MiB"
 _EVERY_KIND = "everything"
 _ALL_WORDS = "all words"
-_SCORES = {"dense": "cosine", "words": "BM25", "hybrid": "reciprocal ranks", "rerank": "MaxSim"}
+_SCORES = {"dense": "cosine", "words": "BM25", "hybrid": "cosine and BM25, scaled", "rerank": "MaxSim"}
 _CSS = """
 .body--light { background: #f6f7f9; }
 .panel, .result { border: 1px solid #8884; border-radius: 10px; box-shadow: none; }
