@@ -143,8 +143,8 @@ def is_url(image: str) -> bool:
 class Hit:
     """One result of a search.
 
-    score: what it is ranked by: the cosine (mode `dense`), BM25 (`words`), both joined, from 0 to 1 (`hybrid`), or MaxSim
-        of the multi-vectors where the search asked for it.
+    score: what it is ranked by: the cosine (mode `dense`), BM25 (`words`), both joined (`hybrid`, from 0 to 1), or
+        MaxSim of the multi-vectors where the search asked for it.
     cosine: of the dense vectors, in all cases.
     id: of the passage in the index: the same as long as it stands at the same place of the same document.
     """
