@@ -106,9 +106,11 @@ async def afetch(url: str, *, rules: FetchRules | None, timeout_s: float, max_by
     # A URL, the environment's proxies and certificates, and redirects make httpx and its dependencies raise nearly
     # anything: ValueError, ImportError, SSLError, IDNAError, exception groups.
     except Exception as error:
-        raise ImageError(
-            f"{name}: can't be fetched: {_without_password(str(error) or type(error).__name__)}"
-        ) from error
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        message = _without_password(str(cause) or type(cause).__name__)
+        raise ImageError(f"{name}: can't be fetched: {message}") from error
 
 
 async def _download(url: str, name: str, timeout_s: float, max_bytes: int, rules: FetchRules | None) -> bytes:
