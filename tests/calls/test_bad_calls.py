@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jina_embeddings import JinaEmbeddings, Partial
+from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.errors import (
     DimensionError,
@@ -23,6 +24,7 @@ from jina_embeddings.errors import (
     UnknownPromptError,
     UnknownTaskError,
 )
+from jina_embeddings.inputs.processor import Processor
 from sample_calls import DIM, IMAGES, METHODS, TEXTS
 
 if TYPE_CHECKING:
@@ -79,6 +81,9 @@ def test_a_single_bad_input_can_be_skipped_as_well(fake_model: JinaEmbeddings) -
     assert len(fake_model.encode_text(["", ""], on_error="skip", return_multivector=True).embeddings) == 0
 
 
+PROCESSOR = Processor.from_checkpoint(open_checkpoint("fake", engine="fake"), max_length=100)
+
+
 class NotANumber(FakeEngine):
     """An engine that returns NaN for texts with the word `poison`."""
 
@@ -86,7 +91,7 @@ class NotANumber(FakeEngine):
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[FloatArray]:
         outputs = super().run(batch, batch_size=batch_size)
-        poison = JinaEmbeddings(engine="fake")._preparer._processor.tokenize(["poison"])[0][0]
+        poison = PROCESSOR.tokenize(["poison"])[0][0]
         for prepared, output in zip(batch, outputs, strict=True):
             if poison in prepared.token_ids:
                 output[-1, 5] = np.nan

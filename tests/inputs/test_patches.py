@@ -14,6 +14,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
 from jina_embeddings.inputs.patches import patchify
 from jina_embeddings.inputs.processor import Processor, read_image_config
+from jina_embeddings.model.network import Network
 from prepared import MAX_LENGTH, one_image
 
 if TYPE_CHECKING:
@@ -34,28 +35,28 @@ Grid = tuple[int, int, int]
 
 
 def captured_patches(
-    model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch, images: list[Image.Image]
+    opened: Checkpoint, monkeypatch: pytest.MonkeyPatch, images: list[Image.Image]
 ) -> list[tuple[torch.Tensor, list[Grid]]]:
     """The patches that the torch engine passes to the model for each image."""
-    network = model._engine._model  # type: ignore[attr-defined]
-    features = network.image_features
+    features = Network.image_features
     seen: list[tuple[torch.Tensor, list[Grid]]] = []
 
-    def record(patches: torch.Tensor, grids: list[Grid]) -> Any:
+    def record(network: Network, patches: torch.Tensor, grids: list[Grid]) -> Any:
         seen.append((patches.clone(), grids))
-        return features(patches, grids)
+        return features(network, patches, grids)
 
-    monkeypatch.setattr(network, "image_features", record)
-    for image in images:
-        model.encode_image(image)
+    monkeypatch.setattr(Network, "image_features", record)
+    with JinaEmbeddings(opened.folder, engine="torch") as model:
+        for image in images:
+            model.encode_image(image)
     return seen
 
 
 def test_the_engine_gets_the_patches_of_the_prepared_pixels(
-    processor: Processor, torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+    opened: Checkpoint, processor: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [picture(28, 28), picture(120, 90), picture(90, 120)]
-    seen = captured_patches(torch_model, monkeypatch, images)
+    seen = captured_patches(opened, monkeypatch, images)
     for image, (patches, grids) in zip(images, seen, strict=True):
         prepared = one_image(processor, image).image
         assert prepared is not None
@@ -66,13 +67,13 @@ def test_the_engine_gets_the_patches_of_the_prepared_pixels(
 # Importing vLLM takes longer than all the rest of this file.
 @pytest.mark.engine
 def test_both_engines_get_the_same_patches(
-    opened: Checkpoint, processor: Processor, torch_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+    opened: Checkpoint, processor: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("vllm")
     from jina_embeddings.engine.vllm.requests import InputMaker
 
     images = [picture(28, 28), picture(400, 300), picture(4000, 3000)]
-    seen = captured_patches(torch_model, monkeypatch, images)
+    seen = captured_patches(opened, monkeypatch, images)
     maker = InputMaker(read_image_config(opened))
     for image, (patches, grids) in zip(images, seen, strict=True):
         prepared = one_image(processor, image)
