@@ -14,13 +14,13 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.job import Job
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.inputs.processor import Processor
-from sample_calls import CALLS, TEXTS, plain
+from sample_calls import CALLS, TEXTS, name_of, plain
 
 if TYPE_CHECKING:
     from jina_embeddings.types import FloatArray, Prepared
 
 
-@pytest.mark.parametrize(("method", "inputs", "options"), CALLS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("method", "inputs", "options"), CALLS, ids=name_of)
 def test_asyncio_twins_return_the_same(
     fake_model: JinaEmbeddings, method: str, inputs: Any, options: dict[str, Any]
 ) -> None:

@@ -17,7 +17,7 @@ from inputs import picture
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.errors import InputError, TextTooLongError, UnknownPromptError
-from sample_calls import DIM, IMAGES, METHODS, TEXTS
+from sample_calls import DIM, IMAGES, METHODS, TEXTS, name_of
 
 if TYPE_CHECKING:
     from jina_embeddings.types import FloatArray, Prepared
@@ -78,7 +78,7 @@ def test_files_and_bytes_are_images(fake_model: JinaEmbeddings, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "value", [3, None, 2.5, ["nested"], {}, {"text": "a", "image": IMAGES[0]}, {"txt": "a"}, {"text": 3}], ids=str
+    "value", [3, None, 2.5, ["nested"], {}, {"text": "a", "image": IMAGES[0]}, {"txt": "a"}, {"text": 3}], ids=name_of
 )
 def test_a_value_that_is_neither_text_nor_image_is_named(fake_model: JinaEmbeddings, value: Any) -> None:
     with pytest.raises(InputError, match="input 1: "):

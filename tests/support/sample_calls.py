@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from inputs import picture
@@ -29,6 +30,11 @@ CALLS: list[tuple[str, Any, dict[str, Any]]] = [
     ("encode", [TEXTS[0], IMAGES[0], "", 3], {"on_error": "skip", "prompt_name": "passage"}),
     ("encode", TEXTS, {"return_numpy": False}),
 ]
+
+
+def name_of(value: Any) -> str:
+    """The name of a test's argument, without addresses in memory: processes that share tests must agree on it."""
+    return re.sub(" at 0x[0-9A-F]+", "", str(value))[:60]
 
 
 def plain(result: Any) -> Any:
