@@ -113,3 +113,12 @@ def test_a_named_file_has_to_be_there() -> None:
     result = run("--config", "none.toml", "doctor")
     assert result.exit_code == 2
     assert result.stderr.startswith("error [unknown_option]: none.toml can't be read")
+
+
+def test_a_command_that_may_have_an_index_takes_the_environments_model_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`serve` has no default of its own for --model, since an index names its model."""
+    monkeypatch.setenv("JINA_EMBEDDINGS_MODEL", "pocket")
+    with ModelChoice(None, "torch", {}, {}, debug=False).loaded() as model:
+        assert model.info.name == "pocket"

@@ -100,7 +100,7 @@ class ModelChoice:
         from ..embedder import JinaEmbeddings
         from .process import EngineOutput, stops_on_signals
 
-        model = self.model or DEFAULT_MODEL
+        model = self.model or _default_model()
         if to_terminal():
             say(f"loading {model}")
         # Downloaded here, outside `redirected`, which would hide the progress bar.
@@ -166,4 +166,8 @@ def model_of(address: str, given: str | None, paths: Sequence[str] = ()) -> str:
     for path in paths:
         if is_run(path):
             return str(manifest_of(path).made_by["model"])
+    return _default_model()
+
+
+def _default_model() -> str:
     return os.environ.get(MODEL) or DEFAULT_MODEL
