@@ -19,6 +19,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from deadly import WORD, dead_model, deadly_model, drive_on_ray, fake_model, slow_model
 from jina_embeddings.errors import DependencyError, EngineDeadError, OptionError
@@ -27,7 +28,6 @@ from jina_embeddings.pipeline import Cluster, Form, Run, Share
 ray = pytest.importorskip("ray")
 
 NUM_ROWS = 600
-ROUNDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -81,33 +81,48 @@ def workers_of(pid: int) -> list[psutil.Process]:
     return [child for child in psutil.Process(pid).children(recursive=True) if child.name().startswith("ray::Worker")]
 
 
-@pytest.mark.slow
-def test_killed_workers_and_drivers_lose_nothing(tmp_path: Path) -> None:
-    """Three workers and a driver are killed, five times over."""
+def kill_on_ray(run: Run, seed: int, num_kills: int) -> None:
+    """Begins a run on a cluster of its own; kills workers, then the driver with the cluster."""
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-    choose = random.Random(3)
-    for number in range(ROUNDS):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        run = replace(corpus(folder), cluster=Cluster("auto", 2))
-        process = multiprocessing.get_context("spawn").Process(target=drive_on_ray, args=(run,))
-        process.start()
-        assert process.pid is not None
-        kills = 0
-        deadline = time.monotonic() + 300
-        while kills < 3 and process.is_alive() and time.monotonic() < deadline:
-            time.sleep(choose.uniform(0.2, 1.0))
-            if found := workers_of(process.pid):
-                choose.choice(found).kill()
-                kills += 1
-        assert kills == 3
-        # The driver, and the cluster that it made.
-        for started in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            with suppress(psutil.NoSuchProcess):
-                started.kill()
-        process.join()
-        assert run.embed(fake_model).rows == NUM_ROWS
-        assert table_of(run.into)["row"].to_pylist() == list(range(NUM_ROWS))
+    choose = random.Random(seed)
+    process = multiprocessing.get_context("spawn").Process(target=drive_on_ray, args=(run,))
+    process.start()
+    assert process.pid is not None
+    kills = 0
+    deadline = time.monotonic() + 300
+    while kills < num_kills and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(choose.uniform(0.2, 1.0))
+        if found := workers_of(process.pid):
+            choose.choice(found).kill()
+            kills += 1
+    assert kills == num_kills
+    for started in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        with suppress(psutil.NoSuchProcess):
+            started.kill()
+    process.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(25))
+def test_three_killed_workers_and_a_killed_driver_lose_nothing(tmp_path: Path, seed: int) -> None:
+    """Every fifth run is finished by Ray again, the others by one host."""
+    run = replace(corpus(tmp_path), cluster=Cluster("auto", 2))
+    kill_on_ray(run, seed, 3)
+    assert replace(run, cluster=None if seed % 5 else run.cluster).embed(fake_model).rows == NUM_ROWS
+    assert table_of(run.into)["row"].to_pylist() == list(range(NUM_ROWS))
+
+
+@pytest.mark.slow
+def test_four_documents_of_ten_pages_lose_no_page(tmp_path: Path) -> None:
+    for number in range(4):
+        pages = [Image.new("RGB", (60, 60), (20 * page, 60 * number, 0)) for page in range(10)]
+        pages[0].save(tmp_path / f"{number}.pdf", save_all=True, append_images=pages[1:])
+    run = replace(corpus(tmp_path), inputs=sorted(map(str, tmp_path.glob("*.pdf"))), shard_rows=4)
+    kill_on_ray(replace(run, cluster=Cluster("auto", 2)), 0, 2)
+    assert replace(run, cluster=Cluster("auto", 2)).embed(fake_model).rows == 40
+    table = table_of(run.into)
+    assert table["id"].to_pylist() == [f"{path}#page={page}" for path in run.inputs for page in range(1, 11)]
+    assert table["embedding"].null_count == 0
 
 
 @pytest.mark.slow
