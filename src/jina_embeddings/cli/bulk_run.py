@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Self
 
 from ..errors import OptionError
+from ..pipeline.busy import BusyShare
 from ..pipeline.run import Run, Status
 from ..pipeline.supervise import Load
 from .progress import Progress
@@ -33,6 +34,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
+        self._busy = BusyShare()
 
     def __enter__(self) -> Self:
         return self
@@ -42,9 +44,12 @@ class _Watch:
             self._progress.__exit__(None, None, None)
 
     def report(self, name: str, *values: Any) -> None:
+        self._busy.note(name, values)
         if name == "planned":
             self._plan(values[0])
         elif name == "ended" and self._progress is not None:
+            if self._busy.share is not None:
+                self._progress.note = f", engine busy {self._busy.share:.0%} of the time"
             self._progress.advance(values[1] - values[0])
 
     def _plan(self, status: Status) -> None:

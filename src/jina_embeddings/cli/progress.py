@@ -23,11 +23,14 @@ class Progress:
     noun: what is counted.
     sources: what `counts` counts, if that is something else, and has to go through `reading`. For example, an index
         counts passages, but knows only how many files there are.
+
+    note: may be set to a text to show behind the rest.
     """
 
     def __init__(self, counts: Iterable[int | None], noun: str = "rows", *, sources: str | None = None):
         self._counts, self._noun, self._sources = counts, noun, sources
         self._num_done = self._num_read = 0
+        self.note = ""
         self._total: int | None = None
         self._start: float | None = None
         self._ended = threading.Event()
@@ -77,7 +80,7 @@ class Progress:
         # Sources are read ahead of the engine, so when the last one has been read, the time left is unknown.
         if self._total and done and took > 0 and not (self._sources and done >= self._total):
             shown += f", {_duration(took * max(0, self._total - done) / done)} left"
-        return shown
+        return shown + self.note
 
     def _begin(self) -> None:
         # The clock starts with the first count, so that loading the model doesn't lower the rate.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from ..calls.request import Request
 from ..errors import EngineDeadError
 from ..types import Both, Partial
 from ..vectors.quantization import quantize
+from .busy import BusyTime
 from .caution import Caution, Span
 from .plan import Plan, PlanReader
 from .provenance import Column, Form
@@ -37,12 +39,14 @@ class Chunk:
     items: one for each row; those that were rejected as a `Failure`.
     vectors: of each column, for the rows that were not: an array (rows, numbers), or a list. Empty if all were.
     cut: how many texts were cut.
+    ran: when the engine got the rows and when it had done them, on the clock of `time.perf_counter`.
     """
 
     start: int
     items: list[Row | Failure]
     vectors: dict[str, Any]
     cut: int = 0
+    ran: tuple[float, float] = (0.0, 0.0)
 
     @property
     def span(self) -> Span:
@@ -52,8 +56,9 @@ class Chunk:
 class Chunks:
     """Embeds the rows of a plan.
 
-    report: called from several threads with `begun` and the rows before they are read, with `ended` and the rows when
-        their vectors are there; the rows of a shard that come together may be fewer than was said when they began.
+    report: called from several threads with `begun` and the rows before they are read, and with `ended`, the rows, and
+        the seconds that the engine has worked since the last ones, when their vectors are there. The rows of a shard
+        that come together may be fewer than was said when they began.
     """
 
     def __init__(self, model: JinaEmbeddings, plan: Plan, form: Form, batch_size: int | None, report: Report):
@@ -73,6 +78,7 @@ class Chunks:
     def stream(self, shards: Sequence[int], caution: Caution) -> Generator[Chunk, None, None]:
         """Chunks in order; none reaches from one shard into the next."""
         source = self._read(shards, caution)
+        busy = BusyTime()
         pending: deque[Future[Chunk | None]] = deque()
         with (
             ThreadPoolExecutor(1, thread_name_prefix="jina-embeddings-reader") as reader,
@@ -85,7 +91,7 @@ class Chunks:
                     chunk = pending.popleft().result()
                     if chunk is None:
                         return
-                    self._report("ended", *chunk.span)
+                    self._report("ended", *chunk.span, busy.add(*chunk.ran))
                     yield chunk
             finally:
                 for future in pending:
@@ -129,7 +135,12 @@ class Chunks:
         if not rows:
             return Chunk(start, items, {})
         inputs = [item.input for item in items if isinstance(item, Row)]
+        began = time.perf_counter()
         result = self._model.embed(Request.mixed(inputs, self._options))
+        ended = time.perf_counter()
+        before, after = result.times.prepare_s, result.times.finish_s
+        # The parts of a large call overlap, and so do their times: the engine has work all along.
+        ran = (began + before, ended - after) if before + after < ended - began else (began, ended)
         partial: Partial = result.embeddings
         for skipped in partial.skipped:
             item = items[rows[skipped.index]]
@@ -140,7 +151,7 @@ class Chunks:
             if isinstance(found, Both):
                 found = found.multivector if column.multivector else found.dense
             vectors[name] = _in_form(found, column)
-        return Chunk(start, items, vectors, len(result.cut))
+        return Chunk(start, items, vectors, len(result.cut), ran)
 
 
 def _in_form(vectors: Any, column: Column) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import RunError
+from .busy import BusyShare
 from .chunks import Report
 from .folder import Folder
 from .job import Job
@@ -62,8 +63,9 @@ class Status:
 class Summary:
     """What a run came to.
 
-    cut: texts that were cut. rows_this_time, seconds, restarts: of this call alone. left_out: files without
-    anything to embed.
+    cut: texts that were cut. left_out: files without anything to embed.
+    rows_this_time, seconds, restarts: of this call alone.
+    engine_busy: the share of the time from the first rows to the last in which the engine had work; None on a cluster.
     """
 
     rows: int
@@ -73,6 +75,7 @@ class Summary:
     rows_this_time: int
     seconds: float
     rows_per_second: float
+    engine_busy: float | None
     restarts: int
     left_out: list[LeftOut]
 
@@ -133,13 +136,20 @@ class Run:
                 report("planned", begun)
             start = time.perf_counter()
             restarts = 0
+            busy = BusyShare()
+
+            def noted(name: str, *values: Any) -> None:
+                busy.note(name, values)
+                if report is not None:
+                    report(name, *values)
+
             if manifest is None or begun.shards_done < begun.shards:
-                restarts = self._work(job, load, report or (lambda *_: None))
+                restarts = self._work(job, load, noted)
             took_s = time.perf_counter() - start
             manifest = Manifest.read(folder)
             assert manifest is not None
             job.finish(manifest)
-            summary = _summary(begun, Status.of(job, manifest), took_s, restarts, left_out)
+            summary = _summary(begun, Status.of(job, manifest), took_s, busy.share, restarts, left_out)
             folder.write(f"_summary{self.share.name}.json", json.dumps(asdict(summary), indent=1).encode() + b"\n")
         return summary
 
@@ -181,7 +191,9 @@ def status(into: str | os.PathLike[str]) -> Status:
     return Status.of(Job(folder, manifest.plan, manifest.form), manifest)
 
 
-def _summary(begun: Status, ended: Status, took_s: float, restarts: int, left_out: list[LeftOut]) -> Summary:
+def _summary(
+    begun: Status, ended: Status, took_s: float, busy: float | None, restarts: int, left_out: list[LeftOut]
+) -> Summary:
     rows = ended.rows_done - begun.rows_done
     rate = round(rows / max(took_s, 1e-9), 1)
     return Summary(
@@ -192,6 +204,7 @@ def _summary(begun: Status, ended: Status, took_s: float, restarts: int, left_ou
         rows,
         round(took_s, 3),
         rate,
+        None if busy is None else round(busy, 3),
         restarts,
         left_out,
     )
