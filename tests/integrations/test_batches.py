@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -62,3 +64,11 @@ def test_as_an_actor_of_ray_data(fake_model: JinaEmbeddings) -> None:
     texts = sorted(found)
     wanted = fake_model.encode_text(texts, prompt_name="passage", truncate_dim=128)
     np.testing.assert_array_equal(np.stack([found[text] for text in texts]), wanted)
+
+
+def test_the_way_into_daft_of_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("daft", reason="needs daft, which is not among the packages of the tests: 150 MB")
+    page = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python no-run\n(import daft.*?)```", page, re.DOTALL)
+    exec(block, {"__name__": "docs"})
+    assert capsys.readouterr().out == "3 1\n"
