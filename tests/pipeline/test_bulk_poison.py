@@ -16,7 +16,7 @@ from deadly import WORD, dead_model, deadly_model
 from jina_embeddings.errors import EngineDeadError, TooManyRejectedError
 from jina_embeddings.pipeline import Run, status
 from jina_embeddings.pipeline.caution import CHUNK_ROWS, Caution, pieces
-from jina_embeddings.pipeline.supervise import MAX_IN_VAIN, Seen
+from jina_embeddings.pipeline.supervise import MAX_DEATHS_IN_VAIN, Seen
 
 
 def bad_lines(folder: Path) -> dict[str, bytes]:
@@ -150,6 +150,6 @@ def test_each_of_several_rows_is_found() -> None:
 def test_rows_that_kill_only_together_are_embedded_apart() -> None:
     deaths, caution = deaths_of(Caution(), {10, 11}, 3000, 2)
     assert caution.poison == frozenset()
-    assert deaths < MAX_IN_VAIN
+    assert deaths < MAX_DEATHS_IN_VAIN
     assert caution.most_rows(0) == 1
     assert caution.most_rows(CHUNK_ROWS) == CHUNK_ROWS

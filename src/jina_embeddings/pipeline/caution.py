@@ -42,7 +42,7 @@ class Caution:
         return Caution(self.poison, _joined(running), deaths)
 
     def cleared(self, piece: Span) -> Caution:
-        """A piece at the beginning of the first suspect did no harm."""
+        """What is known after a piece at the start of the first suspect did no harm."""
         if not self.suspects:
             return self
         (_, end), *rest = self.suspects
@@ -68,7 +68,7 @@ def pieces(span: Span) -> Iterator[Span]:
 
 
 def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """In order, those that touch as one."""
+    """Sorts spans and joins those that touch."""
     found: list[Span] = []
     for start, stop in sorted(spans):
         if found and start <= found[-1][1]:

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 Report = Callable[..., None]
 
 _CHUNK_BYTES = 64 * 2**20
-"""Of encoded images, which are read before their turn."""
-_AT_ONCE = 3
-_READ_AHEAD = 1
+"""The most bytes of encoded images in a chunk, since chunks are read before their turn."""
+_CHUNKS_AT_ONCE = 3
+_CHUNKS_READ_AHEAD = 1
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Rows that ran together.
+    """Rows that are embedded together.
 
     items: one for each row; those that were rejected as a `Failure`.
     vectors: of each column, for the rows that were not: an array (rows, numbers), or a list. Empty if all were.
@@ -82,11 +82,11 @@ class Chunks:
         pending: deque[Future[Chunk | None]] = deque()
         with (
             ThreadPoolExecutor(1, thread_name_prefix="jina-embeddings-reader") as reader,
-            ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jina-embeddings-bulk") as workers,
+            ThreadPoolExecutor(_CHUNKS_AT_ONCE, thread_name_prefix="jina-embeddings-bulk") as workers,
         ):
             try:
                 while True:
-                    while len(pending) < _AT_ONCE + _READ_AHEAD:
+                    while len(pending) < _CHUNKS_AT_ONCE + _CHUNKS_READ_AHEAD:
                         pending.append(workers.submit(self._embed_read, reader.submit(next, source, None)))
                     chunk = pending.popleft().result()
                     if chunk is None:
@@ -162,7 +162,7 @@ def _in_form(vectors: Any, column: Column) -> Any:
 
 
 def _bounded(items: Iterator[Row | Failure]) -> Iterator[Row | Failure]:
-    """As many as hold `_CHUNK_BYTES` of images together."""
+    """Yields items until their images have `_CHUNK_BYTES`."""
     num_bytes = 0
     for item in items:
         yield item

@@ -30,9 +30,9 @@ def matrix_of(column: Any) -> FloatArray:
 def has_all_numbers(vectors: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(rows,) whether a vector is one: neither null, NaN nor infinite. vectors: (rows, dim), which may be mapped."""
     good = np.ones(len(vectors), dtype=bool)
-    for start in range(0, len(vectors), _BLOCK):
-        good[start : start + _BLOCK] = np.isfinite(vectors[start : start + _BLOCK]).all(axis=1)
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        good[start : start + _BLOCK_ROWS] = np.isfinite(vectors[start : start + _BLOCK_ROWS]).all(axis=1)
     return good
 
 
-_BLOCK = 65536
+_BLOCK_ROWS = 65536

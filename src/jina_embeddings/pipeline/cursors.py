@@ -28,10 +28,10 @@ from .tables import TABLES, table_rows
 from .text import decode
 
 # What a file's own content can raise; an OSError with a number is the machine's.
-_DAMAGED = (OSError, EOFError, zlib.error, csv.Error, tarfile.TarError, pa.ArrowException)
+_DAMAGE_ERRORS = (OSError, EOFError, zlib.error, csv.Error, tarfile.TarError, pa.ArrowException)
 
 
-_BY_THE_MODEL = re.compile(r"(https?|file)://", re.IGNORECASE)
+_OPENED_BY_MODEL = re.compile(r"(https?|file)://", re.IGNORECASE)
 
 
 class Cursor:
@@ -57,7 +57,7 @@ class Cursor:
                 given += 1
                 self._next = given
                 yield self._row(raw, given)
-        except _DAMAGED as error:
+        except _DAMAGE_ERRORS as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             self.close()
@@ -126,7 +126,7 @@ class Cursor:
         image = row.input["image"]
         if isinstance(image, Path) and is_address(self._source.path):
             image = f"{self._source.path.rpartition('/')[0]}/{image.relative_to(self._folder)}"
-        if not isinstance(image, str) or not is_address(image) or _BY_THE_MODEL.match(image):
+        if not isinstance(image, str) or not is_address(image) or _OPENED_BY_MODEL.match(image):
             return row
         try:
             with open_stored(image) as file:

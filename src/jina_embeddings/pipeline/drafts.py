@@ -39,7 +39,7 @@ def check_target(target: Path, inputs: Iterable[str]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Until then a rename may be undone by a power failure."""
+    """Syncs a folder: before that, a power failure may undo a rename in it."""
     if os.name == "nt":  # a folder can't be opened there
         return
     handle = os.open(folder, os.O_RDONLY)

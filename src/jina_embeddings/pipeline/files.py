@@ -59,7 +59,7 @@ def find_files(paths: Iterable[str], leave_out: frozenset[str] = frozenset()) ->
 
 
 def count_files(paths: Iterable[str]) -> Iterator[int]:
-    """A one for each file of the paths."""
+    """Yields 1 for each file of the paths."""
     return (1 for _ in find_files(paths))
 
 

@@ -35,7 +35,7 @@ class Drafted(Protocol):
 
 
 class Folder(ABC):
-    """Files by their names below it, with / between folders."""
+    """A folder whose files are addressed by their paths below it, with / as separator."""
 
     @staticmethod
     def at(address: str | os.PathLike[str]) -> Folder:
@@ -55,7 +55,7 @@ class Folder(ABC):
 
     @abstractmethod
     def size(self, name: str) -> int:
-        """In bytes. Raises FileNotFoundError."""
+        """The size of a file in bytes. Raises FileNotFoundError."""
 
     @abstractmethod
     def names(self) -> list[str]:

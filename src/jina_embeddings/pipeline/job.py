@@ -24,12 +24,12 @@ from .shards import Done, read_done, shard_name
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
 
-_FOOTERS_AT_ONCE = 16
+_MAX_FOOTER_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked for.
+    """The arguments of a run into a folder.
 
     max_rejected: more rejected rows than this end the run; None for no limit.
     """
@@ -60,7 +60,7 @@ class Job:
             return {}
         run, there = manifest.run, set(self.folder.names())
         shards = [shard for shard in self.shards if shard_name(shard) in there]
-        with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="jina-embeddings-footers") as pool:
+        with ThreadPoolExecutor(_MAX_FOOTER_THREADS, thread_name_prefix="jina-embeddings-footers") as pool:
             found = pool.map(lambda shard: read_done(self.folder, shard, run), shards)
             return {done.shard: done for done in found if done is not None}
 
@@ -101,7 +101,7 @@ class Job:
     def embed_shards(
         self, model: JinaEmbeddings, manifest: Manifest, shards: Sequence[int], report: Report, caution: Caution
     ) -> None:
-        """Tries what is suspected, then embeds shards and commits each.
+        """Tries the suspected rows, then embeds shards and commits each.
 
         report: called with `begun` and `ended` and the rows of a chunk (see `Chunks`), with `trying` and `cleared` and
             the rows of a suspected piece, with `committed` and a `Done`; from several threads.

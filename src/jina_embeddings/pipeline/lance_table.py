@@ -45,7 +45,7 @@ def commit(folder: Folder, fragments: list[str], schema: Any) -> int:
 
 
 def read_table(folder: Folder, start: int, stop: int, column: str) -> Any:
-    """One column of the rows from `start` to before `stop`."""
+    """Reads one column of the rows `start` to `stop - 1`."""
     return _lance().dataset(_address(folder)).to_table(columns=[column], offset=start, limit=stop - start)
 
 

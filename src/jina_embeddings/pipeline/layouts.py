@@ -25,11 +25,11 @@ _NUMBERS: dict[str, Any] = {
 }
 _TENSOR_TYPES = {"float": "F32", "float16": "F16", "int8": "I8", "binary": "I8", "ubinary": "U8"}
 HEADER_BYTES = 1024
-"""Of a .safetensors file here: with spaces to that length its numbers begin at the same byte in each shard."""
+"""The header of a .safetensors file is padded to this, so that the numbers of each shard begin at the same byte."""
 
 
 class Layout(Protocol):
-    """What a shard's writer hands its vectors to. in_shard: names of the columns that its Parquet file has."""
+    """Stores the vectors of a shard. in_shard: the columns of vectors that are in the shard's Parquet file."""
 
     in_shard: list[str]
 
@@ -121,7 +121,7 @@ def widths_of(form: Form, dimension: int, token_dimension: int) -> dict[str, int
 
 
 def types_of(form: Form, widths: dict[str, int]) -> dict[str, Any]:
-    """The Arrow type of each column of vectors."""
+    """Returns the Arrow type of each column of vectors."""
     return {name: _type_of(column, widths[name]) for name, column in form.columns.items()}
 
 
@@ -133,7 +133,7 @@ def _type_of(column: Column, width: int) -> Any:
 
 
 def vectors_column(vectors: Any, failed: list[bool], type_: Any) -> Any:
-    """The Arrow array of a chunk's vectors, null for rows that failed."""
+    """Makes an Arrow array of a chunk's vectors, null for rows that failed."""
     if all(failed):
         return pa.nulls(len(failed), type_)
     if isinstance(vectors, np.ndarray):
@@ -147,7 +147,7 @@ def vectors_column(vectors: Any, failed: list[bool], type_: Any) -> Any:
 
 
 def read_array(data: bytes, suffix: str, name: str) -> Any:
-    """What `InArrays` wrote."""
+    """Reads an array that `InArrays` wrote."""
     if suffix == ".npy":
         return np.load(io.BytesIO(data), allow_pickle=False)
     from safetensors.numpy import load

@@ -25,7 +25,7 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a run is: written once, before its first shard.
+    """The definition of a run, which is written once, before its first shard.
 
     made_by: see `provenance.made_by`.
     """
@@ -107,7 +107,7 @@ def _refuse(wrong: Sequence[str], folder: Folder) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Every `of`th shard, from `number` - 1 on."""
+    """A share of a run's shards: every `of`th, beginning with shard `number` - 1."""
 
     number: int = 1
     of: int = 1
@@ -130,7 +130,9 @@ class Share:
 
 @contextmanager
 def locked(folder: Folder, share: Share) -> Iterator[None]:
-    """Made if it isn't there. Shares work side by side; a run without them works alone. A store knows no locks.
+    """Locks the folder, which is made if it isn't there; does nothing in an object store, which has no locks.
+
+    Shares may run at the same time; a run without shares excludes all others.
 
     Raises RunBusyError while another process has it.
     """

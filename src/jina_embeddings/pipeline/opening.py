@@ -22,17 +22,17 @@ def unpacked_name(path: str) -> str:
 
 
 def is_packed(path: str) -> bool:
-    """Whether going to a place of it means reading from its start."""
+    """Whether a file is compressed, so that it can only be read from its start."""
     return path.lower().endswith(_PACKED)
 
 
 def open_stored(path: str) -> IO[bytes]:
-    """The file as it is."""
+    """Opens the file as it is, compressed or not."""
     return open_address(path) if is_address(path) else open(path, "rb")
 
 
 def open_bytes(path: str) -> IO[bytes]:
-    """The file, unpacked if its name ends in .gz or .zst. Raises DependencyError."""
+    """Opens the file, and decompresses it if its name ends in .gz or .zst. Raises DependencyError."""
     if path.lower().endswith(".gz"):
         return gzip.open(open_stored(path), "rb")  # type: ignore[return-value]
     if path.lower().endswith(".zst"):

@@ -44,7 +44,7 @@ class PlanReader:
         self._cursor: Cursor | None = None
 
     def read(self, start: int, stop: int) -> Iterator[Row | Failure]:
-        """One item for each number. Raises as `Cursor.read` does."""
+        """Yields one item for each row number. Raises the same as `Cursor.read`."""
         while start < stop:
             index = bisect_right(self._ends, start)
             offset = self._ends[index] - self._sources[index].rows

@@ -27,7 +27,7 @@ def line_offsets(path: str) -> Iterator[int]:
 
 
 def record_offsets(path: str) -> Iterator[int]:
-    """Of each record of a CSV file after its header.
+    """Yields the offset of each record of a CSV file after its header.
 
     Raises InputError for a header that names a column twice, and for a quote that is not closed.
     """

@@ -99,7 +99,7 @@ class Form:
 
 
 def described(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
-    """What made vectors, in words and numbers for people."""
+    """Describes the model and form that made vectors, for people."""
     task, prompt_name = resolve_task(form.task or model.task, form.prompt)
     info = model.info
     return {
@@ -126,7 +126,7 @@ def shortened(probe: Sequence[float] | FloatArray) -> list[float]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """In words. Engine and version may differ: they change vectors by less than a number format does."""
+    """Yields what differs, in words. Engine and version may: they change vectors by less than a number format does."""
     for name in ("model", "revision", "task", "prompt_name", "dimension"):
         if before[name] != now[name]:
             yield f"{name} was {before[name]} and is {now[name]}"

@@ -16,19 +16,19 @@ from .caution import Caution, Span, pieces
 from .chunks import Chunks, Report
 from .job import Job
 from .shards import Done
-from .supervise import MAX_IN_VAIN, Load
+from .supervise import MAX_DEATHS_IN_VAIN, Load
 
 _CONNECT_S = 10
 _IMPORT_FAILED = "failed to import on the worker"
-_MAX_EARLY = 4
+_MAX_EARLY_DEATHS = 4
 """Workers that end in a row before they have begun: more than on one host, for the same reason as below."""
-_SUSPECT_AFTER = 2
+_SUSPECT_AFTER_DEATHS = 2
 """Deaths of workers with a shard before its rows are suspected: nodes of a cluster are taken away for other reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where a run goes.
+    """The Ray cluster that a run uses.
 
     address: of a cluster; `auto` for the one that there is, else one made on this machine.
     workers: how many models; if left out, one for each GPU, or one for all of a machine's cores where there is none.
@@ -39,7 +39,7 @@ class Cluster:
 
 
 def run_on_ray(job: Job, load: Load, report: Report, cluster: Cluster) -> int:
-    """Does what is left of a job; the number of workers that died.
+    """Embeds what is left of a job, and returns the number of workers that died.
 
     load: gives the model, in each worker; has to be picklable, and the package installed on every node. report: called
         with `ended` and the rows of a shard, and `committed` and its `Done`, when it is there.
@@ -59,7 +59,7 @@ def run_on_ray(job: Job, load: Load, report: Report, cluster: Cluster) -> int:
 
 
 class Worker:
-    """What an actor is: one model."""
+    """A Ray actor, which holds one model."""
 
     def begin(self, job: Job, load: Load) -> None:
         """Not when it is made: Ray says little of what is raised then. Raises as `load` does, and RunMismatchError."""
@@ -89,7 +89,11 @@ class Worker:
 
 @dataclass(slots=True)
 class _Task:
-    """What a worker is doing. piece: of a suspected shard; None for the whole of it; shard: None while it loads."""
+    """What a worker is doing.
+
+    shard: None while it loads its model.
+    piece: rows of a suspected shard; None for the whole shard.
+    """
 
     shard: int | None
     piece: Span | None = None
@@ -192,7 +196,7 @@ class _Driver:
         else:
             self._left.appendleft(task.shard)
             self._suspect(self._known.setdefault(task.shard, _Shard()), task)
-        if self._early == _MAX_EARLY or self._in_vain == MAX_IN_VAIN:
+        if self._early == _MAX_EARLY_DEATHS or self._in_vain == MAX_DEATHS_IN_VAIN:
             raise EngineDeadError(f"workers ended {max(self._early, self._in_vain)} times without having got on")
         self._start()
 
@@ -205,7 +209,7 @@ class _Driver:
             known.caution = known.caution.after_death([], task.piece)
             if known.caution.poison != before:
                 self._in_vain = 0
-        elif known.deaths >= _SUSPECT_AFTER:
+        elif known.deaths >= _SUSPECT_AFTER_DEATHS:
             known.caution = known.caution.after_death([self._job.plan.span(task.shard)], None)
 
     def _committed(self, done: Done) -> None:
@@ -217,7 +221,7 @@ class _Driver:
 
 
 def _missing_package(error: str) -> DependencyError:
-    """Of what Ray tells of a worker that couldn't import what it was given."""
+    """The error for a worker that couldn't import what it was given. error: what Ray says of it."""
     node = re.search(r"ip=([0-9a-fA-F.:]+)", error)
     where = f" on {node[1]}" if node else ""
     reason = error.strip().rpartition("\n")[2]

@@ -157,7 +157,7 @@ def _pdf(path: str) -> Iterator[Row]:
 
 
 def delimiter_of(path: str) -> str:
-    """What stands between the cells of a .csv or .tsv, packed or not."""
+    """The delimiter of a .csv or .tsv file, compressed or not."""
     return "\t" if re.search(r"\.tsv(\.\w+)?$", path, re.IGNORECASE) else ","
 
 

@@ -36,7 +36,7 @@ class RunRows(NamedTuple):
 
 
 def manifest_of(address: str | os.PathLike[str]) -> Manifest:
-    """Of a run whose dense vectors can be read. Raises RunError for no run, InputError for vectors of another form."""
+    """Reads the manifest of a run that has dense vectors. Raises RunError for no run, InputError for other vectors."""
     manifest = Manifest.read(Folder.at(address))
     if manifest is None:
         raise RunError(f"{address} holds no run: name the folder of a bulk run")
@@ -87,7 +87,7 @@ def _vectors(folder: Folder, manifest: Manifest, shard: int, table: Any) -> Any:
 
 
 def _column(folder: Folder, manifest: Manifest, shard: int, table: Any, name: str) -> Any:
-    """A column of vectors, of all rows of a shard. table: of its Parquet file."""
+    """Reads a column of vectors of all rows of a shard. table: the shard's Parquet file."""
     if manifest.form.layout == "lance":
         table = read_table(folder, *manifest.plan.span(shard), name)
     return table[name].combine_chunks()

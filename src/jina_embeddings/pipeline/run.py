@@ -61,7 +61,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run came to.
+    """The outcome of a run.
 
     cut: texts that were cut. left_out: files without anything to embed.
     rows_this_time, seconds, restarts: of this call alone.

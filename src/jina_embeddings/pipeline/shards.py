@@ -16,7 +16,7 @@ FOOTER = b"jina_embeddings.shard"
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What the footer of a whole shard says.
+    """The record in the footer of a finished shard.
 
     run: of which run it is a part.
     files: the size of each file of vectors beside it, in bytes.
@@ -39,7 +39,7 @@ def shard_name(shard: int) -> str:
 
 
 def vectors_name(shard: int, column: str, suffix: str) -> str:
-    """Of a file of vectors beside a shard."""
+    """The name of a file of vectors beside a shard."""
     return f"_vectors/{shard:06d}.{column}{suffix}"
 
 
@@ -61,6 +61,6 @@ def read_done(folder: Folder, shard: int, run: str) -> Done | None:
 
 
 def read_rows(folder: Folder, shard: int, columns: list[str] | None = None) -> Any:
-    """The Arrow table of a whole shard."""
+    """Reads a shard as an Arrow table."""
     with folder.open(shard_name(shard)) as file:
         return pq.read_table(file, columns=columns)

@@ -61,7 +61,7 @@ class Survey:
 def survey(
     paths: Iterable[str], *, lines: bool = False, leave_out: frozenset[str] = frozenset(), known: Iterable[Source] = ()
 ) -> Survey:
-    """All files of the paths, counted and digested.
+    """Finds all files of the paths, counts their rows and hashes them.
 
     lines: a text file gives a row for each line.
     known: sources of an earlier survey; one whose size and time are the same is not read again.
@@ -191,7 +191,7 @@ def _marked(offsets: Iterable[int]) -> tuple[int, tuple[int, ...]]:
 
 
 def _digest(path: str, size: int, mtime_ns: int) -> str:
-    """Of the whole file; of a very large one, of its size, its time, its start and its end."""
+    """Hashes the whole file; of a very large one, its size, time, start and end."""
     digest = hashlib.blake2b(digest_size=16)
     with open_stored(path) as file:
         if size <= _WHOLE_DIGEST_BYTES:

@@ -18,15 +18,15 @@ from .chunks import Report
 from .job import Job
 
 Load = Callable[[], AbstractContextManager[JinaEmbeddings]]
-_ENGINE_DEAD = 70
-MAX_EARLY = 2
-MAX_IN_VAIN = 12
-"""The search for one row takes at most five."""
+_ENGINE_DEAD_STATUS = 70
+MAX_EARLY_DEATHS = 2
+MAX_DEATHS_IN_VAIN = 12
+"""Deaths in a row without a shard or a rejected row more. The search for one row takes at most five."""
 _STOP_S = 30
 
 
 def run_supervised(job: Job, load: Load, report: Report) -> int:
-    """Does what is left of a job; the number of children that died.
+    """Embeds what is left of a job, and returns the number of child processes that died.
 
     load: gives the model, in the child; has to be picklable. report: as in `Job.work`.
 
@@ -43,7 +43,7 @@ def run_supervised(job: Job, load: Load, report: Report) -> int:
         deaths += 1
         in_vain = 0 if seen.progress else in_vain + 1
         early = early + 1 if seen.nothing else 0
-        if early == MAX_EARLY or in_vain == MAX_IN_VAIN:
+        if early == MAX_EARLY_DEATHS or in_vain == MAX_DEATHS_IN_VAIN:
             raise EngineDeadError(f"the process that embeds ended {max(early, in_vain)} times without having got on")
 
 
@@ -77,7 +77,7 @@ class Seen:
 
 
 def _child(job: Job, load: Load, caution: Caution, seen: Seen, report: Report) -> bool:
-    """Whether it came to its end."""
+    """Runs a child process; returns whether it finished the job."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, job, load, caution), name="jina-embeddings-bulk")
@@ -128,7 +128,7 @@ def _work(pipe: Connection, job: Job, load: Load, caution: Caution) -> None:
     except (KeyboardInterrupt, EngineClosedError):
         os._exit(128 + signal.SIGINT)
     except EngineDeadError:
-        os._exit(_ENGINE_DEAD)
+        os._exit(_ENGINE_DEAD_STATUS)
     except JinaEmbeddingsError as error:
         pipe.send(("error", error))
     except OSError as error:
@@ -136,7 +136,7 @@ def _work(pipe: Connection, job: Job, load: Load, caution: Caution) -> None:
 
 
 def _end_with_parent() -> None:
-    """A child whose parent was killed would write beside the next run's."""
+    """Ends this process when its parent ends: otherwise it would write while the next run does."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -42,7 +42,7 @@ def lance_version(path: str) -> str:
 
 
 def table_schema(path: str, kind: str) -> Any:
-    """Its Arrow schema."""
+    """The Arrow schema of the table."""
     if kind == "lance":
         return _lance(path).schema
     if kind == "parquet":

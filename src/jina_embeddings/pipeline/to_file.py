@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the inputs.
+    """Counts what became of the inputs.
 
     strict: the first that failed is raised.
     cut: ids of the texts that were cut. left_out: the files without anything to embed.
@@ -50,7 +50,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class FileRun:
-    """What is asked for.
+    """The arguments of a run into one file.
 
     options: of the model, written beside its vectors.
     """

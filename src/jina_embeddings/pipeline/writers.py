@@ -160,7 +160,7 @@ _WRITERS: dict[str, type[Writer]] = {".parquet": ParquetWriter, ".jsonl": JsonlW
 
 
 def open_writer(path: Path, metadata: Mapping[str, Any]) -> Writer:
-    """The writer for the path's suffix."""
+    """Opens the writer for the path's suffix."""
     return _WRITERS[path.suffix.lower()](path, metadata)
 
 
