@@ -5,7 +5,9 @@
 Callers are a closed loop over connections that stay open. Processor time is the server process's own, by its times.
 `null` is our server before an engine that answers at once, behind the tokenizer of `pocket` and with vectors of 2,048
 numbers; `bare` is the least of an application before the same engine, measured in turn with it. Rates are those of
-`pocket` on torch: over HTTP, and of as many callers of `aencode_text` in a process without a server.
+`pocket` on torch: over HTTP, and of as many callers of `aencode_text` in a process without a server. In turns with it
+run what is asked for: infinity, by the Python of an environment that has infinity_emb (`--infinity`), and vLLM's own
+server (`--vllm`), with the weights of one task merged.
 """
 
 from __future__ import annotations
@@ -16,17 +18,21 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from from_tools import RESULTS, circumstances
 from input_sets import make_texts
+from jina_embeddings import JinaEmbeddings
 from online import Client
 from online_app import closed_loop
+from qwen2_export import export
 
 HERE = Path(__file__).parent
 PORT = 18_200
@@ -34,22 +40,23 @@ CALLERS = 64
 TOKENIZER = HERE.parent / "src/jina_embeddings/models/pocket/tokenizer.json"
 
 
-def bodies_of(texts: list[str], count: int, form: str) -> list[bytes]:
-    """Requests of so many texts each."""
+def bodies_of(texts: list[str], count: int, form: str, *, prompt: str = "") -> list[bytes]:
+    """Requests of so many texts each. prompt: for servers that know no task."""
     bodies = []
+    fields = {"encoding_format": form} if prompt else {"task": "retrieval.passage", "embedding_type": form}
     for first in range(0, len(texts) - count, count):
-        body = {"model": "m", "task": "retrieval.passage", "input": texts[first : first + count]}
-        bodies.append(json.dumps({**body, "embedding_type": form}).encode())
+        inputs = [prompt + text for text in texts[first : first + count]]
+        bodies.append(json.dumps({"model": "m", "input": inputs, **fields}).encode())
     return bodies
 
 
 class Server:
-    """`serving_app.py` in a process of its own."""
+    """`serving_app.py`, or the server that a command starts, in a process of its own."""
 
-    def __init__(self, engine: str, port: int):
+    def __init__(self, engine: str, port: int, command: list[str] | None = None):
         self.engine, self.port = engine, port
-        command = [sys.executable, str(HERE / "serving_app.py"), engine, str(port)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = command or [sys.executable, str(HERE / "serving_app.py"), engine, str(port)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
     async def measure(self, bodies: list[bytes], texts: int, seconds: float) -> dict[str, Any]:
@@ -59,7 +66,12 @@ class Server:
 
         async def call(number: int) -> None:
             nonlocal done
-            await client.post("/v1/embeddings", bodies[number % len(bodies)])
+            answered = False
+            while not answered:
+                # A connection that has waited for the other callers may be closed by now.
+                with suppress(asyncio.IncompleteReadError, ConnectionError):
+                    await client.post("/v1/embeddings", bodies[number % len(bodies)])
+                    answered = True
             done += 1
 
         await closed_loop(call, CALLERS, texts, 1.0)
@@ -101,15 +113,53 @@ class Server:
 
 
 def _spent(process: psutil.Process) -> float:
-    """Processor seconds so far."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    """Processor seconds so far, those of its own processes included."""
+    spent = 0.0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            spent += times.user + times.system
+    return spent
+
+
+def _seconds(texts: int, seconds: float) -> float:
+    """Of a measurement with `pocket`, whose requests of 16 texts wait for a thousand others."""
+    return seconds * (2 if texts == 1 else 12)
+
+
+def others(infinity: str | None, vllm: bool, folder: Path) -> list[Server]:
+    """Servers of others with the same weights, started. folder: of the exported model."""
+    servers = []
+    if infinity:
+        port = PORT + 4
+        options = "--served-model-name m --engine torch --device cpu --dtype float32 --no-bettertransformer"
+        program = ["-c", "from infinity_emb.cli import cli; cli()", "v2", "--model-id", str(folder), *options.split()]
+        program += ["--url-prefix", "/v1", "--no-model-warmup", "--port", str(port), "--log-level", "error"]
+        servers.append(Server("infinity", port, [infinity, *program]))
+    if vllm:
+        port = PORT + 5
+        start = "from jina_embeddings.torch_companions import repair; repair(); import runpy; "
+        start += "runpy.run_module('vllm.entrypoints.openai.api_server', run_name='__main__', alter_sys=True)"
+        options = "--served-model-name m --runner pooling --dtype float32 --max-model-len 4096 --disable-log-stats "
+        options += "--enforce-eager --kv-cache-memory-bytes 1073741824 --disable-uvicorn-access-log"
+        program = ["-c", start, "--model", str(folder), *options.split(), "--port", str(port)]
+        servers.append(Server("vllm", port, [sys.executable, *program]))
+    return servers
+
+
+async def check(server: Server, texts: list[str], prompt: str) -> float:
+    """The least cosine of its vectors to ours."""
+    client = Client(server.port)
+    (body,) = bodies_of(texts[:9], 8, "float", prompt=prompt)
+    answer = json.loads(await client.post("/v1/embeddings", body))
+    vectors = np.array([entry["embedding"] for entry in answer["data"]])
+    with JinaEmbeddings("pocket", engine="torch") as model:
+        expected = model.encode_text(texts[:8], task="retrieval", prompt_name="passage")
+    return float((vectors * expected).sum(axis=1).min())
 
 
 async def in_process(texts: list[str], seconds: float) -> list[dict[str, Any]]:
     """The library without a server: as many callers, and one call of all."""
-    from jina_embeddings import JinaEmbeddings
-
     rows: list[dict[str, Any]] = []
     with JinaEmbeddings("pocket", engine="torch") as model:
         for count in (1, 16):
@@ -118,7 +168,7 @@ async def in_process(texts: list[str], seconds: float) -> list[dict[str, Any]]:
                 first = number * count % (len(texts) - count)
                 await model.aencode_text(texts[first : first + count], task="retrieval", prompt_name="passage")
 
-            found = await closed_loop(call, CALLERS, count, seconds)
+            found = await closed_loop(call, CALLERS, count, _seconds(count, seconds))
             rows.append({"system": "library", "callers": CALLERS, "texts": count, **found})
         began = time.perf_counter()
         model.encode_text(texts, task="retrieval", prompt_name="passage")
@@ -127,7 +177,36 @@ async def in_process(texts: list[str], seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-async def measure(seconds: float, repeats: int) -> list[dict[str, Any]]:
+async def with_pocket(
+    texts: list[str], seconds: float, repeats: int, infinity: str | None, vllm: bool
+) -> list[dict[str, Any]]:
+    """Servers of the same model, in turns."""
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        export(Path(scratch) / "model", "retrieval")
+        servers = [Server("pocket", PORT + 1), *others(infinity, vllm, Path(scratch) / "model")]
+        prompts = ["", *["Passage: "] * (len(servers) - 1)]
+        try:
+            cosines = []
+            for server, prompt in zip(servers, prompts, strict=True):
+                await server.ready()
+                cosines.append(await check(server, texts, prompt))
+            for repeat in range(repeats):
+                for count in (1, 16):
+                    for server, prompt, cosine in zip(servers, prompts, cosines, strict=True):
+                        bodies = bodies_of(texts, count, "base64", prompt=prompt)
+                        found = await server.measure(bodies, count, _seconds(count, seconds))
+                        name = "server" if server.engine == "pocket" else server.engine
+                        row = {"system": name, "repeat": repeat, "callers": CALLERS, "texts": count, "form": "base64"}
+                        rows.append({**row, "least_cosine": round(cosine, 7), **found})
+                        print(json.dumps(rows[-1]), flush=True)
+        finally:
+            for server in servers:
+                server.close()
+    return rows
+
+
+async def measure(seconds: float, repeats: int, infinity: str | None, vllm: bool) -> list[dict[str, Any]]:
     texts = make_texts(TOKENIZER, {"short": 1024}, "Passage: ")["short"]
     rows = []
     servers = [Server("null", PORT), Server("bare", PORT + 2)]
@@ -144,16 +223,8 @@ async def measure(seconds: float, repeats: int) -> list[dict[str, Any]]:
     finally:
         for server in servers:
             server.close()
-    pocket = Server("pocket", PORT + 1)
-    try:
-        await pocket.ready()
-        for count in (1, 16):
-            found = await pocket.measure(bodies_of(texts, count, "base64"), count, 2 * seconds)
-            rows.append({"system": "server", "callers": CALLERS, "texts": count, "form": "base64", **found})
-            print(json.dumps(rows[-1]), flush=True)
-    finally:
-        pocket.close()
-    for row in await in_process(texts[:512], 2 * seconds):
+    rows += await with_pocket(texts, seconds, repeats, infinity, vllm)
+    for row in await in_process(texts[:512], seconds):
         print(json.dumps(row), flush=True)
         rows.append(row)
     return rows
@@ -163,10 +234,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--infinity", help="The Python of an environment that has infinity_emb.")
+    parser.add_argument("--vllm", action="store_true", help="Measure vLLM's own server too.")
     parser.add_argument("--output", type=Path, default=RESULTS / "serving.json")
     arguments = parser.parse_args()
     load = [round(value, 1) for value in os.getloadavg()]
-    rows = asyncio.run(measure(arguments.seconds, arguments.repeats))
+    rows = asyncio.run(measure(arguments.seconds, arguments.repeats, arguments.infinity, arguments.vllm))
     arguments.output.write_text(json.dumps({**circumstances(), "load_before": load, "rows": rows}, indent=1) + "\n")
 
 
