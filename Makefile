@@ -40,9 +40,9 @@ test-clients: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients]"
 	$(BIN)/pytest tests/server/test_clients.py
 
-# Attacks on the server in their long form.
+# Attacks on the server and its load in their long form, for hours; JINA_EMBEDDINGS_LONG_SHARE=0.01 runs a hundredth of it.
 test-server-long: $(READY)
-	JINA_EMBEDDINGS_LONG_TESTS=1 $(BIN)/pytest --timeout 7200 tests/server/test_attacks.py
+	$(BIN)/pytest -m slow tests/server
 
 # In a headless browser, which pip can't install: apt-get install chromium chromium-driver, or the like.
 test-browser: $(READY)

@@ -117,8 +117,9 @@ def serving(folder: Path, *options: str, engine: str = "fake") -> Iterator[Serve
             process.kill()
 
 
-def wait_until_ready(address: str, process: subprocess.Popen[str], stderr: Path) -> None:
-    for _ in range(600):
+def wait_until_ready(address: str, process: subprocess.Popen[str], stderr: Path, within_s: float = 60) -> None:
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
         if process.poll() is not None:
             pytest.fail(f"the server ended: {stderr.read_text()}")
         try:
@@ -126,7 +127,7 @@ def wait_until_ready(address: str, process: subprocess.Popen[str], stderr: Path)
                 return
         except httpx.TransportError:
             time.sleep(0.1)
-    pytest.fail("the server was not ready in a minute")
+    pytest.fail(f"the server was not ready in {within_s:g} s")
 
 
 def is_listening(port: int) -> bool:
