@@ -208,7 +208,7 @@ def test_changed_gives_the_index_of_a_full_run(fake_model: JinaEmbeddings) -> No
 def test_a_hit_has_file_line_symbol_and_the_code() -> None:
     index()
     shown = run("search", "password of user is right", "--language", "python", "--limit", "1")
-    assert shown.stdout.splitlines()[0].startswith("auth.py:4  check_password  0.")
+    assert shown.stdout.splitlines()[0].startswith("auth.py:4  check_password  1.000")
     assert shown.stdout.splitlines()[1:4] == [
         "  4 def check_password(user):",
         "  5     '''password of user is right'''",

@@ -48,7 +48,7 @@ def search(
     mode: Annotated[
         str | None,
         typer.Option(
-            help="dense (vectors), words (BM25), or hybrid (both rankings fused); dense if left out.",
+            help="dense (vectors), words (BM25), or hybrid (both scores joined); left out: hybrid, for an image dense.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
