@@ -1,4 +1,4 @@
-"""An index on disk: passages with their vectors, kept in step with the documents that they come from.
+"""Stores passages with their vectors on disk, updates them as their documents change, and searches them.
 
 documents -> Index.update -> Store (LanceDB) <- Index.search
 """

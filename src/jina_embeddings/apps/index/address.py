@@ -1,4 +1,4 @@
-"""Addresses of object stores: what LanceDB says when one can't be reached becomes one clear error."""
+"""Raises IndexUnreachableError for what LanceDB raises when an object store can't be reached."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LONGEST_REASON = 300
 
 
 def is_remote(address: str) -> bool:
-    """Whether it is no folder on this machine."""
+    """Returns whether an address is that of an object store, not a folder."""
     return "://" in address
 
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Raises IndexUnreachableError for what goes wrong inside with an address of an object store."""
+    """Converts errors of the block that concern an object store to IndexUnreachableError."""
     try:
         yield
     except JinaEmbeddingsError:
@@ -30,7 +30,7 @@ def reaching(address: str) -> Iterator[None]:
     except (RuntimeError, ValueError, OSError) as error:
         if not is_remote(address):
             raise
-        # A place in LanceDB's own source follows.
+        # Without the line of LanceDB's source that follows.
         reason = re.split(r", /\S+\.rs:\d+|, location: ", str(error))[0][:_LONGEST_REASON]
         raise IndexUnreachableError(
             f"{address} can't be read or written: check its name, its region and the credentials in the environment "
@@ -39,7 +39,7 @@ def reaching(address: str) -> Iterator[None]:
 
 
 def reaches(method: Method) -> Method:
-    """A method of something with an `address`, all of it within `reaching`."""
+    """Decorator that runs a method of an object with an `address` within `reaching`."""
 
     @wraps(method)
     def within(self: Any, *arguments: Any, **options: Any) -> Any:

@@ -1,8 +1,8 @@
-"""The approximate index over dense vectors: when there is one, how it is made, and how much of it a search reads.
+"""Parameters of the approximate index over dense vectors: when it is built, how, and how much of it a search reads.
 
-Four bits a number (RaBitQ with an extended code) of every vector are read, as long as those are at most 200 million
-numbers, and the best 100 are compared by their own vectors. Only beyond that are partitions far from the question
-passed over.
+The index stores four bits of each number (extended RaBitQ). A search reads all of them, up to 200 million numbers, and
+compares the best 100 candidates by their full vectors. Larger indices are read only in the partitions nearest to the
+question.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 ANN_NUMBERS = 5_000_000
-"""An index of more numbers (passages times dimension) gets an approximate index; reading these takes about 10 ms."""
+"""Above this many numbers (passages times dimension) an approximate index is built; exact search takes 10 ms there."""
 
 READ_NUMBERS = 200_000_000
-"""Most numbers of four bits that one search reads."""
+"""The most numbers that one search reads in the approximate index."""
 
 _NUM_BITS = 4
 _PARTITION_ROWS = 4096
 _COMPARED = 100
-"""Candidates whose own vectors are read, at least four for each result."""
+"""Candidates that are compared by their full vectors; at least four for each result."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApproximateIndex:
-    """What LanceDB says of it. unindexed: rows written since it was last extended; they are compared one by one."""
+    """LanceDB's description of the index. unindexed: rows written since it was extended, which are compared exactly."""
 
     num_bits: int | None
     num_rows: int
@@ -34,12 +34,12 @@ class ApproximateIndex:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether an earlier version made it, with fewer bits."""
+        """Whether an earlier version of this package built it, with fewer bits."""
         return self.num_bits != _NUM_BITS
 
 
 def of_table(table: Any) -> ApproximateIndex | None:
-    """None where all vectors are compared."""
+    """Returns the table's approximate index, None if it has none."""
     for index in table.list_indices():
         if index.columns == ["vector"]:
             num_bits = ((index.index_details or {}).get("compression") or {}).get("num_bits")
@@ -48,7 +48,7 @@ def of_table(table: Any) -> ApproximateIndex | None:
 
 
 def build(table: Any) -> None:
-    """Makes it anew, in the place of an earlier one."""
+    """Builds the approximate index, and replaces an earlier one."""
     from lancedb.index import IvfRq
 
     partitions = max(1, math.ceil(table.count_rows() / _PARTITION_ROWS))
@@ -57,7 +57,7 @@ def build(table: Any) -> None:
 
 
 def num_probes(dimension: int) -> int:
-    """Partitions that a search reads; more than there are means all."""
+    """Returns how many partitions a search reads, which may be more than there are."""
     return max(1, READ_NUMBERS // (dimension * _PARTITION_ROWS))
 
 
@@ -66,5 +66,5 @@ def reads_all(num_rows: int, dimension: int) -> bool:
 
 
 def refine_factor(limit: int) -> int:
-    """Candidates for each result."""
+    """Returns how many candidates are compared by their full vectors for each result."""
     return max(4, math.ceil(_COMPARED / limit))

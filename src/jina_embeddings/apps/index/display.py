@@ -1,4 +1,4 @@
-"""A hit as a notebook shows it: where it stands, its score, its text, and its picture if that is here."""
+"""Renders a hit as HTML for notebooks: its source, score and text, and its image if that is a file here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SIDE = 420
 _MAX_CHARACTERS = 2000
 
-# Showing a result must reach nothing on the network.
+# Displaying a result must not fetch URLs.
 _HERE = SourcePolicy(urls=False)
 
 

@@ -1,4 +1,4 @@
-"""Filters of a search as the SQL that LanceDB takes."""
+"""Converts filters of a search to SQL conditions of LanceDB."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .passage import KINDS
 from .paths import path_in, without_place
 
 Filters = Mapping[str, "str | Sequence[str]"]
-"""Names and the value wanted, or several of which one has to fit. `kind`, `path` and `title` are fields of a
-passage, in which `*` stands for anything; every other name is metadata, compared whole."""
+"""A value, or several of which one has to match, for each name. `kind`, `path` and `title` are fields of a passage; in
+`path` and `title`, `*` matches anything. All other names are metadata, whose values have to be equal."""
 
 
 def to_sql(filters: Filters, root: str | None = None) -> str | None:
-    """The condition, or None for no filters.
+    """Returns the condition, None without filters.
 
-    root: the folder that paths of the index are relative to; an absolute path in it is found too.
+    root: the folder that paths of the index are relative to, so that absolute paths in it match too.
 
     Raises OptionError for a kind that doesn't exist.
     """
@@ -31,12 +31,12 @@ def to_sql(filters: Filters, root: str | None = None) -> str | None:
 
 
 def any_of(column: str, values: Iterable[str]) -> str:
-    """`column IN (values)`."""
+    """Returns `column IN (values)`."""
     return f"{column} IN ({', '.join(map(quoted, values))})"
 
 
 def path_is(path: str, root: str | None = None) -> str:
-    """The condition for a document's path, in which `*` stands for anything. root: as in `to_sql`."""
+    """Returns the condition for a document's path, in which `*` matches anything. root: as in `to_sql`."""
     return _condition("path", path, root)
 
 
@@ -52,13 +52,13 @@ def _condition(name: str, value: str, root: str | None) -> str:
     of_metadata = f"array_has(metadata, {quoted(f'{name}={value}')})"
     if name == "path":
         own = path_in(value, root) if os.path.isabs(value) else value
-        # As a result shows it, with the lines or the page, too.
+        # A source, which has lines or a page after the path, matches too.
         if own.startswith("*/"):
-            # A path that is relative has no slash before its first folder.
+            # Relative paths have no slash before their first folder.
             return f"({_like('path', own)} OR {_like('path', own[2:])})"
         return _like("path", own) if "*" in own else any_of("path", sorted({value, own, without_place(own)}))
     if name == "title":
-        # A record may have a field of this name.
+        # A record may have a field of this name, which is metadata.
         return f"({_like('title', value)} OR {of_metadata})"
     return of_metadata
 

@@ -1,4 +1,4 @@
-"""What made the vectors of an index, and whether a model makes the same ones."""
+"""Records which model made the vectors of an index, and checks whether another model makes the same ones."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from ...types import FloatArray
 
 FORMAT = 2
-"""Of the table. A reader refuses a later one; the first had no words to search and no multi-vectors."""
+"""The format of the table. Later ones are refused; the first had no words and no multi-vectors."""
 
 _READABLE = (1, FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Written into an index when it is made.
+    """Settings of an index, written when it is created.
 
-    model, revision: for people. What decides is the probe: the vector of one fixed text, so that other weights
-    under the same name are noticed, and a model that has only moved is not refused.
-    kind: what the index is for (`files`, `code`): indexes of different kinds are cut differently.
-    multivector: the number format of the stored multi-vectors, None where there are none. multivector_dim: of one
-        token. token_pooling: how many tokens became one on average, 1 for all of them.
+    model, revision: names for messages. Models are compared by `probe`, the vector of one fixed text: so other weights
+        under the same name are refused, and the same weights in another folder are not.
+    kind: what the index is for (`files`, `code`), since documents of each kind are cut differently.
+    multivector: the number format of stored multi-vectors, None without them. multivector_dim: numbers of a token.
+        token_pooling: tokens that were merged into one vector, on average; 1 for none.
     """
 
     model: str
@@ -56,7 +56,7 @@ class Fingerprint:
         multivector: str | None = None,
         token_pooling: int = 1,
     ) -> Fingerprint:
-        """That of an index which `model` would make.
+        """Returns the fingerprint of a new index.
 
         Raises DimensionError, TaskUnavailableError, MultivectorUnavailableError, OptionError for a wrong format.
         """
@@ -80,7 +80,7 @@ class Fingerprint:
 
     @classmethod
     def from_json(cls, text: str | bytes, address: str) -> Fingerprint:
-        """Raises IndexMismatchError for an index of another format."""
+        """Raises IndexMismatchError for an unknown format."""
         fields: dict[str, Any] = json.loads(text)
         if fields.get("format") not in _READABLE:
             raise IndexMismatchError(
@@ -99,7 +99,7 @@ class Fingerprint:
         multivector: str | None = None,
         token_pooling: int | None = None,
     ) -> None:
-        """Raises IndexMismatchError where `model`, or something else that is not None, is another one."""
+        """Raises IndexMismatchError if the model, or a setting that is not None, differs from the index."""
         for name, wanted, made in (
             ("kind", kind, self.kind),
             ("task", task, self.task),

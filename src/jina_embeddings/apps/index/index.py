@@ -1,4 +1,4 @@
-"""`Index`: a store and the model whose vectors are in it."""
+"""`Index`, the class that users meet: a store, and the model that made its vectors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """Passages and their vectors at an address, with the model that made them.
+    """Passages and their vectors at an address, and the model that made the vectors.
 
         index = Index.open("notes.index", model, create=True)
         index.update(documents)
@@ -53,21 +53,22 @@ class Index:
         multivector: MultivectorFormat | None = None,
         token_pooling: int | None = None,
     ) -> Self:
-        """The index at an address: a folder, or what LanceDB connects to, such as `s3://bucket/path`.
+        """Opens the index at an address: a folder, or an address that LanceDB connects to, such as `s3://bucket/path`.
+
+        Settings that are given have to be those of an existing index.
 
         Args:
-            create: make an empty one where there is none.
-            task, dimension: of its vectors. For a new index the model's own if left out; for one that is
-                there they are compared with what it has.
-            kind: what it is for, compared in the same way; `files` for a new index if left out.
-            multivector: store multi-vectors too, in this number format: `float16`, `int8` or `binary`. Compared in the
-                same way; a new index has none if left out.
-            token_pooling: for a new index, merge the tokens of a multi-vector so that one is left of so many.
+            create: create an empty index if there is none.
+            task, dimension: of its vectors. If left out, a new index has those of the model.
+            kind: what the index is for. If left out, a new index has `files`.
+            multivector: the number format of stored multi-vectors: `float16`, `int8` or `binary`. If left out, a new
+                index stores none.
+            token_pooling: the number of tokens that are merged into one vector of a multi-vector, on average.
 
         Raises:
-            IndexNotFoundError: there is none, and `create` is False.
-            IndexMismatchError: it was made with another model, task, dimension or kind, or keeps other multi-vectors.
-            MultivectorUnavailableError: `multivector` with a model that has none.
+            IndexNotFoundError: there is no index, and `create` is False.
+            IndexMismatchError: the index has another model, task, dimension or kind, or stores other multi-vectors.
+            MultivectorUnavailableError: `multivector` is given, and the model has no multi-vectors.
         """
         name = os.fspath(address)
         if task is not None:
@@ -82,7 +83,7 @@ class Index:
                 token_pooling=token_pooling or 1,
             )
             with written_by_us(name):
-                # Somebody else may have been faster.
+                # Another process may have created it meanwhile.
                 if not Store.exists(name):
                     return cls(Store.create(name, made_with), model)
         store = Store.open(name)
@@ -98,7 +99,7 @@ class Index:
         return cls(store, model)
 
     def __len__(self) -> int:
-        """Passages in it."""
+        """The number of passages."""
         return len(self.store)
 
     def update(
@@ -112,22 +113,22 @@ class Index:
         show_progress: bool = False,
         **options: Any,
     ) -> Summary:
-        """Brings the index in step with documents. It may be killed at any moment and done again.
+        """Updates the index to documents. A call that is killed can be repeated: it continues where it was.
 
         Args:
-            items: documents, and what could not become one.
-            gone: asked for each path of the index that is not among the items, whether to remove it;
-                left out, nothing is removed.
-            missing: asked for each other path, whether there is nothing at it; such a document is removed if it has
-                moved: one of its content is new among the items, or one at its place in a folder that has moved.
+            items: documents, and a `Failure` or `LeftOut` for each file that gave none.
+            gone: called with each path in the index that is not among the items; returns whether to remove that
+                document. If left out, nothing is removed.
+            missing: called with each of the other paths; returns whether nothing is there any more. Such a document is
+                removed if it has moved: if a new document has its content, or stands where it would in a moved folder.
             advance: called after each passage.
-            ann_numbers: with more numbers than this (passages times dimension) there will be an approximate index.
+            ann_numbers: above this many numbers (passages times dimension) an approximate index is built.
             show_progress: show the number of passages on stderr, or in the notebook.
             options: `batch_size`, `max_length`, `max_pixels` of `JinaEmbeddings.stream`.
 
         Raises:
             IndexBusyError: another process is writing to it.
-            EngineError: the engine failed; what was embedded until shortly before is in the index.
+            EngineError: the engine failed. The index has what was embedded until shortly before.
         """
         with written_by_us(self.store.address):
             self.store.index_words()
@@ -144,7 +145,7 @@ class Index:
         return summary
 
     def embed_query(self, query: str | ImageSource) -> FloatArray:
-        """The vector (dimension,) of a question, or of an image: see `search`."""
+        """Embeds a question or an image, as `search` does; returns (dimension,)."""
         vector: FloatArray = self._encode_query(query, truncate_dim=self.store.fingerprint.dimension)
         return vector
 
@@ -161,22 +162,22 @@ class Index:
         exact: bool = False,
         min_score: float | None = None,
     ) -> list[Hit]:
-        """The best passages for a query, best first.
+        """Returns the best passages for a query, best first.
 
         Args:
-            query: a str is a question in words; a path object, bytes, `PIL.Image` or array is an image.
+            query: a question as a str, or an image as a path object, bytes, `PIL.Image` or array.
             filters: `{"kind": "page", "path": "*/manual/*", "language": ["en", "de"]}`; see `filters.Filters`.
             mode: `dense` compares vectors, `words` looks words up (BM25), `hybrid` joins both by their scores.
-            rerank: score the best `candidates` by MaxSim of multi-vectors: of those that the index keeps, else of ones
-                made now from texts and images.
+            rerank: rank the best `candidates` by MaxSim of multi-vectors: the stored ones, or if the index stores none,
+                ones that the model makes from the passages now.
             first_stage: `multivector` finds the candidates by the stored multi-vectors too.
-            exact: compare with every vector, even where there is an approximate index.
-            min_score: leave out hits with a lower score; what a score is, says `Hit`.
+            exact: compare every vector, even if there is an approximate index.
+            min_score: leave out hits with a lower score; `Hit` says what a score is.
 
         Raises:
-            OptionError: a limit below 1, a wrong filter, several queries at once (see `search_many`).
-            MultivectorUnavailableError: `rerank` with a model that has no multi-vectors.
-            IndexMismatchError: the index has no words, or no multi-vectors in float16 for a first stage.
+            OptionError: a limit below 1, a wrong filter, or several queries (see `search_many`).
+            MultivectorUnavailableError: `rerank`, and the model has no multi-vectors.
+            IndexMismatchError: the index has no word index, or no float16 multi-vectors for a first stage.
         """
         _check_single(query)
         options = SearchOptions(limit, filters, mode, rerank, first_stage, candidates, exact, min_score)
@@ -185,7 +186,7 @@ class Index:
     def search_many(
         self, queries: Sequence[str | ImageSource], options: SearchOptions | None = None
     ) -> list[list[Hit]]:
-        """`search` for several questions, which are embedded together: one list of hits each, in their order."""
+        """Embeds several questions together, and returns the hits of each, in the order of the questions."""
         options = options or SearchOptions()
         if isinstance(queries, str | bytes):
             raise OptionError("search_many takes a list of questions")
@@ -199,7 +200,7 @@ class Index:
         return [self._find(*one, options) for one in zip(queries, vectors, tokens, strict=True)]
 
     async def asearch(self, query: str | ImageSource, options: SearchOptions | None = None) -> list[Hit]:
-        """`search` for programs with an event loop, which goes on meanwhile."""
+        """`search` for asyncio; the event loop is not blocked."""
         _check_single(query)
         options = options or SearchOptions()
         encode = partial(self.model.aencode, query, task=self.store.fingerprint.task, prompt_name="query")
@@ -208,7 +209,7 @@ class Index:
         return await asyncio.to_thread(self._find, query, vector, tokens, options)
 
     def describe(self) -> dict[str, Any]:
-        """What is in the index and how it is searched, in plain types.
+        """Describes what the index has and how it is searched, in plain types.
 
         Returns: `passages`, `documents`, `model`, `task`, `dimension`, `words`, `multivector`, `size_bytes` and the
             like; `dense["search"]` is `exact` or `approximate`.
@@ -216,9 +217,9 @@ class Index:
         return self.store.describe()
 
     def remove(self, path: str) -> int:
-        """Takes documents out; returns how many passages that were. `*` in the path stands for anything.
+        """Removes documents; returns the number of their passages. `*` in the path matches anything.
 
-        Raises IndexBusyError while another process is writing.
+        Raises IndexBusyError if another process is writing.
         """
         with written_by_us(self.store.address):
             return self.store.remove_where(path_is(path, self.store.root))
@@ -256,9 +257,9 @@ class Index:
     def retriever(
         self, *, limit: int = 5, filters: Filters | None = None, rerank: bool = False
     ) -> Callable[[str | ImageSource], list[dict[str, Any]]]:
-        """The plain function that RAG frameworks want: from a question to the passages for it, in plain types.
+        """Returns a function for RAG frameworks: it takes a question and returns passages in plain types.
 
-        Returns: a function that gives dictionaries of `text`, `source`, `title`, `score` and `metadata`.
+        Each passage is a dictionary with `text`, `source`, `title`, `score`, `metadata` and the like.
         """
 
         def retrieve(question: str | ImageSource) -> list[dict[str, Any]]:
@@ -270,7 +271,7 @@ class Index:
     def search_vector(
         self, vector: FloatArray, *, limit: int = 10, filters: Filters | None = None, exact: bool = False
     ) -> list[Hit]:
-        """The passages nearest to a vector (dimension,)."""
+        """Returns the passages nearest to a vector (dimension,)."""
         return self.store.search(normalize(vector), limit, to_sql(filters or {}, self.store.root), exact=exact)
 
     def _encode_query(self, query: str | ImageSource | Sequence[str | ImageSource], **options: Any) -> Any:
@@ -286,7 +287,7 @@ class Index:
         return find(self.store, Question(text, normalize(vector), tokens), options, self._remade)
 
     def _remade(self, hits: Sequence[Hit]) -> list[FloatArray | None]:
-        """Multi-vectors of hits, None for those that can't be embedded any more."""
+        """Embeds the passages of hits as multi-vectors; None for each that can't be embedded any more."""
         made: list[FloatArray | None] = [None] * len(hits)
         if not hits:
             return made

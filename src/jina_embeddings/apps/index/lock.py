@@ -1,4 +1,4 @@
-"""One writer at a time for an index in a folder; the lock goes with the process that holds it."""
+"""Lets one process at a time write to an index in a folder; the lock ends with its process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME = ".writer"
 
 @contextmanager
 def written_by_us(address: str) -> Iterator[None]:
-    """Raises IndexBusyError while another process is inside. An index in an object store is not locked."""
+    """Locks an index. Raises IndexBusyError if another process has the lock. Object stores are not locked."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -1,12 +1,12 @@
-"""Multi-vectors as a column of the index: one list of token vectors a row, in one of three number formats.
+"""Stores multi-vectors in a column of the table: a list of token vectors for each row, in one of three number formats.
 
-| format | bytes of a token of 128 numbers | MaxSim with |
+| format | bytes for a token of 128 numbers | MaxSim is computed with |
 |---|---|---|
-| float16 | 256 | the vectors as they are, to three digits |
-| int8 | 128 | the vectors rounded, normalised again |
-| binary | 16 | the signs alone; the question keeps its numbers |
+| float16 | 256 | the vectors, to three digits |
+| int8 | 128 | the quantised vectors, normalised |
+| binary | 16 | the signs of the numbers; the question is not quantised |
 
-Writing what was read gives the same bytes again, so vectors may be moved from row to row.
+Decoding and encoding a stored multi-vector gives the same bytes, so vectors can be reused for other rows.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FORMATS: tuple[str, ...] = get_args(MultivectorFormat)
 COLUMN = "multivector"
 
 _NUMBERS = {"float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
-# float32 comes from outside, and is read as float16 is.
+# float32 is not stored; bulk runs have it, and it is decoded as float16 is.
 _FORMATS = {**{number: name for name, number in _NUMBERS.items()}, pa.float32(): "float16"}
 _BLOCK_TOKENS = 4096
-"""Token vectors whose float32 copies stay in a processor's cache."""
+"""Tokens that are decoded at once: their float32 copy fits into a processor's cache."""
 
 
 def check_format(name: str) -> None:
-    """Raises OptionError for a format that is not in the table above."""
+    """Raises OptionError for an unknown number format."""
     if name not in FORMATS:
         raise OptionError(f"unknown format {name!r} of multi-vectors{suggest(name, FORMATS)}")
 
@@ -47,12 +47,12 @@ def bytes_per_token(number_format: str, dim: int) -> int:
 
 
 def column_type(number_format: str, dim: int) -> pa.DataType:
-    """list<fixed_size_list<number>>; `dim` of the vectors, of which 8 are one byte if binary."""
+    """Returns list<fixed_size_list<number>> for vectors of `dim` numbers; binary stores 8 of them in a byte."""
     return pa.list_(pa.list_(_NUMBERS[number_format], dim // 8 if number_format == "binary" else dim))
 
 
 def to_column(multivectors: Sequence[FloatArray], number_format: str) -> pa.ListArray:
-    """Rows of an Arrow column from arrays (tokens, dim), rows normalised."""
+    """Encodes arrays (tokens, dim) with normalised rows as an Arrow column."""
     tokens = np.concatenate(list(multivectors))
     if number_format == "float16":
         numbers: Any = tokens.astype(np.float16)
@@ -67,7 +67,7 @@ def to_column(multivectors: Sequence[FloatArray], number_format: str) -> pa.List
 
 
 def from_column(column: Any) -> list[FloatArray]:
-    """Arrays float32 (tokens, dim) with normalised rows, one for each row of the column."""
+    """Decodes a column: returns a float32 array (tokens, dim) with normalised rows for each row."""
     numbers, offsets, number_format = _numbers(column)
     rows = _decoded(numbers, number_format)
     if number_format != "float16":
@@ -76,22 +76,22 @@ def from_column(column: Any) -> list[FloatArray]:
 
 
 def from_lists(column: Any, dim: int) -> list[FloatArray]:
-    """As `from_column`, from rows of lists of lists, whose number format their Arrow type says; binary as uint8."""
+    """Decodes a column of list<list<number>>, whose number type says the format (uint8 is binary), as `from_column`."""
     number = column.type.value_type.value_type
     width = dim // 8 if number == pa.uint8() else dim
     return from_column(column.cast(pa.list_(pa.list_(number, width))))
 
 
 def stored(column: Any) -> list[Any]:
-    """The numbers as they are stored, (tokens, width) for each row of the column."""
+    """Returns the stored numbers of each row without decoding them, (tokens, width)."""
     numbers, offsets, _ = _numbers(column)
     return [numbers[start:stop] for start, stop in pairwise(offsets)]
 
 
 def score(query: FloatArray, column: Any) -> FloatArray:
-    """MaxSim of a question with every row: float32 (rows,); 0 for a row without tokens.
+    """Computes MaxSim of a question and every row: float32 (rows,), 0 for a row without tokens.
 
-    query: (tokens, dim), rows normalised; never rounded, whatever the column's format.
+    query: (tokens, dim), rows normalised. It is not quantised.
     """
     numbers, offsets, number_format = _numbers(column)
     scores = np.zeros(len(offsets) - 1, dtype=np.float32)
@@ -111,7 +111,7 @@ def score(query: FloatArray, column: Any) -> FloatArray:
 
 
 def _numbers(column: Any) -> tuple[Any, Any, str]:
-    """The stored numbers (tokens, width), where each row begins and ends, and the format."""
+    """Returns the stored numbers (tokens, width) of all rows, the offsets of the rows, and the format."""
     rows = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     offsets = rows.offsets.to_numpy()
     tokens = rows.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
@@ -122,7 +122,7 @@ def _numbers(column: Any) -> tuple[Any, Any, str]:
 
 
 def _decoded(numbers: Any, number_format: str) -> FloatArray:
-    """float32 (tokens, dim); of int8 and binary the length is not 1."""
+    """Returns float32 (tokens, dim), which is not normalised for int8 and binary."""
     if number_format == "binary":
         return np.unpackbits(numbers, axis=1).astype(np.float32) * 2 - 1
     return np.asarray(numbers, dtype=np.float32)

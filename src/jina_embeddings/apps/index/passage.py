@@ -1,4 +1,4 @@
-"""What an index holds and gives back: passages, the documents that they are cut from, and hits."""
+"""The types that an index takes and returns: passages, the documents that they are cut from, and hits."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ KINDS: tuple[Kind, ...] = ("text", "image", "page", "code")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document, embedded by itself.
+    """A piece of a document that has a vector of its own.
 
-    path: of its document, as the index knows it.
-    start, end: where it stands in the document's text, in characters; 0 and 0 for a picture or a page image.
-    line, end_line: the same in lines, from 1, both included; 0 where there are none.
+    path: the path of its document in the index.
+    start, end: its place in the document's text, in characters; both 0 for an image or a page.
+    line, end_line: its first and last line, from 1; 0 if it has none.
     kind: `text` and `code` have `text`; `image` and `page` have `image`.
     title: the headings above it, or the symbol that it defines; embedded in front of the text.
-    image: what `JinaEmbeddings.encode_image` takes: a path, `paper.pdf#page=3`, a URL or a data URL.
-    metadata: to filter by: a string or several under each name, which has no `=`.
-    content: digest of what is embedded: two passages of equal content have equal vectors. Left out, it is
-        made from title and text; for an image, whoever makes the passage gives it.
-    vector: where it is there already, made as the index makes them; it is not embedded then. multivector: (tokens,
-        dim) beside it, if the index keeps them.
+    image: an input of `JinaEmbeddings.encode_image`: a path, `paper.pdf#page=3`, a URL or a data URL.
+    metadata: values to filter by: a string or several for each name. Names have no `=`.
+    content: a digest of what is embedded: passages with equal ones have equal vectors. If left out, it is computed from
+        title and text; of an image it has to be given.
+    vector: the vector, if it exists already; the passage is not embedded then. multivector: (tokens, dim), beside
+        `vector` if the index stores multi-vectors.
     """
 
     path: str
@@ -58,14 +58,14 @@ class Passage:
 
     @property
     def input(self) -> dict[str, Any]:
-        """What `JinaEmbeddings.encode` takes."""
+        """The input of `JinaEmbeddings.encode`."""
         if not self.image:
             return {"text": self.embedded_text}
         return {"image": self.image if is_url(self.image) else Path(self.image)}
 
     @property
     def source(self) -> str:
-        """Where to look: `notes.md:12-20`, `rows.jsonl:3`, `paper.pdf#page=3`, `photo.png`."""
+        """The path with lines or page: `notes.md:12-20`, `rows.jsonl:3`, `paper.pdf#page=3`, `photo.png`."""
         if self.line:
             return f"{self.path}:{self.line}" + (f"-{self.end_line}" if self.end_line > self.line else "")
         page = self.metadata.get("page")
@@ -74,14 +74,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Something with passages: a file, mostly.
+    """A source of passages, such as a file.
 
-    path: unique in the index.
-    digest: of its content and of how it is cut; a document whose digest is in the index already is passed over.
-    read: cuts it; called only when the digest is new. It may raise InputError or OSError, or give a `Failure` in the
-        place of a passage; a `LeftOut` stands for what it passes by.
-    metadata: given to all its passages beside their own; None for what the index has been given for it before.
-    known: what another index has kept of it, instead of what its path and digest would say.
+    path: its name, unique in the index.
+    digest: of its content and of how it is cut. If the index has the same digest, the document is not read.
+    read: cuts the document. It may raise InputError or OSError, and yield a `Failure` instead of a passage, or a
+        `LeftOut` for a part that is not indexed.
+    metadata: added to the metadata of all its passages. None keeps what the index was given for it before.
+    known: its state in another index, which is taken instead of one of path and digest.
     """
 
     path: str
@@ -92,13 +92,13 @@ class Document:
 
     @property
     def state(self) -> str:
-        """What an index keeps of it beside its passages; see `State`."""
+        """Its `State` as the index stores it."""
         return str(State.of(self, self.metadata or {}))
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an index keeps of a document, as a string. content: equal for equal documents at other paths."""
+    """What an index stores of a document to notice changes. content: the same at every path."""
 
     content: str
     place: str
@@ -116,7 +116,7 @@ class State:
 
     @classmethod
     def parse(cls, text: str) -> State:
-        """Of an index that an earlier version made, or of a document that isn't whole: without a content."""
+        """Parses a stored state. Incomplete documents, and indices of earlier versions, have no content."""
         content, _, rest = text.partition(" ")
         place, _, given = rest.partition(" ")
         try:
@@ -127,7 +127,7 @@ class State:
 
 
 INCOMPLETE = "incomplete"
-"""In the place of a document's content, where passages of it are missing."""
+"""The content of a document of which passages are missing."""
 
 
 def _pairs(text: str) -> Iterable[tuple[str, Any]]:
@@ -135,18 +135,18 @@ def _pairs(text: str) -> Iterable[tuple[str, Any]]:
 
 
 def is_url(image: str) -> bool:
-    """Whether what names an image is a URL rather than a path."""
+    """Returns whether the name of an image is a URL, not a path."""
     return re.match(r"(https?|file|data):", image, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result of a search.
+    """A result of a search.
 
-    score: what it is ranked by: the cosine (mode `dense`), BM25 (`words`), both joined (`hybrid`, from 0 to 1), or
-        MaxSim of the multi-vectors where the search asked for it.
-    cosine: of the dense vectors, in all cases.
-    id: of the passage in the index: the same as long as it stands at the same place of the same document.
+    score: the number that it is ranked by: the cosine (mode `dense`), BM25 (`words`), both joined (`hybrid`, from 0 to
+        1), or MaxSim of the multi-vectors if the search asked for it.
+    cosine: of the dense vectors, whatever the score is.
+    id: the passage's id, which is the same as long as it is at the same place of the same document.
     """
 
     passage: Passage
@@ -160,7 +160,7 @@ class Hit:
         return as_html(self)
 
     def record(self) -> dict[str, Any]:
-        """In plain types, for JSON and for other frameworks."""
+        """Returns the hit in plain types, for JSON and other frameworks."""
         passage = self.passage
         metadata = {name: value if isinstance(value, str) else list(value) for name, value in passage.metadata.items()}
         return {
@@ -177,7 +177,7 @@ class Hit:
 
 
 def digest_of(*parts: str | bytes) -> str:
-    """A digest of several parts, 32 hexadecimal digits; where one ends and the next begins counts."""
+    """Returns a digest of several parts, 32 hexadecimal digits; their boundaries count too."""
     digest = blake2b(digest_size=16)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -1,4 +1,4 @@
-"""How an index names files: by their paths in the folder that it stands in, so that both can be moved together."""
+"""Paths of files in an index: relative to the folder that the index is in, so that both can be moved together."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 
 
 def root_of(address: str) -> str | None:
-    """The folder that an index stands in, which paths of documents are relative to; None in an object store."""
+    """Returns the folder that an index is in, None for one in an object store."""
     return None if "://" in address else os.path.dirname(os.path.abspath(address))
 
 
 def path_in(path: str, root: str | None) -> str:
-    """A path as an index names it: what it is in the folder `root`, with `/`; elsewhere, or without one, absolute."""
+    """Returns a path as an index has it: relative to `root`, with `/`, for a file below it, else absolute."""
     path = os.path.abspath(path)
     if root is None or not path.startswith(root.rstrip(os.sep) + os.sep):
         return path
@@ -20,9 +20,9 @@ def path_in(path: str, root: str | None) -> str:
 
 
 def renamed(path: str, before: str | None, root: str | None) -> str:
-    """What an index in the folder `root` calls the file that one in `before` calls `path`.
+    """Converts a path of an index in the folder `before` to the same file's path in an index in `root`.
 
-    Documents that are no files keep their names.
+    The name of a document that is not a file stays as it is.
     """
     if before == root or before is None or os.path.isabs(path) or not os.path.exists(os.path.join(before, path)):
         return path
@@ -30,5 +30,5 @@ def renamed(path: str, before: str | None, root: str | None) -> str:
 
 
 def without_place(source: str) -> str:
-    """The path in what a result shows, such as `notes.md:12-20` or `paper.pdf#page=3`."""
+    """Removes lines or page from a source such as `notes.md:12-20` or `paper.pdf#page=3`."""
     return re.sub(r"(:\d+(-\d+)?|#page=\d+)$", "", source)

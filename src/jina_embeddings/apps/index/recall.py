@@ -1,4 +1,4 @@
-"""How much of what an exact search finds the approximate index finds, measured on passages of the index itself."""
+"""Measures the recall of the approximate index against exact search, with passages of the index as questions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from .store import Store
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """recall: the share of the `depth` best by exact search that the ordinary search finds, over `questions` searches.
+    """A measurement.
 
-    approximate_ms, exact_ms: of a search of each kind, at the median. An index without an approximate one has recall 1.
+    recall: the share of the `depth` best passages by exact search that the usual search finds, over `questions`
+        searches; 1 without an approximate index.
+    approximate_ms, exact_ms: the median duration of a search.
     """
 
     recall: float
@@ -26,7 +28,7 @@ class Recall:
 
 
 def measure(store: Store, *, questions: int = 100, depth: int = 10, seed: int = 0) -> Recall:
-    """Searches with the vectors of passages that are drawn at random; each finds itself, which doesn't count.
+    """Searches with the vectors of random passages; the passage itself doesn't count as a result.
 
     Raises OptionError for an index of fewer than two passages.
     """

@@ -1,4 +1,4 @@
-"""The second stage of a search: passages that the first one found, ranked by MaxSim."""
+"""Ranks the hits of a first stage by their MaxSim scores."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .passage import Hit
 
 
 def by_scores(hits: Sequence[Hit], scores: Sequence[float | None]) -> list[Hit]:
-    """Hits with these scores, best first; those without one come last, in their order, with 0.
+    """Returns hits with new scores, best first. Hits without a score come last, in their order, with 0.
 
-    A picture that is no longer where it was has none, unless its multi-vector is stored.
+    A hit has no score if its multi-vector is not stored and its image can't be read any more.
     """
     scored = [replace(hit, score=score) for hit, score in zip(hits, scores, strict=True) if score is not None]
     rest = [replace(hit, score=0.0) for hit, score in zip(hits, scores, strict=True) if score is None]

@@ -1,4 +1,4 @@
-"""Passages as rows of an Arrow table, and back."""
+"""Converts passages to rows of an Arrow table, and back."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ HIT_COLUMNS = ("id", *PASSAGE_COLUMNS)
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A passage at its place in a document, with its vector.
+    """A passage, its place in its document, and its vector.
 
-    state: digest of the document and its path. position: of the passage in it, from 0. of: passages of it.
-    multivector: (tokens, dim), rows normalised, where the index keeps them.
+    state: the document's state, see `State`. position: the passage's number in the document, from 0. of: the number of
+        passages of the document.
+    multivector: (tokens, dim), rows normalised, if the index stores multi-vectors.
     """
 
     passage: Passage
@@ -49,7 +50,7 @@ class Placed:
 
 
 def schema_of(fingerprint: Fingerprint) -> pa.Schema:
-    """The table's columns; what made the vectors is in the schema's metadata."""
+    """Returns the schema of a table, with the fingerprint in its metadata."""
     text, number = pa.string(), pa.int64()
     multivector = []
     if fingerprint.multivector and fingerprint.multivector_dim:
@@ -83,9 +84,9 @@ def schema_of(fingerprint: Fingerprint) -> pa.Schema:
 def to_table(
     placed: Sequence[Placed], schema: pa.Schema, fingerprint: Fingerprint, root: str | None = None
 ) -> pa.Table:
-    """Rows with normalised vectors.
+    """Returns rows, with normalised vectors.
 
-    root: a folder; pictures below it are stored by their paths in it.
+    root: the folder of the index; paths of images in it are stored relative to it.
 
     Raises InputError for metadata that can't be stored.
     """
@@ -109,7 +110,7 @@ def to_table(
 
 
 def to_passage(row: dict[str, Any], root: str | None = None) -> Passage:
-    """From a row of at least `PASSAGE_COLUMNS`. root: as in `to_table`."""
+    """Returns the passage of a row that has at least `PASSAGE_COLUMNS`. root: as in `to_table`."""
     values = {name: row[name] for name in PASSAGE_COLUMNS}
     if root and row["image"] and not is_url(row["image"]):
         values["image"] = os.path.join(root, row["image"])
@@ -122,7 +123,7 @@ def to_passage(row: dict[str, Any], root: str | None = None) -> Passage:
 
 
 def to_hit(row: dict[str, Any], cosine: float, root: str | None = None) -> Hit:
-    """From a row of at least `HIT_COLUMNS`; ranked by the cosine. root: as in `to_table`."""
+    """Returns the hit of a row that has at least `HIT_COLUMNS`; its score is the cosine. root: as in `to_table`."""
     return Hit(to_passage(row, root), cosine, cosine, row["id"])
 
 

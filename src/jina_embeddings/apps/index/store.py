@@ -1,7 +1,7 @@
-"""Rows and vectors in LanceDB: a folder or an address of an object store. Knows no model.
+"""Stores rows and vectors in LanceDB, in a folder or an object store, without a model.
 
-Every change is one commit of LanceDB, so a process that is killed leaves the state before it or after it. Making an
-index takes two; whoever writes to it next makes up for the second.
+Every change is one commit of LanceDB: if the process is killed, the table has the state before or after it. Creating an
+index takes two commits; if the second is missing, the next writer makes it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _IN_ONE_CONDITION = 500
 
 
 class Store:
-    """The table of one index. Make it with `create` or `open`."""
+    """The table of one index; `create` and `open` return one."""
 
     def __init__(self, address: str, table: Any):
         self.address = address
@@ -48,12 +48,12 @@ class Store:
 
     @classmethod
     def exists(cls, address: str) -> bool:
-        """Whether there is an index. Raises IndexUnreachableError where the address can't be reached."""
+        """Returns whether there is an index. Raises IndexUnreachableError if the address can't be reached."""
         return _open(address) is not None
 
     @classmethod
     def create(cls, address: str, fingerprint: Fingerprint) -> Store:
-        """An empty index."""
+        """Creates an empty index."""
         with reaching(address):
             store = cls(address, _connect(address).create_table(TABLE, schema=schema_of(fingerprint)))
             store.index_words()
@@ -61,7 +61,7 @@ class Store:
 
     @classmethod
     def open(cls, address: str) -> Store:
-        """Raises IndexNotFoundError where there is none, IndexMismatchError for another format."""
+        """Opens an index. Raises IndexNotFoundError if there is none, IndexMismatchError if its format is another."""
         table = _open(address)
         if table is None:
             raise IndexNotFoundError(f"there is no index at {address}: make one with jina-embeddings index")
@@ -72,12 +72,12 @@ class Store:
 
     @property
     def has_words(self) -> bool:
-        """Whether words can be searched: not in an index of the first format."""
+        """Whether the table has the column of words; the first format had none."""
         return words.COLUMN in self._table.schema.names
 
     @property
     def indexes_words(self) -> bool:
-        """Whether words have an index; without one, LanceDB looks for them as they are written, endings and all."""
+        """Whether there is a full-text index; without one, LanceDB compares words exactly as they are written."""
         return any(index.columns == [words.COLUMN] for index in self._table.list_indices())
 
     @property
@@ -87,7 +87,7 @@ class Store:
 
     @reaches
     def states(self) -> dict[str, str]:
-        """Path and state of every document in the index; the state says so where passages are missing."""
+        """Returns the state of every document by its path; one with missing passages is marked as incomplete."""
         names = ["path", "state", "of"]
         rows = self._table.search().select(names).to_arrow()
         groups = rows.group_by(names).aggregate([([], "count_all")]).to_pylist()
@@ -100,7 +100,7 @@ class Store:
 
     @reaches
     def vectors(self, contents: Iterable[str]) -> dict[str, tuple[FloatArray, FloatArray | None]]:
-        """Vector and multi-vector, where there are any, of passages of these contents, wherever they stand."""
+        """Returns vector and multi-vector of each of these contents that any passage in the index has."""
         found: dict[str, tuple[FloatArray, FloatArray | None]] = {}
         if not len(self):
             return found
@@ -111,16 +111,16 @@ class Store:
             tokens = from_column(rows[multivectors.COLUMN]) if self.fingerprint.multivector else [None] * len(vectors)
             whole = has_all_numbers(vectors)
             for row, content in enumerate(rows["content"].to_pylist()):
-                # One that is missing is embedded again.
+                # A passage without a whole vector is embedded again.
                 if whole[row]:
                     found[content] = vectors[row], tokens[row]
         return found
 
     @reaches
     def write(self, placed: Sequence[Placed], *, new: bool = False) -> None:
-        """Adds rows; in the same commit, rows of an earlier state of their documents go.
+        """Writes rows, and removes in the same commit those of an earlier state of their documents.
 
-        new: there are no such rows, which saves looking for them.
+        new: the documents have no rows yet, so none are searched for.
         """
         rows = to_table(placed, self._table.schema, self.fingerprint, self.root)
         if new:
@@ -139,14 +139,14 @@ class Store:
 
     @reaches
     def remove_where(self, condition: str) -> int:
-        """Removes passages for which a condition holds; returns how many."""
+        """Removes the passages that meet a condition; returns their number."""
         num_before = len(self)
         self._table.delete(condition)
         return num_before - len(self)
 
     @reaches
     def passages(self, where: str | None = None, limit: int | None = None) -> list[Passage]:
-        """Passages in no particular order."""
+        """Returns passages in no particular order."""
         query = self._table.search().select(list(PASSAGE_COLUMNS))
         query = query if where is None else query.where(where)
         return [to_passage(row, self.root) for row in query.limit(limit).to_list()]
@@ -166,14 +166,14 @@ class Store:
         return rows.take([place[row_id] for row_id in row_ids])
 
     def sample(self, count: int, seed: int) -> list[tuple[str, FloatArray]]:
-        """Ids and vectors (dimension,) of so many passages, or all, drawn at random."""
+        """Draws passages at random; returns their ids and vectors (dimension,)."""
         places = random.Random(seed).sample(range(len(self)), min(count, len(self)))
         rows = self._table.take_offsets(places).select(["id", "vector"]).to_arrow()
         return list(zip(rows["id"].to_pylist(), matrix_of(rows["vector"]), strict=True))
 
     @reaches
     def search(self, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False) -> list[Hit]:
-        """The nearest passages by cosine, best first; exact=True passes an approximate index by."""
+        """Returns the nearest passages by cosine, best first. exact: don't use the approximate index."""
         query = self._table.search(np.asarray(vector, dtype=np.float32), vector_column_name="vector")
         query = query.distance_type("dot").select([*HIT_COLUMNS, "_distance"]).limit(limit)
         if where is not None:
@@ -182,7 +182,7 @@ class Store:
             query = query.bypass_vector_index()
         else:
             probes = approximate.num_probes(self.fingerprint.dimension)
-            # Where a filter leaves fewer results than are wanted, further partitions are read.
+            # With a filter, LanceDB reads more partitions until it has enough results.
             query = query.minimum_nprobes(probes).maximum_nprobes(probes if where is None else 0)
             query = query.refine_factor(approximate.refine_factor(limit))
         # LanceDB's distance of two normalised vectors is 1 - their dot product.
@@ -190,9 +190,9 @@ class Store:
 
     @reaches
     def search_words(self, text: str, vector: FloatArray, limit: int, where: str | None = None) -> list[Hit]:
-        """The passages with the words of a text by BM25, best first; those that have none of them are left out.
+        """Returns the passages that have words of a text, ranked by BM25, best first.
 
-        vector: of the text, for the hits' cosines.
+        vector: that of the text, for the cosines of the hits.
         """
         if not self.has_words:
             raise IndexMismatchError(f"{self.address} was made before words could be searched: make the index again")
@@ -206,7 +206,7 @@ class Store:
     def search_multivectors(
         self, tokens: FloatArray, vector: FloatArray, limit: int, where: str | None = None
     ) -> list[Hit]:
-        """The best passages by MaxSim of the stored multi-vectors, found by LanceDB; tokens: (tokens, dim)."""
+        """Returns the best passages by MaxSim of all stored multi-vectors, best first. tokens: (tokens, dim)."""
         if self.fingerprint.multivector != "float16":
             raise IndexMismatchError(
                 f"{self.address} keeps no multi-vectors in float16, which a first stage by them needs: make the index "
@@ -221,7 +221,7 @@ class Store:
 
     @reaches
     def maxsim(self, tokens: FloatArray, ids: Sequence[str]) -> dict[str, float]:
-        """MaxSim of a question's tokens (tokens, dim) with the stored multi-vectors of passages, by their ids."""
+        """Returns MaxSim of tokens (tokens, dim) and the stored multi-vector of each of the passages, by id."""
         scores: dict[str, float] = {}
         for group in _groups(list(ids)):
             query = self._table.search().where(any_of("id", group)).select(["id", multivectors.COLUMN])
@@ -231,18 +231,18 @@ class Store:
         return scores
 
     def index_words(self) -> None:
-        """Makes the index over words where it is missing: a kill between the two commits of `create` leaves none."""
+        """Makes the full-text index if it is missing, as it is after a kill between the two commits of `create`."""
         if not self.has_words or self.indexes_words:
             return
         from lancedb.index import FTS
 
-        # ICU finds words where no spaces stand between them.
+        # ICU also finds words of languages that put no spaces between them.
         config = FTS(base_tokenizer="icu", language="English", stem=True, remove_stop_words=False)
         self._table.create_index(words.COLUMN, config=config)
 
     @reaches
     def tidy(self, *, ann_numbers: int = ANN_NUMBERS) -> None:
-        """Merges small files, drops old versions, and makes or extends the approximate index where it pays."""
+        """Merges small files, removes old versions, and builds or extends the indices."""
         self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
         index = approximate.of_table(self._table)
         if index is None and len(self) * self.fingerprint.dimension <= ann_numbers:
@@ -252,7 +252,7 @@ class Store:
 
     @reaches
     def describe(self) -> dict[str, Any]:
-        """What is in it and how it is searched, in plain types; see `Index.describe`."""
+        """See `Index.describe`."""
         index = approximate.of_table(self._table)
         num_rows, dimension = len(self), self.fingerprint.dimension
         dense: dict[str, Any] = {"search": "exact"}
@@ -282,7 +282,7 @@ class Store:
         }
 
     def _few_match(self, where: str) -> bool:
-        """Whether a filter leaves so few passages that partitions which are passed over would lose them."""
+        """Whether a filter leaves so few passages that a search which skips partitions could miss them."""
         dimension = self.fingerprint.dimension
         num_rows = len(self)
         if approximate.reads_all(num_rows, dimension):
@@ -295,13 +295,13 @@ def _connect(address: str) -> Any:
         import lancedb
     except ImportError:
         raise DependencyError("an index needs LanceDB and its like: pip install 'jina-embeddings-vllm[apps]'") from None
-    # Zero: every search sees what other processes have written.
+    # Zero makes every search see what other processes have written.
     return lancedb.connect(address, read_consistency_interval=timedelta(0))
 
 
 def _open(address: str) -> Any:
-    """The table, or None where there is none or its making was cut short."""
-    # Connecting to a folder makes it.
+    """Opens the table; None if there is none."""
+    # Connecting would create the folder.
     if not is_remote(address) and not os.path.isdir(address):
         return None
     with reaching(address):
@@ -314,7 +314,7 @@ def _open(address: str) -> Any:
 
 
 def _hits(query: Any, vector: FloatArray, root: str | None) -> list[tuple[Hit, dict[str, Any]]]:
-    """Hits with their cosines to a vector, each beside its row."""
+    """Returns the hits of a query, with their cosines to a vector, and the row of each."""
     rows = query.to_arrow()
     if not len(rows):
         return []

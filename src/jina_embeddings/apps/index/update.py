@@ -1,4 +1,4 @@
-"""Brings an index in step with documents: embeds what is new, writes it in parts, removes what has gone."""
+"""Updates an index to documents: embeds new passages, writes them in batches, and removes documents that have gone."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ Item: TypeAlias = "Document | Failure | LeftOut"
 
 WRITE_PASSAGES = 4096
 WRITE_SECONDS = 10.0
-"""What has been embedded is written after so many passages or so long: a kill loses no more."""
+"""Embedded passages are written after this many, or after this time: the most that a kill loses."""
 
 WRITE_TOKENS = 500_000
-"""So are multi-vectors of so many tokens: 256 MB in float32."""
+"""Multi-vectors are also written after this many tokens, which are 256 MB in float32."""
 
 _LOOK_UP = 512
 
 
 @dataclass(slots=True)
 class Summary:
-    """What an update did.
+    """Counts of an update.
 
-    documents: read and cut, since they were new, changed, or not whole in the index. unchanged: passed over.
-    embedded: passages that the model ran. reused: passages whose vectors were there already.
+    documents: documents read and cut, since they were new, changed, or incomplete in the index. unchanged: others.
+    embedded: passages that the model embedded. reused: passages whose vectors existed.
     removed: documents that have gone. left_out: the files without anything to embed.
     cut: sources of the passages that were longer than the model reads, which have vectors of their beginnings.
     failures: documents and passages that could not be indexed; all others were.
@@ -76,7 +76,8 @@ class Update:
         **options: Any,
     ) -> Summary:
         """See `Index.update`."""
-        # Planned and given to the model. The stream reads its inputs in the thread that asks for results: no lock.
+        # Passages that the model has, and whose vectors are to come. The stream reads its inputs in the thread that
+        # takes its results, so this needs no lock.
         running: deque[_Planned] = deque()
         cut: set[int] = set()
         embedded = self._embedded(self._inputs(items, running), cut.add, options)
@@ -100,7 +101,7 @@ class Update:
         return self.summary
 
     def _moved(self, missing: list[str]) -> set[str]:
-        """Documents that are at another path now: of the same content, or in a folder of which others are."""
+        """Finds documents that have moved: whose content is at a new path, or whose folder others have moved with."""
         moved, folders = set[str](), dict[str, str]()
         for path in missing:
             now = self._new.get(State.parse(self._states[path]).content)
@@ -192,7 +193,7 @@ class Update:
             self._emptied.add(path)
         self.summary.left_out += [passage for passage in found if isinstance(passage, LeftOut)]
         passages = [passage for passage in found if not isinstance(passage, LeftOut)]
-        # A failure counts as a passage that is missing: the document is tried again next time.
+        # A failure counts as a missing passage, so that the next update reads the document again.
         for position, passage in enumerate(passages):
             if isinstance(passage, Failure):
                 self.summary.failures.append(passage)
@@ -220,7 +221,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A passage on its way; the fields are those of `Placed`."""
+    """A passage before it has a vector; the fields are those of `Placed`."""
 
     passage: Passage
     state: str

@@ -1,6 +1,6 @@
-"""The text that words are looked up in: identifiers are there whole and cut at their humps.
+"""Prepares texts for the full-text index, so that identifiers are found whole and by their parts.
 
-What is a word, and what of it counts (case, accents, English endings), is LanceDB's business.
+LanceDB splits texts into words, and normalises case, accents and English endings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
 def searchable(text: str) -> str:
-    """The text, and after it the parts of each identifier that has more than one.
+    """Returns the text, followed by the parts of each identifier that has more than one part.
 
     >>> searchable("call readFile_now(HTTPServer2)")
     'call readFile_now(HTTPServer2)\\nread File now HTTP Server2'
@@ -34,7 +34,7 @@ def _humps(name: str) -> list[str]:
     humps, start = [], 0
     for place in range(1, len(name)):
         before, here, after = name[place - 1], name[place], name[place + 1 : place + 2]
-        # A capital begins a part after a small letter, and before one.
+        # A part begins with a capital after a lower-case letter, or before one.
         capital = here.isupper() and (not before.isupper() or after.islower())
         if capital or "_" in (before, here):
             humps.append(name[start:place])
