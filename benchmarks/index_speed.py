@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,8 +36,10 @@ from jina_embeddings.apps.retrieval import index_files
 from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
 from jina_embeddings.engine.transformers import TransformersEngine
 from jina_embeddings.options import Options, make_options
-from jina_embeddings.types import FloatArray, Prepared
 from jina_embeddings.vectors.similarity import normalize
+
+if TYPE_CHECKING:
+    from jina_embeddings.types import FloatArray, Prepared
 
 LANGUAGES = ("en", "de", "fr", "ja")
 TOPICS = 1000

@@ -104,7 +104,8 @@ def main() -> None:
             systems[system] = measure((scores >= right).sum(axis=1))
         for system, figures in systems.items():
             print(name, system, figures, file=sys.stderr)
-    write_result(arguments.name, {"passage_size": arguments.passage_size, "manuals": found})
+        # After each, so that a run that is stopped has said something.
+        write_result(arguments.name, {"passage_size": arguments.passage_size, "manuals": found})
 
 
 def searched(model: JinaEmbeddings, manual: Manual) -> dict[str, Any]:
