@@ -206,8 +206,8 @@ async def with_pocket(
     return rows
 
 
-async def measure(seconds: float, repeats: int, infinity: str | None, vllm: bool) -> list[dict[str, Any]]:
-    texts = make_texts(TOKENIZER, {"short": 1024}, "Passage: ")["short"]
+async def without_model(texts: list[str], seconds: float, repeats: int) -> list[dict[str, Any]]:
+    """Our server and the least of one before an engine that answers at once, in turns."""
     rows = []
     servers = [Server("null", PORT), Server("bare", PORT + 2)]
     try:
@@ -223,10 +223,16 @@ async def measure(seconds: float, repeats: int, infinity: str | None, vllm: bool
     finally:
         for server in servers:
             server.close()
-    rows += await with_pocket(texts, seconds, repeats, infinity, vllm)
-    for row in await in_process(texts[:512], seconds):
-        print(json.dumps(row), flush=True)
-        rows.append(row)
+    return rows
+
+
+async def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    texts = make_texts(TOKENIZER, {"short": 1024}, "Passage: ")["short"]
+    seconds, repeats = arguments.seconds, arguments.repeats
+    rows = await without_model(texts, seconds, repeats)
+    if not arguments.without_pocket:
+        rows += await with_pocket(texts, seconds, repeats, arguments.infinity, arguments.vllm)
+        rows += await in_process(texts[:512], seconds)
     return rows
 
 
@@ -234,12 +240,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--without-pocket", action="store_true", help="Only what comes before an engine.")
     parser.add_argument("--infinity", help="The Python of an environment that has infinity_emb.")
     parser.add_argument("--vllm", action="store_true", help="Measure vLLM's own server too.")
     parser.add_argument("--output", type=Path, default=RESULTS / "serving.json")
     arguments = parser.parse_args()
     load = [round(value, 1) for value in os.getloadavg()]
-    rows = asyncio.run(measure(arguments.seconds, arguments.repeats, arguments.infinity, arguments.vllm))
+    rows = asyncio.run(measure(arguments))
     arguments.output.write_text(json.dumps({**circumstances(), "load_before": load, "rows": rows}, indent=1) + "\n")
 
 
