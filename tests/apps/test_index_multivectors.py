@@ -11,6 +11,7 @@ import pytest
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Document, Index, Passage, SearchOptions
 from jina_embeddings.apps.index.multivectors import FORMATS, from_column, score, to_column
+from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.errors import IndexMismatchError, OptionError
 from jina_embeddings.vectors.similarity import maxsim, normalize
 from jina_embeddings.vectors.token_pooling import pool_tokens
@@ -143,3 +144,20 @@ def test_several_questions_and_the_event_loop_have_what_single_searches_have(
         index.search(questions)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="a list of questions"):
         index.search_many("green apple")
+
+
+def test_the_model_runs_once_for_vectors_and_multivectors(
+    tmp_path: Path, fake_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Any] = []
+    run = FakeEngine.run
+
+    def counted(self: FakeEngine, batch: Any, **options: Any) -> Any:
+        ran.extend(batch)
+        return run(self, batch, **options)
+
+    monkeypatch.setattr(FakeEngine, "run", counted)
+    index = make(tmp_path, fake_model, multivector="float16")
+    before = len(ran)
+    index.update([document("a", *TEXTS)])
+    assert len(ran) - before == len(TEXTS)

@@ -6,12 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import tee
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import JinaEmbeddingsError, unreadable
 from ...pipeline.rows import Failure, LeftOut
-from ...types import Skipped
+from ...types import Both, Skipped
 from ...vectors.similarity import normalize
 from ...vectors.token_pooling import pool_tokens
 from .passage import Document, Passage, State
@@ -83,9 +82,8 @@ class Update:
         embedded = self._embedded(self._inputs(items, running), cut.add, options)
         for index, (vector, multivector) in enumerate(embedded):
             planned = running.popleft()
-            skipped = next((result for result in (vector, multivector) if isinstance(result, Skipped)), None)
-            if skipped is not None:
-                self.summary.failures.append(_failure(planned.passage, skipped.error))
+            if isinstance(vector, Skipped):
+                self.summary.failures.append(_failure(planned.passage, vector.error))
             else:
                 self.summary.embedded += 1
                 if index in cut:
@@ -117,7 +115,7 @@ class Update:
     def _embedded(
         self, inputs: Iterator[dict[str, Any]], on_cut: Callable[[int], None], options: dict[str, Any]
     ) -> Iterator[tuple[Any, Any]]:
-        """Vector and multi-vector of each input, a `Skipped` in the place of what there is not; None if not wanted."""
+        """Vector and multi-vector of each input, None if not wanted; a `Skipped` in place of a vector that failed."""
         made_with = self._store.fingerprint
         common: Any = {
             "task": made_with.task,
@@ -125,18 +123,14 @@ class Update:
             "on_error": "skip",
             **options,
         }
-        if made_with.multivector is None:
-            for vector in self._model.stream(inputs, truncate_dim=made_with.dimension, on_cut=on_cut, **common):
-                yield vector, None
-            return
-        for_dense, for_tokens = tee(inputs)
-        dense = self._model.stream(for_dense, truncate_dim=made_with.dimension, on_cut=on_cut, **common)
-        tokens = self._model.stream(for_tokens, return_multivector=True, **common)
-        for vector, multivector in zip(dense, tokens, strict=True):
-            pooled = multivector
-            if not isinstance(multivector, Skipped):
-                pooled = pool_tokens(multivector, made_with.token_pooling)
-            yield vector, pooled
+        both = made_with.multivector is not None
+        for result in self._model.stream(
+            inputs, truncate_dim=made_with.dimension, return_both=both, on_cut=on_cut, **common
+        ):
+            if isinstance(result, Both):
+                yield result.dense, pool_tokens(result.multivector, made_with.token_pooling)
+            else:
+                yield result, None
 
     def _inputs(self, items: Iterable[Item], running: deque[_Planned]) -> Iterator[dict[str, Any]]:
         for group in _grouped(self._plan(items), _LOOK_UP):
