@@ -91,8 +91,7 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
                 f"task={self.task!r} is left out by merge_adapter={tasks[0]!r}: name one of them only"
             )
         # Everything that can be refused is, before an engine starts.
-        resize_later = name == "vllm" and self.options.image_resize == "device"
-        processor = self._processor(checkpoint, resize_later=resize_later)
+        processor = self._processor(checkpoint, resize_later=name == "vllm" and self.options.image_resize == "device")
         self._preparer = Preparer(
             processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
         )
