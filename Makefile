@@ -7,9 +7,9 @@ DEMO := demo-output
 JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 SMOKE := build/smoke
-# Tests run in so many processes at once; those of one file, and all that load vLLM, in the same one.
+# Tests run in so many processes at once, those of one file in the same one.
 JOBS ?= 2
-PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup
+PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: demo test test-quick test-slow test-browser test-clients test-server-long lint smoke benchmark clean
 

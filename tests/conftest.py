@@ -23,16 +23,9 @@ repair()
 CheckpointMaker = Callable[..., Path]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of an engine in one process where several run, and begins with them, since they take longest.
-
-    It comes before pytest-xdist's own hook, which reads the groups.
-    """
+    """Begins with the tests of engines, since they take longest, and several processes are to end together."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is None)
-    for item in items:
-        group = "engine" if item.get_closest_marker("engine") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
