@@ -96,16 +96,18 @@ def test_a_wrong_search_is_a_line_and_status_2(docs: Path, tmp_path: Path, argum
 def test_each_question_has_a_list_of_its_own(docs: Path, tmp_path: Path) -> None:
     index(docs, into=tmp_path / "index")
     arguments = ["search", str(tmp_path / "index"), "Feed the starter.", "-", "--engine", "fake", "--limit", "1"]
-    asked = "\ufeffTea needs hot water.\n\nFlour and water.\n"
+    asked = "\ufeffTea needs hot water.\n\nFlour and\u2028water.\n"
     shown = CliRunner().invoke(app, arguments, input=asked).stdout
     assert [line.partition("/")[0].split()[0] for line in shown.split("\n\n")] == ["Feed", "Tea", "Flour"]
     records = [
-        json.loads(line) for line in CliRunner().invoke(app, [*arguments, "--json"], input=asked).stdout.splitlines()
+        json.loads(line)
+        for line in CliRunner().invoke(app, [*arguments, "--json"], input=asked).stdout.split("\n")
+        if line
     ]
     assert [(record["question"], record["rank"], Path(record["source"]).name) for record in records] == [
         ("Feed the starter.", 1, "bread.md:7"),
         ("Tea needs hot water.", 1, "tea.txt:1"),
-        ("Flour and water.", 1, "bread.md:3"),
+        ("Flour and\u2028water.", 1, "bread.md:3"),
     ]
     assert len({record["id"] for record in records}) == 3
     assert records[0]["line"] == records[0]["end_line"] == 7

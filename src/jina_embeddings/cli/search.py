@@ -138,7 +138,7 @@ def _lines_for_dashes(questions: list[str]) -> list[str]:
     """Returns the questions, with `-` replaced by the lines of standard input that aren't blank."""
     if "-" not in questions:
         return questions
-    lines = [line for line in sys.stdin.read().removeprefix("\ufeff").splitlines() if line.strip()]
+    lines = [line for line in sys.stdin.read().removeprefix("\ufeff").split("\n") if line.strip()]
     place = questions.index("-")
     return [*questions[:place], *lines, *questions[place + 1 :]]
 
