@@ -25,7 +25,7 @@ from pages import PAGES, ROOT, blocks
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
-MAX_NOT_RUN = 4
+MAX_NOT_RUN = 5
 RUN_TIMEOUT_S = 600
 
 
