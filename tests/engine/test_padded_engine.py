@@ -92,6 +92,32 @@ def test_one_call_may_mix_tasks_kinds_and_poolings(engine: Engine, processor: Pr
         assert_close(output, engine.run([item])[0])
 
 
+def test_one_thread_loads_the_model_and_runs_batches(checkpoint: CheckpointMaker) -> None:
+    """Two threads that compute have a pool of threads each, which takes twice as long where cores are few."""
+    threads: list[str] = []
+
+    class Seen(TorchEngine):
+        def load(self, checkpoint: Checkpoint, merge_adapter: Task | None) -> Network:
+            threads.append(threading.current_thread().name)
+            return super().load(checkpoint, merge_adapter)
+
+        def _forward(self, batch: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return super()._forward(batch)
+
+    folder = checkpoint(dtype="float32")
+    seen = Seen(open_checkpoint(folder), make_options({}, "torch"))
+    try:
+        with JinaEmbeddings(folder, engine=seen) as model:
+            model.encode_text(["one", "two"])
+            asyncio.run(model.aencode_text("three"))
+    finally:
+        seen.close()
+    assert len(threads) >= 3
+    assert len(set(threads)) == 1
+    assert threading.current_thread().name not in threads
+
+
 def test_an_empty_batch_runs_no_forward(engine: Engine, batches: list[list[int]]) -> None:
     assert engine.run([]) == []
     assert batches == []

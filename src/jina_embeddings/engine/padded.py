@@ -7,6 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -80,23 +81,34 @@ class PaddedEngine(ABC):
         self._image_config = read_image_config(checkpoint)
         self._active = ActiveTask()
         _require_memory_for(checkpoint, options, self.device, self.dtype)
-        self._model: Model | None = self.load(checkpoint, options.merge_adapter)  # type: ignore[arg-type]
+        self._model: Model | None = None
         self._task_index: dict[Task, int] = {}
-        if checkpoint.adapters is not None and options.merge_adapter is None:
-            tasks = attach_adapters(self._model.module, checkpoint.adapters, self._active)
-            self._task_index = {task: index for index, task in enumerate(tasks)}
         self._projectors: dict[Task, tuple[torch.Tensor, torch.Tensor]] = {}
-        if checkpoint.has_projector:
-            for task in checkpoint.tasks:
-                weight, bias = checkpoint.projector(task)
-                self._projectors[task] = weight.to(self.device), bias.to(self.device)
         self._batches = SharedBatches(
             self._forward,
             max_tokens=self._max_tokens,
             forward_tokens=_FORWARD_TOKENS[self.device.type],
             name=f"jina-embeddings-{self.name}",
         )
+        try:
+            # OpenMP gives each thread that computes a pool of its own, and once all pools have more threads than there
+            # are cores, none of them waits actively, which doubles the time of a small batch. So one thread does all.
+            self._batches.do(partial(self._load, checkpoint, options.merge_adapter))
+        except BaseException:
+            self._batches.close()
+            raise
         logger.debug("%s on %s in %s", checkpoint.name, self.device, self.dtype)
+
+    def _load(self, checkpoint: Checkpoint, merge_adapter: str | None) -> None:
+        """Loads the model, its adapters and projectors."""
+        self._model = self.load(checkpoint, merge_adapter)  # type: ignore[arg-type]
+        if checkpoint.adapters is not None and merge_adapter is None:
+            tasks = attach_adapters(self._model.module, checkpoint.adapters, self._active)
+            self._task_index = {task: index for index, task in enumerate(tasks)}
+        if checkpoint.has_projector:
+            for task in checkpoint.tasks:
+                weight, bias = checkpoint.projector(task)
+                self._projectors[task] = weight.to(self.device), bias.to(self.device)
 
     @abstractmethod
     def load(self, checkpoint: Checkpoint, merge_adapter: Task | None) -> Model:

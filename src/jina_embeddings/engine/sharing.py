@@ -93,6 +93,10 @@ class SharedBatches:
                 self._thread.submit(self._run)
         return call.future
 
+    def do(self, work: Callable[[], None]) -> None:
+        """Runs `work` in the thread of the batches, and returns when it is done."""
+        self._thread.submit(work).result()
+
     def close(self) -> None:
         """Fails waiting calls with EngineClosedError, and returns when the running batch is done."""
         if os.getpid() != self._pid:
