@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from checkpoint_files import ADAPTERS, WEIGHTS, copy_of, edit_json, edit_tensors
+from checkpoint_files import ADAPTERS, WEIGHTS, edit_json, edit_tensors
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.checkpoint import DEFAULT_MODEL, fetch_checkpoint, open_checkpoint
 from jina_embeddings.checkpoint.tensors import expected_shapes
@@ -26,17 +26,6 @@ from jina_embeddings.errors import (
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
-
-
-@pytest.fixture
-def folder(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
-    """A multi-task checkpoint that a test may damage."""
-    return copy_of(checkpoint(), tmp_path)
-
-
-@pytest.fixture
-def merged(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
-    return copy_of(checkpoint(layout="merged", task="code"), tmp_path)
 
 
 # Layouts

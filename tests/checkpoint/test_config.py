@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from checkpoint_files import copy_of, edit_json
+from checkpoint_files import edit_json
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.checkpoint.config import read_config
@@ -19,12 +19,6 @@ from jina_embeddings.errors import CheckpointInvalidError
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
-
-
-@pytest.fixture
-def folder(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
-    """A multi-task checkpoint that a test may damage."""
-    return copy_of(checkpoint(), tmp_path)
 
 
 @pytest.mark.parametrize("architecture", ["JinaEmbeddingsV4Model", "Qwen2_5_VLForConditionalGeneration"])

@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from checkpoint_files import ADAPTER_CONFIG, ADAPTERS, Tensors, copy_of, edit_json, edit_tensors
+from checkpoint_files import ADAPTER_CONFIG, ADAPTERS, Tensors, edit_json, edit_tensors
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.errors import CheckpointInvalidError
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
-
-
-@pytest.fixture
-def folder(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
-    """A multi-task checkpoint that a test may damage."""
-    return copy_of(checkpoint(), tmp_path)
 
 
 LORA = "base_model.model.model.language_model.layers"

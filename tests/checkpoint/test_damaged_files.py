@@ -28,12 +28,6 @@ INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture
-def folder(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
-    """A multi-task checkpoint that a test may damage."""
-    return copy_of(checkpoint(), tmp_path)
-
-
-@pytest.fixture
 def sharded(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
     return copy_of(checkpoint(shards=3), tmp_path)
 

@@ -21,7 +21,6 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils._paths import filter_repo_objects
 
-from checkpoint_files import copy_of
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.checkpoint.resolve import MERGED_REPOSITORIES
@@ -29,17 +28,6 @@ from jina_embeddings.errors import CheckpointError, CheckpointNotFoundError, Tas
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
-
-
-@pytest.fixture
-def folder(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
-    """A multi-task checkpoint that a test may damage."""
-    return copy_of(checkpoint(), tmp_path)
-
-
-@pytest.fixture
-def merged(checkpoint: CheckpointMaker, tmp_path: Path) -> Path:
-    return copy_of(checkpoint(layout="merged", task="code"), tmp_path)
 
 
 # Names that are no folder

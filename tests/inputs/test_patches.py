@@ -11,24 +11,14 @@ from PIL import Image
 
 from inputs import picture
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
+from jina_embeddings.checkpoint import Checkpoint
 from jina_embeddings.inputs.patches import patchify
 from jina_embeddings.inputs.processor import Processor, read_image_config
 from jina_embeddings.model.network import Network
-from prepared import MAX_LENGTH, one_image
+from prepared import one_image
 
 if TYPE_CHECKING:
-    from conftest import CheckpointMaker
-
-
-@pytest.fixture(scope="module")
-def opened(checkpoint: CheckpointMaker) -> Checkpoint:
-    return open_checkpoint(checkpoint(dtype="float32"))
-
-
-@pytest.fixture(scope="module")
-def processor(opened: Checkpoint) -> Processor:
-    return Processor.from_checkpoint(opened, max_length=MAX_LENGTH)
+    pass
 
 
 Grid = tuple[int, int, int]

@@ -10,24 +10,14 @@ import pytest
 import torch
 
 from inputs import SCRIPTS, long_text, picture
-from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
+from jina_embeddings.checkpoint import Checkpoint
 from jina_embeddings.inputs.positions import positions
 from jina_embeddings.inputs.processor import Processor
 from jina_embeddings.types import Prepared
-from prepared import MAX_LENGTH, SIZES, one_image, one_text
+from prepared import SIZES, one_image, one_text
 
 if TYPE_CHECKING:
-    from conftest import CheckpointMaker
-
-
-@pytest.fixture(scope="module")
-def opened(checkpoint: CheckpointMaker) -> Checkpoint:
-    return open_checkpoint(checkpoint(dtype="float32"))
-
-
-@pytest.fixture(scope="module")
-def processor(opened: Checkpoint) -> Processor:
-    return Processor.from_checkpoint(opened, max_length=MAX_LENGTH)
+    pass
 
 
 @pytest.fixture(scope="module")

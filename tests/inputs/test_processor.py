@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inputs import SCRIPTS, SPECIAL, long_text, picture
-from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
+from jina_embeddings.checkpoint import Checkpoint
 from jina_embeddings.checkpoint.tokenizer import load_tokenizer
 from jina_embeddings.errors import EmptyInputError, InputError, TextTooLongError
 from jina_embeddings.inputs.processor import Processor, read_image_config
@@ -21,24 +21,7 @@ from jina_embeddings.types import Prepared
 from prepared import MAX_LENGTH, one_text
 
 if TYPE_CHECKING:
-    from conftest import CheckpointMaker
-
-
-@pytest.fixture(scope="module")
-def opened(checkpoint: CheckpointMaker) -> Checkpoint:
-    return open_checkpoint(checkpoint(dtype="float32"))
-
-
-@pytest.fixture(scope="module")
-def processor(opened: Checkpoint) -> Processor:
-    return Processor.from_checkpoint(opened, max_length=MAX_LENGTH)
-
-
-@pytest.fixture(scope="module")
-def auto_tokenizer(opened: Checkpoint) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(opened.folder)
+    pass
 
 
 # Texts

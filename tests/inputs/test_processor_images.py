@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from inputs import picture
-from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
+from jina_embeddings.checkpoint import Checkpoint
 from jina_embeddings.errors import ImageError, InputError
 from jina_embeddings.inputs.patches import resized
 from jina_embeddings.inputs.processor import Processor
@@ -23,27 +23,10 @@ from jina_embeddings.types import Prepared
 from prepared import MAX_LENGTH, SIZES, one_image
 
 if TYPE_CHECKING:
-    from conftest import CheckpointMaker
+    pass
 
 
 TOKEN_PIXELS = 28 * 28
-
-
-@pytest.fixture(scope="module")
-def opened(checkpoint: CheckpointMaker) -> Checkpoint:
-    return open_checkpoint(checkpoint(dtype="float32"))
-
-
-@pytest.fixture(scope="module")
-def processor(opened: Checkpoint) -> Processor:
-    return Processor.from_checkpoint(opened, max_length=MAX_LENGTH)
-
-
-@pytest.fixture(scope="module")
-def auto_tokenizer(opened: Checkpoint) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(opened.folder)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
