@@ -190,6 +190,9 @@ class VllmEngine:
         self._loop.run_last(lambda: self._small.fail_all(EngineClosedError("the engine was closed during the call")))
         if self._sender.channel is not None:
             self._loop.run_last(self._sender.channel.close)
+        if self._llm.output_handler is not None:
+            # It would log the end of vLLM's process as an engine that died.
+            self._loop.run_last(self._llm.output_handler.cancel)
         self._llm.shutdown(timeout=_SHUTDOWN_TIMEOUT_S)
         # vLLM's destructor must run before interpreter exit. None rather than deleted, as late calls still read them.
         self._llm = self._packed = self._sender = None
