@@ -17,6 +17,7 @@ from make_checkpoint import make_checkpoint
 
 if TYPE_CHECKING:
     from jina_embeddings import JinaEmbeddings
+    from jina_embeddings.engine.fake import FakeEngine
 
 repair()
 
@@ -73,9 +74,27 @@ def vllm_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 
 
 @pytest.fixture
-def fake_model() -> Iterator[JinaEmbeddings]:
+def fake_engine() -> FakeEngine:
+    from jina_embeddings.engine.fake import FakeEngine
+
+    return FakeEngine()
+
+
+@pytest.fixture
+def fake_model(fake_engine: FakeEngine) -> Iterator[JinaEmbeddings]:
     """A model on the fake engine, for tests of what is above the engine."""
     from jina_embeddings import JinaEmbeddings
 
-    with JinaEmbeddings(engine="fake") as model:
+    with JinaEmbeddings(engine=fake_engine) as model:
         yield model
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch computes in one thread: with small tensors several wait for each other, up to five times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -32,12 +32,7 @@ from jina_embeddings.errors import EngineUnavailableError
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    monkeypatch.setenv("JINA_EMBEDDINGS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("VLLM_PLUGINS", raising=False)
+pytestmark = pytest.mark.usefixtures("doctor_environment")
 
 
 @pytest.fixture
@@ -51,14 +46,6 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.setattr(module, "installed", lambda name: given[name] if name in given else real(name))
 
     return pretend
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Big GPU")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (60 * GIB, 80 * GIB))
 
 
 def engine_row(report: dict[str, Any], name: str) -> dict[str, Any]:

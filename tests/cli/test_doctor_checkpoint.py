@@ -19,12 +19,7 @@ from doctor_command import doctor, problem_of
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    monkeypatch.setenv("JINA_EMBEDDINGS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("VLLM_PLUGINS", raising=False)
+pytestmark = pytest.mark.usefixtures("doctor_environment")
 
 
 def test_a_checkpoint_is_described(checkpoint: CheckpointMaker) -> None:

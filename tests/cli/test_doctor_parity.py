@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import jina_embeddings
@@ -19,25 +16,12 @@ from doctor_command import COMMAND, doctor, problem_of
 from jina_embeddings.cli import app
 from jina_embeddings.cli.doctor import parity
 from jina_embeddings.cli.doctor.parity import LIMITS, Comparison, Side
-from jina_embeddings.cli.doctor.report import GIB, Report
+from jina_embeddings.cli.doctor.report import Report
 
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    monkeypatch.setenv("JINA_EMBEDDINGS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("VLLM_PLUGINS", raising=False)
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Big GPU")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (60 * GIB, 80 * GIB))
+pytestmark = pytest.mark.usefixtures("doctor_environment")
 
 
 def test_parity_of_two_dtypes_of_a_real_engine(checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch) -> None:

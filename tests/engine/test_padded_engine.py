@@ -34,13 +34,7 @@ if TYPE_CHECKING:
 
     from jina_embeddings.types import FloatArray, Prepared, Task
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Engine(TorchEngine):

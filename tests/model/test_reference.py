@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from make_config import SIZES, TASKS, config_json
 from make_tokenizer import ADDED_TOKENS, SENTENCES, SPECIAL_TOKENS
 from reference import LORA_NAME, MAX_TEXT_TOKENS, PROJECTOR, Reference, model_name, normalized, read_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SAME = 1e-6
 """Largest 1 - cosine between two float32 runs of one model."""
 
@@ -34,15 +36,6 @@ TEXT = "the fastest way to sort a list"
 
 Maker = Callable[..., Path]
 Loader = Callable[..., Reference]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """With tensors this small, threads mostly wait for each other, which takes up to five times as long."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from starlette.testclient import TestClient
 
 from hostile import MODES, POSTS, OneByOne, bodies, drained, leave, operation, require_true
 from jina_embeddings import JinaEmbeddings
-from served import App, app_of, app_on_fake, serving
+from served import App, app_of, serving
 
 quick = hypothesis.settings(
     max_examples=25,
@@ -26,18 +25,6 @@ quick = hypothesis.settings(
     database=None,
     derandomize=True,
 )
-
-
-@pytest.fixture(scope="module")
-def app() -> Iterator[App]:
-    with app_on_fake() as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def client(app: App) -> Iterator[TestClient]:
-    with TestClient(app.app) as client:
-        yield client
 
 
 @pytest.mark.parametrize("path", POSTS)

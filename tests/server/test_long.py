@@ -14,7 +14,6 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ from hostile import (
 from inputs import picture
 from jina_embeddings import JinaEmbeddings
 from results import RESULTS, circumstances
-from served import App, Served, app_of, app_on_fake, serving
+from served import App, Served, app_of, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -73,18 +72,6 @@ def many(count: int) -> hypothesis.settings:
     return hypothesis.settings(
         max_examples=count, deadline=None, suppress_health_check=list(hypothesis.HealthCheck), database=None
     )
-
-
-@pytest.fixture(scope="module")
-def app() -> Iterator[App]:
-    with app_on_fake() as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def client(app: App) -> Iterator[TestClient]:
-    with TestClient(app.app) as client:
-        yield client
 
 
 @pytest.mark.parametrize("mode", MODES)

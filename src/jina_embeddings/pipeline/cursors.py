@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import ImageError, InputError, JinaEmbeddingsError
+from .offsets import MARK_ROWS, csv_record, json_object, lines_from, records_from
 from .opening import is_packed, open_stored
-from .positions import MARK_ROWS, csv_record, json_object, lines_from, records_from
 from .readers import Reader
 from .records import Fields, row_of
 from .rows import Failure, Row

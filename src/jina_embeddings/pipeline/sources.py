@@ -11,8 +11,8 @@ from typing import Any
 from ..errors import EmptyInputError, InputError, JinaEmbeddingsError
 from ..inputs.pdf import num_pdf_pages
 from .files import IMAGE_SUFFIXES, STDIN, find_files, kind_of
+from .offsets import MARK_ROWS, line_offsets, record_offsets
 from .opening import is_packed, open_stored, unpacked_name
-from .positions import MARK_ROWS, line_offsets, record_offsets
 from .rows import LeftOut, NothingInsideError, printable
 from .samples import sample_offsets
 from .stored_pdf import StoredPdf

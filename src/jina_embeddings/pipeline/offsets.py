@@ -1,4 +1,4 @@
-"""Where the rows of a file begin, in bytes, and reading from any of them on."""
+"""Byte offsets of the rows of a file, and reading from any of them on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .readers import delimiter_of, record_of
 from .text import MAX_TEXT_BYTES
 
 MARK_ROWS = 1000
-"""The place of every so many rows is remembered."""
+"""Number of rows between two of a file whose offsets are kept."""
 
 
 def line_offsets(path: str) -> Iterator[int]:
-    """Of each line that is not blank."""
+    """Yields the offset of each line that is not blank."""
     offset = 0
     with open_bytes(path) as file:
         for line in file:
@@ -51,7 +51,7 @@ def record_offsets(path: str) -> Iterator[int]:
 
 
 def lines_from(path: str, offset: int) -> Iterator[bytes]:
-    """Lines that are not blank."""
+    """Yields the lines from an offset on that are not blank."""
     with open_bytes(path) as file:
         file.seek(offset)
         for line in file:
