@@ -1,11 +1,12 @@
 """How well page images are found by questions: nDCG@10 of `pocket`, by dense vectors and by stored multi-vectors.
 
     apt-get install sqlite3-doc fonts-dejavu-core
-    python benchmarks/page_quality.py [--pages 300] [--manual sqlite]
+    python benchmarks/page_quality.py [--pages 300] [--manual sqlite] [--into FOLDER]
 
 A page is a section of the manual, as `retrieval_quality.py` reads it, drawn in DejaVu Serif without its heading, and
 cut where the page ends. A question is the heading of a section, if no other has it. `pocket` was not trained on
-SQLite's manual. No text is embedded but the questions.
+SQLite's manual. No text is embedded but the questions. With `--into`, the pages of a run that was stopped are kept, and
+the same command goes on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -40,16 +42,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=300)
     parser.add_argument("--manual", default="sqlite", help="one of `retrieval_quality.MANUALS`")
+    parser.add_argument("--into", type=Path, help="keep the index in this folder")
     arguments = parser.parse_args()
     manual = read_manual(arguments.manual, arguments.pages, 10**6)
     model = JinaEmbeddings("pocket", engine="torch", task="retrieval")
     began = time.perf_counter()
     pages = [drawn(text) for text in texts(manual)]
     made_with = Fingerprint.of(model, "retrieval", None, "files", multivector="float16")
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store.create(folder, made_with)
-        num_tokens = filled(store, model, pages)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = str(arguments.into or scratch)
+        store = Store.open(folder) if Store.exists(folder) else Store.create(folder, made_with)
+        num_before = len(store)
+        fill(store, model, pages)
         took_s = time.perf_counter() - began
+        lengths = [len(tokens) for _, tokens in store.vectors(page.content for page in store.passages()).values()]
         asked = [
             Question(question, *vectors)
             for question, *vectors in zip(
@@ -73,27 +79,23 @@ def main() -> None:
             figures[way] = measure(np.array(ranks))
             print(way, figures[way], file=sys.stderr)
     facts = {"manual": arguments.manual, "pages": len(pages), "questions": len(asked), "page_pixels": SIZE}
-    facts |= {"tokens_per_page": round(num_tokens / len(pages), 1), "made_s": round(took_s, 1)}
+    facts |= {"tokens_per_page": round(float(np.mean(lengths)), 1), "pages_per_s": round((len(pages) - num_before) / took_s, 2)}
     write_result("page_quality", {**facts, "systems": figures})
 
 
-def filled(store: Store, model: JinaEmbeddings, pages: Sequence[Image.Image]) -> int:
-    """Writes all pages into the store; returns the number of their tokens."""
-    num_tokens = 0
-    for start in range(0, len(pages), ENCODED_AT_ONCE):
+def fill(store: Store, model: JinaEmbeddings, pages: Sequence[Image.Image]) -> None:
+    """Writes the pages that the store doesn't have yet."""
+    for start in range(len(store), len(pages), ENCODED_AT_ONCE):
         part = pages[start : start + ENCODED_AT_ONCE]
-        dense = model.encode_image(part)
-        tokens = model.encode_image(part, return_multivector=True)
+        both = model.encode(part, return_both=True)
         store.write(
             [
                 Placed(Passage(str(n), "page", image=f"{n}.png"), str(n), 0, 1, vector, multivector)
-                for n, (vector, multivector) in enumerate(zip(dense, tokens, strict=True), start)
+                for n, (vector, multivector) in enumerate(zip(both.dense, both.multivector, strict=True), start)
             ],
             new=True,
         )
-        num_tokens += sum(map(len, tokens))
         print(f"{start + len(part)} of {len(pages)} pages", file=sys.stderr)
-    return num_tokens
 
 
 def texts(manual: Manual) -> list[str]:

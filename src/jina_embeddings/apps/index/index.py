@@ -132,6 +132,7 @@ class Index:
         """
         with written_by_us(self.store.address):
             self.store.index_words()
+            self.store.remove_old_versions()
             with progress_bar(show_progress, None, " passages") as count:
 
                 def done() -> None:

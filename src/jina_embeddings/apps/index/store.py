@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ...errors import DependencyError, IndexMismatchError, IndexNotFoundError
 from ...pipeline.columns import has_all_numbers, matrix_of
-from . import approximate, multivectors, words
+from . import approximate, merging, multivectors, words
 from .address import is_remote, reaches, reaching
 from .approximate import ANN_NUMBERS
 from .filters import any_of
@@ -242,13 +242,20 @@ class Store:
 
     @reaches
     def tidy(self, *, ann_numbers: int = ANN_NUMBERS) -> None:
-        """Merges small files, removes old versions, and builds or extends the indices."""
-        self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+        """Merges files, removes old versions and extends the indices where that is due, and builds missing indices."""
+        if merging.is_due(self._table):
+            self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
         index = approximate.of_table(self._table)
         if index is None and len(self) * self.fingerprint.dimension <= ann_numbers:
             return
         if index is None or index.is_outdated:
             approximate.build(self._table)
+
+    @reaches
+    def remove_old_versions(self) -> None:
+        """Removes the files that the last merge has replaced, unless other rows have been written since."""
+        if merging.is_merged(self._table):
+            self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
 
     @reaches
     def describe(self) -> dict[str, Any]:
