@@ -55,7 +55,8 @@ def main() -> None:
         num_before = len(store)
         fill(store, model, pages)
         took_s = time.perf_counter() - began
-        lengths = [len(tokens) for _, tokens in store.vectors(page.content for page in store.passages()).values()]
+        stored = store.vectors(page.content for page in store.passages())
+        lengths = [len(tokens) for _, tokens in stored.values() if tokens is not None]
         asked = [
             Question(question, *vectors)
             for question, *vectors in zip(
