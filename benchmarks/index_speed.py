@@ -1,15 +1,14 @@
 """How fast an index of 100,000 passages is searched, and how much of indexing is the engine's work.
 
     apt-get install python3.11-doc
-    python benchmarks/index_speed.py [--parts dense,multivectors,indexing] [--sizes 100000x128] [--queries 200]
+    python benchmarks/index_speed.py [--parts dense,indexing] [--sizes 100000x128] [--queries 200]
 
 Search is timed without the embedding of the question, from its vector to passages, over vectors that are drawn evenly
 from the sphere (the worst case for an approximate index) and over vectors around 1,000 topics, as embeddings are.
 Questions are vectors of the index, turned to a cosine of about 0.8. Recall is that of the approximate index among the
-ten that the exact search finds. Multi-vectors are drawn from the sphere too, in the
-sizes of `pocket`: they cost what real ones cost. Beside the time of a search stands what all of its threads took of the
-processor, which other work on the machine changes less. Indexing is timed over HTML that nobody made for it, with
-`pocket`. Each part has a result file of its own.
+ten that the exact search finds. Beside the time of a search stands what all of its threads took of the processor, which
+other work on the machine changes less. Indexing is timed over HTML that nobody made for it, with `pocket`. Each part
+has a result file of its own; `multivector_speed.py` measures multi-vectors.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +28,6 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Passage
 from jina_embeddings.apps.index.fingerprint import Fingerprint
 from jina_embeddings.apps.index.rows import Placed
-from jina_embeddings.apps.index.search import CANDIDATES, Question, SearchOptions, find
 from jina_embeddings.apps.index.store import Store
 from jina_embeddings.apps.retrieval import index_files
 from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
@@ -45,89 +42,26 @@ LANGUAGES = ("en", "de", "fr", "ja")
 TOPICS = 1000
 LIMIT = 10
 BATCH = 10_000
-PASSAGE_TOKENS = 190
-"""The mean for passages of 1,000 characters: see `retrieval_quality.json`."""
-
-PAGES, PAGE_TOKENS = 2000, 750
-QUERY_TOKENS = 16
-TOKEN_BATCH = 2000
-POOL_TOKENS = 200_000
 DOCUMENTS = Path("/usr/share/doc/python3.11/html/howto")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="dense,multivectors,indexing", help="comma-separated")
+    parser.add_argument("--parts", default="dense,indexing", help="comma-separated")
     parser.add_argument("--sizes", default="100000x128,100000x384,50000x1024,400000x128", help="of the dense part")
-    parser.add_argument("--passages", type=int, default=100_000, help="of the part with multi-vectors")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--documents", type=Path, default=DOCUMENTS)
     arguments = parser.parse_args()
     load_before = {"load_before": round(os.getloadavg()[0], 1)}
-    num, num_queries = arguments.passages, arguments.queries
     sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes.split(",")]
     for part in arguments.parts.split(","):
         if part == "dense":
-            found = [searched(kind, dim, many, num_queries) for many, dim in sizes for kind in ("clustered", "random")]
-            write_result("index_speed", {**load_before, "searches": found})
-        elif part == "multivectors":
-            stored = [second_stage(number_format, num, num_queries) for number_format in ("binary", "float16")]
-            pages = [
-                second_stage(name, PAGES, num_queries, tokens=PAGE_TOKENS) for name in ("binary", "int8", "float16")
+            found = [
+                searched(kind, dim, many, arguments.queries) for many, dim in sizes for kind in ("clustered", "random")
             ]
-            write_result("multivector_speed", {**load_before, "passages": stored, "pages": pages})
+            write_result("index_speed", {**load_before, "searches": found})
         else:
             write_result("indexing_speed", {**load_before, **indexed(arguments.documents)})
-
-
-def second_stage(number_format: str, num: int, num_queries: int, *, tokens: int = PASSAGE_TOKENS) -> dict[str, Any]:
-    """Measures the size of an index with multi-vectors of `tokens` tokens, and the time to make and to search it."""
-    rng = np.random.default_rng(0)
-    dim = 128
-    pool = normalize(rng.standard_normal((POOL_TOKENS, dim), dtype=np.float32))
-    vectors = normalize(rng.standard_normal((num, dim), dtype=np.float32))
-    made_with = Fingerprint(
-        "made up", None, "retrieval", dim, "files", [1.0], multivector=number_format, multivector_dim=dim
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store.create(folder, made_with)
-        began = time.perf_counter()
-        for start in range(0, num, TOKEN_BATCH):
-            rows = placed(vectors[start : start + TOKEN_BATCH], start)
-            places = rng.integers(POOL_TOKENS - tokens, size=len(rows))
-            store.write(
-                [
-                    replace(row, multivector=pool[place : place + tokens])
-                    for row, place in zip(rows, places, strict=True)
-                ],
-                new=True,
-            )
-        store.tidy()
-        took = time.perf_counter() - began
-        times: dict[str, list[float]] = {"both_stages": [], "second_stage": []}
-        processor_s = 0.0
-        for number in range(num_queries):
-            question = Question(
-                "", normalize(rng.standard_normal(dim, dtype=np.float32)), pool[number : number + QUERY_TOKENS]
-            )
-            began = time.perf_counter()
-            hits = find(store, question, SearchOptions(mode="dense", rerank=True, limit=CANDIDATES), lambda hits: [])
-            times["both_stages"].append(time.perf_counter() - began)
-            processor_began, began = time.process_time(), time.perf_counter()
-            store.maxsim(pool[number : number + QUERY_TOKENS], [hit.id for hit in hits])
-            times["second_stage"].append(time.perf_counter() - began)
-            processor_s += time.process_time() - processor_began
-        return {
-            "format": number_format,
-            "num": num,
-            "tokens": tokens,
-            "candidates": CANDIDATES,
-            "size_bytes": store.describe()["size_bytes"],
-            "made_s": round(took, 1),
-            "median_ms": quantiles(times, 0.5),
-            "p95_ms": quantiles(times, 0.95),
-            "second_stage_processor_ms": round(1e3 * processor_s / num_queries, 2),
-        }
 
 
 def searched(kind: str, dim: int, num_vectors: int, num_queries: int) -> dict[str, Any]:
