@@ -140,6 +140,119 @@ def test_a_picture_that_is_dropped_finds_its_like(browser: Any, folder: Path) ->
     assert "meadow.png" in sources(browser)[0]
 
 
+def tab(browser: Any) -> str:
+    """Presses Tab; returns the label of what has the focus then, or its text."""
+    from selenium.webdriver.common.keys import Keys
+
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    return str(
+        browser.execute_script("const e = document.activeElement; return e.ariaLabel || e.innerText.trim() || e.type")
+    )
+
+
+def tab_to(browser: Any, name: str) -> Any:
+    """The element with this label or text, reached by Tab alone."""
+    passed = []
+    for _ in range(40):
+        passed.append(tab(browser))
+        if passed[-1].lower() == name.lower():
+            return browser.switch_to.active_element
+    raise AssertionError(f"{name} is not reached by Tab: {passed}")
+
+
+def test_everything_is_reached_and_used_by_keyboard(browser: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    until(browser, "document.activeElement?.ariaLabel === 'What are you looking for?'")
+    time.sleep(1)
+    browser.switch_to.active_element.send_keys("navy circle" + Keys.ENTER)
+    assert len(sources(browser)) == 4
+    # The kind is chosen with the arrow keys: everything, text, image, page.
+    tab_to(browser, "kind").send_keys(Keys.SPACE)
+    until(browser, "document.querySelectorAll('.q-menu .q-item').length === 5")
+    for key in (Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER):
+        browser.switch_to.active_element.send_keys(key)
+    until(browser, "document.querySelector('.status').innerText === '1 results'")
+    assert "page.pdf#page=1" in sources(browser)[0]
+    tab_to(browser, "What matched?").send_keys(Keys.ENTER)
+    until(browser, "document.querySelector('.words') !== null")
+    before = picture(browser, "page.pdf#page=1")
+    tab_to(browser, "1. navy").send_keys(Keys.SPACE)
+    deadline = time.monotonic() + WAIT_S
+    while not (picture(browser, "page.pdf#page=1") != before).any():
+        assert time.monotonic() < deadline, "the map of a word is not shown"
+        time.sleep(0.2)
+
+
+def emulate_phone(browser: Any) -> None:
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.refresh()
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Any) -> None:
+    emulate_phone(browser)
+    ask(browser, "navy circle")
+    browser.execute_script("[...document.querySelectorAll('button')].find(e => e.innerText == 'What matched?').click()")
+    until(browser, "document.querySelector('.words') !== null")
+    time.sleep(2)
+    screenshot(browser, "phone")
+    assert browser.execute_script("return innerWidth") == 360
+    wider = """[...document.querySelectorAll('input, button, label, .source, .text, .picture, .status, .words')]
+        .filter(e => e.getBoundingClientRect().right > innerWidth || e.getBoundingClientRect().left < 0)
+        .map(e => [e.className, e.innerText, e.getBoundingClientRect().right])"""
+    assert browser.execute_script(f"return {wider}") == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 360
+    # Places to tap are not too small for a finger.
+    low = "[...document.querySelectorAll('button')].map(e => e.getBoundingClientRect().height).filter(h => h && h < 24)"
+    assert browser.execute_script(f"return {low}") == []
+
+
+CONTRASTS = """
+const channels = colour => {
+    const context = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    context.fillStyle = colour; context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data];
+};
+const over = (top, bottom) => top.slice(0, 3).map((c, i) => c * top[3] / 255 + bottom[i] * (1 - top[3] / 255));
+const luminance = rgb => {
+    const linear = rgb.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+};
+const background = element => {
+    if (!element) return [255, 255, 255];
+    return over(channels(getComputedStyle(element).backgroundColor), background(element.parentElement));
+};
+const found = {};
+for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].filter(node => node.nodeType === 3 && node.textContent.trim());
+    const style = getComputedStyle(element);
+    if (!own.length || !element.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    if (element.closest('.material-icons, i, script, style')) continue;
+    const behind = background(element);
+    const pair = [luminance(over(channels(style.color), behind)), luminance(behind)].sort((a, b) => b - a);
+    found[own[0].textContent.trim().slice(0, 40)] = (pair[0] + 0.05) / (pair[1] + 0.05);
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read_in_the_light_and_in_the_dark(browser: Any, scheme: str) -> None:
+    """A contrast of 4.5, as the Web Content Accessibility Guidelines ask of small texts."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.refresh()
+    ask(browser, "flour and water")
+    time.sleep(1)
+    screenshot(browser, scheme)
+    found = browser.execute_script(CONTRASTS)
+    assert {"What are you looking for?", "4 results", "1. bread.md:3", "Bread", "Search"} <= set(found), sorted(found)
+    assert {text: contrast for text, contrast in found.items() if contrast < 4.5} == {}
+    is_dark = "return getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).every(c => c < 60)"
+    assert browser.execute_script(is_dark) == (scheme == "dark")
+
+
 def test_another_host_name_is_refused(address: str) -> None:
     import urllib.error
     import urllib.request

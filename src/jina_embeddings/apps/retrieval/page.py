@@ -28,8 +28,14 @@ _NO_PICTURE = f"not a picture, or over {_MAX_UPLOAD_BYTES >> 20} MiB"
 _EVERY_KIND = "everything"
 _ALL_WORDS = "all words"
 _SCORES = {"dense": "cosine", "words": "BM25", "hybrid": "cosine and BM25, scaled", "rerank": "MaxSim"}
+_PRIMARY = "#1d6fb8"
+"""Of buttons and, in the light, of titles: dark enough for white letters on it, and for it on white."""
+
 _CSS = """
-.body--light { background: #f6f7f9; }
+.body--light { background: #f6f7f9; --muted: #5b6570; }
+.body--dark { --muted: #a7b0ba; }
+.muted { color: var(--muted); }
+.body--dark :is(.text-primary, .q-field) { --q-primary: #8fc1f0; }
 .panel, .result { border: 1px solid #8884; border-radius: 10px; box-shadow: none; }
 .text { overflow-wrap: anywhere; }
 .question { min-width: min(20rem, 100%); }
@@ -37,7 +43,7 @@ mark { background: #ffd54f; color: #222; border-radius: 3px; }
 .result .source { overflow-wrap: anywhere; }
 .picture { max-width: 100%; border: 1px solid #8884; border-radius: 6px; }
 .q-uploader { box-shadow: none; border: 2px dashed #c5cbd3; border-radius: 10px; max-height: none; }
-.q-uploader__header { background: none; color: #5b6570; }
+.q-uploader__header { background: none; color: var(--muted); }
 .q-uploader__subtitle, .q-uploader__list { display: none; }
 """
 
@@ -94,10 +100,11 @@ class _Page:
         self._index, self._ui = index, ui
         self._query: str | Image.Image | None = None
         ui.add_css(_CSS)
+        ui.colors(primary=_PRIMARY)
         with ui.column().classes("w-full max-w-screen-lg mx-auto gap-3"):
             with ui.row().classes("w-full items-baseline"):
                 ui.label(Path(index.store.address).name).classes("text-2xl font-medium")
-                ui.label(f"{len(index):,} passages · {index.store.fingerprint.model}").classes("text-gray-500")
+                ui.label(f"{len(index):,} passages · {index.store.fingerprint.model}").classes("muted")
             with ui.card().classes("panel w-full gap-3"):
                 with ui.row().classes("w-full items-center"):
                     self._question = (
@@ -120,7 +127,7 @@ class _Page:
                     on_upload=self._dropped,
                     on_rejected=lambda: ui.notify(_NO_PICTURE, type="warning"),
                 ).props('accept="image/*" flat').classes("w-full")
-            self._status = ui.label().classes("status text-gray-500")
+            self._status = ui.label().classes("status muted")
             self._results = ui.column().classes("results w-full gap-3")
 
     async def _ask(self) -> None:
@@ -173,7 +180,7 @@ class _Page:
         with ui.card().classes("result w-full gap-2"):
             with ui.row().classes("w-full items-baseline no-wrap"):
                 ui.label(f"{rank}. {name}").classes("source font-bold").tooltip(passage.source)
-                ui.label(folder).classes("grow text-xs text-gray-400 truncate")
+                ui.label(folder).classes("grow text-xs muted truncate")
                 ui.badge(f"{hit.score:.3f}").props("outline").tooltip(f"{scored_by}; cosine {hit.cosine:.3f}")
             if passage.title:
                 ui.label(passage.title).classes("text-primary")
@@ -187,7 +194,7 @@ class _Page:
         ui = self._ui
         picture = self._picture(hit)
         if picture is None:
-            ui.label("the picture is not there any more").classes("text-gray-500")
+            ui.label("the picture is not there any more").classes("muted")
             return
         thumbnail = picture.copy()
         thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
