@@ -18,13 +18,13 @@ def is_due(table: Any) -> bool:
     stats = table.stats()
     if stats["total_bytes"] <= _SMALL_BYTES or is_merged(table):
         return True
-    num_files = stats["fragment_stats"]["num_fragments"]
-    return num_files > _MAX_FILES or _num_unindexed(table) > _MAX_UNINDEXED_SHARE * stats["num_rows"]
+    num_files = int(stats["fragment_stats"]["num_fragments"])
+    return num_files > _MAX_FILES or _num_unindexed(table) > _MAX_UNINDEXED_SHARE * int(stats["num_rows"])
 
 
 def is_merged(table: Any) -> bool:
     """Whether nothing is left to merge, so that LanceDB's `optimize` only removes old versions."""
-    return table.stats()["fragment_stats"]["num_fragments"] <= 1 and not _num_unindexed(table)
+    return int(table.stats()["fragment_stats"]["num_fragments"]) <= 1 and not _num_unindexed(table)
 
 
 def _num_unindexed(table: Any) -> int:
