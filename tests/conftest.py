@@ -11,7 +11,12 @@ import pytest
 
 # No test may reach a hub; and transformers must find a torchvision that it can import.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tensors of tests are small: several threads mostly wait for each other, and for those of a second process of tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# vLLM would bind the workers of all engines to the same core of two.
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
+from forked import fork_engines
 from jina_embeddings.torch_companions import repair
 from make_checkpoint import make_checkpoint
 
@@ -27,6 +32,13 @@ CheckpointMaker = Callable[..., Path]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the tests of engines, since they take longest, and several processes are to end together."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before the fixtures of a test that loads an engine: its processes are forked, which takes seconds."""
+    if item.get_closest_marker("engine") is not None:
+        fork_engines()
 
 
 @pytest.fixture(scope="session")
@@ -87,14 +99,3 @@ def fake_model(fake_engine: FakeEngine) -> Iterator[JinaEmbeddings]:
 
     with JinaEmbeddings(engine=fake_engine) as model:
         yield model
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """torch computes in one thread: with small tensors several wait for each other, up to five times as long."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

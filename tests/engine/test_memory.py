@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from jina_embeddings.types import FloatArray, Prepared
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def limit_memory(monkeypatch: pytest.MonkeyPatch, most_inputs: int) -> list[int]:
     """Makes forwards of more inputs than that run out of memory; returns the batch sizes that were tried."""

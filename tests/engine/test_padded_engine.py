@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from jina_embeddings.types import FloatArray, Prepared, Task
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Engine(TorchEngine):
     """The torch engine with a weak reference to the network that it has loaded."""

@@ -24,8 +24,6 @@ from make_config import SIZES, TASKS, config_json
 from make_tokenizer import ADDED_TOKENS, SENTENCES, SPECIAL_TOKENS
 from reference import LORA_NAME, MAX_TEXT_TOKENS, PROJECTOR, Reference, model_name, normalized, read_weights
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SAME = 1e-6
 """Largest 1 - cosine between two float32 runs of one model."""
 
