@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,15 +14,25 @@ from PIL import Image
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.errors import MultivectorUnavailableError
 from jina_embeddings.vectors.similarity import maxsim
-
-pytest.importorskip("mteb", reason="pip install 'jina-embeddings-vllm[mteb]'")
-
-import mteb
-from mteb.mocks import ALL_MOCK_TASK_TEST_GRID
-from mteb.types import PromptType
-
-from jina_embeddings.integrations.mteb import MTEBEncoder, MTEBLateInteraction
 from mteb_tables import TABLES, tasks_of
+
+# mteb is imported in fixtures and tests rather than here, where every run of any tests would wait for it.
+
+
+@pytest.fixture(scope="module")
+def mteb() -> Any:
+    return pytest.importorskip("mteb", reason="pip install 'jina-embeddings-vllm[mteb]'")
+
+
+@pytest.fixture(scope="module")
+def mock_tasks(mteb: Any) -> list[Any]:
+    return list(importlib.import_module("mteb.mocks").ALL_MOCK_TASK_TEST_GRID)
+
+
+@pytest.fixture(scope="module")
+def forms(mteb: Any) -> Any:
+    """The module with `MTEBEncoder` and `MTEBLateInteraction`."""
+    return importlib.import_module("jina_embeddings.integrations.mteb")
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +50,16 @@ def encoded(encoder: Any, batches: list[dict[str, Any]], kind: Any, prompt_type:
     return encoder.encode(batches, task_metadata=kind, hf_split="test", hf_subset="default", prompt_type=prompt_type)
 
 
-@pytest.mark.parametrize("form", [MTEBEncoder, MTEBLateInteraction])
-def test_mock_tasks_of_mteb_run(model: JinaEmbeddings, form: Any) -> None:
-    run = mteb.mock_run(form(model))
+@pytest.mark.parametrize("form", ["MTEBEncoder", "MTEBLateInteraction"])
+def test_mock_tasks_of_mteb_run(model: JinaEmbeddings, form: str, forms: Any, mteb: Any, mock_tasks: list[Any]) -> None:
+    run = mteb.mock_run(getattr(forms, form)(model))
     errors = {name: status.exception for name, status in run.items() if hasattr(status, "exception")}
     assert errors == {}
     ran = {name for name, status in run.items() if status is not None}
-    kinds = {task.metadata.type for task in ALL_MOCK_TASK_TEST_GRID if task.metadata.name in ran}
+    kinds = {task.metadata.type for task in mock_tasks if task.metadata.name in ran}
     searches = {"Retrieval", "Reranking", "InstructionReranking", "Any2AnyRetrieval", "VisionCentricQA"}
     assert searches <= kinds
-    if form is MTEBEncoder:
+    if form == "MTEBEncoder":
         assert {"STS", "Clustering", "Classification", "BitextMining", "VisualSTS(eng)", "ImageClustering"} <= kinds
 
 
@@ -65,32 +76,37 @@ def test_mock_tasks_of_mteb_run(model: JinaEmbeddings, form: Any) -> None:
         (metadata("Retrieval", language="python-Code"), "code"),
     ],
 )
-def test_the_task_follows_from_the_benchmarks(model: JinaEmbeddings, kind: Any, task: str) -> None:
-    encoder = MTEBEncoder(model, truncate_dim=256)
+def test_the_task_follows_from_the_benchmarks(
+    model: JinaEmbeddings, forms: Any, mteb: Any, kind: Any, task: str
+) -> None:
+    encoder = forms.MTEBEncoder(model, truncate_dim=256)
     batches = [{"text": ["one", "two"]}, {"text": ["three"]}]
-    for prompt_type, prompt_name in ((None, "query"), (PromptType.query, "query"), (PromptType.document, "passage")):
+    kinds = mteb.types.PromptType
+    for prompt_type, prompt_name in ((None, "query"), (kinds.query, "query"), (kinds.document, "passage")):
         expected = model.encode_text(["one", "two", "three"], task=task, prompt_name=prompt_name, truncate_dim=256)
         assert np.array_equal(encoded(encoder, batches, kind, prompt_type), expected)
 
 
-def test_pictures_and_texts_with_pictures(model: JinaEmbeddings) -> None:
+def test_pictures_and_texts_with_pictures(model: JinaEmbeddings, forms: Any, mteb: Any) -> None:
     pictures = [Image.new("RGB", (56, 56), color) for color in ("red", "green")]
     kind = metadata("Any2AnyRetrieval")
     images = model.encode_image(pictures, task="retrieval")
-    assert np.array_equal(encoded(MTEBEncoder(model), [{"image": pictures}], kind), images)
+    assert np.array_equal(encoded(forms.MTEBEncoder(model), [{"image": pictures}], kind), images)
     texts = model.encode_text(["one", " "], task="retrieval", prompt_name="passage")
-    both = encoded(MTEBEncoder(model), [{"image": pictures, "text": ["one", ""]}], kind, PromptType.document)
+    both = encoded(
+        forms.MTEBEncoder(model), [{"image": pictures, "text": ["one", ""]}], kind, mteb.types.PromptType.document
+    )
     assert np.linalg.norm(both, axis=1) == pytest.approx(np.ones(2))
     assert both == pytest.approx((images + texts) / np.linalg.norm(images + texts, axis=1, keepdims=True), abs=1e-6)
 
 
-def test_late_interaction_ranks_by_maxsim(model: JinaEmbeddings) -> None:
+def test_late_interaction_ranks_by_maxsim(model: JinaEmbeddings, forms: Any, mock_tasks: list[Any]) -> None:
     from datasets import Dataset
 
     documents = ["bread needs flour", "the moon goes around the earth", "a cat sleeps all day long"]
-    task = next(task for task in ALL_MOCK_TASK_TEST_GRID if task.metadata.type == "Retrieval").metadata
+    task = next(task for task in mock_tasks if task.metadata.type == "Retrieval").metadata
     common = {"task_metadata": task, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}, "num_proc": None}
-    searcher = MTEBLateInteraction(model)
+    searcher = forms.MTEBLateInteraction(model)
     corpus = [{"id": str(number), "title": "", "text": text} for number, text in enumerate(documents)]
     searcher.index(Dataset.from_list(corpus), **common)
     asked = Dataset.from_list([{"id": "q", "text": "moon and earth"}])
@@ -100,14 +116,14 @@ def test_late_interaction_ranks_by_maxsim(model: JinaEmbeddings) -> None:
     assert [found[str(number)] for number in range(3)] == pytest.approx(maxsim(query, made).tolist(), abs=1e-4)
 
 
-def test_late_interaction_needs_a_projector(model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_interaction_needs_a_projector(model: JinaEmbeddings, forms: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     monkeypatch.setattr(model, "info", replace(model.info, multivector_dim=None))
     with pytest.raises(MultivectorUnavailableError, match="no projector"):
-        MTEBLateInteraction(model)
+        forms.MTEBLateInteraction(model)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_tables_name_tasks_that_there_are(table: str) -> None:
+def test_the_tables_name_tasks_that_there_are(mteb: Any, table: str) -> None:
     assert len(tasks_of(table)) >= 6

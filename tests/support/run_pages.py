@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from forked import fork_engines
 from pages import blocks
 
 REPORT = "report.json"
@@ -65,4 +66,5 @@ def run_page(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    fork_engines()
     run_pages(sys.argv[1:])

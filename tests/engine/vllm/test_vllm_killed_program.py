@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,23 +20,29 @@ pytestmark = pytest.mark.engine
 PATIENCE_S = 60
 PROGRAM = """
 import sys, time
+from forked import fork_engines
 from jina_embeddings import JinaEmbeddings
 
 if __name__ == "__main__":
+    if sys.argv[3] == "forked":
+        fork_engines()
     model = JinaEmbeddings(sys.argv[1], engine="vllm", data_parallel_size=int(sys.argv[2]), max_model_len=512)
     print(len(model.encode_text(["one", "two"])), flush=True)
     time.sleep(600)
 """
 
 
-@pytest.mark.parametrize(("sent", "num_engines"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
+@pytest.mark.parametrize(
+    ("sent", "num_engines", "started"), [(signal.SIGTERM, 1, "spawned"), (signal.SIGKILL, 2, "forked")]
+)
 def test_engines_end_with_their_program(
-    checkpoint: CheckpointMaker, tmp_path: Path, sent: signal.Signals, num_engines: int
+    checkpoint: CheckpointMaker, tmp_path: Path, sent: signal.Signals, num_engines: int, started: str
 ) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    command = [sys.executable, str(script), str(checkpoint(dtype="float32")), str(num_engines)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+    command = [sys.executable, str(script), str(checkpoint(dtype="float32")), str(num_engines), started]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "2\n"
         children = psutil.Process(program.pid).children(recursive=True)
