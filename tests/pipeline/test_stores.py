@@ -29,12 +29,13 @@ from jina_embeddings.pipeline.shards import shard_name
 from jina_embeddings.pipeline.sources import survey
 
 pytest.importorskip("s3fs")
-server = pytest.importorskip("moto.server")
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     """A bucket of an S3 server of this machine; the file system that sees it."""
+    # Imported here, since vLLM fails in a process forked from one with Flask: it asks every object of every module.
+    server = pytest.importorskip("moto.server")
     with pytest.MonkeyPatch.context() as patch:
         moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         moto.start()
