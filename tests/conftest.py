@@ -23,6 +23,7 @@ from make_checkpoint import make_checkpoint
 if TYPE_CHECKING:
     from jina_embeddings import JinaEmbeddings
     from jina_embeddings.engine.fake import FakeEngine
+    from reference import Reference
 
 repair()
 
@@ -72,6 +73,15 @@ def torch_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 
     with JinaEmbeddings(checkpoint(dtype="float32"), engine="torch") as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def references(checkpoint: CheckpointMaker) -> dict[str, Reference]:
+    """The independent reference of each task, on the multi-task checkpoint."""
+    from jina_embeddings import TASKS
+    from reference import Reference
+
+    return {task: Reference(checkpoint(dtype="float32"), task) for task in TASKS}
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ def model(checkpoint: CheckpointMaker, engine: str) -> Iterator[JinaEmbeddings]:
         yield loaded
 
 
-@pytest.fixture(scope="module", params=TASKS)
-def reference(request: pytest.FixtureRequest, checkpoint: CheckpointMaker) -> Reference:
-    return Reference(checkpoint(dtype="float32"), request.param)
+@pytest.fixture(params=TASKS)
+def reference(request: pytest.FixtureRequest, references: dict[str, Reference]) -> Reference:
+    return references[request.param]
 
 
 @pytest.mark.parametrize("prompt_name", ["query", "passage"])

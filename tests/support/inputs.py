@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from PIL import Image
 
@@ -50,6 +52,7 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.clip(smooth + noise, 0, 255).astype(np.uint8))
 
 
+@cache
 def pictures() -> dict[str, Image.Image]:
     return {
         "square": picture(400, 400, 1),
@@ -57,3 +60,9 @@ def pictures() -> dict[str, Image.Image]:
         "smallest": picture(28, 28, 3),
         "4000x3000": picture(4000, 3000, 4),
     }
+
+
+def few_of_each_kind() -> list[str | Image.Image]:
+    """Short and long texts and pictures, for tests that are about something else than what an input is."""
+    texts = ("latin", "han", "special tokens in the text", "middling", "2,000 tokens")
+    return [*(TEXTS[name] for name in texts), picture(28, 28, 3), picture(60, 240, 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +20,28 @@ def cosines(a: Any, b: Any) -> np.ndarray:
     return np.asarray((a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)))
 
 
+@cache
+def text_of(reference: Reference, text: str, prompt_name: str) -> np.ndarray:
+    """The reference's vector, which the tests of all engines and paths in a process share."""
+    return reference.text(text, prompt_name)
+
+
+@cache
+def text_multivector_of(reference: Reference, text: str, prompt_name: str) -> np.ndarray:
+    return reference.text_multivector(text, prompt_name)
+
+
+@cache
+def picture_of(reference: Reference, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The reference's dense vector and multi-vector of one of `pictures`."""
+    image = pictures()[name]
+    return reference.image(image), reference.image_multivector(image)
+
+
 def check_texts(model: JinaEmbeddings, reference: Reference, prompt_name: str) -> None:
     vectors = model.encode_text(list(TEXTS.values()), task=reference.task, prompt_name=prompt_name)
     for name, text, vector in zip(TEXTS, TEXTS.values(), vectors, strict=True):
-        expected = reference.text(text, prompt_name=prompt_name)
+        expected = text_of(reference, text, prompt_name)
         assert cosines(vector, expected) >= COSINE, f"{reference.task} {prompt_name} {name}"
 
 
@@ -31,7 +50,7 @@ def check_text_multivectors(model: JinaEmbeddings, reference: Reference) -> None
         list(TEXTS.values()), task=reference.task, prompt_name="passage", return_multivector=True
     )
     for name, text, tokens in zip(TEXTS, TEXTS.values(), results, strict=True):
-        expected = reference.text_multivector(text, prompt_name="passage")
+        expected = text_multivector_of(reference, text, "passage")
         assert tokens.shape == expected.shape, name
         assert cosines(tokens, expected).min() >= COSINE, f"{reference.task} {name}"
         np.testing.assert_allclose(np.linalg.norm(tokens, axis=1), 1, atol=1e-5)
@@ -43,17 +62,17 @@ def check_texts_that_begin_alike(model: JinaEmbeddings, reference: Reference) ->
     vectors = model.encode_text(texts, task=reference.task, prompt_name="query")
     tokens = model.encode_text(texts, task=reference.task, prompt_name="query", return_multivector=True)
     for text, vector, rows in zip(texts, vectors, tokens, strict=True):
-        assert cosines(vector, reference.text(text, prompt_name="query")) >= COSINE
-        assert cosines(rows, reference.text_multivector(text, prompt_name="query")).min() >= COSINE
+        assert cosines(vector, text_of(reference, text, "query")) >= COSINE
+        assert cosines(rows, text_multivector_of(reference, text, "query")).min() >= COSINE
 
 
 def check_images(model: JinaEmbeddings, reference: Reference) -> None:
     images = pictures()
     vectors = model.encode_image(list(images.values()), task=reference.task)
     tokens = model.encode_image(list(images.values()), task=reference.task, return_multivector=True)
-    for (name, image), vector, rows in zip(images.items(), vectors, tokens, strict=True):
-        assert cosines(vector, reference.image(image)) >= COSINE, f"{reference.task} {name}"
-        expected = reference.image_multivector(image)
+    for name, vector, rows in zip(images, vectors, tokens, strict=True):
+        dense, expected = picture_of(reference, name)
+        assert cosines(vector, dense) >= COSINE, f"{reference.task} {name}"
         assert rows.shape == expected.shape, name
         assert cosines(rows, expected).min() >= COSINE, f"{reference.task} {name}"
 

@@ -16,7 +16,6 @@ from reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import CheckpointMaker
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("path")]
 
@@ -29,9 +28,9 @@ def path(request: pytest.FixtureRequest, vllm_model: JinaEmbeddings) -> Iterator
     vllm_model._engine.path = "auto"  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="module", params=TASKS)
-def reference(request: pytest.FixtureRequest, checkpoint: CheckpointMaker) -> Reference:
-    return Reference(checkpoint(dtype="float32"), request.param)
+@pytest.fixture(params=TASKS)
+def reference(request: pytest.FixtureRequest, references: dict[str, Reference]) -> Reference:
+    return references[request.param]
 
 
 @pytest.mark.parametrize("prompt_name", ["query", "passage"])

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import parity
-from inputs import COSINE, TEXTS, pictures
+from inputs import COSINE, TEXTS, few_of_each_kind, picture
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.errors import EngineDeadError, ImageError, InputError, TextTooLongError
 
@@ -41,7 +41,7 @@ def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 def test_vectors_are_those_of_one_engine(
     two_engines: JinaEmbeddings, torch_model: JinaEmbeddings, task: str, multivector: bool
 ) -> None:
-    inputs = [*TEXTS.values(), *pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(60))]
+    inputs = [*few_of_each_kind(), *(f"text {i} {TEXTS['latin']}" for i in range(60))]
     options = {"task": task, "prompt_name": "passage", "return_multivector": multivector}
     vectors, expected = (model.encode(inputs, **options) for model in (two_engines, torch_model))  # type: ignore[call-overload]
     for vector, wanted in zip(vectors, expected, strict=True):
@@ -49,7 +49,7 @@ def test_vectors_are_those_of_one_engine(
 
 
 def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, torch_model: JinaEmbeddings) -> None:
-    good: list[Any] = [*pictures().values(), *(f"text {i} {TEXTS['latin']}" for i in range(200))]
+    good: list[Any] = [picture(28, 28), picture(400, 300), *(f"text {i} {TEXTS['latin']}" for i in range(200))]
     bad = {
         0: b"no image",
         3: "word " * 40_000,

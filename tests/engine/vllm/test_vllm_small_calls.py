@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import parity
-from inputs import COSINE, TEXTS, pictures
+from inputs import COSINE, few_of_each_kind
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.errors import EngineDeadError
 
@@ -34,8 +34,9 @@ def model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
 
 def cases() -> list[tuple[Any, str, bool]]:
     """Calls with mixed inputs, tasks and kinds of vectors."""
-    inputs: list[Any] = [*TEXTS.values(), *pictures().values()]
-    return [(value, task, multivector) for value in inputs for task in TASKS for multivector in (False, True)]
+    return [
+        (value, task, multivector) for value in few_of_each_kind() for task in TASKS for multivector in (False, True)
+    ]
 
 
 def expected_of(checkpoint: CheckpointMaker) -> list[Any]:
