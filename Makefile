@@ -7,9 +7,10 @@ DEMO := demo-output
 JINA := HF_HUB_OFFLINE=1 $(BIN)/jina-embeddings
 
 SMOKE := build/smoke
-# Tests run in so many processes at once, those of one file in the same one.
+# Tests run in so many processes at once, those of one file in the same one. Bytecode is kept whatever the environment
+# says, since tests start the command a hundred times.
 JOBS ?= 2
-PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: demo test test-quick test-slow test-browser test-clients test-server-long lint smoke benchmark clean
 
@@ -28,8 +29,9 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -m "not browser and not slow"
 
+# Without what takes more than about two seconds: engines of vLLM, whole programs, and what is marked `long`.
 test-quick: $(READY)
-	$(PYTEST) -m "not engine and not browser and not slow"
+	$(PYTEST) -m "not engine and not long and not browser and not slow"
 
 # The long forms, such as 200 kills of a bulk run.
 test-slow: $(READY)

@@ -9,6 +9,8 @@ import pytest
 
 from browsed import browsing
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:

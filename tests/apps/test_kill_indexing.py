@@ -48,6 +48,7 @@ def write(files: Path, address: Path, together: Barrier) -> None:
             sys.exit(5)
 
 
+@pytest.mark.long
 def test_an_index_that_was_killed_ends_like_one_made_in_one_go() -> None:
     options = ["--multivector", "int8", "--kills", "6", "--files", "60", "--max-wait", "0.5", "--write-passages", "10"]
     done = subprocess.run([sys.executable, TOOL, *options], capture_output=True, text=True, timeout=300)

@@ -89,6 +89,7 @@ def test_a_picture_over_the_limit_is_not_read(shown: tuple[Any, MagicMock], size
     assert ui.upload.call_args.kwargs["max_file_size"] == page._MAX_UPLOAD_BYTES
 
 
+@pytest.mark.long
 def test_other_names_of_this_machine_are_refused(tmp_path: Path) -> None:
     """In a process of its own: NiceGUI has one app for each, and behaves otherwise under pytest."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}

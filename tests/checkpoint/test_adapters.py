@@ -148,6 +148,7 @@ def test_other_users_can_read_a_shared_cache(adapters: AdapterSet, tmp_path: Pat
 # Several at once
 
 
+@pytest.mark.long
 def test_processes_that_split_at_the_same_time_all_succeed(checkpoint: CheckpointMaker, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(NUM_PROCESSES), context.Queue()

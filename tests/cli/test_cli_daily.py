@@ -87,6 +87,7 @@ def test_an_object_store_that_can_not_be_reached_is_one_clear_line(
         assert len(last) < 600
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_ends_the_page_without_a_traceback(tmp_path: Path, presses: int) -> None:
     (tmp_path / "a.md").write_text("# One\n\nBread needs water.\n")

@@ -53,6 +53,7 @@ def engine_row(report: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(row)
 
 
+@pytest.mark.long
 def test_the_report_is_true_and_alone_on_stdout() -> None:
     done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True, env=os.environ)
     report = json.loads(done.stdout)
@@ -82,6 +83,7 @@ def test_extras_say_what_is_missing_of_them(versions: Callable[..., None]) -> No
     assert (report["versions"]["lancedb"], report["versions"]["nicegui"]) == (None, "3.0")
 
 
+@pytest.mark.long
 def test_what_libraries_print_is_kept_out_of_the_report() -> None:
     noisy = "import os; from jina_embeddings import torch_companions as c; c.repair = lambda: os.write(1, b'noise')"
     command = [sys.executable, "-c", f"{noisy}; {COMMAND[2]}", "doctor", "--engine", "fake", "--json"]

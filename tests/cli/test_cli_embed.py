@@ -208,6 +208,7 @@ def test_a_folder_with_the_output_in_it_can_be_embedded_again() -> None:
     assert ids("v.npy.rows.jsonl") == ["./a.txt"]
 
 
+@pytest.mark.long
 def test_a_real_engine_gives_the_librarys_vectors_and_is_quiet(
     checkpoint: Callable[..., Path], torch_model: JinaEmbeddings
 ) -> None:

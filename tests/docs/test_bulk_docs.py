@@ -43,6 +43,7 @@ def test_the_commands_run_one_after_the_other() -> None:
     assert CliRunner().invoke(app, ["status", "vectors/"]).exit_code == 0
 
 
+@pytest.mark.long
 def test_the_way_into_pgvector(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

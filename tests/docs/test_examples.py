@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "vllm_examples").glob("*.py"))
 
 

@@ -73,6 +73,7 @@ def make_vectors_of_a_million_rows(folder: Path, environment: dict[str, str]) ->
         subprocess.run(line.removeprefix("$ "), shell=True, capture_output=True, **run)
 
 
+@pytest.mark.long
 def test_the_readmes_embed_command_writes_a_row_for_each_input(environment: dict[str, str], tmp_path: Path) -> None:
     """The command runs as it is written, with files of those names and the default model."""
     (line,) = re.findall(
@@ -141,6 +142,7 @@ def failures(environment: dict[str, str], tmp_path_factory: pytest.TempPathFacto
     return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_python_block_runs(page: Path, failures: dict[str, str]) -> None:
     assert not failures[page.name], failures[page.name]

@@ -42,6 +42,7 @@ def test_text_multivectors_are_those_of_the_reference(model: JinaEmbeddings, ref
     parity.check_text_multivectors(model, reference)
 
 
+@pytest.mark.long
 def test_images_are_those_of_the_reference(model: JinaEmbeddings, reference: Reference) -> None:
     parity.check_images(model, reference)
 

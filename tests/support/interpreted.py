@@ -1,14 +1,15 @@
 """Runs functions that launch Triton kernels in Triton's interpreter, which uses numpy on a CPU.
 
-Which is chosen when Triton is imported, so it takes a process of its own.
+Which is chosen when Triton is imported, so it takes a process of its own: one for all tests of this one.
 """
 
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,15 +26,23 @@ def interpreted(folder: Path, module: str, function: str, *arguments: Any) -> li
     """
     given, found = folder / "given.pt", folder / "found.pt"
     torch.save((module, function, arguments), given)
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, __file__, str(given), str(found)], env=environment, check=True, timeout=300)
+    _interpreter().submit(_call, str(given), str(found)).result(timeout=300)
     result: list[Any] = torch.load(found, weights_only=False)
     return result
 
 
+@cache
+def _interpreter() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start)
+
+
+def _start() -> None:
+    os.environ["TRITON_INTERPRET"] = "1"
+    _mend_interpreter()
+
+
 def _call(given: str, found: str) -> None:
     module, function, arguments = torch.load(given, weights_only=False)
-    _mend_interpreter()
     result = getattr(importlib.import_module(f"jina_embeddings.plugin.kernels.{module}"), function)(*arguments)
     torch.save([*arguments, result], found)
 
@@ -60,7 +69,3 @@ def _mend_interpreter() -> None:
         return torch.from_numpy(data).to(torch.float8_e4m3fn).view(torch.uint8).numpy()
 
     interpreter._convert_float = convert_float
-
-
-if __name__ == "__main__":
-    _call(*sys.argv[1:])
