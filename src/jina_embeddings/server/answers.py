@@ -15,7 +15,7 @@ from ..vectors.quantization import quantize
 
 JSON_TYPE = "application/json"
 
-# Vectors whose JSON is made in the event loop: about ten milliseconds as floats.
+# The most vectors whose JSON is made in the event loop; it takes about ten milliseconds.
 _INLINE_ROWS = 64
 
 
@@ -27,7 +27,7 @@ def rows_in(form: EmbeddingType, vectors: Any) -> Iterable[Any]:
     """Each row of float32 vectors (n, dim) in a form that `to_json` takes."""
     if form == "base64":
         rows = np.ascontiguousarray(vectors, dtype="<f4")
-        # JSON already: base64 has nothing to escape.
+        # Base64 has nothing to escape, so it is JSON already.
         return [orjson.Fragment(b'"%s"' % pybase64.b64encode(row)) for row in rows]
     return list(np.ascontiguousarray(quantize(vectors, form)))
 
@@ -35,9 +35,9 @@ def rows_in(form: EmbeddingType, vectors: Any) -> Iterable[Any]:
 async def embeddings_json(
     vectors: Any, forms: Sequence[EmbeddingType], model: str, usage: Usage, *, multivector: bool
 ) -> bytes:
-    """The body of `/v1/embeddings`. vectors: float32 (n, dim), or of each input (tokens, dim).
+    """The body of the answer of `/v1/embeddings`; with several forms, each vector is an object with their names.
 
-    Several forms are given under their names. What takes long is made in a thread.
+    The JSON of many vectors is made in a thread. vectors: float32 (n, dim), or one (tokens, dim) for each input.
     """
     rows = sum(map(len, vectors)) if multivector else len(vectors)
 
@@ -48,7 +48,7 @@ async def embeddings_json(
         return answer(_entries(vectors, forms, multivector))
 
     def in_pieces() -> bytes:
-        # One call holds Python's lock from its beginning to its end.
+        # One call of orjson holds Python's lock until it is done, so each vector has a call of its own.
         return answer([orjson.Fragment(to_json(entry)) for entry in _entries(vectors, forms, multivector)])
 
     return await asyncio.to_thread(in_pieces)

@@ -1,4 +1,4 @@
-"""The routes: who may call each, and what it answers."""
+"""The routes: who may call each, and which function answers it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ bytes, or what `to_json` takes."""
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One route. access: who may call it; there is no default. body: what is sent to it; None for GET."""
+    """One route. access: who may call it. body: the struct that its requests are decoded into; None for GET."""
 
     path: str
     access: Access
@@ -47,7 +47,7 @@ def make_app(service: Service, gate: Gate) -> Router:
 
 
 def endpoints(service: Service, gate: Gate) -> list[Endpoint]:
-    """All routes, those that are asked most often first."""
+    """All routes, the busiest first."""
     return [
         Endpoint("/v1/embeddings", "key", service.embeddings, body=EmbeddingsRequest),
         Endpoint("/v1/multi-vector", "key", service.multivector, "jina", EmbeddingsRequest),
@@ -61,7 +61,7 @@ def endpoints(service: Service, gate: Gate) -> list[Endpoint]:
 
 
 def _about(service: Service, gate: Gate) -> list[Endpoint]:
-    """What the server says of itself."""
+    """The routes about the server itself: health, metrics and documentation."""
 
     async def live(body: None, record: Record, claim: Claim) -> Any:
         return {"status": "live"}

@@ -1,4 +1,4 @@
-"""From the bytes that arrive to what a route takes."""
+"""Reads the body of a request within its limits, and decodes it into the struct of its route."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=msgspec.Struct)
 
 BODY_S = 60.0
-"""For a body to arrive."""
+"""Time in which a body has to arrive."""
 
 
 async def read_body(headers: Headers, receive: Receive, claim: Claim, max_bytes: int) -> bytes:
-    """The body, whose bytes are taken from the claim before they are kept.
+    """Reads the body of a request, whose bytes are added to its claim before they are kept.
 
     Raises:
-        RequestError: 413 or 429 as soon as it is too long, 408 if it doesn't come.
+        RequestError: 413 or 429 as soon as it is too long, 408 if it doesn't arrive in time.
     """
     declared = headers.get("content-length", "")
     size = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
@@ -64,7 +64,7 @@ async def _received(receive: Receive) -> Message:
 
 
 def decoded(body: bytes, kind: type[S]) -> S:
-    """The body as that struct; RequestError 400 or 422 says what is wrong in it."""
+    """Decodes a body of JSON into that struct. Raises RequestError 400 or 422, which says what is wrong in it."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

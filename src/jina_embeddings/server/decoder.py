@@ -1,6 +1,6 @@
-"""What runs in the processes that decode: images and PDF pages to pixels, in bounded memory.
+"""Runs in the processes of `decoders`: turns images and PDF pages into pixels, in bounded memory.
 
-A file from the network is opened here and nowhere else: what it does to a decoder ends one of these processes at worst.
+A file from a client is opened here and nowhere else, so that a malicious one ends such a process at worst.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 FORMATS = ("GIF", "JPEG", "PNG", "WEBP")
 MORE_BYTES = 256 * 2**20
-"""What a decoder may take beside what it has when it starts."""
+"""Memory that a decoder may use on top of what it has when it starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the model reads. as_stored: as for `load_image`."""
+    """How images are made for the model: resized by its config. as_stored: as for `load_image`."""
 
     config: ImageConfig
     as_stored: bool = False
@@ -40,7 +40,7 @@ class Form:
 
 
 def start() -> None:
-    """Once in each process: loads what decodes, and from then on bounds the memory, where the system can."""
+    """Prepares a process: imports the decoding libraries, and limits its memory where the system can."""
     import numpy as np
     from PIL import Image
 
@@ -59,14 +59,14 @@ def _bound_memory() -> None:
 
     most = psutil.Process().memory_info().vms + MORE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    # An address space that is full ends some libraries by a signal; a core file of it would be as large.
+    # Some libraries abort when the address space is full; the core file would be as large as that.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def image_pixels(data: bytes, form: Form, max_pixels: int) -> NDArray[np.uint8]:
-    """uint8 (height, width, 3) as the model reads it. max_pixels: of the image.
+    """Decodes an image and resizes it for the model: uint8 (height, width, 3). max_pixels: the most it may have itself.
 
-    Raises ImageError for what can't be decoded, or not in the memory that there is.
+    Raises ImageError if it can't be decoded, or needs more memory than there is.
     """
     name = f"an image of {len(data)} bytes"
     try:
@@ -80,9 +80,9 @@ def image_pixels(data: bytes, form: Form, max_pixels: int) -> NDArray[np.uint8]:
 
 
 def pdf_pixels(data: bytes, form: Form, max_pages: int) -> list[NDArray[np.uint8]]:
-    """The pages of a PDF, each as `image_pixels` gives an image.
+    """Renders the pages of a PDF; each is like the result of `image_pixels`.
 
-    Raises ImageError for a PDF that can't be rendered, or has more than that many pages.
+    Raises ImageError if the PDF can't be rendered, or has more pages than `max_pages`.
     """
     name = f"a PDF of {len(data)} bytes"
     try:

@@ -1,4 +1,4 @@
-"""Processes that decode: each with one file at a time, replaced when a file has ended it or takes too long."""
+"""Processes that decode one file at a time, and are replaced when a file crashes them or takes too long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Decoders:
-    """num_processes: at most; each starts when it is first needed. Used from one event loop."""
+    """A pool of at most `num_processes`, each started when it is first needed. Used from one event loop."""
 
     def __init__(self, num_processes: int):
         # None stands for a process that has not been started.
@@ -33,9 +33,9 @@ class Decoders:
         return len(self._all)
 
     async def run(self, function: Callable[..., T], *arguments: Any, timeout_s: float) -> T:
-        """The function's result in one of the processes. Whoever waits for a process and is cancelled costs nothing.
+        """Calls the function in one of the processes. A caller that is cancelled while it waits for one uses none.
 
-        Raises ImageError for what ended the process or took longer.
+        Raises ImageError if the file crashed the process or took longer than `timeout_s`.
         """
         for attempt in (1, 2):
             process = await self._free.get() or self._started()
@@ -44,7 +44,7 @@ class Decoders:
             except BrokenProcessPool:
                 if process.timed_out:
                     raise ImageError(f"a file that takes over {timeout_s:g} s to decode") from None
-                # It may have ended for another reason, before it had the file.
+                # The process may have ended for another reason before it got the file, so a second one tries.
                 if attempt == 2:
                     raise ImageError("a file that ended the process which decoded it") from None
         raise AssertionError
@@ -68,10 +68,10 @@ class Decoders:
 
 
 class _Process:
-    """timed_out: it was ended for taking too long."""
+    """One process. timed_out: whether it was killed because a file took too long."""
 
     def __init__(self) -> None:
-        # Forking a process that has an engine would copy its locks in whatever state they are.
+        # A fork of a process with an engine would have its locks in the state in which other threads hold them.
         context: Any = multiprocessing.get_context("spawn")
         self.executor = ProcessPoolExecutor(1, context, initializer=decoder.start)
         self.timed_out = False
@@ -80,7 +80,7 @@ class _Process:
     async def run(
         self, function: Callable[..., T], arguments: Any, timeout_s: float, done: Callable[[_Process, bool], None]
     ) -> T:
-        """done: called when the process is free or broken, which for a caller that is cancelled is later."""
+        """done: called when the process is free or broken; if the caller is cancelled, that is later."""
         loop = asyncio.get_running_loop()
         try:
             future = self.executor.submit(function, *arguments)
@@ -94,7 +94,7 @@ class _Process:
             done(self, not future.cancelled() and isinstance(future.exception(), BrokenProcessPool))
 
         def from_its_thread(_: Future[T]) -> None:
-            # The loop may have ended before what it no longer waits for.
+            # The loop may be closed by now, if the caller was cancelled.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle)
 
@@ -102,7 +102,7 @@ class _Process:
         return await asyncio.wrap_future(future)
 
     def kill(self) -> None:
-        # Where the process has not even begun, there is nothing that could hang.
+        # A process that has not started yet has no id, and nothing in it can hang.
         if self._pid.done() and not self._pid.cancelled() and self._pid.exception() is None:
             with suppress(ProcessLookupError):
                 os.kill(self._pid.result(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What every request passes, whatever its route: key, rate, body, and what becomes of it when somebody leaves."""
+"""What every request passes, whatever its route: key, rate and body are checked, and it ends if its client leaves."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ _WATCH_AFTER_S = 0.25
 
 @dataclass(slots=True)
 class State:
-    """draining: the server is to end, and takes no new traffic. healthy: the engine answers.
+    """What the requests of one server know of it.
 
-    under_way: the tasks of requests that were let in.
+    draining: it was asked to end, and tells load balancers to send no more. healthy: the engine answers.
+    under_way: the tasks of the requests that are being answered.
     """
 
     draining: bool = False
@@ -43,7 +44,7 @@ class State:
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def give_up(self) -> None:
-        """The engine answers no more: nor does any request have to wait for it."""
+        """Marks the engine as dead, and ends the requests that wait for it."""
         self.healthy = False
         for task in self.under_way:
             task.cancel()
@@ -51,7 +52,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """metrics_access: who may read `/metrics`."""
+    """Makes handlers of routes. metrics_access: who may read `/metrics`."""
 
     keys: Keys
     rates: Rates
@@ -65,7 +66,7 @@ class Gate:
         return _Handler(self, endpoint)
 
     async def unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application for paths that there are not."""
+        """The ASGI application for paths without a route."""
         if scope["type"] != "http":
             return
         record = Record("unknown", "cohere" if scope["path"].startswith("/v2/") else "either")
@@ -73,10 +74,10 @@ class Gate:
         await self.answer(record, refused(error, record), scope, receive, send)
 
     async def answer(self, record: Record, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the response, and keeps what is to be known of it."""
+        """Sends the response, and hands its record to the ledger."""
         response.raw_headers.append((b"x-request-id", record.request_id.encode()))
         if self.state.draining:
-            # A client that used the connection again might find it closed under its request.
+            # The connection is about to be closed, and the client's next request on it would fail.
             response.raw_headers.append((b"connection", b"close"))
         record.finish(response.status_code)
         await response(scope, receive, send)
@@ -86,7 +87,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Handler:
-    """Not a function, so that Starlette lets it have the scope as it is."""
+    """The handler of one route. Starlette passes the scope itself only to handlers that are no functions."""
 
     gate: Gate
     endpoint: Endpoint
@@ -132,9 +133,9 @@ class _Handler:
         return _response(answer, gate.rates.remaining(key))
 
     async def _unless_gone(self, receive: Receive, work: Any) -> Any:
-        """The result of the work, which is cancelled if the client leaves first, or the engine dies.
+        """Awaits the work, which is cancelled if the client leaves or the engine dies first.
 
-        Starlette and uvicorn cancel nothing by themselves.
+        Starlette and uvicorn don't cancel it.
         """
         state, task = self.gate.state, asyncio.current_task()
         assert task is not None
@@ -158,7 +159,7 @@ class _Handler:
 class _Watch:
     """Cancels a request's task when its client leaves.
 
-    It begins a moment later, when most small requests have been answered: a task of asyncio costs more than a timer.
+    It starts after `_WATCH_AFTER_S`, when most requests have been answered, since its task costs more than a timer.
     """
 
     def __init__(self, receive: Receive, task: asyncio.Task[Any]):
@@ -187,7 +188,7 @@ def _engine_dead() -> RequestError:
 
 
 def refused(error: RequestError, record: Record) -> Response:
-    """The answer in the dialect of the request."""
+    """The response for an error, in the dialect of the request."""
     record.code = error.code
     body = to_json(error_body(error, record.dialect, record.request_id))
     return Response(body, error.status, error.headers, JSON_TYPE)

@@ -16,7 +16,7 @@ VARIABLE = "JINA_EMBEDDINGS_API_KEYS"
 class Keys:
     """The keys of a file, one a line, and of the environment variable, separated by commas.
 
-    file: None for those of the environment alone. With neither, every request is let in.
+    Without any, every request is let in. file: None if there are only those of the environment.
     """
 
     def __init__(self, file: Path | None = None):
@@ -39,15 +39,15 @@ class Keys:
         return bool(self._digests)
 
     def require(self, authorization: list[str]) -> str:
-        """What a known key is called here, the same for each request; empty where no key is needed.
+        """The digest of the request's key, as a name for it; empty if no key is needed.
 
-        Raises RequestError 401 unless the one Authorization header has a known key.
+        Raises RequestError 401 unless there is one Authorization header and its key is known.
         """
         if not self.needed:
             return ""
         scheme, _, key = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         digest = _digest(key.strip())
-        # Every key is compared, so that the time says nothing of which one was near.
+        # All keys are compared, so that the time doesn't tell which one was close.
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         if scheme.lower() != "bearer" or not any(matches):
             raise RequestError(
@@ -60,7 +60,7 @@ class Keys:
 
 
 def _lines(file: Path) -> list[str]:
-    """Raises OptionError, whose message goes to a log, so that it names no path."""
+    """The lines of the file. Raises OptionError without its path, since the message goes to a log."""
     try:
         return file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What becomes of answered requests: they are counted, logged and traced together, a moment later."""
+"""Counts, logs and traces answered requests: many together, a moment after they were answered."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _MAX_WAITING = 512
 
 
 class Ledger:
-    """One after the other they would cost more: a system call for each line, and code that no cache holds any more.
+    """Keeps the records of answered requests until they are entered together.
 
-    Used from one event loop.
+    One by one they would take longer: a system call for each line, and code that the processor's caches have lost in
+    between. Used from one event loop.
     """
 
     def __init__(self, metrics: Metrics, log: RequestLog, spans: Spans):
@@ -30,7 +31,7 @@ class Ledger:
         self._due: asyncio.TimerHandle | None = None
 
     def add(self, record: Record, scope: Scope) -> None:
-        """A request that was answered, in whatever way."""
+        """Takes the record of a request that was answered or refused."""
         self._waiting.append((record, scope))
         if len(self._waiting) >= _MAX_WAITING:
             self.flush()
@@ -38,7 +39,7 @@ class Ledger:
             self._due = asyncio.get_running_loop().call_later(_AFTER_S, self.flush)
 
     def flush(self) -> None:
-        """Enters what waits. Called once more at the end."""
+        """Enters the records that wait. Called once more when the server ends."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
@@ -49,6 +50,6 @@ class Ledger:
         self._log.write([record.line() for record, _ in waiting])
 
     def render(self, budget: Budget) -> bytes:
-        """For Prometheus, with all that was answered until now."""
+        """The metrics in Prometheus' text format, with all requests that were answered until now."""
         self.flush()
         return self._metrics.render(budget)

@@ -1,4 +1,4 @@
-"""From the first request to the last: serving, draining on SIGTERM, and an engine that no longer answers."""
+"""Runs the server from start to end: it serves, drains on SIGTERM, and ends when the engine no longer answers."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from .service import Service
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 4.0
-"""Between two small calls that ask whether the engine still answers."""
+"""Time between two small calls that test whether the engine still answers."""
 
 _LOOK_S = 0.5
-# Longer than the minute after which load balancers close a connection that is idle: who closes first must be they.
+# Load balancers close idle connections after a minute. If the server closed one first, a request on it could be lost.
 _KEEP_ALIVE_S = 75
-# Between an engine's end and the listener's: whoever asks for readiness is told so.
+# Time between the end of the engine and that of the listener, in which probes are told that the server isn't ready.
 _LINGER_S = 3.0
-# For connections that the system has accepted to reach the event loop, and then for their requests.
+# Time for accepted connections to reach the event loop, and then again for their requests to arrive.
 _ARRIVING_S = 0.5
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, but for its signals: on the first one it says that it isn't ready while it still listens, and then
-    finishes what was accepted; a second one ends it at once."""
+    """uvicorn with other signal handling: on the first signal it reports that it isn't ready while it still listens,
+    and then finishes the requests that it has accepted; a second signal ends it at once."""
 
     def __init__(self, config: uvicorn.Config, state: State, drain_s: float):
         super().__init__(config)
@@ -49,7 +49,7 @@ class DrainingServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves signals to `_signals`: uvicorn's own way is for an event loop in the main thread."""
+        """Does nothing: `_signals` handles them, since uvicorn expects its event loop to be in the main thread."""
         yield
 
     def drain(self) -> None:
@@ -63,10 +63,10 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """uvicorn would close connections whose request is still on its way, right behind the listener."""
+        """Waits for requests that are on their way; uvicorn would close their connections with the listener."""
         if not self.force_exit:
             for listening in (one for server in self.servers for one in server.sockets):
-                # What the system has accepted and the event loop hasn't is reset with the listener: no more of it.
+                # Closing the listener resets connections that the event loop hasn't accepted, so no more may queue up.
                 with socket.socket(fileno=os.dup(listening.fileno())) as same:
                     same.listen(0)
             await asyncio.sleep(_ARRIVING_S)
@@ -86,9 +86,9 @@ def serve(
     drain_s: float,
     deadline_s: float,
 ) -> bool:
-    """Serves until a signal or until the engine has died; whether the engine was well to the end.
+    """Serves until a signal arrives or the engine dies; returns whether the engine was alive to the end.
 
-    drain_s: between a signal and the end of listening. deadline_s: for the requests that are then under way.
+    drain_s: time between a signal and the end of listening. deadline_s: time for the requests that are then under way.
     """
     config = uvicorn.Config(
         app,
@@ -109,15 +109,17 @@ def serve(
         "SIGHUP": partial(_read_again, gate.keys),
     }
     with _signals(acts) as loops, _collected_once():
-        # In the engine's own event loop where it has one: a request then passes from no thread to another.
+        # An engine with an event loop of its own runs the server in it, so that requests don't change threads.
         service.model.run_async(_serve(server, service, gate, loops))
     return gate.state.healthy
 
 
 @contextlib.contextmanager
 def _collected_once() -> Iterator[None]:
-    """Has the garbage collector leave alone what is there now: a model and its modules, hundreds of thousands of
-    objects that stay, and that stop every request while they are looked at."""
+    """Within this context the garbage collector skips the objects that exist now.
+
+    A model and its modules are hundreds of thousands of objects that stay; traversing them would pause every request.
+    """
     gc.collect()
     gc.freeze()
     try:
@@ -128,9 +130,9 @@ def _collected_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals(acts: dict[str, Callable[[], None]]) -> Iterator[list[asyncio.AbstractEventLoop]]:
-    """Has signals, by name, call functions in the event loop that is put into the list, whatever thread runs it.
+    """Within this context signals, by name, call functions in the event loop that the caller puts into the list.
 
-    Python calls handlers in the main thread.
+    Python calls signal handlers in the main thread, and the event loop may run in another.
     """
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -138,7 +140,7 @@ def _signals(acts: dict[str, Callable[[], None]]) -> Iterator[list[asyncio.Abstr
         def handle(number: int, frame: FrameType | None) -> None:
             if not loops:
                 raise KeyboardInterrupt
-            # A loop that is closed has ended already.
+            # The loop may be closed, and then the server has ended.
             with contextlib.suppress(RuntimeError):
                 loops[0].call_soon_threadsafe(act)
 
@@ -177,7 +179,7 @@ def _read_again(keys: Keys) -> None:
 
 
 async def _watch(server: DrainingServer, service: Service, state: State) -> None:
-    """Ends the server when the engine has died or hangs; requests that wait for it are answered first."""
+    """Ends the server when the engine dies or hangs, after the requests that wait for it were answered."""
     loop, model = asyncio.get_running_loop(), service.model
     beat: asyncio.Future[Any] | None = None
     begun = 0.0
@@ -190,7 +192,7 @@ async def _watch(server: DrainingServer, service: Service, state: State) -> None
             if not beat.cancelled() and beat.exception() is not None:
                 logger.warning("a heartbeat failed: %r", beat.exception())
             beat = None
-        # A heartbeat waits behind real work: an engine that has answered something since then is busy, not hanging.
+        # A heartbeat queues behind other calls: if one of those was answered since, the engine is only busy.
         elif beat is not None and loop.time() - max(begun, service.answered_at) > model.hang_s:
             logger.error("the engine has answered nothing for %.0f s", model.hang_s)
             break

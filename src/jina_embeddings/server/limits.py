@@ -1,4 +1,4 @@
-"""What a request may cost, known before it is paid: its body, its inputs, its tokens and its pixels."""
+"""Limits of a request and of all together, checked before the work is done: bytes, inputs, tokens and pixels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .statuses import RequestError
 if TYPE_CHECKING:
     from .values import Item
 
-# Tokens that an image comes to at most; about as long on the device as a text of so many.
+# The most tokens of an image. It takes about as long on the device as a text of that many.
 IMAGE_TOKENS = 800
-# The prompt in front of a text, and the model's own tokens.
+# The most tokens that the prompt adds to a text.
 _PROMPT_TOKENS = 8
 _RETRY_S = 1
 
@@ -22,13 +22,13 @@ _RETRY_S = 1
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    max_body_bytes, max_inputs: of a request.
-    max_image_pixels: of an image.
-    max_pdf_pages: of a PDF, which is one request.
-    max_bytes_under_way: of the bodies of all requests together, from their first byte to their answer.
-    max_tokens_under_way: of all requests together. A text counts by its bytes, which are never fewer than its tokens,
-        up to the longest length that a text is cut or refused at; a PDF counts as if it had `max_pdf_pages`.
-    max_pixels_under_way: of all images that wait or are decoded.
+    max_body_bytes, max_inputs: for one request.
+    max_image_pixels: for one image.
+    max_pdf_pages: for one PDF, which is a request of its own.
+    max_bytes_under_way: for the bodies of all requests together, from their first byte to their answer.
+    max_tokens_under_way: for all requests together. A text counts as many tokens as it has bytes, which is never too
+        few, and at most the length at which texts are cut or refused; a PDF counts as if it had `max_pdf_pages`.
+    max_pixels_under_way: for all images that wait or are being decoded.
     """
 
     max_body_bytes: int = 32 * 2**20
@@ -41,7 +41,7 @@ class Limits:
 
 
 class Budget:
-    """What all requests together have taken. Used from one event loop."""
+    """What the requests under way have claimed together. Used from one event loop."""
 
     def __init__(self, limits: Limits, max_length: int):
         self.limits = limits
@@ -50,7 +50,7 @@ class Budget:
 
     @contextmanager
     def claim(self) -> Iterator[Claim]:
-        """One request's share, given back at the end."""
+        """The claim of one request, which is given back at the end of the context."""
         claim = Claim(self)
         self.num_requests += 1
         try:
@@ -62,7 +62,7 @@ class Budget:
             self.num_pixels -= claim.num_pixels
 
     def cost(self, items: Iterable[Item]) -> int:
-        """Tokens that the inputs come to at most."""
+        """An upper bound of the inputs' tokens."""
         return sum(self._cost(item) for item in items)
 
     def _cost(self, item: Item) -> int:
@@ -75,10 +75,10 @@ class Budget:
 
 
 class Claim:
-    """A request's share of the budget. Each method takes more of it.
+    """A request's share of the budget. Each method adds to it.
 
     Raises:
-        RequestError: 413 for more than there ever is, 429 for more than is free.
+        RequestError: 413 for more than the whole budget, 429 for more than is free.
     """
 
     def __init__(self, budget: Budget):
@@ -92,7 +92,7 @@ class Claim:
         self.num_bytes += count
 
     def take_items(self, items: Sequence[Item]) -> None:
-        """The tokens of inputs, and their number."""
+        """Adds the inputs' tokens, and checks the number of inputs."""
         budget = self._budget
         limits = budget.limits
         if len(items) > limits.max_inputs:

@@ -1,4 +1,4 @@
-"""Images and PDFs of a request, from base64 or a URL to pixels, decoded in processes of their own."""
+"""Turns the images and PDFs of a request from base64 or URLs into pixels; other processes decode them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .decoder import Form
 
 IMAGE_S, PDF_S = 10.0, 60.0
-"""For decoding one, after which its process is ended."""
+"""Time to decode one, after which its process is killed."""
 FETCH_S = 10.0
 _FETCHES = 8
-"""At a time, over all requests: what arrives is in no budget until it is here."""
+"""Downloads at a time, of all requests; their bytes are in no budget until they have arrived."""
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 _HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
@@ -36,13 +36,13 @@ _HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 
 @dataclass(frozen=True, slots=True)
 class UrlPolicy:
-    """Which URLs of clients are fetched. hosts: these alone, or None for all. Never addresses that aren't public."""
+    """Which URLs of clients are fetched: those of `hosts`, or of all if None, but never private addresses."""
 
     hosts: frozenset[str] | None = frozenset()
 
     @property
     def rules(self) -> FetchRules | None:
-        """None where nothing is fetched."""
+        """The rules for `afetch`; None if nothing is fetched."""
         return None if self.hosts == frozenset() else FetchRules(hosts=self.hosts)
 
 
@@ -55,11 +55,11 @@ class Media:
         self._fetches = asyncio.Semaphore(_FETCHES)
 
     async def opened(self, items: Sequence[Item], claim: Claim) -> list[dict[str, Any]]:
-        """Texts as they are, images and pages as arrays.
+        """The inputs for `JinaEmbeddings.encode`: texts as they are, images and PDF pages as arrays.
 
         Raises:
-            ImageError: an image or a PDF that can't be had or decoded.
-            RequestError: more pixels than there is room for.
+            ImageError: an image or a PDF that can't be fetched or decoded.
+            RequestError: more pixels than the budget has left.
         """
         if all(item.kind == "text" for item in items):
             return [{"text": item.value} for item in items]
@@ -76,7 +76,7 @@ class Media:
         self._decoders.close()
 
     async def _data(self, item: Item, claim: Claim) -> bytes:
-        """The file's bytes. A client's string is never a path."""
+        """The bytes of an image or a PDF. A string from a client is never taken for a path."""
         if _URL.match(item.value[:32]) and item.value[:5].lower() != "data:":
             if self._rules is None:
                 raise ImageError("URLs are not fetched by this server: send base64 or a data URL")
@@ -95,7 +95,7 @@ class Media:
         return data
 
     def _num_pixels(self, data: bytes, item: Item) -> int:
-        """By the file's own head: of an image, or of the one page of a PDF that is rendered at a time."""
+        """The pixels that decoding needs, by the file's header; for a PDF those of one page, as only one is open."""
         if item.kind == "pdf":
             if not data[:1024].lstrip().startswith(b"%PDF-"):
                 raise ImageError("a PDF begins with %PDF-, which this one doesn't")
@@ -104,7 +104,7 @@ class Media:
             raise ImageError(f"an image is none of {', '.join(decoder.FORMATS)}")
         try:
             width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
-        except Exception as error:  # a damaged head makes it raise nearly anything
+        except Exception as error:  # imagesize raises errors of many kinds for a damaged header
             raise ImageError("an image's size can't be read: its head is damaged") from error
         most = self._limits.max_image_pixels
         if width < 1 or height < 1:
@@ -122,7 +122,7 @@ class Media:
 
 
 async def _gathered(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """All results; the first error ends the others."""
+    """Awaits all of them; the first error cancels the others."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""The metrics of the server, for Prometheus."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Metrics:
             "num_bytes": Gauge("jina_bytes_under_way", "Bytes of bodies under way.", registry=registry),
             "num_requests": Gauge("jina_requests_under_way", "Requests under way.", registry=registry),
         }
-        # Looking a label up takes longer than counting.
+        # Kept, since looking a label up takes longer than counting.
         self._stage = {stage: self._stages.labels(stage) for stage in STAGES}
         self._of: dict[tuple[str, int], tuple[Any, Any]] = {}
 
     def count(self, record: Record) -> None:
-        """A request that was answered, in whatever way."""
+        """Counts a request that was answered or refused."""
         key = record.route, record.status
         if key not in self._of:
             self._of[key] = self._requests.labels(record.route, str(record.status)), self._seconds.labels(record.route)

@@ -56,7 +56,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def page(openapi: dict[str, Any]) -> str:
-    """The document as a page that needs nothing else, not even a script."""
+    """The document as an HTML page that needs no other file and no script."""
     title = escape(f"{openapi['info']['title']} {openapi['info']['version']}")
     schemas = openapi["components"]["schemas"]
     parts = [_STYLE.format(title=title)]

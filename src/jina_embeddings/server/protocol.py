@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with an end to headers, in size and in time, and one write for each answer."""
+"""uvicorn's HTTP protocol with limits of size and time for headers, and one write for each answer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .gate import MAX_HEADER_BYTES
 
 HEADERS_S = 20.0
-"""From the connection, or from the first byte of its next request, to the end of the headers."""
+"""Time for headers to arrive, from the start of the connection or from the first byte of its next request."""
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class _Together:
-    """A transport that hands on what is written in one turn of the event loop at once.
+    """A transport that writes everything of one iteration of the event loop together.
 
-    uvicorn writes the head of an answer and then its body, each of which costs a system call and wakes the client: a
+    uvicorn writes the headers of an answer and then its body, each with a system call that wakes the client; that is a
     third of the processor time of a small request.
     """
 
@@ -45,7 +45,7 @@ class _Together:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """The parser itself would take headers without end, for ever."""
+    """The protocol with the limits, which uvicorn's parser doesn't have."""
 
     _header_bytes = 0
     _in_headers = True

@@ -13,10 +13,10 @@ from .statuses import RequestError
 
 
 class Rates:
-    """What each key may ask for in a minute; None for no limit.
+    """Limits how much each key may ask for in a minute; None stands for no limit.
 
-    A request counts when it comes, its tokens when they are known, after it has been answered: a key whose tokens are
-    used up is refused until some of its minute has passed.
+    A request counts when it arrives. Its tokens count when it has been answered, since they aren't known before; a key
+    that has used up its tokens is refused until part of the minute has passed.
     """
 
     def __init__(self, requests_per_minute: int | None = None, tokens_per_minute: int | None = None):
@@ -25,7 +25,7 @@ class Rates:
         self._tokens = None if tokens_per_minute is None else RateLimitItemPerMinute(tokens_per_minute)
 
     def enter(self, key: str) -> None:
-        """Counts a request. Raises RequestError 429 for a key that has had its share."""
+        """Counts a request. Raises RequestError 429 if the key has used up a limit."""
         if self._tokens is not None and not self._limiter.test(self._tokens, key, "tokens"):
             raise self._refusal(self._tokens, key, "tokens", "rate_token_limit_exceeded")
         if self._requests is not None and not self._limiter.hit(self._requests, key, "requests"):
@@ -34,12 +34,12 @@ class Rates:
     def charge(self, key: str, num_tokens: int) -> None:
         """Counts the tokens of an answered request."""
         if self._tokens is not None and num_tokens:
-            # One request may come to more than what is left: it is counted as all of that.
+            # A request with more tokens than are left counts as all that are left, since the limiter takes no more.
             left = self._limiter.get_window_stats(self._tokens, key, "tokens").remaining
             self._limiter.hit(self._tokens, key, "tokens", cost=max(1, min(num_tokens, left)))
 
     def remaining(self, key: str) -> dict[str, str]:
-        """Headers of an answer, named as the hosted API names them."""
+        """Headers with what is left of each limit, by the names of the hosted API."""
         headers = {}
         for name, limit in (("Requests", self._requests), ("Tokens", self._tokens)):
             if limit is not None:

@@ -1,4 +1,4 @@
-"""What is known of one request: for its line in the log, for the metrics and for its span."""
+"""The data of one request, for its line in the log, the metrics and its span."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..types import Usage
 from .statuses import Dialect
 
 STAGES = ("parse", "wait", "tokenise", "run", "write")
-"""Receiving and reading the body; fetching and decoding images, and waiting for that; prompts and token ids; the
-engine, with what it has its inputs wait; the answer's JSON."""
+"""parse: the body is received and decoded. wait: images are fetched and decoded, including the wait for a decoder.
+tokenise: prompts and token ids are made. run: the engine, including its queue. write: the answer's JSON is made."""
 
 
 @dataclass(slots=True)
 class Record:
     """
-    route: of the server, not what the client wrote.
-    began: by time.perf_counter; began_ns: by the clock of the day.
-    stages: seconds by stage, for those that were reached.
-    num_pixels: of images before they were resized.
+    route: the route of the server, rather than the path that the client wrote.
+    began: start in seconds of time.perf_counter; began_ns: start in nanoseconds since 1970.
+    stages: seconds of each stage that was reached.
+    num_pixels: pixels of the images before they were resized.
     """
 
     route: str
@@ -43,7 +43,7 @@ class Record:
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
     def add_result(self, usage: Usage, times: Times) -> None:
-        """What a call of the model came to."""
+        """Adds the tokens and the times of a call of the model."""
         self.num_tokens += usage.num_tokens
         self.num_image_tokens += usage.num_image_tokens
         self.add("tokenise", times.prepare_s)
@@ -55,7 +55,7 @@ class Record:
         self.seconds = time.perf_counter() - self.began
 
     def line(self) -> dict[str, Any]:
-        """For a log: plain types; nothing of what the client sent."""
+        """The fields of a line in the log, as plain types and without anything that the client sent."""
         return {
             "time": self.began_ns // 1_000_000 / 1000,
             "request_id": self.request_id,

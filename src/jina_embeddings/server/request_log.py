@@ -10,13 +10,13 @@ import orjson
 
 
 class RequestLog:
-    """descriptor: of an open file; None for no log."""
+    """Writes lines to the file of a descriptor; None for no log."""
 
     def __init__(self, descriptor: int | None = None):
         self._descriptor = descriptor
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
-        """In one system call, where that takes them all."""
+        """Writes the lines as JSON, with one system call if it takes them all."""
         if self._descriptor is None:
             return
         text = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
@@ -24,5 +24,5 @@ class RequestLog:
             while text:
                 text = text[os.write(self._descriptor, text) :]
         except OSError:
-            # Its reader has gone; requests are answered all the same.
+            # Nobody reads the log any more, which must not keep requests from being answered.
             self._descriptor = None

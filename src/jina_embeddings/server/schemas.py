@@ -1,4 +1,4 @@
-"""What clients send, in each dialect; an unknown field is ignored, as the originals do.
+"""What clients send, in each dialect; unknown fields are ignored, as by the original services.
 
 The descriptions are those of `/openapi.json`, `/docs` and docs/serving.md.
 """
@@ -58,7 +58,7 @@ class EmbeddingsRequest(Struct, kw_only=True):
 
     @property
     def forms(self) -> list[EmbeddingType]:
-        """Of the vectors, in the order asked for."""
+        """The number formats of the vectors, in the order asked for."""
         asked = self.embedding_type or self.encoding_type or self.encoding_format or "float"
         return [asked] if isinstance(asked, str) else asked
 

@@ -1,4 +1,4 @@
-"""The work of each route: from a request in a dialect to the model and back."""
+"""The work of each route: takes a request in a dialect, calls the model, and makes the answer."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _COHERE_TASKS = {"search_query": "retrieval.query", "search_document": "retrieva
 
 
 class Service:
-    """One model behind all dialects.
+    """Answers the requests of all dialects with one model.
 
-    decode: of token ids; None where they are not taken.
-    index: what `/v1/search` searches; None for no such route.
-    answered_at: when the engine last answered a request, by the clock of the event loop.
+    decode: turns token ids into text; None if they are refused.
+    index: what `/v1/search` searches; None if there is no such route.
+    answered_at: time of the engine's last answer, by the clock of the event loop.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Service:
         texts = [body.input] if isinstance(body.input, str) else body.input
         claim.take_items([Item("text", text) for text in texts])
         record.num_inputs = len(texts)
-        # A megabyte of text would hold the event loop for a second.
+        # Tokenising a megabyte of text takes a second, for which the event loop would stand still.
         counts = await asyncio.to_thread(self.model.count_tokens, texts)
         return {"num_tokens": counts, "usage": {"total_tokens": sum(counts)}}
 
@@ -162,7 +162,7 @@ class Service:
     async def _run(
         self, items: Sequence[Item], record: Record, claim: Claim, *, late_chunking: bool = False, **options: Any
     ) -> Result:
-        """Items that the claim has room for."""
+        """Embeds inputs that are in the claim already."""
         record.num_inputs += len(items)
         texts = [item.value for item in items if item.kind == "text"]
         if late_chunking:

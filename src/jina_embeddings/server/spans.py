@@ -1,4 +1,4 @@
-"""A span of OpenTelemetry for each request and for each of its stages, where they are asked for."""
+"""Makes a span of OpenTelemetry for each request and each of its stages, if tracing is on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Spans:
-    """tracer: OpenTelemetry's; None for no spans."""
+    """tracer: a tracer of OpenTelemetry; None for no spans."""
 
     def __init__(self, tracer: Any = None):
         self._tracer = tracer
 
     @classmethod
     def exported(cls) -> Spans:
-        """Spans that are sent as the variables `OTEL_*` of the environment say.
+        """Spans that are exported as the environment variables `OTEL_*` say.
 
         Raises DependencyError without OpenTelemetry's SDK and OTLP exporter.
         """
@@ -33,13 +33,13 @@ class Spans:
             raise DependencyError(
                 "traces need OpenTelemetry: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
             ) from error
-        # What the environment names the service goes before this name.
+        # A service name from the environment takes precedence.
         provider = TracerProvider(resource=Resource({SERVICE_NAME: "jina-embeddings"}).merge(Resource.create()))
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         return cls(provider.get_tracer("jina_embeddings.server"))
 
     def keep(self, record: Record, scope: Scope) -> None:
-        """The span of a request that was answered, under the one that its `traceparent` names."""
+        """Makes the span of an answered request, as a child of the one that its `traceparent` header names."""
         if self._tracer is None:
             return
         from opentelemetry.propagate import extract
@@ -64,7 +64,7 @@ class Spans:
             return
         if record.status >= 500:
             span.set_status(Status(StatusCode.ERROR, record.code))
-        # Stages follow each other; those that parts of a large call have gone through several times are added up.
+        # Stages are shown one after the other. One that the parts of a large call went through repeatedly is added up.
         start = record.began_ns
         for stage, seconds in record.stages.items():
             stop = start + int(seconds * 1e9)

@@ -1,4 +1,4 @@
-"""Which status an error is answered with, and its words in the dialect of the request."""
+"""The HTTP status of each error, and its body in the dialect of the request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..errors import (
 )
 
 Dialect = Literal["jina", "openai", "cohere", "either"]
-"""`either`: a request that says nothing of its dialect is answered in Jina's and OpenAI's words together."""
+"""`either`: the request is valid in Jina's and OpenAI's dialects, so an error has the fields of both."""
 
-# The first that fits. What follows from the request is the client's; the rest is ours.
+# The first class that fits counts. Errors that a request causes are 4xx, all others 5xx.
 STATUSES: tuple[tuple[type[JinaEmbeddingsError], int], ...] = (
     (InputError, 422),
     (OptionError, 422),
@@ -34,7 +34,7 @@ STATUSES: tuple[tuple[type[JinaEmbeddingsError], int], ...] = (
 
 
 class RequestError(Exception):
-    """A request that is refused. headers: of the answer."""
+    """Raised to refuse a request. headers: additional headers of the answer."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None):
         super().__init__(message)
@@ -42,14 +42,14 @@ class RequestError(Exception):
 
 
 def refusal(error: JinaEmbeddingsError) -> RequestError:
-    """The answer for an error of the package; what went wrong inside is for the log alone."""
+    """The refusal for an error of this package; the message of an internal error is only logged."""
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
     message = str(error) if status < 500 else "the engine can't answer now" if status == 503 else "internal error"
     return RequestError(status, error.code, message, {"Retry-After": "1"} if status == 503 else None)
 
 
 def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[str, Any]:
-    """The error in the words of the dialect."""
+    """The JSON body of an error, with the fields of the dialect."""
     message = str(error)
     if dialect == "cohere":
         return {"id": request_id, "message": message}

@@ -1,4 +1,4 @@
-"""The inputs in a request, whatever the dialect: texts, images and PDFs, none of them opened yet."""
+"""Reads the inputs of a request in any dialect: texts, images and PDFs, which are not opened yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ..errors import InputError
 
 Decode = Callable[[list[int]], str]
-"""From token ids to the text that they stand for."""
+"""Turns token ids into their text."""
 
 _DATA_URL = re.compile(r"data:[\w.+/-]*(;[\w=.+-]+)*;base64,", re.ASCII)
 _PDF_URL = "data:application/pdf"
@@ -19,17 +19,17 @@ _FIELDS = {"text": "text", "image": "image", "bytes": "image", "url": "image", "
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """value: a text; or of an image or a PDF base64, a data URL or a URL, as the client wrote it."""
+    """One input. value: a text; for an image or a PDF, the base64, data URL or URL that the client sent."""
 
     kind: Literal["text", "image", "pdf"]
     value: str
 
 
 def items_of(value: Any, decode: Decode | None = None) -> list[Item]:
-    """Each input. decode: None where token ids are not taken.
+    """The inputs in the value of a request's field. decode: turns token ids into text; None if they are refused.
 
     Raises:
-        InputError: no input, what is none, or a PDF beside others.
+        InputError: there is no input, a value is no input, or a PDF is not alone.
     """
     listed = value if isinstance(value, list) else [value]
     if not listed:
@@ -44,7 +44,7 @@ def items_of(value: Any, decode: Decode | None = None) -> list[Item]:
 
 def _item(value: Any, decode: Decode | None) -> Item:
     if isinstance(value, str):
-        # A text may begin like anything; only what can be nothing else is taken for an image.
+        # A text may begin with "data:" too; only a whole data URL is taken for an image.
         if value[:5] == "data:" and data_of_url(value) is not None:
             return Item("pdf" if value.startswith(_PDF_URL) else "image", value)
         return Item("text", value)
@@ -67,13 +67,13 @@ def _is_ids(value: list[Any]) -> bool:
 
 
 def data_of_url(text: str) -> str | None:
-    """The base64 of a data URL, None for what is no such URL."""
+    """The base64 of a data URL; None if the text isn't one."""
     match = _DATA_URL.match(text[:200])
     return None if match is None else text[match.end() :]
 
 
 def decode_with(encoding: Any) -> Decode:
-    """By one of tiktoken's encodings. The result raises InputError for a number that is no id of it."""
+    """A `Decode` by one of tiktoken's encodings, which raises InputError for a number that is no id of it."""
 
     def decode(token_ids: list[int]) -> str:
         try:
