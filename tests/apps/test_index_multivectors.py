@@ -11,6 +11,7 @@ import pytest
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Document, Index, Passage, SearchOptions
 from jina_embeddings.apps.index.multivectors import FORMATS, from_column, score, to_column
+from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.errors import IndexMismatchError, OptionError
 from jina_embeddings.vectors.similarity import maxsim, normalize
@@ -26,6 +27,11 @@ def document(path: str, *texts: str) -> Document:
 
 def make(folder: Path, model: JinaEmbeddings, **options: Any) -> Index:
     return Index.open(folder / "index", model, create=True, dimension=DIM, **options)
+
+
+def placed(model: JinaEmbeddings, path: str, text: str) -> list[Placed]:
+    both = model.encode([text], prompt_name="passage", truncate_dim=DIM, return_both=True)
+    return [Placed(Passage(path, "text", text), path, 0, 1, both.dense[0], both.multivector[0])]
 
 
 def tokens(*lengths: int) -> list[Any]:
@@ -51,6 +57,13 @@ def test_scores_of_stored_multivectors_are_maxsim(number_format: str, tolerance:
     else:
         expected = maxsim(query, made)
     assert score(query, to_column(made, number_format)) == pytest.approx(expected, abs=tolerance)
+
+
+def test_every_float16_is_decoded_exactly() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)].reshape(-1, DIM)
+    column = to_column([finite.astype(np.float32)], "float16")
+    assert from_column(column)[0].tobytes() == finite.astype(np.float32).tobytes()
 
 
 def test_pooled_tokens_are_means_of_similar_tokens() -> None:
@@ -82,6 +95,20 @@ def test_reranking_embeds_only_the_question(
         made = fake_model.encode_text(hit.passage.text, prompt_name="passage", return_multivector=True)
         assert hit.score == pytest.approx(float(maxsim(query, made)), abs=2e-3)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_a_merge_between_both_stages_loses_no_score(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
+    index = make(tmp_path, fake_model, multivector="float16")
+    for number, text in enumerate(TEXTS):
+        index.store.write(placed(fake_model, f"d{number}", text))
+    query = fake_model.encode_text("green apple", return_multivector=True)
+    hits = index.store.search(index.embed_query("green apple"), len(TEXTS))
+    before = index.store.maxsim(query, hits)
+    assert set(before) == {hit.id for hit in hits}
+    assert len(before) == len(TEXTS)
+    index.store.tidy()
+    assert not len(index.store._table.take_row_ids([hit.row_id for hit in hits]).to_arrow())
+    assert index.store.maxsim(query, hits) == before
 
 
 def test_the_first_stage_by_multivectors_is_maxsim_over_all(tmp_path: Path, fake_model: JinaEmbeddings) -> None:

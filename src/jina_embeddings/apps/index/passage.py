@@ -147,12 +147,14 @@ class Hit:
         1), or MaxSim of the multi-vectors if the search asked for it.
     cosine: of the dense vectors, whatever the score is.
     id: the passage's id, which is the same as long as it is at the same place of the same document.
+    row_id: where LanceDB has its row, until files of the index are merged.
     """
 
     passage: Passage
     score: float
     cosine: float
     id: str = ""
+    row_id: int | None = field(default=None, compare=False, repr=False)
 
     def _repr_html_(self) -> str:
         from .display import as_html

@@ -124,7 +124,7 @@ def to_passage(row: dict[str, Any], root: str | None = None) -> Passage:
 
 def to_hit(row: dict[str, Any], cosine: float, root: str | None = None) -> Hit:
     """Returns the hit of a row that has at least `HIT_COLUMNS`; its score is the cosine. root: as in `to_table`."""
-    return Hit(to_passage(row, root), cosine, cosine, row["id"])
+    return Hit(to_passage(row, root), cosine, cosine, row["id"], row.get("_rowid"))
 
 
 def _in_folder(image: str, root: str | None) -> str:

@@ -92,7 +92,7 @@ def find(store: Store, question: Question, options: SearchOptions, remake: Remak
     hits = _first_stage(store, question, options, limit, where)
     if options.needs_multivector and question.multivector is not None:
         if store.fingerprint.multivector:
-            scores = store.maxsim(question.multivector, [hit.id for hit in hits])
+            scores = store.maxsim(question.multivector, hits)
             hits = by_scores(hits, [scores.get(hit.id) for hit in hits])
         else:
             hits = by_scores(hits, _scored(question.multivector, remake(hits)))

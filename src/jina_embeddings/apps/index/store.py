@@ -175,7 +175,7 @@ class Store:
     def search(self, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False) -> list[Hit]:
         """Returns the nearest passages by cosine, best first. exact: don't use the approximate index."""
         query = self._table.search(np.asarray(vector, dtype=np.float32), vector_column_name="vector")
-        query = query.distance_type("dot").select([*HIT_COLUMNS, "_distance"]).limit(limit)
+        query = query.distance_type("dot").select([*HIT_COLUMNS, "_distance"]).with_row_id(True).limit(limit)
         if where is not None:
             query = query.where(where, prefilter=True)
         if exact or (where is not None and self._few_match(where)):
@@ -197,7 +197,7 @@ class Store:
         if not self.has_words:
             raise IndexMismatchError(f"{self.address} was made before words could be searched: make the index again")
         query = self._table.search(words.searchable(text), query_type="fts", fts_columns=words.COLUMN)
-        query = query.select([*HIT_COLUMNS, "vector", "_score"]).limit(limit)
+        query = query.select([*HIT_COLUMNS, "vector", "_score"]).with_row_id(True).limit(limit)
         if where is not None:
             query = query.where(where, prefilter=True)
         return [replace(hit, score=row["_score"]) for hit, row in _hits(query, vector, self.root)]
@@ -220,14 +220,22 @@ class Store:
         return [replace(hit, score=len(tokens) - row["_distance"]) for hit, row in _hits(query, vector, self.root)]
 
     @reaches
-    def maxsim(self, tokens: FloatArray, ids: Sequence[str]) -> dict[str, float]:
-        """Returns MaxSim of tokens (tokens, dim) and the stored multi-vector of each of the passages, by id."""
+    def maxsim(self, tokens: FloatArray, hits: Sequence[Hit]) -> dict[str, float]:
+        """Returns MaxSim of tokens (tokens, dim) and the stored multi-vector of each hit, by its id."""
+        columns = ["id", multivectors.COLUMN]
         scores: dict[str, float] = {}
-        for group in _groups(list(ids)):
-            query = self._table.search().where(any_of("id", group)).select(["id", multivectors.COLUMN])
-            rows = query.limit(len(group)).to_arrow()
+
+        def add(rows: pa.Table) -> None:
             scored = multivectors.score(tokens, rows[multivectors.COLUMN])
             scores.update(zip(rows["id"].to_pylist(), map(float, scored), strict=True))
+
+        row_ids = [hit.row_id for hit in hits if hit.row_id is not None]
+        if row_ids:
+            add(self._table.take_row_ids(row_ids).select(columns).to_arrow())
+        # Another process may have merged files since the hits were found, which moves rows. LanceDB leaves those out.
+        moved = [hit.id for hit in hits if hit.id not in scores]
+        for group in _groups(moved):
+            add(self._table.search().where(any_of("id", group)).select(columns).limit(len(group)).to_arrow())
         return scores
 
     def index_words(self) -> None:
