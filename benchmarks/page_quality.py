@@ -15,7 +15,6 @@ import argparse
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,15 +45,12 @@ def main() -> None:
     arguments = parser.parse_args()
     manual = read_manual(arguments.manual, arguments.pages, 10**6)
     model = JinaEmbeddings("pocket", engine="torch", task="retrieval")
-    began = time.perf_counter()
     pages = [drawn(text) for text in texts(manual)]
     made_with = Fingerprint.of(model, "retrieval", None, "files", multivector="float16")
     with tempfile.TemporaryDirectory() as scratch:
         folder = str(arguments.into or scratch)
         store = Store.open(folder) if Store.exists(folder) else Store.create(folder, made_with)
-        num_before = len(store)
         fill(store, model, pages)
-        took_s = time.perf_counter() - began
         stored = store.vectors(page.content for page in store.passages())
         lengths = [len(tokens) for _, tokens in stored.values() if tokens is not None]
         asked = [
