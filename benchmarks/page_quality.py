@@ -76,10 +76,7 @@ def main() -> None:
             figures[way] = measure(np.array(ranks))
             print(way, figures[way], file=sys.stderr)
     facts = {"manual": arguments.manual, "pages": len(pages), "questions": len(asked), "page_pixels": SIZE}
-    facts |= {
-        "tokens_per_page": round(float(np.mean(lengths)), 1),
-        "pages_per_s": round((len(pages) - num_before) / took_s, 2),
-    }
+    facts |= {"tokens_per_page": round(float(np.mean(lengths)), 1)}
     write_result("page_quality", {**facts, "systems": figures})
 
 
