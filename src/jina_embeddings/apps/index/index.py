@@ -178,7 +178,7 @@ class Index:
         Raises:
             OptionError: a limit below 1, a wrong filter, or several queries (see `search_many`).
             MultivectorUnavailableError: `rerank`, and the model has no multi-vectors.
-            IndexMismatchError: the index has no word index, or no float16 multi-vectors for a first stage.
+            IndexMismatchError: the index has no word index, or no multi-vectors for a first stage.
         """
         _check_single(query)
         options = SearchOptions(limit, filters, mode, rerank, first_stage, candidates, exact, min_score)
@@ -213,7 +213,7 @@ class Index:
         """Describes what the index has and how it is searched, in plain types.
 
         Returns: `passages`, `documents`, `model`, `task`, `dimension`, `words`, `multivector`, `size_bytes` and the
-            like; `dense["search"]` is `exact` or `approximate`.
+            like; `dense["search"]` and `multivector_search` are `exact` or `approximate`.
         """
         return self.store.describe()
 

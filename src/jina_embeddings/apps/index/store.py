@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ...errors import DependencyError, IndexMismatchError, IndexNotFoundError
 from ...pipeline.columns import has_all_numbers, matrix_of
-from . import approximate, merging, multivectors, words
+from . import approximate, late_interaction, merging, multivectors, words
 from .address import is_remote, reaches, reaching
 from .approximate import ANN_NUMBERS
 from .filters import any_of
@@ -204,20 +204,21 @@ class Store:
 
     @reaches
     def search_multivectors(
-        self, tokens: FloatArray, vector: FloatArray, limit: int, where: str | None = None
+        self, tokens: FloatArray, vector: FloatArray, limit: int, where: str | None = None, *, exact: bool = False
     ) -> list[Hit]:
-        """Returns the best passages by MaxSim of all stored multi-vectors, best first. tokens: (tokens, dim)."""
-        if self.fingerprint.multivector != "float16":
-            raise IndexMismatchError(
-                f"{self.address} keeps no multi-vectors in float16, which a first stage by them needs: make the index "
-                f"again with multivector='float16'"
-            )
-        query = self._table.search(np.asarray(tokens, dtype=np.float32), vector_column_name=multivectors.COLUMN)
-        query = query.distance_type("cosine").select([*HIT_COLUMNS, "vector", "_distance"]).limit(limit)
-        if where is not None:
-            query = query.where(where, prefilter=True)
-        # LanceDB's distance is the sum over the question's tokens of 1 - the best cosine.
-        return [replace(hit, score=len(tokens) - row["_distance"]) for hit, row in _hits(query, vector, self.root)]
+        """Returns candidates for the best passages by MaxSim of all stored multi-vectors, in no particular order.
+
+        tokens: (tokens, dim). vector: that of the question, for the cosines of the hits. exact: the best themselves.
+        """
+        if not self.fingerprint.multivector:
+            raise IndexMismatchError(f"{self.address} keeps no multi-vectors: make it again with multivector='float16'")
+        by_index = not exact and self._multivector_search == "approximate"
+        find = late_interaction.best_by_index if by_index else late_interaction.best_of_all
+        hits: list[Hit] = []
+        for group in _groups(find(self._table, tokens, limit, where)):
+            query = self._table.search().where(any_of("id", group)).select([*HIT_COLUMNS, "vector"])
+            hits += [hit for hit, _ in _hits(query.with_row_id(True).limit(len(group)), vector, self.root)]
+        return hits
 
     @reaches
     def maxsim(self, tokens: FloatArray, hits: Sequence[Hit]) -> dict[str, float]:
@@ -254,10 +255,12 @@ class Store:
         if merging.is_due(self._table):
             self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
         index = approximate.of_table(self._table)
-        if index is None and len(self) * self.fingerprint.dimension <= ann_numbers:
-            return
-        if index is None or index.is_outdated:
+        if index.is_outdated if index else len(self) * self.fingerprint.dimension > ann_numbers:
             approximate.build(self._table)
+        if self.fingerprint.multivector == "float16" and not late_interaction.is_indexed(self._table):
+            num_tokens = late_interaction.num_tokens(self._table)
+            if num_tokens > late_interaction.INDEX_TOKENS:
+                late_interaction.build(self._table, num_tokens)
 
     @reaches
     def remove_old_versions(self) -> None:
@@ -292,9 +295,16 @@ class Store:
             "dense": dense,
             "words": self.has_words,
             "multivector": made_with.multivector,
+            "multivector_search": self._multivector_search,
             "token_pooling": made_with.token_pooling,
             "size_bytes": _folder_bytes(self.address),
         }
+
+    @property
+    def _multivector_search(self) -> str | None:
+        if not self.fingerprint.multivector:
+            return None
+        return "approximate" if late_interaction.is_indexed(self._table) else "exact"
 
     def _few_match(self, where: str) -> bool:
         """Whether a filter leaves so few passages that a search which skips partitions could miss them."""
