@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from ..index import Hit
-
-if TYPE_CHECKING:
-    pass
-
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
