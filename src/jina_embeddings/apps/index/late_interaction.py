@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INDEX_TOKENS = 1_000_000
 """Above this many tokens (5,000 passages, 1,300 pages) the index is built; comparing all takes half a second there."""
 
-_PARTITION_TOKENS = 65_536
+_PARTITION_TOKENS = 262_144
 _READ_TOKENS = 1_000_000
 """About so many tokens of the index are read for each token of a question."""
 
