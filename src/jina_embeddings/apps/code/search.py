@@ -25,9 +25,9 @@ _CODE = tuple(language.name for language in LANGUAGES)
 class CodeSearch:
     """Finds chunks of code.
 
-        found = CodeSearch.open("code.index", model, create=True)
-        found.update(Repository("my-project"))
-        hits = found.search("where are passwords checked?")
+    found = CodeSearch.open("code.index", model, create=True)
+    found.update(Repository("my-project"))
+    hits = found.search("where are passwords checked?")
     """
 
     def __init__(self, index: Index):
