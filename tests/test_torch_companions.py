@@ -67,6 +67,7 @@ def num_runs(tmp_path: Path, name: str) -> int:
     return runs.read_text().split().count(name) if runs.exists() else 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed")
 def test_the_installed_torchvision_works_after_a_repair() -> None:
     size, dtype, shape, equal = run("""
@@ -83,6 +84,7 @@ print(json.dumps([list(bytes_.shape), str(bytes_.dtype), list(flipped.shape), to
     assert (size, dtype, shape, equal) == ([3, 28, 28], "torch.uint8", [3, 20, 30], True)
 
 
+@pytest.mark.long
 def test_a_torchvision_without_its_operators_is_repaired(package: PackageMaker, tmp_path: Path) -> None:
     package("torchvision", REGISTERS_OPERATOR)
     schema, is_new, implemented = run(
@@ -112,6 +114,7 @@ print(json.dumps([schema, torchvision.part is not broken_part, implemented]))
     assert num_runs(tmp_path, "torchvision") == 3
 
 
+@pytest.mark.long
 def test_healthy_companions_are_imported_once_and_left_alone(package: PackageMaker, tmp_path: Path) -> None:
     healthy, needed_torch, declared = run(
         """
@@ -214,6 +217,7 @@ def test_a_repair_is_no_platform() -> None:
     assert torch_companions.repair() is None  # type: ignore[func-returns-value]
 
 
+@pytest.mark.long
 def test_transformers_may_have_been_imported_before(checkpoint: CheckpointMaker) -> None:
     """transformers caches which packages are installed, and would import one that was hidden later."""
     code = f"""
@@ -227,6 +231,7 @@ print(JinaEmbeddings({str(checkpoint())!r}, engine="transformers").encode_text("
     assert result.stdout.strip() == "(128,)", result.stderr[-2000:]
 
 
+@pytest.mark.long
 def test_datasets_may_have_been_imported_before(package: PackageMaker, tmp_path: Path) -> None:
     """datasets notes that torchcodec is installed, and would import it once it is hidden."""
     package("torchcodec", "raise OSError('undefined symbol')\n")

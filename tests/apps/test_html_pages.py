@@ -119,6 +119,7 @@ def test_control_characters_are_spaces_and_soft_hyphens_nothing(tmp_path: Path) 
     assert [text.split() for text in found] == [["photosynthesis", "is", "here"]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "page",
     [

@@ -273,6 +273,7 @@ def test_searches_from_threads_while_it_changes(index: Index) -> None:
     assert found == ["red apple"] * 15
 
 
+@pytest.mark.long
 def test_the_approximate_index_finds_what_the_exact_one_finds(index: Index) -> None:
     words = [f"word{number} word{number % 50} word{number % 7}" for number in range(2000)]
     index.update([document(f"d{n}", *words[n : n + 100]) for n in range(0, 2000, 100)], ann_numbers=1000)

@@ -58,6 +58,7 @@ def test_an_index_that_was_killed_ends_like_one_made_in_one_go() -> None:
     assert result["rounds"][-1]["passages"] > 60
 
 
+@pytest.mark.long
 def test_a_kill_before_words_have_an_index_is_made_up_for(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
     files, address = tmp_path / "files", tmp_path / "index"
     files.mkdir()

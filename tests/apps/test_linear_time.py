@@ -76,6 +76,7 @@ def _seconds(work: Work, text: str) -> float:
     return min(once() for _ in range(3))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("work", "make", "size"), CASES.values(), ids=CASES.keys())
 def test_time_grows_as_the_input_does(work: Work, make: Callable[[int], str], size: int) -> None:
     work(make(1))  # Imports and grammars.

@@ -110,6 +110,7 @@ def test_kept_rows_are_no_duplicates_and_each_row_reaches_the_threshold_with_its
     assert (found.representatives <= np.arange(len(vectors))).all()
 
 
+@pytest.mark.long
 def test_approximate_deduplication_finds_nearly_all_duplicates_and_no_others() -> None:
     originals = random_vectors(20_000, 64)
     vectors = np.concatenate([originals, near(originals[:2000], 0.93)])
@@ -123,6 +124,7 @@ def test_approximate_deduplication_finds_nearly_all_duplicates_and_no_others() -
     assert np.allclose(found.scores[joined], cosines, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_huge_group_takes_no_memory_for_its_pairs() -> None:
     one = random_vectors(1, 32)
     vectors = near(np.repeat(one, 60_000, axis=0), 0.999)

@@ -67,6 +67,7 @@ def test_a_model_that_is_nearly_a_published_one() -> None:
     assert "did you mean 'jinaai/jina-embeddings-v4'?" in result.stderr
 
 
+@pytest.mark.long
 def test_an_object_store_that_can_not_be_reached_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

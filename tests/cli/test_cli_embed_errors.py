@@ -119,6 +119,7 @@ def test_debug_shows_the_traceback_and_nothing_else_does() -> None:
     assert debug.stderr.endswith(plain.stderr)
 
 
+@pytest.mark.long
 def test_debug_shows_the_packages_messages() -> None:
     arguments = ["embed", "-", "-o", "v.jsonl", "--engine", "fake", "--option", "enforce_eager=true"]
     done = subprocess.run([*COMMAND, *arguments, "--debug"], input=b"x", capture_output=True, check=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("doctor_environment")
 
 
+@pytest.mark.long
 def test_parity_of_two_dtypes_of_a_real_engine(checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "_TEXTS", parity._TEXTS[:4])
     folder = str(checkpoint(dtype="float32"))

@@ -87,6 +87,7 @@ def test_closed_standard_input_has_nothing_in_it() -> None:
     assert done.stderr.decode().splitlines() == ["error [empty_input]: there is nothing to embed in what was given"]
 
 
+@pytest.mark.long
 def test_dedup_writes_its_file_though_its_reader_leaves() -> None:
     Path("a.txt").write_text("".join(f"number {n} {TEXT}\n" * 2 for n in range(3000)), encoding="utf-8")
     done = run("dedup", "a.txt", "-o", "kept.txt", "--threshold", "0.9999", shell="| head -c 10 >/dev/null")

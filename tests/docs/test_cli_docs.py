@@ -101,6 +101,7 @@ def test_embed_examples_run(line: str) -> None:
     assert Path(arguments[arguments.index("--output") + 1]).stat().st_size > 0
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("folder")
 def test_examples_of_the_applications_run() -> None:
     np.save("vectors.npy", np.eye(3, dtype=np.float32))
@@ -127,6 +128,7 @@ def test_examples_of_the_applications_run() -> None:
             assert result.exit_code == 0, (line, result.stdout, result.stderr)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("line", examples("doctor"))
 def test_doctor_examples_run(line: str, checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ def test_late_chunks_are_those_of_the_reference(model: JinaEmbeddings, reference
     parity.check_late_chunks(model, reference)
 
 
+@pytest.mark.long
 def test_the_rest_of_a_batch_does_not_change_a_vector(model: JinaEmbeddings) -> None:
     parity.check_company_does_not_matter(model)
 

@@ -150,6 +150,7 @@ def test_equal_texts_are_tokenised_once(processor: Processor, tokenizer: Watched
     assert prepared[0] is prepared[2] is prepared[-1]
 
 
+@pytest.mark.long
 def test_many_long_texts_are_tokenised_in_portions(opened: Any, tokenizer: Watched) -> None:
     """The tokenizer holds many bytes for each character until a call of it is over."""
     calls: list[int] = []

@@ -44,6 +44,7 @@ def test_images_as_datasets_stores_them(fake_model: JinaEmbeddings) -> None:
     assert vectors[1] is None
 
 
+@pytest.mark.long
 def test_as_an_actor_of_ray_data(fake_model: JinaEmbeddings) -> None:
     ray = pytest.importorskip("ray")
     data = pytest.importorskip("ray.data")

@@ -52,6 +52,7 @@ def test_windows_and_positions_equal_transformers(grids: list[tuple[int, int, in
     assert np.array_equal(layout.places, places.numpy().reshape(layout.places.shape))
 
 
+@pytest.mark.long
 def test_neither_transformers_nor_torchs_compiler_is_imported(checkpoint: CheckpointMaker) -> None:
     """Importing them takes longer than everything else before the first vector."""
     code = (

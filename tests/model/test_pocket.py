@@ -44,6 +44,7 @@ def test_cautions_come_once_and_at_the_callers_line() -> None:
     assert caution.filename == __file__
 
 
+@pytest.mark.long
 def test_warns_once_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.png", "b.png"):

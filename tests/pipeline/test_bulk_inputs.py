@@ -76,7 +76,7 @@ def write(path: Path) -> None:
 
 FILES = [
     *("a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.csv", "a.parquet", "a.arrow", "stream.arrow", "a.lance"),
-    *("a.tar", "a.tar.gz", "a.tar.zst"),
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("a.tar", "a.tar.gz", "a.tar.zst")),
 ]
 
 

@@ -121,6 +121,7 @@ def test_killed_runs_of_a_model(inputs: list[str], tmp_path: Path) -> None:
             assert vector is None or np.allclose(vector, wanted, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "step", ["link:1", "write:1", *(f"fsync:{number}" for number in range(1, 9)), "replace:1", "replace:2", "replace:3"]
 )
@@ -157,6 +158,7 @@ def test_a_torn_shard_is_done_again(inputs: list[str], references: Any, tmp_path
     assert_whole(folder, references(form))
 
 
+@pytest.mark.long
 def test_a_lance_commit_that_is_killed_and_repeated_has_each_row_once(
     inputs: list[str], references: Any, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def check(folder: Path, num_rows: int, num_bad: int) -> None:
     assert (again.rows_this_time, again.restarts, again.rejected) == (0, 0, num_bad)
 
 
+@pytest.mark.long
 def test_bad_rows_of_twelve_kinds_are_rejected(tmp_path: Path) -> None:
     check(tmp_path, 400, 24)
 
@@ -86,6 +87,7 @@ def test_a_hundred_bad_rows_among_ten_thousand(tmp_path: Path) -> None:
     check(tmp_path, 10_000, 100)
 
 
+@pytest.mark.long
 def test_too_many_bad_rows_end_the_run_which_can_go_on(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("".join('{"text": "a"}\n' if n % 10 else "[]\n" for n in range(400)))
     run = Run([str(tmp_path / "rows.jsonl")], tmp_path / "v", shard_rows=100, max_rejected=0.02)

@@ -103,6 +103,7 @@ def test_a_folder_with_other_files_is_refused(run: Run, tmp_path: Path) -> None:
         replace(run, into=tmp_path / "rows.jsonl").embed(fake_model)
 
 
+@pytest.mark.long
 def test_one_at_a_time_works_on_a_folder_or_on_a_share(run: Run) -> None:
     folder = Folder.at(run.into)
     with locked(folder, Share()), pytest.raises(RunBusyError, match="`shard`"):
@@ -141,6 +142,7 @@ def test_the_command_sums_up(run: Run) -> None:
     assert CliRunner().invoke(app, [*line, "--also", "int8"]).exit_code == 2
 
 
+@pytest.mark.long
 def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(30_000)))
     line = [sys.executable, "-c", "from jina_embeddings.cli import main; main()", "embed", str(tmp_path / "lines.txt")]

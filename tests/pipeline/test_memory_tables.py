@@ -35,6 +35,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_in_memory_gives_its_rows(tmp_path: Path, kind: str) -> None:
     run = Run(KINDS[kind], tmp_path / "v", fields=Fields(keep=("year",)), shard_rows=1000)
@@ -51,6 +52,7 @@ def test_a_table_in_memory_gives_its_rows(tmp_path: Path, kind: str) -> None:
     assert run.embed(fake_model).rows_this_time == 0
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_reads_the_table_again(tmp_path: Path) -> None:
     texts = [f"row {number}" for number in range(300)]
     texts[123] = f"a {WORD} row"

@@ -49,6 +49,7 @@ def table_of(folder: Any) -> pa.Table:
     return pq.read_table(sorted(Path(folder).glob("*.parquet")))
 
 
+@pytest.mark.long
 def test_a_run_begun_on_one_host_is_finished_by_ray_and_a_deadly_row_rejected(cluster: Cluster, tmp_path: Path) -> None:
     run = corpus(tmp_path, deadly=333)
     replace(run, share=Share(1, 2)).embed(fake_model)  # the deadly row is in the other share
@@ -65,11 +66,13 @@ def test_a_run_begun_on_one_host_is_finished_by_ray_and_a_deadly_row_rejected(cl
     assert run.embed(deadly_model).rows_this_time == 0
 
 
+@pytest.mark.long
 def test_an_engine_that_dies_of_anything_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(EngineDeadError, match="without having got on"):
         replace(corpus(tmp_path), cluster=cluster).embed(dead_model)
 
 
+@pytest.mark.long
 def test_no_cluster_at_an_address(tmp_path: Path) -> None:
     if ray.is_initialized():
         ray.shutdown()
@@ -150,6 +153,7 @@ def test_a_run_goes_on_when_a_node_goes(tmp_path: Path) -> None:
         local.shutdown()
 
 
+@pytest.mark.long
 def test_a_node_without_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if ray.is_initialized():
         ray.shutdown()

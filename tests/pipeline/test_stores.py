@@ -170,6 +170,7 @@ def test_the_first_of_two_manifests_stays(s3: Any) -> None:
     assert folder.read("_manifest.json") == b"first"
 
 
+@pytest.mark.long
 def test_the_command_writes_into_a_store(s3: Any, inputs: tuple[str, Path]) -> None:
     line = ["embed", inputs[0], "--into", "s3://corpus/command", "--engine", "fake", "--truncate-dim", "128"]
     result = CliRunner().invoke(app, line)

@@ -22,6 +22,7 @@ def differing(pixels: np.ndarray, height: int, width: int) -> int:
     return int((found.numpy() != expected).sum())
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(SIZES, SIZES, SIZES, SIZES, st.integers(0, 2**32 - 1), st.sampled_from(["noise", "extremes", "ramp"]))
 @example(1, 1, 56, 56, 0, "noise")
@@ -39,6 +40,7 @@ def test_every_byte_equals_pillows(old_h: int, old_w: int, height: int, width: i
     assert differing(pixels, height, width) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(1754, 1240, 896, 644), (3024, 4032, 672, 896), (600, 800, 616, 812)])
 def test_sizes_of_pages_and_photographs_equal_pillows(size: tuple[int, int, int, int]) -> None:
     old_h, old_w, height, width = size

@@ -50,6 +50,7 @@ def test_no_bytes_are_our_fault(client: TestClient, path: str) -> None:
     send()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("path", POSTS)
 def test_the_openapi_document_is_true(app: App, client: TestClient, path: str, mode: str) -> None:
@@ -107,6 +108,7 @@ def test_a_megabyte_of_text_holds_nobody_up(client: TestClient, name: str, trunc
     assert max(gaps) < 0.9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(3))
 def test_a_drain_loses_nothing_that_was_accepted(tmp_path: Path, number: int) -> None:
     with serving(tmp_path, "--drain", "1") as served:

@@ -199,6 +199,7 @@ def test_cohere(server: Served, fake_model: JinaEmbeddings) -> None:
         client.embed(**options)
 
 
+@pytest.mark.long
 def test_litellm(server: Served, fake_model: JinaEmbeddings, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it asks the network for prices when it is imported
     litellm = pytest.importorskip("litellm", reason="litellm is not installed")

@@ -26,6 +26,7 @@ from served import COMMAND, Served, free_port, serving, wait_until_ready
 TEXTS = ["one text", "another one"]
 
 
+@pytest.mark.long
 def test_a_drained_server_answers_what_it_accepted_and_ends_well(tmp_path: Path) -> None:
     with serving(tmp_path, "--drain", "5") as served:
         drain(served)
@@ -123,6 +124,7 @@ sys.exit(0 if well else 2)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("how", "within_s"), [("dies", 2), ("hangs", 15)])
 def test_an_engine_that_ends_is_seen_and_nobody_waits_for_it(tmp_path: Path, how: str, within_s: float) -> None:
     port = free_port()
