@@ -73,6 +73,7 @@ def test_a_kill_before_words_have_an_index_is_made_up_for(tmp_path: Path, fake_m
     assert [hit.passage.text for hit in index.search("repairing", mode="words")] == ["the boiler was repaired"]
 
 
+@pytest.mark.long
 def test_of_writers_that_begin_together_one_writes_at_a_time_and_nothing_is_lost(
     tmp_path: Path, fake_model: JinaEmbeddings
 ) -> None:

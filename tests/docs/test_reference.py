@@ -13,6 +13,7 @@ from inputs import COSINE
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.options import EncodeOptions, ImageOptions, TextOptions
 from jina_embeddings.engine.padded import PaddedEngine
+from jina_embeddings.engine.vllm.engine import VllmEngine
 from jina_embeddings.inputs.prompts import PREFIXES, resolve_task
 from pages import ROOT, code_of, first_cells, prose, section, tables
 
@@ -43,9 +44,6 @@ def test_arguments_of_the_constructor() -> None:
 
 
 def test_arguments_of_the_encode_methods() -> None:
-    # Imports vLLM, which takes longer than all the rest of this file.
-    from jina_embeddings.engine.vllm.engine import VllmEngine
-
     table = tables(section(REFERENCE, "Arguments"))[0]
     typed = {"encode_text": TextOptions, "encode_image": ImageOptions, "encode": EncodeOptions}
     signatures = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ import torch
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint import Checkpoint, open_checkpoint
 from jina_embeddings.engine.padded import Model, PaddedEngine
-from jina_embeddings.engine.torch import TorchEngine
-from jina_embeddings.engine.transformers import TransformersEngine
 from jina_embeddings.options import make_options
 
 if TYPE_CHECKING:
@@ -43,10 +42,13 @@ class Slowed:
         return self._model.hidden_states(embeds, positions)
 
 
-@pytest.mark.parametrize("kind", [TorchEngine, TransformersEngine])
+@pytest.mark.parametrize("name", ["TorchEngine", "TransformersEngine"])
 def test_after_many_calls_that_timed_out_the_next_waits_for_one_forward(
-    checkpoint: CheckpointMaker, kind: type[PaddedEngine], monkeypatch: pytest.MonkeyPatch
+    checkpoint: CheckpointMaker, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # transformers is imported here, so that collecting tests doesn't wait for it.
+    module = importlib.import_module(f"jina_embeddings.engine.{name.removesuffix('Engine').lower()}")
+    kind: type[PaddedEngine] = getattr(module, name)
     slowed: list[Slowed] = []
     load: Callable[..., Model] = kind.load
 

@@ -86,6 +86,7 @@ def kill_until_done(folder: Path, inputs: list[str], seed: int, num_kills: int, 
     assert run(str(folder), inputs, form=FORMS[form]) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "form"), [(0, "parquet"), (1, "npy"), (2, "parquet"), (3, "safetensors")])
 def test_killed_runs_lose_nothing_and_do_nothing_twice(
     inputs: list[str], references: Any, tmp_path: Path, seed: int, form: str
@@ -139,6 +140,7 @@ def test_a_kill_at_a_step_of_a_commit_leaves_only_whole_shards(
     assert_whole(folder, references("npy"))
 
 
+@pytest.mark.long
 def test_shares_at_the_same_time_make_one_run(inputs: list[str], references: Any, tmp_path: Path) -> None:
     workers = [start(str(tmp_path / "v"), inputs, share=f"{n}/2", form=FORMS["parquet"]) for n in (1, 2)]
     for worker in workers:
@@ -147,6 +149,7 @@ def test_shares_at_the_same_time_make_one_run(inputs: list[str], references: Any
     assert_whole(tmp_path / "v", references("parquet"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["parquet", "npy"])
 def test_a_torn_shard_is_done_again(inputs: list[str], references: Any, tmp_path: Path, form: str) -> None:
     folder = tmp_path / "v"

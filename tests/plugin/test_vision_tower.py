@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -9,16 +10,19 @@ import torch
 from torch.nn.functional import linear, silu
 
 from jina_embeddings.plugin.kernels.norms import fused_norms
-from jina_embeddings.plugin.model import padded_mlp_tensor, padded_mlp_width
 
+# Imported in the tests, since vLLM takes longer to import than all of them.
+MODEL = "jina_embeddings.plugin.model"
 BLOCK = "model.visual.blocks.3.mlp."
 
 
 def test_mlp_widths_are_padded_to_multiples_of_half_a_tile() -> None:
+    padded_mlp_width = import_module(MODEL).padded_mlp_width
     assert [padded_mlp_width(width) for width in (96, 128, 3420)] == [128, 128, 3456]
 
 
 def test_a_padded_mlp_gives_the_same_values() -> None:
+    padded_mlp_tensor = import_module(MODEL).padded_mlp_tensor
     torch.manual_seed(0)
     weights = {f"{name}_proj.weight": torch.randn(96, 64, dtype=torch.float64) for name in ("gate", "up")}
     weights |= {f"{name}_proj.bias": torch.randn(96, dtype=torch.float64) for name in ("gate", "up")}
@@ -41,7 +45,7 @@ def mlp(w: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
 )
 def test_other_tensors_are_not_padded(name: str) -> None:
     tensor = torch.zeros(96, 96)
-    assert padded_mlp_tensor(name, tensor, 128) is tensor
+    assert import_module(MODEL).padded_mlp_tensor(name, tensor, 128) is tensor
 
 
 @pytest.mark.parametrize(("device", "compiled", "kernels"), [("cuda", False, 2), ("cuda", True, 0), ("cpu", False, 0)])

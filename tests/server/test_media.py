@@ -121,6 +121,7 @@ def test_a_hostile_pdf_is_the_clients_fault(client: TestClient, name: str) -> No
     require_refused(client, "pdf", HOSTILE_PDFS[name]())
 
 
+@pytest.mark.long
 def test_more_pixels_than_memory_are_refused_and_the_decoder_goes_on(client: TestClient) -> None:
     """Within the limit of pixels, but transparent ones take more than a decoder may have."""
     data = saved(Image.new("RGBA", (7000, 7000), (1, 2, 3, 4)), "PNG", compress_level=1)

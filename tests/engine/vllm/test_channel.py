@@ -10,16 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from jina_embeddings.engine.vllm.channel import Channel
 from jina_embeddings.errors import EngineError
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packs import Pack, make_pack
-from jina_embeddings.types import Prepared
-
-pytest.importorskip("vllm")
-
-from jina_embeddings.engine.vllm.channel import Channel
 from jina_embeddings.plugin.packed.channel import PackChannel
 from jina_embeddings.plugin.packed.transfer import Arrival
+from jina_embeddings.plugin.packs import Pack, make_pack
+from jina_embeddings.types import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,7 +13,6 @@ from inputs import COSINE, TEXTS, pictures
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.request import Request
 from jina_embeddings.errors import EngineError
-from replaying_worker import HIDDEN, MULTIVECTOR, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +46,9 @@ def replayed(model: JinaEmbeddings) -> int:
 
 
 def expected(model: JinaEmbeddings, text: str, *, many: bool) -> np.ndarray[Any, Any]:
+    # Imports vLLM, for which no other run of tests has to wait.
+    from replaying_worker import HIDDEN, MULTIVECTOR, marked
+
     (prepared,) = model._preparer.prepare(Request.texts(text, {})).batch
     ids = prepared.token_ids.tolist()
     return marked(ids, MULTIVECTOR).numpy() if many else marked([sum(ids)], HIDDEN).numpy()[0]

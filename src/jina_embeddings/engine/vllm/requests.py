@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from vllm import PoolingParams
-from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems, PlaceholderRange
 
 from ...inputs.patches import ImageConfig, patchify, resized
-from ...plugin.pooler import request_fields
 from ...types import Both, Prepared, PreparedImage
+
+if TYPE_CHECKING:
+    from vllm import PoolingParams
+    from vllm.multimodal.inputs import MultiModalKwargsItems
+
+# vLLM takes seconds to import, so it is imported where a request is made, by an engine that has imported it before.
 
 
 class InputMaker:
@@ -21,6 +24,11 @@ class InputMaker:
 
     def make(self, prepared: Prepared) -> tuple[dict[str, Any], PoolingParams]:
         """The engine input and the pooling parameters of one request."""
+        from vllm import PoolingParams
+        from vllm.multimodal.inputs import PlaceholderRange
+
+        from ...plugin.pooler import request_fields
+
         params = PoolingParams(task="embed", use_activation=False, extra_kwargs=request_fields(prepared))
         ids = prepared.token_ids.tolist()
         if prepared.image is None:
@@ -35,6 +43,8 @@ class InputMaker:
         }, params
 
     def _image_items(self, image: PreparedImage) -> MultiModalKwargsItems:
+        from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+
         patches = torch.from_numpy(patchify(resized(image.pixels, image.grid, self._image_config), self._image_config))
         fields = {
             "pixel_values": MultiModalFieldConfig.flat_from_sizes("image", torch.tensor([len(patches)])),
