@@ -50,6 +50,7 @@ def test_a_long_list_of_cut_texts_is_shortened() -> None:
     assert "  many.jsonl:20\n  and 30 more\n" in result.stderr
 
 
+@pytest.mark.long
 def test_a_run_in_shards_counts_them_in_its_summary_and_status() -> None:
     result = run("embed", "both.txt", "--lines", "--into", "run", "--shard-rows", "2")
     assert result.exit_code == 0

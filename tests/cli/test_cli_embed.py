@@ -161,6 +161,7 @@ def test_bad_inputs_are_listed_and_cost_only_themselves() -> None:
     assert summary.startswith("2 rows in ")
 
 
+@pytest.mark.long
 def test_files_with_nothing_in_them_are_named_in_folders() -> None:
     Path("d").mkdir()
     Path("d/a.txt").write_text("text")

@@ -109,6 +109,7 @@ def test_options_reach_the_model_in_their_own_types(monkeypatch: pytest.MonkeyPa
     }
 
 
+@pytest.mark.long
 def test_debug_shows_the_traceback_and_nothing_else_does() -> None:
     arguments = [*COMMAND, "embed", "-", "-o", "v.csv", "--engine", "fake"]
     plain = subprocess.run(arguments, input=b"x", capture_output=True)

@@ -37,6 +37,7 @@ def test_without_a_terminal_only_one_line_is_printed() -> None:
     assert "rows/s) in v.jsonl" in done.stderr.decode()
 
 
+@pytest.mark.long
 def test_a_terminal_gets_a_progress_bar_with_count_total_and_rate() -> None:
     Path("r.jsonl").write_text('{"text": "x"}\n' * 3000)
     ours, theirs = pty.openpty()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
+import pytest
 from typer.testing import CliRunner
 
 import jina_embeddings
@@ -17,6 +18,7 @@ MAX_HELP_S = 1.5
 HEAVY = ("torch", "transformers", "vllm", "numpy", "pyarrow", "huggingface_hub")
 
 
+@pytest.mark.long
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     code = (
         "import sys, atexit\n"

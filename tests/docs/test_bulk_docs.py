@@ -33,6 +33,7 @@ def run(line: str) -> Any:
     return CliRunner().invoke(app, [*arguments, "--engine", "fake"], catch_exceptions=False)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("folder")
 def test_the_commands_run_one_after_the_other() -> None:
     lines = re.findall(r"^\$ (jina-embeddings .*)$", PAGE, re.MULTILINE)

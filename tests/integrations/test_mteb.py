@@ -19,6 +19,8 @@ from jina_embeddings.errors import MultivectorUnavailableError
 from jina_embeddings.vectors.similarity import maxsim
 from mteb_tables import TABLES, tasks_of
 
+pytestmark = pytest.mark.long
+
 # mteb is imported in fixtures and tests rather than here, where every run of any tests would wait for it.
 
 
@@ -53,7 +55,6 @@ def encoded(encoder: Any, batches: list[dict[str, Any]], kind: Any, prompt_type:
     return encoder.encode(batches, task_metadata=kind, hf_split="test", hf_subset="default", prompt_type=prompt_type)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("form", ["MTEBEncoder", "MTEBLateInteraction"])
 def test_mock_tasks_of_mteb_run(model: JinaEmbeddings, form: str, forms: Any, mteb: Any, mock_tasks: list[Any]) -> None:
     run = mteb.mock_run(getattr(forms, form)(model))
@@ -126,6 +127,3 @@ def test_late_interaction_needs_a_projector(model: JinaEmbeddings, forms: Any, m
     monkeypatch.setattr(model, "info", replace(model.info, multivector_dim=None))
     with pytest.raises(MultivectorUnavailableError, match="no projector"):
         forms.MTEBLateInteraction(model)
-
-
-@pytest.mark.long

@@ -33,6 +33,7 @@ def test_the_share_is_of_the_time_between_the_first_rows_and_the_last(monkeypatc
     assert share.share == 0.75
 
 
+@pytest.mark.long
 def test_a_run_tells_how_busy_its_engine_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(300)))
     shown: list[str] = []

@@ -40,6 +40,7 @@ def test_the_plugin_reaches_into_vllm_by_its_hooks_only() -> None:
     assert {entry for entry in found if entry[1] not in PUBLIC} == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for hook in HOOKS.values() for name in hook.names if name not in ON_GPUS])
 def test_the_installed_vllm_has_what_a_hook_imports(name: str) -> None:
     pytest.importorskip("vllm")

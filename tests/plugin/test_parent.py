@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 20
 
 # Like vLLM, the program starts an engine process from a thread that ends, and that process starts a worker.

@@ -63,6 +63,7 @@ def test_dockerfiles_copy_what_there_is(name: str) -> None:
             assert all((ROOT / source).exists() for source in line.split()[1:-1]), line
 
 
+@pytest.mark.long
 def test_overlays_are_what_kubernetes_takes(tmp_path: Path) -> None:
     files = []
     for overlay in OVERLAYS:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "calls"),
     [
