@@ -127,3 +127,37 @@ def test_late_interaction_needs_a_projector(model: JinaEmbeddings, forms: Any, m
     monkeypatch.setattr(model, "info", replace(model.info, multivector_dim=None))
     with pytest.raises(MultivectorUnavailableError, match="no projector"):
         forms.MTEBLateInteraction(model)
+
+
+@pytest.mark.parametrize("options", [[], ["--late-interaction"]])
+def test_the_command_for_the_tables_measures_and_goes_on(
+    mock_tasks: list[Any],
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With mteb's mock tasks in place of a table's: the command, but for the weights and the data."""
+    names = ["MockRerankingTask", "MockRetrievalTask"]
+    tasks = [task for task in mock_tasks if task.metadata.name in names]
+    assert len(tasks) == 2
+    monkeypatch.setattr(mteb_tables, "tasks_of", lambda table: tasks)
+    command = ["mteb_tables.py", "--tables", "retrieval", "--model", "fake", "--engine", "fake", *options]
+    monkeypatch.setattr(sys, "argv", [*command, "--cache", str(tmp_path)])
+    mteb_tables.main()
+    printed = capsys.readouterr().out
+    name, *scores, mean = [line.split() for line in printed.splitlines()]
+    assert (name, mean[0]) == (["retrieval"], "mean")
+    assert sorted(score[0] for score in scores) == names
+    values = [float(score[1]) for score in scores]
+    assert all(0 < value <= 100 for value in values)
+    assert float(mean[1]) == pytest.approx(sum(values) / 2, abs=0.01)
+    # Tasks that are done are not measured again.
+    monkeypatch.setattr(JinaEmbeddings, "encode_text", None)
+    mteb_tables.main()
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_tables_name_tasks_that_there_are(mteb: Any, table: str) -> None:
+    assert len(tasks_of(table)) >= 6
