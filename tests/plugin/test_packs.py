@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_embeddings.engine.vllm.replicas import plan_packs
@@ -27,6 +27,7 @@ def picture(offset: int = 2, digest: str = "a") -> PreparedImage:
     return PreparedImage(pixels=pixels, grid=(1, 4, 2), offset=offset, num_tokens=2, digest=digest)
 
 
+@settings(deadline=None)
 @given(lengths, st.integers(50, 200))
 def test_every_input_is_in_one_pack_of_at_most_max_tokens(sizes: list[int], budget: int) -> None:
     inputs = [prepared(size) for size in sizes]
@@ -86,6 +87,7 @@ def test_prompts_with_images_share_no_prefix() -> None:
 rows_of_tokens = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(rows_of_tokens)
 def test_sorted_prompts_of_one_length_store_every_prefix_once(rows: list[list[int]]) -> None:
     inputs = sorted(map(prepared_of, rows), key=by_prefix)
@@ -96,6 +98,7 @@ def test_sorted_prompts_of_one_length_store_every_prefix_once(rows: list[list[in
     assert pack.num_tokens <= len(beginnings) + again
 
 
+@settings(deadline=None)
 @given(rows_of_tokens)
 def test_sources_map_every_token_to_the_one_computed_for_it(rows: list[list[int]]) -> None:
     pytest.importorskip("vllm")

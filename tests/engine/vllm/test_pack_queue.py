@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_embeddings.engine.vllm.queue import Call, PackQueue
@@ -40,6 +40,7 @@ def sizes_of(queue: PackQueue) -> list[int]:
     return [call.batch[index].num_tokens for call, index in queue.take()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), max_size=5), st.booleans())
 def test_every_input_is_taken_once_within_max_tokens(calls: list[list[int]], alike: bool) -> None:
     made = [call_of(sizes, "code" if number % 2 else "retrieval", alike=alike) for number, sizes in enumerate(calls)]
@@ -70,6 +71,7 @@ def test_shared_prefixes_count_once_up_to_a_limit_of_whole_tokens() -> None:
     assert sizes_of(queue_of(call_of([16, 2, 2, 2, 2], alike=True))) == [16, 2, 2, 2]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, BUDGET), min_size=1, max_size=12), min_size=1, max_size=4), st.randoms())
 def test_packs_of_several_calls_with_shared_prefixes_stay_within_max_tokens(
     calls: list[list[int]], random: Any
