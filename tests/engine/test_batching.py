@@ -30,7 +30,6 @@ MAX_TOKENS = st.integers(1, 200)
 BATCH_SIZE = st.none() | st.integers(1, 10)
 
 
-@settings(deadline=None)
 @given(inputs=INPUTS, max_tokens=MAX_TOKENS, batch_size=BATCH_SIZE)
 @settings(deadline=None)
 def test_every_input_is_in_one_batch_within_the_limits(
@@ -49,7 +48,6 @@ def test_every_input_is_in_one_batch_within_the_limits(
         assert longest == sorted(longest, reverse=True), "among batches too"
 
 
-@settings(deadline=None)
 @given(inputs=INPUTS, max_tokens=MAX_TOKENS, batch_size=BATCH_SIZE)
 @settings(deadline=None)
 def test_a_batch_ends_only_where_the_next_input_would_not_fit(
