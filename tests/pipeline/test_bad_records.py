@@ -43,7 +43,7 @@ def test_a_number_where_text_belongs_fails_alone(tmp_path: Path) -> None:
     assert [type(row) for row in rows] == [Failure, Row]
 
 
-def test_a_byte_order_mark_on_standard_input_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_byte_order_mark_on_standard_input_is_not_part_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"\xef\xbb\xbfone\ntwo\n")))
     rows = list(Reader().read(["-"]))
     assert [row.input["text"] for row in rows if isinstance(row, Row)] == ["one", "two"]

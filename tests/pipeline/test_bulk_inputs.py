@@ -106,7 +106,7 @@ def test_rows_are_the_same_wherever_reading_begins(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.parquet", "a.csv"])
-def test_a_file_is_opened_once_however_many_stretches_are_read(
+def test_a_file_is_opened_once_for_all_ranges_of_its_rows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / name)
@@ -135,7 +135,7 @@ def test_a_file_is_opened_once_however_many_stretches_are_read(
         assert len(opened) == 2
 
 
-def test_a_datasets_folder_is_its_tables(tmp_path: Path) -> None:
+def test_a_folder_saved_by_datasets_is_read_as_its_tables(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     splits = {"train": RECORDS[:40], "test": RECORDS[40:60]}
     made = datasets.DatasetDict({name: datasets.Dataset.from_list(rows) for name, rows in splits.items()})

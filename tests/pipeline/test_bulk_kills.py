@@ -141,7 +141,7 @@ def test_a_kill_at_a_step_of_a_commit_leaves_only_whole_shards(
 
 
 @pytest.mark.long
-def test_shares_at_the_same_time_make_one_run(inputs: list[str], references: Any, tmp_path: Path) -> None:
+def test_shares_that_run_at_the_same_time_make_one_run(inputs: list[str], references: Any, tmp_path: Path) -> None:
     workers = [start(str(tmp_path / "v"), inputs, share=f"{n}/2", form=FORMS["parquet"]) for n in (1, 2)]
     for worker in workers:
         worker.join()

@@ -1,4 +1,4 @@
-"""Bad rows of twelve kinds, one of which kills whoever embeds it: rejected in their place, and all others embedded."""
+"""Bad rows of twelve kinds, one of which kills its worker, are rejected in their places; all others are embedded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bad_lines(folder: Path) -> dict[str, bytes]:
 
 
 def corpus(folder: Path, num_rows: int, num_bad: int) -> dict[int, str]:
-    """Writes rows.jsonl, with as many bad rows spread over it, one of which is deadly; which is bad how."""
+    """Writes rows.jsonl with bad rows spread over it, one of them deadly; returns the kind of each bad row."""
     lines = bad_lines(folder)
     kinds = [kind for kind in lines if kind != WORD]
     places = [number * num_rows // num_bad + 3 for number in range(num_bad)]
@@ -72,7 +72,7 @@ def check(folder: Path, num_rows: int, num_bad: int) -> None:
     codes = Counter(line["code"] for line in rejects)
     assert codes["engine_dead"] == 1
     assert set(codes) == {"engine_dead", "input_error", "image_unreadable"}
-    # Given again, there is nothing left to do, and nobody is killed.
+    # The same run again has nothing left to do, and no worker dies.
     again = run.embed(deadly_model)
     assert (again.rows_this_time, again.restarts, again.rejected) == (0, 0, num_bad)
 
@@ -105,7 +105,7 @@ def test_an_engine_that_dies_of_anything_is_given_up(tmp_path: Path) -> None:
 
 
 def deaths_of(caution: Caution, deadly: set[int], num_rows: int, most_at_once: int) -> tuple[int, Caution]:
-    """How often workers end until all rows are embedded. deadly: rows; a set of two or more kills only together."""
+    """How many workers die until all rows are embedded. deadly: sets of rows, which kill only together."""
     for deaths in range(100):
         seen = Seen(caution)
 

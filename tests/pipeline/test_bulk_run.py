@@ -1,4 +1,4 @@
-"""`Run` and its folder: what is refused, with what differs; how far it is; who may work on it."""
+"""`Run` and its folder: a run that differs is refused, progress is told, and one process at a time works on a share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def work(run: Run, model: JinaEmbeddings) -> None:
-    """In this process, which takes a tenth of the time."""
+    """Runs it in this process, which takes a tenth of the time."""
     folder = Folder.at(run.into)
     plan = Plan(survey(run.inputs, lines=run.lines).sources, run.shard_rows, run.fields)
     with locked(folder, run.share):

@@ -23,7 +23,7 @@ embed(sys.argv[1], "1/1", "never", [sys.argv[2]], Form(layout="npy"), ("fake", "
 
 
 def calls_of(folder: Path, inputs: Path) -> list[tuple[str, str]]:
-    """fsync, rename and link in the order in which they happened: the call, and the path or the name given."""
+    """The calls of fsync, rename and link in their order: the name of each, and its path or the name it gives."""
     log = folder.parent / "calls"
     support = str(Path(__file__).parents[1] / "support")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([support, *sys.path])}

@@ -13,7 +13,7 @@ from jina_embeddings.cli.bulk_run import _Watch
 from jina_embeddings.pipeline import Run, busy
 
 
-def test_what_overlaps_counts_once() -> None:
+def test_overlapping_times_count_once() -> None:
     seconds = busy.BusyTime()
     assert [seconds.add(*span) for span in ((1, 3), (2, 4), (2, 3), (6, 7))] == [2, 1, 0, 1]
 

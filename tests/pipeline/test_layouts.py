@@ -1,4 +1,4 @@
-"""Vectors of a run where they were asked for: in arrays at fixed places, or as tables of Lance and LanceDB."""
+"""Layouts of a run's vectors: arrays with a fixed place for each row, and tables of Lance and LanceDB."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_arrays_have_each_row_at_its_place(layout: str, rows: Path, fake_model: 
             np.testing.assert_array_equal(load_file(path)["embedding"], vectors)
             halves = load_file(folder / "_vectors" / f"{shard:06d}.embedding_float16.safetensors")["embedding_float16"]
             np.testing.assert_array_equal(halves, wanted[start : start + 4].astype(np.float16))
-    table = pq.read_table(folder)  # what else is in the folder is no matter to readers of Parquet
+    table = pq.read_table(folder)  # readers of Parquet ignore the other files of the folder
     assert table.column_names == ["row", "id", "kind", "title", "error_code", "error"]
     assert table["title"].to_pylist() == [f"t{n}" if n != 3 else None for n in range(10)]
     assert table["error_code"].to_pylist()[3] == "input_error"
@@ -105,7 +105,7 @@ def test_a_lance_table_is_there_when_the_last_share_is(rows: Path, fake_model: J
     for n, vector in enumerate(table["embedding"].to_pylist()):
         assert (vector is None) == (n == 3)
         assert vector is None or np.array_equal(np.array(vector, dtype=np.float32), wanted[n])
-    # Again is no other version, and no row more.
+    # The same run again makes no new version, and adds no row.
     work(fake_model, rows, form)
     dataset = lance.dataset(str(folder / "vectors.lance"))
     assert (dataset.version, dataset.count_rows()) == (version, 10)
@@ -126,6 +126,6 @@ def test_a_lance_table_is_there_when_the_last_share_is(rows: Path, fake_model: J
         (Form(multivector=True, also=("multivector",)), "asked for twice"),
     ],
 )
-def test_forms_that_cant_be_had_are_refused(form: Form, says: str) -> None:
+def test_impossible_forms_are_refused(form: Form, says: str) -> None:
     with pytest.raises(OptionError, match=says):
         form.check()

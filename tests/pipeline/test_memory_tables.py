@@ -1,4 +1,4 @@
-"""Tables in memory: the rows of a run as they are, and read again by a worker that starts again."""
+"""Tables in memory: a run embeds their rows as they are, and a worker that starts again reads them again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_images_of_datasets_are_embedded(tmp_path: Path) -> None:
         (7, "a int is no input"),
     ],
 )
-def test_what_is_no_table_says_what_to_give(tmp_path: Path, given: Any, message: str) -> None:
+def test_a_value_that_is_no_table_is_refused_with_what_to_give(tmp_path: Path, given: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Run(given, tmp_path / "v").embed(fake_model)
 

@@ -1,4 +1,4 @@
-"""A run on a Ray cluster of this machine: every row once, whoever dies, and the same files as without Ray."""
+"""A run on a Ray cluster of this machine: each row is there once, whatever dies, and the files are as without Ray."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_run_begun_on_one_host_is_finished_by_ray_and_a_deadly_row_rejected(cl
     alone = replace(run, into=tmp_path / "alone")
     assert alone.embed(deadly_model).rejected == 1
     assert table.equals(table_of(alone.into))
-    # And there is nothing left for one host.
+    # Nothing is left to do for a run without Ray.
     assert run.embed(deadly_model).rows_this_time == 0
 
 

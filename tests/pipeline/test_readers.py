@@ -204,7 +204,7 @@ def test_a_name_that_is_not_utf8_makes_an_id_that_is() -> None:
     assert item.id == "caf\\udce9.txt"
 
 
-def test_the_output_of_an_earlier_run_is_passed_by() -> None:
+def test_the_output_of_an_earlier_run_is_skipped() -> None:
     make({"d/a.txt": "a", "d/out.jsonl": "{}"})
     reader = Reader(leave_out=frozenset({os.path.abspath("d/out.jsonl")}))
     assert [item.id for item in reader.read(["d"])] == ["d/a.txt"]

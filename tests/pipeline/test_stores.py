@@ -107,7 +107,7 @@ def test_a_run_into_a_store_is_the_run_into_a_folder(
         assert s3.cat_file(f"corpus/{layout}/{path.relative_to(tmp_path / 'v')}") == path.read_bytes()
     found = status(into)
     assert (found.rows_done, found.shards_done, found.rejected) == (345, 4, 2)
-    # Given again, nothing is written again; with something else, it is refused.
+    # The same run again writes nothing; another one is refused.
     before = s3.info(f"corpus/{layout}/{shard_name(0)}")["LastModified"]
     work(fake_model, [str(folder)], into, form)
     assert s3.info(f"corpus/{layout}/{shard_name(0)}")["LastModified"] == before

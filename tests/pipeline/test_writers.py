@@ -1,4 +1,4 @@
-"""What is in the files, and that they are there whole or not at all."""
+"""The contents of the files that are written, which are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_what_made_the_vectors_is_beside_the_file(tmp_path: Path, suffix: str) -
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_nothing_has_its_name_before_the_end_and_nothing_else_is_left(tmp_path: Path, suffix: str) -> None:
+def test_files_appear_under_their_names_at_the_end_and_no_draft_is_left(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"v{suffix}"
     with open_writer(path, METADATA) as writer:
         writer.write("a", "text", DENSE[0])
@@ -188,12 +188,12 @@ def test_the_file_asked_for_appears_last(tmp_path: Path, monkeypatch: pytest.Mon
         ("v.npy", {"embedding_type": "base64"}, "can't hold base64"),
     ],
 )
-def test_outputs_that_can_not_be_are_refused(tmp_path: Path, name: str, options: dict[str, Any], message: str) -> None:
+def test_impossible_outputs_are_refused(tmp_path: Path, name: str, options: dict[str, Any], message: str) -> None:
     (tmp_path / "folder.npy").mkdir()
     with pytest.raises(OptionError, match=message):
         check_output(tmp_path / name, **options)
 
 
 @pytest.mark.parametrize("name", ["v.parquet", "v.jsonl", "v.npy", "V.PARQUET"])
-def test_outputs_that_can_be_are_accepted(tmp_path: Path, name: str) -> None:
+def test_possible_outputs_are_accepted(tmp_path: Path, name: str) -> None:
     check_output(tmp_path / name)

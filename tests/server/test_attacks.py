@@ -28,7 +28,7 @@ quick = hypothesis.settings(
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_no_body_is_our_fault(client: TestClient, app: App, path: str) -> None:
+def test_no_json_body_is_answered_with_a_5xx(client: TestClient, app: App, path: str) -> None:
     @quick
     @hypothesis.given(bodies)
     def send(body: Any) -> None:
@@ -41,7 +41,7 @@ def test_no_body_is_our_fault(client: TestClient, app: App, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_no_bytes_are_our_fault(client: TestClient, path: str) -> None:
+def test_bytes_that_are_no_request_are_refused(client: TestClient, path: str) -> None:
     @quick
     @hypothesis.given(st.binary(max_size=200))
     def send(body: bytes) -> None:
@@ -54,7 +54,7 @@ def test_no_bytes_are_our_fault(client: TestClient, path: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("path", POSTS)
 def test_the_openapi_document_is_true(app: App, client: TestClient, path: str, mode: str) -> None:
-    """What it allows is understood, and answered as it says; what it forbids is refused."""
+    """Requests that it allows are answered as it says, and those that it forbids are refused."""
     found = operation(app, path)
 
     @quick
@@ -65,8 +65,8 @@ def test_the_openapi_document_is_true(app: App, client: TestClient, path: str, m
     send()
 
 
-def test_clients_that_leave_take_their_work_along() -> None:
-    """What has not begun never runs."""
+def test_work_of_clients_that_leave_is_cancelled() -> None:
+    """Calls that have not begun never run."""
 
     engine = OneByOne()
     served = app_of(JinaEmbeddings(engine=engine))
@@ -84,7 +84,7 @@ LONG_TEXTS = {"dots": "." * 2**20, "words": "word " * 2**18, "joined emoji": "ðŸ
 
 @pytest.mark.parametrize("name", LONG_TEXTS)
 @pytest.mark.parametrize("truncate", [True, False])
-def test_a_megabyte_of_text_holds_nobody_up(client: TestClient, name: str, truncate: bool) -> None:
+def test_a_megabyte_of_text_delays_no_other_request(client: TestClient, name: str, truncate: bool) -> None:
     stop, gaps = threading.Event(), []
 
     def watch() -> None:
@@ -102,9 +102,9 @@ def test_a_megabyte_of_text_holds_nobody_up(client: TestClient, name: str, trunc
     finally:
         stop.set()
         watcher.join()
-    # The fake engine's tokens are words, of which joined ones are one.
+    # The fake engine's tokens are words, and a text without spaces is one word.
     assert answer.status_code == (422 if name == "words" and not truncate else 200), answer.text[:300]
-    # Two cores that others use as well: a loop that is held up is so for a second.
+    # The machine may be busy; an event loop that tokenises the text itself would be blocked for a second.
     assert max(gaps) < 0.9
 
 

@@ -1,4 +1,4 @@
-"""Clients that were written for other services, against a running server: by another address alone."""
+"""Clients of other services work with a running server once they are given its address."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def require_same(found: Any, expected: Any) -> None:
 
 @pytest.fixture
 def expected(fake_model: JinaEmbeddings) -> Any:
-    """The library's vectors for what a client sends that names no task."""
+    """The library's vectors for a request that names no task."""
     return fake_model.encode_text(TEXTS, task="text-matching")
 
 

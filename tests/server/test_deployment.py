@@ -1,4 +1,4 @@
-"""What is in `deploy/`, checked by the tools that it is for; a check whose tool is missing says so and is skipped."""
+"""The files of `deploy/`, checked by the tools that read them; without its tool, a check is skipped and says so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from served import app_of
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 OVERLAYS = ["cpu", "gpu", "keda"]
-# Of operators: kubernetes-validate knows Kubernetes' own kinds alone.
+# Kinds of operators; kubernetes-validate knows only those of Kubernetes itself.
 CUSTOM = {"ScaledObject", "ServiceMonitor"}
 
 
@@ -57,14 +57,14 @@ def test_dockerfiles_are_clean(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.cpu", "Dockerfile.cuda"])
-def test_dockerfiles_copy_what_there_is(name: str) -> None:
+def test_dockerfiles_copy_files_that_exist(name: str) -> None:
     for line in (DEPLOY / "docker" / name).read_text().splitlines():
         if line.startswith("COPY ") and "--from" not in line:
             assert all((ROOT / source).exists() for source in line.split()[1:-1]), line
 
 
 @pytest.mark.long
-def test_overlays_are_what_kubernetes_takes(tmp_path: Path) -> None:
+def test_overlays_are_valid_for_kubernetes(tmp_path: Path) -> None:
     files = []
     for overlay in OVERLAYS:
         own = [one for one in resources(overlay) if one["kind"] not in CUSTOM]
@@ -82,7 +82,7 @@ def test_a_misspelt_field_would_be_found(tmp_path: Path) -> None:
         checked("kubernetes-validate", "--strict", tmp_path / "all.yaml")
 
 
-def test_what_scales_never_goes_to_nothing_nor_takes_silence_for_idleness() -> None:
+def test_scaling_keeps_a_replica_and_takes_missing_metrics_for_no_idleness() -> None:
     (scaled,) = (one for one in resources("keda") if one["kind"] == "ScaledObject")
     (deployment,) = (one for one in resources("keda") if one["kind"] == "Deployment")
     assert scaled["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
@@ -90,7 +90,7 @@ def test_what_scales_never_goes_to_nothing_nor_takes_silence_for_idleness() -> N
     assert "idleReplicaCount" not in scaled["spec"]
     (trigger,) = scaled["spec"]["triggers"]
     assert trigger["metadata"]["ignoreNullValues"] == "false"
-    # A scaler sets it: what is applied again must not.
+    # The scaler sets the number of replicas, so files that are applied again must not.
     assert "replicas" not in deployment["spec"]
 
 
@@ -130,7 +130,7 @@ def test_the_command_has_every_option() -> None:
     assert set(options_in_use()) <= known
 
 
-def test_the_unit_is_what_systemd_takes(tmp_path: Path) -> None:
+def test_the_unit_is_valid_for_systemd(tmp_path: Path) -> None:
     unit = (DEPLOY / "systemd/jina-embeddings.service").read_text()
     command = Path(sys.executable).with_name("jina-embeddings")
     text = unit.replace("/opt/jina-embeddings/bin/jina-embeddings", str(command))
@@ -138,7 +138,7 @@ def test_the_unit_is_what_systemd_takes(tmp_path: Path) -> None:
     checked("systemd-analyze", "verify", tmp_path / "jina-embeddings.service")
 
 
-def test_compose_names_what_there_is() -> None:
+def test_compose_names_files_and_options_that_exist() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     for service in compose["services"].values():
         if "build" in service:

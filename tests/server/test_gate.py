@@ -72,7 +72,7 @@ def test_headers_that_are_too_large_are_refused(fake_model: JinaEmbeddings) -> N
         assert client.get("/v1/models", headers={"Authorization": "Bearer " + "x" * 2**20}).status_code == 431
 
 
-def test_bytes_of_bodies_are_taken_before_they_are_read(fake_model: JinaEmbeddings) -> None:
+def test_bytes_of_a_body_are_claimed_before_it_is_read(fake_model: JinaEmbeddings) -> None:
     served = app_of(fake_model, limits=Limits(max_body_bytes=1000, max_bytes_under_way=1500))
     read: list[bytes] = []
 
@@ -92,7 +92,7 @@ def test_bytes_of_bodies_are_taken_before_they_are_read(fake_model: JinaEmbeddin
     assert served.gate.budget.num_bytes == 0
 
 
-def test_what_is_given_back_is_what_was_taken(fake_model: JinaEmbeddings) -> None:
+def test_a_claim_gives_back_all_that_it_took(fake_model: JinaEmbeddings) -> None:
     served = app_of(fake_model)
     budget = served.gate.budget
     with TestClient(served.app) as client:
@@ -121,7 +121,7 @@ def test_requests_a_minute(fake_model: JinaEmbeddings, keys: Keys) -> None:
         refused = ask(KEY)
         assert (refused.status_code, refused.json()["code"]) == (429, "RATE_REQUEST_LIMIT_EXCEEDED")
         assert 1 <= int(refused.headers["retry-after"]) <= 60
-        # Another key has a minute of its own, and health has none.
+        # Another key has limits of its own, and health routes have none.
         assert ask("another").status_code == 200
         assert client.get("/health/ready").status_code == 200
 
@@ -131,7 +131,7 @@ def test_tokens_a_minute(fake_model: JinaEmbeddings, keys: Keys) -> None:
     with TestClient(served.app) as client:
         headers = {"Authorization": f"Bearer {KEY}"}
         texts = {"input": ["a b c d e f g h i j k l"]}
-        # The first one comes to more than there is: it is answered, and leaves nothing.
+        # The first request has more tokens than the limit: it is answered, and nothing is left of the minute.
         assert client.post("/v1/embeddings", json=texts, headers=headers).headers["x-ratelimit-remaining-tokens"] == "0"
         refused = client.post("/v1/embeddings", json={"input": "a"}, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (429, "RATE_TOKEN_LIMIT_EXCEEDED")
@@ -208,7 +208,7 @@ def test_a_request_is_one_line_of_json(fake_model: JinaEmbeddings, keys: Keys) -
     assert KEY not in text
 
 
-def test_a_log_that_nobody_reads_ends_no_request(fake_model: JinaEmbeddings) -> None:
+def test_a_log_that_nobody_reads_fails_no_request(fake_model: JinaEmbeddings) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     served = app_of(fake_model, log=RequestLog(writer))
@@ -284,7 +284,7 @@ def test_requests_that_wait_for_a_dead_engine_are_answered() -> None:
     assert served.gate.budget.num_tokens == 0
 
 
-def test_the_documents_page_needs_nothing_else(fake_model: JinaEmbeddings) -> None:
+def test_the_page_of_the_api_loads_no_other_file(fake_model: JinaEmbeddings) -> None:
     with TestClient(app_of(fake_model).app) as client:
         answer = client.get("/docs")
     assert answer.headers["content-type"].startswith("text/html")

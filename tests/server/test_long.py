@@ -90,7 +90,7 @@ def test_the_openapi_document_is_true(app: App, client: TestClient, path: str, m
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_no_body_is_our_fault(client: TestClient, app: App, path: str) -> None:
+def test_no_json_body_is_answered_with_a_5xx(client: TestClient, app: App, path: str) -> None:
     statuses = Counter[int]()
 
     @many(share(10_000))
@@ -106,7 +106,7 @@ def test_no_body_is_our_fault(client: TestClient, app: App, path: str) -> None:
     assert app.gate.budget.num_tokens == app.gate.budget.num_bytes == 0
 
 
-def test_no_broken_file_is_our_fault(client: TestClient, app: App) -> None:
+def test_no_damaged_file_is_answered_with_a_5xx(client: TestClient, app: App) -> None:
     """Pictures and PDFs with bytes changed, cut out and put in."""
     seeds = [("image", saved(picture(112, 56, 1), form)) for form in ("PNG", "JPEG", "WEBP", "GIF")]
     seeds += [("image", many_frames(form, 5)) for form in ("GIF", "PNG", "WEBP")] + [("pdf", pdf(3))]
@@ -181,7 +181,7 @@ def test_drains_lose_nothing(tmp_path: Path) -> None:
     assert lost == 0
 
 
-def test_clients_that_leave_take_their_work_along() -> None:
+def test_work_of_clients_that_leave_is_cancelled() -> None:
     engine, count = OneByOne(), share(1000)
     served = app_of(JinaEmbeddings(engine=engine))
 

@@ -29,7 +29,7 @@ REFUSED_S = 2.0
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[App]:
-    """One server for all files, so that whatever one did to it, the next one meets."""
+    """One server for all files, so that the next file shows if one has damaged it."""
     with app_on_fake() as served:
         yield served
 
@@ -46,7 +46,7 @@ def cut_jpeg() -> bytes:
 
 
 def lying_size() -> bytes:
-    """Its head promises fewer rows and columns than there are, and its data is what a larger one has."""
+    """Its header has fewer rows and columns than its data."""
     return png(64, 64, zlib.compress((b"\0" + b"\xff" * 1000) * 8000, 9))[:200]
 
 
@@ -86,13 +86,13 @@ HOSTILE_PDFS: dict[str, Callable[[], bytes]] = {
 
 
 def decoders() -> list[psutil.Process]:
-    """The server's decoding processes, and none of an engine that other tests keep."""
+    """The server's decoding processes, without the processes of engines that other tests have loaded."""
     started = [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
     return [psutil.Process(child.pid) for child in started]
 
 
 def spent() -> float:
-    """Seconds of processor of the server and its decoders: what they take where nobody else is."""
+    """Processor time of the server and its decoders in seconds, which depends little on how busy the machine is."""
     times = [child.cpu_times() for child in decoders()]
     return time.process_time() + float(sum(one.user + one.system for one in times))
 
@@ -102,22 +102,22 @@ def require_refused(client: TestClient, field: str, data: bytes) -> None:
     before, began = spent(), time.perf_counter()
     answer = client.post("/v1/embeddings", json=body)
     assert 400 <= answer.status_code < 500, answer.text
-    # Nor did it end a decoder by taking all of its time, however busy the machine is.
+    # It did not use up the time of a decoder either, however busy the machine is.
     assert spent() - before < REFUSED_S
     assert time.perf_counter() - began < 0.8 * IMAGE_S
-    # The next one is as well off as if nothing had been.
+    # The next image is decoded as if nothing had happened.
     assert client.post("/v1/embeddings", json={"input": {"image": encoded(picture(56, 28, 1))}}).status_code == 200
     for child in decoders():
         assert child.memory_info().rss < 350 * MB
 
 
 @pytest.mark.parametrize("name", HOSTILE_IMAGES)
-def test_a_hostile_image_is_the_clients_fault(client: TestClient, name: str) -> None:
+def test_a_hostile_image_is_refused(client: TestClient, name: str) -> None:
     require_refused(client, "image", HOSTILE_IMAGES[name]())
 
 
 @pytest.mark.parametrize("name", HOSTILE_PDFS)
-def test_a_hostile_pdf_is_the_clients_fault(client: TestClient, name: str) -> None:
+def test_a_hostile_pdf_is_refused(client: TestClient, name: str) -> None:
     require_refused(client, "pdf", HOSTILE_PDFS[name]())
 
 
@@ -131,7 +131,7 @@ def test_more_pixels_than_memory_are_refused_and_the_decoder_goes_on(client: Tes
     assert {child.pid for child in decoders()} == before
 
 
-def test_a_file_that_ends_its_decoder_costs_nobody_else_anything(
+def test_a_file_that_crashes_its_decoder_affects_no_other_request(
     client: TestClient, served: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = {"input": {"image": encoded(picture(56, 28, 1))}}
@@ -193,7 +193,7 @@ def test_a_pdf_stands_alone(client: TestClient) -> None:
     assert (answer.status_code, "alone" in answer.json()["detail"]) == (422, True)
 
 
-def test_pixels_are_taken_before_anything_is_decoded(fake_model: JinaEmbeddings) -> None:
+def test_pixels_are_claimed_before_anything_is_decoded(fake_model: JinaEmbeddings) -> None:
     served = app_of(fake_model, limits=Limits(max_pixels_under_way=1000 * 1000))
     with TestClient(served.app) as client:
         large = {"input": {"image": base64.b64encode(png(1001, 1000)).decode()}}
@@ -207,7 +207,7 @@ def test_pixels_are_taken_before_anything_is_decoded(fake_model: JinaEmbeddings)
     assert served.decoders.num_running == 0
 
 
-def test_a_client_that_leaves_takes_its_images_along(served: App, client: TestClient) -> None:
+def test_images_of_a_client_that_leaves_are_not_decoded(served: App, client: TestClient) -> None:
     """What waits for a decoder is never decoded."""
     media = served.media
 

@@ -1,4 +1,4 @@
-"""The server as its clients meet it: dialects, errors, keys, limits, and what it says of itself."""
+"""The server as its clients see it: dialects, errors, keys, limits, health, metrics and its own documentation."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_tokens_are_counted(client: TestClient) -> None:
         (b'{"input": {"image": "\xc3\xa9"}}', 422),
     ],
 )
-def test_bad_bodies_are_the_clients_fault(client: TestClient, body: bytes, status: int) -> None:
+def test_bad_bodies_are_refused(client: TestClient, body: bytes, status: int) -> None:
     answer = client.post("/v1/embeddings", content=body)
     assert answer.status_code == status
     assert {"detail", "error"} & set(answer.json())
@@ -307,7 +307,7 @@ def test_keys_are_read_again_and_an_empty_file_changes_nothing(keys: Keys, tmp_p
     keys.require(["Bearer new"])
 
 
-def test_a_server_whose_engine_has_died_is_not_ready_and_says_nothing_of_why() -> None:
+def test_a_server_whose_engine_has_died_is_not_ready_and_does_not_say_why() -> None:
     class Dead(FakeEngine):
         alive = False
 
@@ -321,7 +321,7 @@ def test_a_server_whose_engine_has_died_is_not_ready_and_says_nothing_of_why() -
         assert (answer.status_code, "secret" in answer.text) == (503, False)
 
 
-def test_a_mistake_of_ours_says_nothing_of_itself() -> None:
+def test_an_internal_error_tells_nothing_of_its_cause() -> None:
     class Wrong(FakeEngine):
         async def arun(self, batch: Any, **options: Any) -> Any:
             raise ZeroDivisionError("secret")

@@ -1,4 +1,4 @@
-"""Addresses that a client may not have the server ask: no connection is made to any of them."""
+"""Addresses to which clients must not make the server connect: it connects to none of them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ WRONG = [
 
 
 class Network:
-    """Instead of connections. asked: hosts that one was made to. answers: by host; anything else is a picture."""
+    """Stands in for the network. asked: hosts that were connected to. answers: by host; all others answer a picture."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -119,7 +119,7 @@ def test_no_address_that_is_not_public_is_asked(client: TestClient, network: Net
 
 
 @pytest.mark.parametrize("host", NOT_PUBLIC)
-def test_no_redirect_leads_to_one(client: TestClient, network: Network, host: str) -> None:
+def test_no_redirect_leads_to_an_address_that_is_not_public(client: TestClient, network: Network, host: str) -> None:
     network.redirects["/away"] = f"http://{host}/x"
     assert ask(client, f"http://{PUBLIC}/away").status_code == 422
     assert network.asked == [PUBLIC]
