@@ -19,8 +19,8 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.request import Request
 from jina_embeddings.engine.event_loop import run_here
 from jina_embeddings.server.app import make_app
-from jina_embeddings.server.decoder import Form
 from jina_embeddings.server.decoders import Decoders
+from jina_embeddings.server.decoding import Form
 from jina_embeddings.server.gate import Gate, State
 from jina_embeddings.server.keys import VARIABLE, Keys
 from jina_embeddings.server.ledger import Ledger

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Index
 from jina_embeddings.server.app import make_app
-from jina_embeddings.server.decoder import Form
 from jina_embeddings.server.decoders import Decoders
+from jina_embeddings.server.decoding import Form
 from jina_embeddings.server.gate import Gate, State
 from jina_embeddings.server.keys import Keys
 from jina_embeddings.server.ledger import Ledger

@@ -111,8 +111,8 @@ def serve(
 
     try:
         from ..server.app import make_app
-        from ..server.decoder import Form
         from ..server.decoders import Decoders
+        from ..server.decoding import Form
         from ..server.gate import Gate, State
         from ..server.keys import Keys
         from ..server.ledger import Ledger

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import ImageError
-from . import decoder
+from . import decoding
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class _Process:
     def __init__(self) -> None:
         # A fork of a process with an engine would have its locks in the state in which other threads hold them.
         context: Any = multiprocessing.get_context("spawn")
-        self.executor = ProcessPoolExecutor(1, context, initializer=decoder.start)
+        self.executor = ProcessPoolExecutor(1, context, initializer=decoding.start)
         self.timed_out = False
         self._pid = self.executor.submit(os.getpid)
 

@@ -16,13 +16,13 @@ import pybase64
 from ..errors import ImageError
 from ..inputs.fetching import FetchRules, afetch
 from ..inputs.pdf import PDF_PIXELS
-from . import decoder
+from . import decoding
 from .decoders import Decoders
 from .limits import Claim, Limits
 from .values import Item, data_of_url
 
 if TYPE_CHECKING:
-    from .decoder import Form
+    from .decoding import Form
 
 IMAGE_S, PDF_S = 10.0, 60.0
 """Time to decode one, after which its process is killed."""
@@ -101,7 +101,7 @@ class Media:
                 raise ImageError("a PDF begins with %PDF-, which this one doesn't")
             return max(PDF_PIXELS, self._form.config.max_pixels)
         if not data.startswith(_HEADS) and not (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-            raise ImageError(f"an image is none of {', '.join(decoder.FORMATS)}")
+            raise ImageError(f"an image is none of {', '.join(decoding.FORMATS)}")
         try:
             width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
         except Exception as error:  # imagesize raises errors of many kinds for a damaged header
@@ -116,9 +116,9 @@ class Media:
     async def _decoded(self, data: bytes, item: Item) -> list[Any]:
         if item.kind == "pdf":
             most = self._limits.max_pdf_pages
-            return await self._decoders.run(decoder.pdf_pixels, data, self._form, most, timeout_s=PDF_S)
+            return await self._decoders.run(decoding.pdf_pixels, data, self._form, most, timeout_s=PDF_S)
         most = self._limits.max_image_pixels
-        return [await self._decoders.run(decoder.image_pixels, data, self._form, most, timeout_s=IMAGE_S)]
+        return [await self._decoders.run(decoding.image_pixels, data, self._form, most, timeout_s=IMAGE_S)]
 
 
 async def _gathered(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
