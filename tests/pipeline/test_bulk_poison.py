@@ -105,7 +105,7 @@ def test_an_engine_that_dies_of_anything_is_given_up(tmp_path: Path) -> None:
 
 
 def deaths_of(caution: Caution, deadly: set[int], num_rows: int, most_at_once: int) -> tuple[int, Caution]:
-    """How many workers die until all rows are embedded. deadly: with `most_at_once` above 1, they kill only together."""
+    """How many workers die before all rows are done. With `most_at_once` above 1, `deadly` rows kill together only."""
     for deaths in range(100):
         seen = Seen(caution)
 
