@@ -59,7 +59,7 @@ def turned(tokens: int, heads: int, total: int, size: int, seconds: float) -> di
     everything, angles = normal(tokens, total, size), normal(tokens, size // 2)
     table = torch.cat([angles.cos(), angles.sin()], dim=-1)
     expected = everything.double()
-    rotary._rotate_in_torch(expected[:, :heads], table.double())
+    rotary.rotate_in_torch(expected[:, :heads], table.double())
 
     def by(turn: Callable[..., None]) -> Callable[..., torch.Tensor]:
         def way(everything: torch.Tensor) -> torch.Tensor:
@@ -114,7 +114,7 @@ def layer(seconds: float) -> dict[str, Any]:
             heads = states.product(qkv, states.normed(norms[0]))
             states.add(o, heads[:, :HIDDEN].contiguous())
             states.add(down, states.gated_product(gate_up, vllm_activation, states.normed(norms[1])))
-        return states.last(norms[0])
+        return norms[0](states.total())
 
     expected = run(PlainResidual, 2).float()
     found = {"bfloat16": {"microseconds": microseconds(lambda: run(PlainResidual, 1), seconds)}}

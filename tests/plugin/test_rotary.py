@@ -59,7 +59,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], list[str]]
 
         kernels = None if function is None else SimpleNamespace(turn=noted("kernel", function))
         monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.rotary_triton", kernels)
-        monkeypatch.setattr(rotary_module, "_rotate_by_vllm", noted("vLLM", rotary_module._rotate_in_torch))
+        monkeypatch.setattr(rotary_module, "_rotate_by_vllm", noted("vLLM", rotary_module.rotate_in_torch))
         table = torch.randn(7, 8)
         for _ in range(2):
             everything = torch.randn(7, 5, 8)
@@ -76,26 +76,26 @@ def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], list[str]]
 
 def test_on_a_gpu_a_correct_kernel_rotates_heads(used: Callable[[Any], list[str]]) -> None:
     # The first call checks the kernel.
-    assert used(rotary_module._rotate_in_torch) == ["kernel"] * 3
+    assert used(rotary_module.rotate_in_torch) == ["kernel"] * 3
 
 
 def backwards(heads: torch.Tensor, table: torch.Tensor) -> None:
     cos, sin = table.chunk(2, dim=-1)
-    rotary_module._rotate_in_torch(heads, torch.cat([cos, -sin], dim=-1))
+    rotary_module.rotate_in_torch(heads, torch.cat([cos, -sin], dim=-1))
 
 
 def without_the_last_token(heads: torch.Tensor, table: torch.Tensor) -> None:
-    rotary_module._rotate_in_torch(heads[:-1], table[:-1])
+    rotary_module.rotate_in_torch(heads[:-1], table[:-1])
 
 
 def one_head_too_many(heads: torch.Tensor, table: torch.Tensor) -> None:
     tokens, count, size = heads.shape
-    rotary_module._rotate_in_torch(heads.as_strided((tokens, count + 1, size), heads.stride()), table)
+    rotary_module.rotate_in_torch(heads.as_strided((tokens, count + 1, size), heads.stride()), table)
 
 
 def one_token_too_many(heads: torch.Tensor, table: torch.Tensor) -> None:
     tokens, *shape = heads.shape
-    rotary_module._rotate_in_torch(heads.as_strided((tokens + 1, *shape), heads.stride()), table[[*range(tokens), 0]])
+    rotary_module.rotate_in_torch(heads.as_strided((tokens + 1, *shape), heads.stride()), table[[*range(tokens), 0]])
 
 
 def failing(heads: torch.Tensor, table: torch.Tensor) -> None:
@@ -129,7 +129,7 @@ def test_a_kernel_is_checked_with_the_shape_and_strides_it_will_get(monkeypatch:
 
     def turn(heads: torch.Tensor, table: torch.Tensor) -> None:
         tried.append((heads.dtype, table.dtype, heads.shape[1:], heads.stride()))
-        rotary_module._rotate_in_torch(heads, table)
+        rotary_module.rotate_in_torch(heads, table)
 
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.rotary_triton", SimpleNamespace(turn=turn))
     choose = rotary_module._kernel.__wrapped__

@@ -41,6 +41,16 @@ def norm_quantize(
     _norm_quantize[(tokens,)](residual, update, weight, epsilon, values, scales, width, block, num_warps=4)
 
 
+def gate_quantize(both: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> None:
+    """Writes silu(g) * u, quantised, to values and scales, where `both` is g beside u.
+
+    both: contiguous (tokens, 2 width); values: contiguous float8 (tokens, width); scales: float32 (tokens, 1).
+    """
+    tokens, width = values.shape
+    block = triton.next_power_of_2(width)
+    _gate_quantize[(tokens,)](both, values, scales, width, block, num_warps=8 if block > 4096 else 4)
+
+
 # Triton resolves annotations, and knows those of triton.language only.
 @triton.jit
 def store_quantized(
@@ -59,6 +69,19 @@ def _quantize(x: tl.tensor, values: tl.tensor, scales: tl.tensor, width: tl.cons
     column_mask = column < width
     y = tl.load(x + row * width + column, mask=column_mask, other=0.0).to(tl.float32)
     store_quantized(y, values + row * width, scales + row, column, column_mask)
+
+
+@triton.jit
+def _gate_quantize(
+    both: tl.tensor, values: tl.tensor, scales: tl.tensor, width: tl.constexpr, block: tl.constexpr
+) -> None:
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, block)
+    column_mask = column < width
+    gate_ptrs = both + row * (2 * width) + column
+    gate = tl.load(gate_ptrs, mask=column_mask, other=0.0).to(tl.float32)
+    up = tl.load(gate_ptrs + width, mask=column_mask, other=0.0).to(tl.float32)
+    store_quantized(gate * tl.sigmoid(gate) * up, values + row * width, scales + row, column, column_mask)
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""vLLM's fused norm kernels for layers that run outside its compiled graph."""
+"""RMS norms of layers that run outside vLLM's compiled graph: its fused kernels, and one of ours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch.nn.functional import rms_norm
 
 from ..compat import MovedError, imported
+from .checked import checked, random_rows, relative_error
 
 logger = logging.getLogger(__name__)
 
@@ -37,3 +39,35 @@ def _operations() -> tuple[Any, ...]:
     except MovedError as error:
         logger.warning("%s", error)
         return ()
+
+
+def offset_norm(norm: Any, x: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """The norm of x + offset, in the dtype of x.
+
+    norm: vLLM's RMSNorm; x: (tokens, width); offset: float32 (width,).
+    """
+    kernel = _kernel(x.device, x.dtype, x.shape[1]) if x.is_cuda else None
+    if kernel is None:
+        result: torch.Tensor = norm((x + offset).to(x.dtype))
+        return result
+    out = torch.empty_like(x)
+    kernel(x, offset, norm.weight, norm.variance_epsilon, out)
+    return out
+
+
+@cache
+def _kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
+    """Our kernel, or None if it is wrong for rows of this width."""
+
+    def errors(norm: Any) -> list[float]:
+        x, weight = random_rows(device, dtype, 5, width), random_rows(device, dtype, 1, width)[0]
+        offset, epsilon, out = random_rows(device, torch.float32, 2, width)[1], 1e-6, torch.empty_like(x)
+        norm(x, offset, weight, epsilon, out)
+        return [relative_error(out, rms_norm(x.float() + offset, (width,), weight.float(), epsilon))]
+
+    def load() -> Any:
+        from .norms_triton import norm
+
+        return norm
+
+    return checked("norms_triton.norm", load, errors)

@@ -28,12 +28,17 @@ def product(layer: Any, x: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def add_product(total: torch.Tensor, layer: Any, x: torch.Tensor) -> None:
-    """Adds x W^T to `total` in place, on a GPU with a single rounding; the layer has no bias."""
-    if total.is_cuda:
-        torch.addmm(total, x, layer.weight.t(), out=total)
-    else:
+def add_product(total: torch.Tensor, layer: Any, x: torch.Tensor) -> torch.Tensor | None:
+    """Adds x W^T to `total` in place, on a GPU with a single rounding, and the layer's bias if it has one.
+
+    Returns the bias if it is still to be added, as on a GPU, where the product accumulates.
+    """
+    if not total.is_cuda:
         total.add_(product(layer, x))
+        return None
+    torch.addmm(total, x, layer.weight.t(), out=total)
+    bias: torch.Tensor | None = layer.bias
+    return bias
 
 
 def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:

@@ -38,7 +38,7 @@ def rotate(heads: torch.Tensor, table: torch.Tensor) -> None:
         kernel = _kernel(heads.device, heads.dtype, heads.shape[1:], heads.stride()[:2])
         (kernel or _rotate_by_vllm)(heads, table)
     else:
-        _rotate_in_torch(heads, table)
+        rotate_in_torch(heads, table)
 
 
 @cache
@@ -55,7 +55,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], st
         table = torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype)
         before, place = everything.clone(), ((5, *shape), (*strides, 1))
         heads, expected = everything.as_strided(*place), before.as_strided(*place).to(torch.float32, copy=True)
-        _rotate_in_torch(expected, table.float())
+        rotate_in_torch(expected, table.float())
         turn(heads, table)
         error = relative_error(heads, expected)
         heads.copy_(before.as_strided(*place))
@@ -69,7 +69,8 @@ def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], st
     return checked("rotary_triton.turn", load, errors)
 
 
-def _rotate_in_torch(heads: torch.Tensor, table: torch.Tensor) -> None:
+def rotate_in_torch(heads: torch.Tensor, table: torch.Tensor) -> None:
+    """The same as `rotate`, in PyTorch and in the dtype of the heads."""
     cos, sin = table[:, None].chunk(2, dim=-1)
     first, second = heads.chunk(2, dim=-1)
     heads.copy_(torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1))

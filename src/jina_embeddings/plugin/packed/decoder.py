@@ -79,4 +79,5 @@ class PackDecoder:
             residual.add(o_proj, attended.flatten(1))
             normed = residual.normed(block.post_attention_layernorm)
             residual.add(down_proj, residual.gated_product(gate_up_proj, block.mlp.act_fn, normed))
-        return residual.last(self._norm)
+        hidden: torch.Tensor = self._norm(residual.total())
+        return hidden

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from ..kernels import fp8
+from ..kernels.norms import offset_norm
 from ..kernels.products import add_product, gated_product, product
 
 
@@ -22,7 +23,7 @@ class Residual(Protocol):
     weights: str
 
     def __init__(self, residual: torch.Tensor):
-        """residual: the embeddings, (tokens, hidden); overwritten."""
+        """residual: the first layer's input, contiguous (tokens, hidden); overwritten."""
 
     def normed(self, norm: Any) -> Any:
         """The norm of the residual, as the input of a product."""
@@ -34,21 +35,25 @@ class Residual(Protocol):
         """silu(x G^T) * (x U^T), where the layer's weight is G stacked on U; as the input of a product."""
 
     def add(self, layer: Any, x: Any) -> None:
-        """Adds x W^T to the residual; x may be an unquantised tensor with any kind of weights."""
+        """Adds x W^T to the residual, plus the layer's bias; x may be an unquantised tensor with any kind of weights."""
 
-    def last(self, norm: Any) -> torch.Tensor:
-        """The norm of the residual after the last layer, (tokens, hidden)."""
+    def total(self) -> torch.Tensor:
+        """The residual after the last layer, (tokens, hidden)."""
 
 
 class PlainResidual:
-    """For unquantised weights: a product accumulates into the residual."""
+    """For unquantised weights: a product accumulates into the residual, and its bias into an offset of all tokens."""
 
     weights = "plain weights"
 
     def __init__(self, residual: torch.Tensor):
         self._residual = residual
+        # float32 (hidden,): the sum of the biases that products have left to be added; None if there were none.
+        self._offset: torch.Tensor | None = None
 
     def normed(self, norm: Any) -> torch.Tensor:
+        if self._offset is not None:
+            return offset_norm(norm, self._residual, self._offset)
         result: torch.Tensor = norm(self._residual)
         return result
 
@@ -59,10 +64,14 @@ class PlainResidual:
         return gated_product(layer, activation, x)
 
     def add(self, layer: Any, x: torch.Tensor) -> None:
-        add_product(self._residual, layer, x)
+        bias = add_product(self._residual, layer, x)
+        if bias is not None:
+            self._offset = bias.float() if self._offset is None else self._offset + bias
 
-    def last(self, norm: Any) -> torch.Tensor:
-        return self.normed(norm)
+    def total(self) -> torch.Tensor:
+        if self._offset is None:
+            return self._residual
+        return (self._residual + self._offset).to(self._residual.dtype)
 
 
 class Fp8Residual:
@@ -85,11 +94,9 @@ class Fp8Residual:
         return fp8.gated_product(layer, activation, x, self._residual.dtype)
 
     def add(self, layer: Any, x: fp8.Quantized | torch.Tensor) -> None:
-        """Adds x W^T with the next norm; `normed` or `last` must be called before the next `add`."""
+        """Adds x W^T with the next norm; `normed` or `total` must be called before the next `add`."""
         self._update = self.product(layer, x if isinstance(x, fp8.Quantized) else fp8.quantized(x))
 
-    def last(self, norm: Any) -> torch.Tensor:
-        if self._update is not None:
-            self._residual.add_(self._update)
-        result: torch.Tensor = norm(self._residual)
-        return result
+    def total(self) -> torch.Tensor:
+        update, self._update = self._update, None
+        return self._residual if update is None else self._residual.add_(update)

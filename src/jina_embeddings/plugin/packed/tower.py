@@ -9,9 +9,12 @@ from typing import Any
 import torch
 
 from ..compat import fits, set_forward_context
+from ..kernels import fp8
 from ..kernels.norms import fused_norms
-from ..kernels.products import gated_product, has_plain_weight, product
+from ..kernels.products import has_plain_weight
 from ..kernels.rotary import rotate
+from ..kernels.windows import window_attention
+from .residual import Fp8Residual, PlainResidual, Residual
 
 # Layouts that are cached. Pages of one document have one size, so the same sizes come again in the next pack.
 _MAX_LAYOUTS = 4
@@ -32,16 +35,8 @@ class Tower:
         split = getattr(model, "use_data_parallel", False)
         self._remembers = fits("vision tower", visual) and not split
         self._compiled = bool(config.compilation_config.compile_mm_encoder)
-        self._plain = (
-            self._remembers
-            and not self._compiled
-            and all(fits("vision blocks", block) for block in visual.blocks)
-            and all(
-                has_plain_weight(layer)
-                for block in visual.blocks
-                for layer in (block.attn.qkv, block.attn.proj, block.mlp.gate_up_proj, block.mlp.down_proj)
-            )
-        )
+        # None: vLLM's own blocks run.
+        self._residual_type = residual_type(visual) if self._remembers and not self._compiled else None
         self._layouts: OrderedDict[tuple[tuple[int, int, int], ...], Any] = OrderedDict()
 
     def __call__(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> Sequence[torch.Tensor]:
@@ -56,12 +51,13 @@ class Tower:
             return features
         visual = self._model.visual
         layout = self._layout(tuple(grids))
-        # Blocks that vLLM has compiled look up their graphs in the forward context.
-        with set_forward_context(None, self._config), fused_norms(visual.device, compiled=self._compiled):
-            if self._plain:
-                whole = _blocks(visual, patches, layout)
+        with fused_norms(visual.device, compiled=self._compiled):
+            if self._residual_type is not None:
+                whole = _blocks(visual, self._residual_type, patches, layout)
             else:
-                whole = visual(patches, grid_thw=[list(grid) for grid in grids], encoder_metadata=layout)
+                # Blocks that vLLM has compiled look up their graphs in the forward context.
+                with set_forward_context(None, self._config):
+                    whole = visual(patches, grid_thw=[list(grid) for grid in grids], encoder_metadata=layout)
         unit = visual.spatial_merge_size**2
         parts: Sequence[torch.Tensor] = whole.split(
             [frames * rows * columns // unit for frames, rows, columns in grids]
@@ -77,33 +73,63 @@ class Tower:
         return self._layouts[grids]
 
 
-def _blocks(visual: Any, patches: torch.Tensor, layout: dict[str, Any]) -> torch.Tensor:
+def residual_type(visual: Any) -> type[Residual] | None:
+    """The residual of vision blocks of our own; None where their weights or parts aren't as these need them."""
+    if not all(fits("vision blocks", block) for block in visual.blocks):
+        return None
+    layers = [
+        layer
+        for block in visual.blocks
+        for layer in (block.attn.qkv, block.attn.proj, block.mlp.gate_up_proj, block.mlp.down_proj)
+    ]
+    if all(has_plain_weight(layer) for layer in layers):
+        return PlainResidual
+    on_device = fp8.runs_on(visual.device, visual.dtype)
+    return Fp8Residual if on_device and all(fp8.has_fp8_weight(layer) for layer in layers) else None
+
+
+def _blocks(
+    visual: Any, residual_type: type[Residual], patches: torch.Tensor, layout: dict[str, Any]
+) -> torch.Tensor:
     """The same as `visual(patches, ...)`: (tokens, hidden size of the language model)."""
     embedded = visual.patch_embed(patches)
     count = len(embedded)
     windows = embedded.view(count // visual.spatial_merge_unit, visual.spatial_merge_unit, -1)[layout["window_index"]]
-    residual = windows.view(count, -1)
-    table = torch.cat([layout["rotary_pos_emb_cos"], layout["rotary_pos_emb_sin"]], dim=-1).to(residual.dtype)
-    update = None
+    residual = residual_type(windows.view(count, -1))
+    table = torch.cat([layout["rotary_pos_emb_cos"], layout["rotary_pos_emb_sin"]], dim=-1).to(embedded.dtype)
     for number, block in enumerate(visual.blocks):
-        whole = number in visual.fullatt_block_indexes
-        if update is None:
-            normed = block.norm1(residual)
-        else:
-            normed, residual = block.norm1(update, residual)
         attention = block.attn
-        heads = product(attention.qkv, normed).view(count, 3 * attention.num_attention_heads_per_partition, -1)
-        rotate(heads[:, : 2 * attention.num_attention_heads_per_partition], table)
-        query, key, value = heads.chunk(3, dim=1)
-        attended = attention.attn(
-            query=query[None],
-            key=key[None],
-            value=value[None],
-            cu_seqlens=layout["cu_seqlens" if whole else "cu_window_seqlens"],
-            max_seqlen=layout["max_seqlen_full" if whole else "max_seqlen_window"],
-            sequence_lengths=layout.get("sequence_lengths_full" if whole else "sequence_lengths_window"),
-        )
-        normed, residual = block.norm2(product(attention.proj, attended.reshape(count, -1)), residual)
-        update = product(block.mlp.down_proj, gated_product(block.mlp.gate_up_proj, block.mlp.act_fn, normed))
-    merged: torch.Tensor = visual.merger(residual + update)
+        heads = residual.product(attention.qkv, residual.normed(block.norm1))
+        heads = heads.view(count, 3 * attention.num_attention_heads_per_partition, -1)
+        attended = _attended(attention, heads, table, layout, whole=number in visual.fullatt_block_indexes)
+        residual.add(attention.proj, attended.reshape(count, -1))
+        normed = residual.normed(block.norm2)
+        residual.add(block.mlp.down_proj, residual.gated_product(block.mlp.gate_up_proj, block.mlp.act_fn, normed))
+    merged: torch.Tensor = visual.merger(residual.total())
     return merged[layout["reverse_indices"]]
+
+
+def _attended(
+    attention: Any, heads: torch.Tensor, table: torch.Tensor, layout: dict[str, Any], *, whole: bool
+) -> torch.Tensor:
+    """Attention within each image (`whole`) or each window, (tokens, heads, head size).
+
+    heads: (tokens, 3 * heads, head size): queries, keys and values before the rotation; may be overwritten.
+    """
+    bounds, longest = ("cu_seqlens", "max_seqlen_full") if whole else ("cu_window_seqlens", "max_seqlen_window")
+    if not whole:
+        scale = heads.shape[2] ** -0.5
+        attended = window_attention(heads, table, layout[bounds], int(layout[longest]), scale)
+        if attended is not None:
+            return attended
+    rotate(heads[:, : 2 * attention.num_attention_heads_per_partition], table)
+    query, key, value = heads.chunk(3, dim=1)
+    result: torch.Tensor = attention.attn(
+        query=query[None],
+        key=key[None],
+        value=value[None],
+        cu_seqlens=layout[bounds],
+        max_seqlen=layout[longest],
+        sequence_lengths=layout.get("sequence_lengths_full" if whole else "sequence_lengths_window"),
+    )
+    return result
