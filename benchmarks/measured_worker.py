@@ -108,7 +108,7 @@ def check(runner: Any) -> dict[str, Any]:
             with runner.lora.applied(request, pack.num_tokens) as whole:
                 expected = runner._hidden_states(pack, whole).float()
             # The same kernels, as the host launches them.
-            graphs._fill(shape, pack)
+            graphs._fill(shape, pack, ())
             with runner.lora.applied(request, pack.num_tokens), fused_norms(runner.device):
                 same = graphs._forward(shape)
             launched, launched_means = same.hidden[: pack.num_tokens].float(), same.means[: len(lengths)]

@@ -12,7 +12,7 @@ import torch
 
 from fake_decoder import FLOAT8, HIDDEN, fake_fp8_model, fake_model, linear_layers, prompt_alone, rounded_to_fp8
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packed.attention import PackMetadata, kept_tokens, positions_in_prompts
+from jina_embeddings.plugin.packed.layout import PackMetadata, kept_tokens, positions_in_prompts
 from jina_embeddings.plugin.packs import make_pack
 from jina_embeddings.types import Prepared
 

@@ -12,12 +12,13 @@ import torch
 from fake_decoder import HIDDEN, fake_model, prompt_alone
 from jina_embeddings.inputs.patches import ImageConfig
 from jina_embeddings.plugin.packs import MIN_SHARING_TOKENS, Pack, make_pack
-from jina_embeddings.types import Prepared
+from jina_embeddings.types import Prepared, PreparedImage
 from replays import run_again
 
 pytest.importorskip("vllm")
 
 from jina_embeddings.plugin.packed.graphs import PackGraphs, Shape, States, shapes_up_to
+from jina_embeddings.plugin.packed.layout import PackMetadata, pack_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +37,13 @@ class Model:
         self.fake = fake_model()
         decoder = PackDecoder.of(self.fake)
         assert decoder is not None
+        self.decoder = decoder
         torch.manual_seed(2)
         self.table = torch.randn(VOCABULARY, HIDDEN, dtype=torch.float64)
         self.graphs = PackGraphs(
             decoder,
             lambda ids: torch.nn.functional.embedding(ids, self.table),
+            merge_size=2,
             device=torch.device("cpu"),
             shapes=shapes,
             record=run_again,
@@ -52,6 +55,7 @@ class Model:
     def spoil(self) -> None:
         """Fills the buffers with arbitrary values, as an earlier pack may have left any."""
         self.graphs.integers.fill_(VOCABULARY - 1)
+        self.graphs.embeds.fill_(torch.nan)
 
     def run(self, pack: Pack) -> States | None:
         return self.graphs.run("code", pack)
@@ -121,6 +125,26 @@ def test_attention_writes_every_row_so_that_what_memory_held_before_reaches_noth
         assert model.run(pack) is not None
         ((_, recorded),) = model.graphs._graphs.values()
         assert bool(recorded.hidden.isfinite().all())
+
+
+def test_the_features_of_an_image_take_their_places_and_its_tokens_the_positions_of_the_image() -> None:
+    """Beside a text, in the positions that a pack without a graph has."""
+    model = Model([SHAPES[-1]])
+    model.graphs.record("code")
+    pixels = np.zeros((56, 84, 3), np.uint8)
+    image = PreparedImage(pixels, (1, 4, 6), offset=2, num_tokens=6, digest="a")
+    ids = np.arange(10, dtype=np.int32)
+    batch = [Prepared(ids[:5], "code", ((0, 5),)), Prepared(ids, "code", ((0, 10),), image=image)]
+    pack = make_pack(batch, ImageConfig(), half=False, small=True)
+    features = torch.randn(6, HIDDEN, dtype=torch.float64)
+    embeds = model.table[torch.from_numpy(pack.token_ids).long()]
+    embeds[7:13] = features
+    layout = PackMetadata.of_prompts(pack.lengths, pack.shared, torch.device("cpu"))
+    expected = model.decoder(embeds, torch.from_numpy(pack_positions(pack, 2)), layout)
+    model.spoil()
+    states = model.graphs.run("code", pack, [features])
+    assert states is not None
+    check(states, expected, [5, 10])
 
 
 def test_packs_that_no_graph_holds_are_not_replayed() -> None:

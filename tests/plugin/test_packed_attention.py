@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from jina_embeddings.plugin.packed.attention import PackMetadata, _on_cpu, kept_tokens
+from jina_embeddings.plugin.packed.attention import _on_cpu
+from jina_embeddings.plugin.packed.layout import PackMetadata, kept_tokens
 
 LENGTHS = np.array([9, 7, 7, 4], dtype=np.int32)
 SHARED = [np.array(shared, dtype=np.int32) for shared in ([0, 0, 0, 0], [0, 3, 3, 3], [0, 2, 6, 1], [0, 6, 0, 3])]

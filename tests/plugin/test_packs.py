@@ -102,7 +102,7 @@ def test_sorted_prompts_of_one_length_store_every_prefix_once(rows: list[list[in
 @given(rows_of_tokens)
 def test_sources_map_every_token_to_the_one_computed_for_it(rows: list[list[int]]) -> None:
     pytest.importorskip("vllm")
-    from jina_embeddings.plugin.packed.attention import sources
+    from jina_embeddings.plugin.packed.layout import sources
 
     inputs = sorted(map(prepared_of, rows), key=by_prefix)
     pack = make_pack(inputs, ImageConfig(), half=False)
@@ -112,7 +112,7 @@ def test_sources_map_every_token_to_the_one_computed_for_it(rows: list[list[int]
 
 def test_an_image_in_a_pack_with_shared_prefixes_has_its_pixels_and_positions_at_its_tokens() -> None:
     pytest.importorskip("vllm")
-    from jina_embeddings.plugin.packed.worker import pack_positions
+    from jina_embeddings.plugin.packed.layout import pack_positions
 
     inputs = [prepared(9), prepared(9), prepared(8, image=picture())]
     pack = make_pack(inputs, ImageConfig(), half=False)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from jina_embeddings.engine.vllm.channel import Channel
+from jina_embeddings.engine.vllm.channel import Answer, Channel
 from jina_embeddings.errors import EngineError
 from jina_embeddings.inputs.patches import ImageConfig
 from jina_embeddings.plugin.packed.channel import PackChannel
@@ -54,9 +54,9 @@ def with_channel(test: Callable[[Channel], Awaitable[None]], launch: Launch = su
     asyncio.run(main())
 
 
-def numbers(answer: bytes | None) -> list[float]:
-    assert answer is not None
-    return list(np.frombuffer(answer, np.float32))
+def numbers(answer: Answer) -> list[float]:
+    assert answer.vectors is not None
+    return list(np.frombuffer(answer.vectors, np.float32))
 
 
 def test_each_pack_gets_its_own_vectors_in_any_number() -> None:
@@ -71,7 +71,7 @@ def test_each_pack_gets_its_own_vectors_in_any_number() -> None:
 def test_answers_larger_than_one_read_arrive_whole() -> None:
     async def test(channel: Channel) -> None:
         answers = await asyncio.gather(*(channel.answer(wire_of(3), 1) for _ in range(3)))
-        assert [len(answer or b"") for answer in answers] == [4 * 3_000_000] * 3
+        assert [len(answer.vectors or b"") for answer in answers] == [4 * 3_000_000] * 3
 
     with_channel(test, lambda pack, number: Arrival.of(torch.zeros(3_000_000)))
 
@@ -102,7 +102,7 @@ def test_the_next_pack_is_launched_while_one_runs() -> None:
 
 def test_what_no_graph_holds_is_said_and_the_next_is_answered() -> None:
     async def test(channel: Channel) -> None:
-        assert await channel.answer(wire_of(101), 0) is None
+        assert (await channel.answer(wire_of(101), 0)).vectors is None
         assert numbers(await channel.answer(wire_of(5), 0)) == [50.0]
 
     with_channel(test)

@@ -13,7 +13,7 @@ from jina_embeddings.engine.vllm.packed import PackedPath
 from jina_embeddings.engine.vllm.sender import PackSender
 from jina_embeddings.errors import EngineError
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packed.attention import sources
+from jina_embeddings.plugin.packed.layout import sources
 from jina_embeddings.plugin.packs import Pack
 from jina_embeddings.types import Prepared
 

@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -19,6 +19,20 @@ from .sender import Rpc
 _CONNECT_TIMEOUT_S = 30
 
 
+class PackTimes(NamedTuple):
+    """Seconds that the device took for a pack, and seconds that it had waited for it."""
+
+    took: float
+    idle: float
+
+
+class Answer(NamedTuple):
+    """The bytes of a pack's vectors, None if no CUDA graph is large enough; times: None where they aren't measured."""
+
+    vectors: bytes | None
+    times: PackTimes | None
+
+
 class Channel(asyncio.Protocol):
     """One connection to a worker. All methods run in the engine's event loop."""
 
@@ -27,7 +41,7 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._tickets = itertools.count()
-        self._waiting: dict[int, asyncio.Future[bytes | None]] = {}
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
 
     @classmethod
     async def open(cls, rpc: Rpc) -> Channel:
@@ -48,8 +62,8 @@ class Channel(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def answer(self, wire: list[Any], number: int) -> bytes | None:
-        """The bytes of a pack's vectors; None if no CUDA graph of these weights is large enough for the pack.
+    async def answer(self, wire: list[Any], number: int) -> Answer:
+        """Runs a pack on the worker.
 
         wire: as of `Pack.to_wire`; number: the id of its adapter.
 
@@ -64,7 +78,7 @@ class Channel(asyncio.Protocol):
         self._waiting[ticket] = future
         self._transport.write(framed((ticket, wire, number)))
         try:
-            return cast("bytes | None", await future)
+            return cast(Answer, await future)
         finally:
             self._waiting.pop(ticket, None)
 
@@ -83,7 +97,7 @@ class Channel(asyncio.Protocol):
             if len(self._received) < stop:
                 return
             with memoryview(self._received) as received:
-                ticket, vectors, failure = msgspec.msgpack.decode(received[HEADER_BYTES:stop])
+                ticket, vectors, times, failure = msgspec.msgpack.decode(received[HEADER_BYTES:stop])
             del self._received[:stop]
             future = self._waiting.get(ticket)
             if future is None or future.done():
@@ -91,7 +105,7 @@ class Channel(asyncio.Protocol):
             if failure is not None:
                 future.set_exception(EngineError(f"the worker could not run a pack: {failure}"))
             else:
-                future.set_result(vectors)
+                future.set_result(Answer(vectors, PackTimes(*times) if times else None))
 
     def connection_lost(self, error: Exception | None) -> None:
         for future in self._waiting.values():

@@ -224,16 +224,12 @@ class VllmEngine:
             call.fail(EngineClosedError("the engine was closed during the call"))
         elif self._died.done():
             call.fail(VllmDeadError())
-        elif self.path == "packed" or self._has_graphs(call) or self._many_wait(call):
+        elif self.path == "packed" or self.graphs.get("tokens") or self._many_wait(call):
             self._small.add(call)
         else:
             request = asyncio.ensure_future(self._schedule(call))
             self._requests.add(request)
             request.add_done_callback(self._requests.discard)
-
-    def _has_graphs(self, call: Call) -> bool:
-        """Whether a pack of the call can be a CUDA graph; an image can't, as it needs the vision tower first."""
-        return bool(self.graphs.get("tokens")) and all(prepared.image is None for prepared in call.batch)
 
     def _many_wait(self, call: Call) -> bool:
         return bool(self._small.num_waiting + len(self._requests) + len(call.batch) >= self._min_packed_inputs)

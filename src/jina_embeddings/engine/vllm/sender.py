@@ -13,7 +13,7 @@ from ...types import Prepared, Task
 from .queue import Pick
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from .channel import Channel, PackTimes
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +58,19 @@ class PackSender:
         wire = make_pack(inputs, self._image_config, half=half, small=small).to_wire()
         return wire, await self._adapter(inputs[0].task)
 
-    async def answer(self, picks: Sequence[Pick]) -> None:
-        """Runs a small pack of these inputs, and writes its vectors to the results of its calls."""
+    async def answer(self, picks: Sequence[Pick]) -> PackTimes | None:
+        """Runs a small pack of these inputs, and writes its vectors to the results of its calls.
+
+        Returns the times that the worker has measured, if it has.
+        """
         wire, adapter = await self.message(picks, small=True)
-        if self.channel is not None and self.channel.is_open and not _have_images(picks):
-            vectors = await self.channel.answer(wire, 0 if adapter is None else adapter[1])
+        if self.channel is not None and self.channel.is_open:
+            vectors, times = await self.channel.answer(wire, 0 if adapter is None else adapter[1])
             if vectors is not None:
                 self.place(picks, [vectors])
-                return
+                return times
         self.place(picks, await self.rpc("jina_answer_pack", args=(wire, adapter)))
+        return None
 
     def place(self, picks: Sequence[Pick], answers: Sequence[bytes | None]) -> None:
         """Writes the vectors of a pack, which one of the workers has sent, to the results of its calls."""
@@ -91,10 +95,6 @@ class PackSender:
             self.choices[task] = f"{'merged weights' if merged else 'LoRA'}: {reason}"
             logger.info("packs of %s run on %s", task, self.choices[task])
         return adapter
-
-
-def _have_images(picks: Sequence[Pick]) -> bool:
-    return any(prepared.image is not None for prepared in inputs_of(picks))
 
 
 def inputs_of(picks: Sequence[Pick]) -> list[Prepared]:

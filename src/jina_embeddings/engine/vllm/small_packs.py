@@ -7,14 +7,18 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .channel import PackTimes
 from .queue import Call, PackQueue, Pick
 from .sender import PackSender, inputs_of
 
 # Packs in progress: one that runs, and one that the worker finds when that is done.
 _MAX_PACKS_IN_PROGRESS = 2
-# The second pack is made and sent this long before the first is expected to end, plus a time for each waiting input:
-# late, so that it contains calls that come meanwhile, but early enough to be there in time.
-_LEAD_S, _LEAD_PER_INPUT_S = 0.002, 25e-6
+# The second pack is made and sent some time before the first is expected to end: late, so that it contains calls that
+# come meanwhile, but early enough to be there in time. That lead grows by what the device has waited, and shrinks by
+# this share with each pack that came in time.
+_FIRST_LEAD_S, _MAX_LEAD_S, _LEAD_DECAY = 0.002, 0.03, 0.01
+# The device waits this long between two packs even if the second is there.
+_USUAL_IDLE_S = 0.0001
 # The second pack is held back for at most this long.
 _MAX_WAIT_S = 0.05
 # Weight of the newest measurement in the moving average of a pack's time.
@@ -27,11 +31,13 @@ class _Pack:
 
     starts: estimate of the time of the loop's clock when the worker starts it.
     size: as of `_size`.
+    was_held: whether it was held back until the lead before the end of another pack.
     """
 
     picks: list[Pick]
     starts: float
     size: int
+    was_held: bool
 
 
 class SmallPacks:
@@ -53,6 +59,7 @@ class SmallPacks:
         self._is_soon = False
         # Expected seconds of a pack by its size.
         self._expected: dict[int, float] = {}
+        self._lead_s = _FIRST_LEAD_S
 
     @property
     def num_waiting(self) -> int:
@@ -83,6 +90,7 @@ class SmallPacks:
         """Sends a pack of the waiting calls, unless two are in progress, or it is too early for the second."""
         loop = asyncio.get_running_loop()
         self._is_soon = False
+        was_held = self._timer is not None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -91,7 +99,8 @@ class SmallPacks:
                 self._timer = loop.call_later(wait, self._send)
                 return
             picks = self._queue.take()
-            pack = _Pack(picks, loop.time(), _size(sum(prepared.num_tokens for prepared in inputs_of(picks))))
+            size = _size(sum(prepared.num_tokens for prepared in inputs_of(picks)))
+            pack = _Pack(picks, loop.time(), size, was_held)
             self._in_progress.append(pack)
             self._before_each()
             task = loop.create_task(self._run(pack))
@@ -102,13 +111,11 @@ class SmallPacks:
         """Seconds until the second pack should be sent; negative if that time has passed."""
         first = self._in_progress[0]
         ends = first.starts + self._expected.get(first.size, 0.0)
-        lead = _LEAD_S + _LEAD_PER_INPUT_S * len(self._queue)
-        return min(ends - lead - now, first.starts + _MAX_WAIT_S - now)
+        return min(ends - self._lead_s - now, first.starts + _MAX_WAIT_S - now)
 
     async def _run(self, pack: _Pack) -> None:
         try:
-            await self._sender.answer(pack.picks)
-            self._learn(pack)
+            self._learn(pack, await self._sender.answer(pack.picks))
         except Exception as error:
             await self._answer_each(pack.picks, error)
         finally:
@@ -139,10 +146,14 @@ class SmallPacks:
         self.drop(call)
         call.fail(error)
 
-    def _learn(self, pack: _Pack) -> None:
-        took = asyncio.get_running_loop().time() - pack.starts
+    def _learn(self, pack: _Pack, times: PackTimes | None) -> None:
+        took = asyncio.get_running_loop().time() - pack.starts if times is None else times.took
         known = self._expected.get(pack.size, took)
         self._expected[pack.size] = known + _NEWEST_WEIGHT * (took - known)
+        if times is not None and pack.was_held:
+            late = times.idle - _USUAL_IDLE_S
+            lead = self._lead_s + late if late > 0 else self._lead_s * (1 - _LEAD_DECAY)
+            self._lead_s = min(lead, _MAX_LEAD_S)
 
 
 def _size(num_tokens: int) -> int:

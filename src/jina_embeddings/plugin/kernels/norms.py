@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -24,11 +25,36 @@ def fused_norms(device: torch.device, *, compiled: bool = False) -> Iterator[Non
     When vLLM compiles the language model it switches to norms written in PyTorch everywhere, for the compiler to fuse.
     Layers that run eagerly would launch eight float32 kernels for each norm: a quarter of the time of a page.
     """
-    with ExitStack() as stack:
-        if device.type == "cuda" and not compiled:
-            for operation in _operations():
-                stack.enter_context(operation.set_priority(["vllm_c", "native"]))
+    if device.type != "cuda" or compiled:
         yield
+        return
+    with _priority:
+        yield
+
+
+class _Priority:
+    """Sets vLLM's priority, which all threads share, while any thread is in the context."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                for operation in _operations():
+                    self._stack.enter_context(operation.set_priority(["vllm_c", "native"]))
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._stack.close()
+
+
+_priority = _Priority()
 
 
 @cache

@@ -15,7 +15,7 @@ from .rotary import rotate_in_torch
 def window_attention(
     heads: torch.Tensor, table: torch.Tensor, cu_seqlens: torch.Tensor, longest: int, scale: float
 ) -> torch.Tensor | None:
-    """Attention of every token to those of its window, (tokens, num_heads, head size); None if there is no kernel for it.
+    """Attention of every token to those of its window, (tokens, num_heads, head size); None if no kernel can do it.
 
     heads: contiguous (tokens, 3 * num_heads, head size): queries and keys before their rotation, and values.
     table: contiguous (tokens, head size), as of `rotary.rotate`.

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -40,7 +40,8 @@ class PackChannel:
         self._launch = launch
         self._device = device
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
-        self._launched: queue.SimpleQueue[tuple[int, Arrival | None, str | None] | None] = queue.SimpleQueue()
+        self._launched: queue.SimpleQueue[tuple[int, _Launched | None, str | None] | None] = queue.SimpleQueue()
+        self._clock = _DeviceClock() if self._stream is not None else None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(path)
         for work in (self._receive, self._send):
@@ -56,7 +57,7 @@ class PackChannel:
                 while header := stream.read(HEADER_BYTES):
                     ticket, pack, number = msgspec.msgpack.decode(stream.read(int.from_bytes(header, "little")))
                     try:
-                        self._launched.put((ticket, self._launch(Pack.from_wire(pack), number), None))
+                        self._launched.put((ticket, self._timed(Pack.from_wire(pack), number), None))
                     except Exception as error:
                         self._launched.put((ticket, None, f"{type(error).__name__}: {error}"))
         except Exception:
@@ -64,23 +65,59 @@ class PackChannel:
         finally:
             self._launched.put(None)
 
+    def _timed(self, pack: Pack, number: int) -> _Launched | None:
+        begin = self._clock.begin() if self._clock is not None else None
+        arrival = self._launch(pack, number)
+        return None if arrival is None else _Launched(arrival, begin)
+
     def _send(self) -> None:
         try:
             with suppress(OSError):
                 while (item := self._launched.get()) is not None:
-                    ticket, arrival, failure = item
+                    ticket, launched, failure = item
                     vectors: bytes | None = None
-                    if arrival is not None:
+                    times: tuple[float, float] | None = None
+                    if launched is not None:
                         try:
-                            vectors = arrival.wait().numpy().tobytes()
+                            vectors = launched.arrival.wait().numpy().tobytes()
+                            if self._clock is not None:
+                                times = self._clock.times(launched)
                         except Exception as error:
                             failure = f"{type(error).__name__}: {error}"
-                    self._socket.sendall(framed((ticket, vectors, failure)))
+                    self._socket.sendall(framed((ticket, vectors, times, failure)))
         finally:
             # Closing alone would leave the connection to the thread that reads, and the engine waiting.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
+
+
+class _Launched(NamedTuple):
+    """A pack's vectors on their way, and the event that the device reaches before the pack (None on a CPU)."""
+
+    arrival: Arrival
+    begin: torch.cuda.Event | None
+
+
+class _DeviceClock:
+    """Measures packs by the device's clock: the host's would count the time that a pack waits for the one before."""
+
+    def __init__(self) -> None:
+        self._end: torch.cuda.Event | None = None
+
+    def begin(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def times(self, launched: _Launched) -> tuple[float, float]:
+        """Seconds that a pack took, and that the device had waited for it; called once for each, when it is done."""
+        begin, end, before = launched.begin, launched.arrival.event, self._end
+        assert begin is not None
+        assert end is not None
+        self._end = end
+        idle = 0.0 if before is None else max(0.0, before.elapsed_time(begin))
+        return begin.elapsed_time(end) / 1000, idle / 1000
 
 
 def framed(message: tuple[Any, ...]) -> bytes:

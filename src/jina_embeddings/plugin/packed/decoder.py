@@ -10,7 +10,8 @@ from ..compat import fits
 from ..kernels.fp8 import has_fp8_weight, runs_on
 from ..kernels.products import has_plain_weight
 from ..kernels.rotary import multimodal_table, rotate
-from .attention import PackMetadata, attend
+from .attention import attend
+from .layout import PackMetadata
 from .residual import Fp8Residual, PlainResidual, Residual
 
 

@@ -1,9 +1,9 @@
-"""Small packs of texts as CUDA graphs: captured for a few sizes and for each task's weights, replayed in one launch.
+"""The language model on small packs as CUDA graphs: captured for a few sizes and each task's weights, one launch each.
 
 A pack of a few hundred tokens takes the device a few milliseconds, and the host ten times as long to launch kernel by
-kernel. A graph reads and writes the same memory at each replay, so a pack is copied into buffers of the next larger
-size. Its padding is one more prompt, whose states nobody reads, so that attention writes every row: otherwise products
-would read uninitialised memory, which may be NaN. Missing prompts are empty.
+kernel. A graph reads and writes the same memory at each replay, so a pack's embeddings and layout are copied into
+buffers of the next larger size. Its padding is one more prompt, whose states nobody reads, so that attention writes
+every row: otherwise products would read uninitialised memory, which may be NaN. Missing prompts are empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..packs import MIN_SHARING_TOKENS, Pack
-from .attention import PackMetadata, bounds_of, kept_tokens, positions_in_prompts, sources
+from .layout import PackMetadata, bounds_of, pack_positions, sources
 from .transfer import Staging
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Record = Callable[[Callable[[], States]], "tuple[Callable[[], None], States]"]
 
 # Tokens of each graph. Padding is computed too, so steps are small where most packs are. On an H200, 32 tokens would
 # take 0.6 ms longer than 64.
-_SIZES = (64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096)
+_SIZES = (64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, *range(1280, 4097, 256))
 # Tokens between sizes above the largest of these.
 _SIZE_STEP = 1024
 # FlashAttention sorts up to 992 prompts by length in one kernel, and is slower with more.
@@ -71,8 +71,8 @@ class Shape:
 
     @property
     def num_integers(self) -> int:
-        """The number of integers that the graph reads: token ids, positions, cu_rows, cu_seqlens, and source."""
-        return 2 * self.tokens + 2 * (self.prompts + 2) + (self.whole if self.shares else 0)
+        """The number of integers of a pack: token ids, positions, cu_rows, cu_seqlens, and source."""
+        return 4 * self.tokens + 2 * (self.prompts + 2) + (self.whole if self.shares else 0)
 
     def holds(self, pack: Pack) -> bool:
         return (
@@ -80,17 +80,15 @@ class Shape:
             and len(pack.lengths) <= self.prompts
             # Padding takes room among whole prompts too.
             and int(pack.shared.sum()) <= self.whole - self.tokens
-            and not pack.images
         )
 
-    def lay_out(self, pack: Pack, integers: NDArray[np.int32]) -> None:
-        """Writes the integers of a pack that the graph reads, (num_integers,)."""
+    def lay_out(self, pack: Pack, merge_size: int, integers: NDArray[np.int32]) -> None:
+        """Writes the integers of a pack, (num_integers,). merge_size: as of `pack_positions`."""
         ids, positions, cu_rows, cu_seqlens, source = self.parts(integers)
         num_left = self.tokens - pack.num_tokens
         positions[:], ids[:] = 0, 0
         ids[: pack.num_tokens] = pack.token_ids
-        kept = kept_tokens(pack.lengths, pack.shared)
-        positions[: pack.num_tokens] = positions_in_prompts(pack.lengths)[kept]
+        positions.reshape(3, -1)[:, : pack.num_tokens] = pack_positions(pack, merge_size)
         for bounds, lengths in ((cu_rows, pack.lengths - pack.shared), (cu_seqlens, pack.lengths)):
             known = bounds_of(lengths)
             bounds[: len(known)] = known
@@ -103,8 +101,8 @@ class Shape:
             source[len(found) + num_left :] = 0
 
     def parts(self, integers: Any) -> Sequence[Any]:
-        """Views into the integers: token ids, positions, cu_rows, cu_seqlens, and source (see `PackMetadata`)."""
-        sizes = (self.tokens, self.tokens, self.prompts + 2, self.prompts + 2)
+        """Views into the integers: token ids, three rows of positions, cu_rows, cu_seqlens, source (`PackMetadata`)."""
+        sizes = (self.tokens, 3 * self.tokens, self.prompts + 2, self.prompts + 2)
         stops = np.cumsum(sizes).tolist()
         starts = [0, *stops]
         views = [integers[start:stop] for start, stop in zip(starts, stops, strict=False)]
@@ -124,6 +122,7 @@ class PackGraphs:
 
     run: the language model.
     embed: returns the embeddings (tokens, hidden) of token ids, int32 (tokens,).
+    merge_size: as of `pack_positions`.
     """
 
     def __init__(
@@ -131,18 +130,21 @@ class PackGraphs:
         run: Run,
         embed: Callable[[torch.Tensor], torch.Tensor],
         *,
+        merge_size: int,
         device: torch.device,
         shapes: Sequence[Shape],
         record: Record,
     ):
         self._run = run
         self._embed = embed
+        self._merge_size = merge_size
         self._record = record
         self._shapes = list(shapes)
         self._graphs: dict[tuple[Hashable, Shape], tuple[Callable[[], None], States]] = {}
         # All graphs read these buffers. They run on one stream, so never at the same time.
         num_integers = max(shape.num_integers for shape in shapes)
         self.integers = torch.zeros(num_integers, dtype=torch.int32, device=device)
+        self.embeds = embed(self.integers[: max(shape.tokens for shape in shapes)])
         self._staging = Staging(num_integers, device)
 
     def record(self, weights: Hashable, has_room: Callable[[Shape], bool] = lambda shape: True) -> int:
@@ -156,7 +158,7 @@ class PackGraphs:
         for shape in reversed(self._shapes):
             if has_room(shape):
                 full = np.array([shape.tokens], np.int32)
-                self._fill(shape, _blank(full))
+                self._fill(shape, _blank(full), ())
                 self._graphs[weights, shape] = self._record(lambda shape=shape: self._forward(shape))  # type: ignore[misc]
                 largest = max(largest, shape.tokens)
         return largest
@@ -172,30 +174,36 @@ class PackGraphs:
     def _shape_for(self, weights: Hashable, pack: Pack) -> Shape | None:
         return next((s for s in self._shapes if s.holds(pack) and (weights, s) in self._graphs), None)
 
-    def run(self, weights: Hashable, pack: Pack) -> States | None:
+    def run(self, weights: Hashable, pack: Pack, features: Sequence[torch.Tensor] = ()) -> States | None:
         """Replays a graph for a pack, and returns its states; None if no graph is large enough.
+
+        features: of the pack's images, (num_tokens, hidden) each.
 
         The tensors are the graph's memory, valid until the next call.
         """
         shape = self._shape_for(weights, pack)
         if shape is None:
             return None
-        self._fill(shape, pack)
+        self._fill(shape, pack, features)
         replay, states = self._graphs[weights, shape]
         replay()
         return States(states.hidden[: int(pack.lengths.sum())], states.means[: len(pack.lengths)])
 
-    def _fill(self, shape: Shape, pack: Pack) -> None:
+    def _fill(self, shape: Shape, pack: Pack, features: Sequence[torch.Tensor]) -> None:
         with self._staging.next() as staged:
-            shape.lay_out(pack, staged.numpy())
+            shape.lay_out(pack, self._merge_size, staged.numpy())
             self.integers[: shape.num_integers].copy_(staged[: shape.num_integers], non_blocking=True)
+        # The model overwrites embeddings, so those of the padding are written again too.
+        self.embeds[: shape.tokens] = self._embed(self.integers[: shape.tokens])
+        for image, rows in zip(pack.images, features, strict=True):
+            self.embeds[image.start : image.start + image.num_tokens] = rows
 
     def _forward(self, shape: Shape) -> States:
-        ids, positions, cu_rows, cu_seqlens, source = shape.parts(self.integers)
+        _, positions, cu_rows, cu_seqlens, source = shape.parts(self.integers)
         layout = PackMetadata(
             cu_rows, cu_seqlens, shape.tokens, shape.whole, source if shape.shares else None, alike=None
         )
-        hidden = layout.whole(self._run(self._embed(ids), positions.repeat(3, 1), layout))
+        hidden = layout.whole(self._run(self.embeds[: shape.tokens], positions.view(3, -1), layout))
         # Means of empty prompts are NaN and never read. unsafe=True: checking lengths would wait for the device.
         means = torch.segment_reduce(hidden.float(), "mean", lengths=cu_seqlens.diff(), unsafe=True)
         return States(hidden, means)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import groupby
@@ -30,6 +31,7 @@ class VisionCache:
         self._num_bytes = 0
         self._copies = SideCopies(device)
         self._tower = Tower(model, config)
+        self._lock = threading.Lock()
         self.merge_size: int = model.visual.spatial_merge_size
 
     def warm_up(self) -> None:
@@ -39,7 +41,16 @@ class VisionCache:
         self._tower(weight.new_zeros(side * side, weight[0].numel()), [(1, side, side)])
 
     def features(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
-        """(num_tokens, hidden) of each image; all images that aren't cached run through the tower in one batch."""
+        """(num_tokens, hidden) of each image; all images that aren't cached run through the tower in one batch.
+
+        Several threads may call it, if their current stream is the same.
+        """
+        if not images:
+            return []
+        with self._lock:
+            return self._features_of(images)
+
+    def _features_of(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
         missing = {image.digest: image for image in images if image.digest not in self._features}
         found = {image.digest: self._features[image.digest] for image in images if image.digest not in missing}
         if missing:

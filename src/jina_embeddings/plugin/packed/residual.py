@@ -35,7 +35,7 @@ class Residual(Protocol):
         """silu(x G^T) * (x U^T), where the layer's weight is G stacked on U; as the input of a product."""
 
     def add(self, layer: Any, x: Any) -> None:
-        """Adds x W^T to the residual, plus the layer's bias; x may be an unquantised tensor with any kind of weights."""
+        """Adds x W^T, plus the layer's bias, to the residual; x may be unquantised with any kind of weights."""
 
     def total(self) -> torch.Tensor:
         """The residual after the last layer, (tokens, hidden)."""

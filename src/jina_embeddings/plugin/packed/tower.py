@@ -88,9 +88,7 @@ def residual_type(visual: Any) -> type[Residual] | None:
     return Fp8Residual if on_device and all(fp8.has_fp8_weight(layer) for layer in layers) else None
 
 
-def _blocks(
-    visual: Any, residual_type: type[Residual], patches: torch.Tensor, layout: dict[str, Any]
-) -> torch.Tensor:
+def _blocks(visual: Any, residual_type: type[Residual], patches: torch.Tensor, layout: dict[str, Any]) -> torch.Tensor:
     """The same as `visual(patches, ...)`: (tokens, hidden size of the language model)."""
     embedded = visual.patch_embed(patches)
     count = len(embedded)

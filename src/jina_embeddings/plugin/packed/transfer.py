@@ -90,7 +90,7 @@ class Arrival:
             return cls(tensor.clone(), None)
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)
-        event = torch.cuda.Event()
+        event = torch.cuda.Event(enable_timing=True)
         event.record()
         return cls(host, event)
 

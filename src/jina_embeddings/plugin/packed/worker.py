@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from vllm.lora.request import LoRARequest
 
-from ...inputs.positions import image_positions
 from ...vectors.pooling import pool
 from .. import SETTINGS
 from ..compat import set_forward_context
 from ..kernels.norms import fused_norms
-from ..packs import Pack, starts_of
-from .attention import PackMetadata, install, kept_tokens, positions_in_prompts
+from ..packs import Pack
+from .attention import install
 from .channel import PackChannel
 from .decoder import PackDecoder
 from .graphs import CudaRecorder, PackGraphs, Shape, shapes_up_to
 from .images import VisionCache
+from .layout import PackMetadata, pack_positions
 from .lora import PackLora
 from .transfer import Arrival, to_device
 
@@ -182,6 +182,7 @@ class PackRunner:
             self._graphs = PackGraphs(
                 self._decoder,
                 self._model.embed_input_ids,
+                merge_size=self._vision.merge_size,
                 device=self.device,
                 shapes=shapes_up_to(max_tokens),
                 record=CudaRecorder(),
@@ -217,10 +218,11 @@ class PackRunner:
 
         Any thread may call it: unlike `start` and `answer` it leaves the model as it is.
         """
-        if self._graphs is None:
+        if self._graphs is None or not self._graphs.has(number, pack):
             return None
+        features = self._vision.features(pack.images)
         with self._launching:
-            states = self._graphs.run(number, pack)
+            states = self._graphs.run(number, pack, features)
             # Launched on the same stream before the next graph, which overwrites the memory of the states.
             return None if states is None else Arrival.of(self._pooled(pack, *states))
 
@@ -272,21 +274,6 @@ class PackRunner:
         with set_forward_context(dict.fromkeys(self._layers, metadata), self._config, num_tokens=pack.num_tokens):
             hidden: torch.Tensor = self._model(input_ids=None, positions=positions, inputs_embeds=embeds)
         return metadata.whole(hidden)
-
-
-def pack_positions(pack: Pack, merge_size: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """M-RoPE positions (3, num_tokens) of the computed tokens; each prompt starts at 0."""
-    kept = kept_tokens(pack.lengths, pack.shared)
-    positions = np.repeat(positions_in_prompts(pack.lengths)[kept][None], 3, axis=0)
-    rows = pack.lengths - pack.shared
-    starts = starts_of(rows)
-    for image in pack.images:
-        prompt = int(np.searchsorted(starts, image.start, side="right")) - 1
-        start, length = int(starts[prompt]), int(rows[prompt])
-        positions[:, start : start + length] = image_positions(
-            length, image.start - start, image.num_tokens, image.grid, merge_size
-        )
-    return positions
 
 
 def _rank() -> int:
