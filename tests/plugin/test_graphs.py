@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from fake_decoder import HIDDEN, fake_model, prompt_alone
 from jina_embeddings.inputs.patches import ImageConfig
+from jina_embeddings.plugin.kernels.causal import attended
 from jina_embeddings.plugin.packs import MIN_SHARING_TOKENS, Pack, make_pack
 from jina_embeddings.types import Prepared, PreparedImage
 from replays import run_again
@@ -145,6 +147,20 @@ def test_the_features_of_an_image_take_their_places_and_its_tokens_the_positions
     states = model.graphs.run("code", pack, [features])
     assert states is not None
     check(states, expected, [5, 10])
+
+
+@pytest.mark.parametrize(("lengths", "shared"), [([5, 3, 4], [0, 0, 0]), ([5, 4, 6], [0, 2, 2])])
+def test_each_token_reaches_from_the_first_of_its_prompt_to_itself(lengths: list[int], shared: list[int]) -> None:
+    """The padding, one more prompt, too: attention must write all of its rows."""
+    shape = SHAPES[-1]
+    prompts = [np.arange(length, dtype=np.int32) for length in lengths]
+    kept = np.concatenate([ids[count:] for ids, count in zip(prompts, shared, strict=True)])
+    pack = replace(pack_of(prompts, share=False), token_ids=kept, shared=np.array(shared, np.int32))
+    integers = np.zeros(shape.num_integers, np.int32)
+    shape.lay_out(pack, 2, integers)
+    found = [part.tolist() for part in shape.parts(integers)[2].reshape(2, -1)]
+    whole = [*lengths, shape.tokens - sum(lengths) + sum(shared)]
+    assert found == [part.tolist() for part in attended(whole, [*shared, 0])]
 
 
 def test_packs_that_no_graph_holds_are_not_replayed() -> None:

@@ -23,7 +23,7 @@ MIN_SCALE = 1 / (FLOAT8_MAX * 512)
 _ROUNDING_ERROR = 2**-4
 # For up to this many tokens a product and a kernel for SiLU and quantising take less time than the fused kernel, whose
 # tiles have 128 rows and which guesses scales.
-MAX_SEPARATE_TOKENS = 256
+MAX_SEPARATE_TOKENS = 768
 # vLLM's product and ours need widths that are multiples of this.
 _WIDTH_MULTIPLE = 16
 

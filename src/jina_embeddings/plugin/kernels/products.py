@@ -13,6 +13,8 @@ from .checked import checked, is_hopper_with_half_precision, random_rows, relati
 
 # Elements of one load (16 bytes) of the gated kernel: rows of widths that aren't multiples of it are misaligned.
 _LOAD_ELEMENTS = 8
+# Each of these numbers of rows has other tiles.
+_CHECKED_ROWS = (40, 128, 256)
 
 
 def has_plain_weight(layer: Any) -> bool:
@@ -60,10 +62,14 @@ def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> 
         return None
 
     def errors(gated: Any) -> list[float]:
-        x, weight = random_rows(device, dtype, 256, 256), random_rows(device, dtype, 512, 256) / 16
+        weight = random_rows(device, dtype, 512, 256) / 16
         bias = random_rows(device, dtype, 1, 512)[0] if with_bias else None
-        gate, up = linear(x.float(), weight.float(), None if bias is None else bias.float()).chunk(2, dim=-1)
-        return [relative_error(gated(x, weight, bias), silu(gate) * up)]
+        found = []
+        for rows in _CHECKED_ROWS:
+            x = random_rows(device, dtype, rows, 256)
+            gate, up = linear(x.float(), weight.float(), None if bias is None else bias.float()).chunk(2, dim=-1)
+            found.append(relative_error(gated(x, weight, bias), silu(gate) * up))
+        return found
 
     def load() -> Any:
         from .products_quack import gated_product

@@ -20,28 +20,19 @@ def attend(heads: torch.Tensor, table: torch.Tensor, cu_seqlens: torch.Tensor, s
     out: contiguous (tokens, num_heads, head size).
     """
     num_heads, size = out.shape[1:]
-    # A head is a block of a power of two columns, and one of the rest, since products need powers of two.
-    front = 1 << (size.bit_length() - 1)
-    rest = max(16, triton.next_power_of_2(size - front))
+    half = size // 2
     _attend[(len(cu_seqlens) - 1, num_heads)](
-        heads, table, cu_seqlens, out, scale, num_heads, size, front, rest, MAX_WINDOW, num_warps=4
+        heads,
+        table,
+        cu_seqlens,
+        out,
+        scale,
+        num_heads,
+        half,
+        max(16, triton.next_power_of_2(half)),
+        MAX_WINDOW,
+        num_warps=4,
     )
-
-
-@triton.jit
-def _rotated(
-    row_ptrs: tl.tensor, table_ptrs: tl.tensor, columns: tl.tensor, mask: tl.tensor, size: tl.constexpr
-) -> tl.tensor:
-    """Columns of rotated rows: the first half of a head is paired with the second."""
-    half: tl.constexpr = size // 2
-    angles = columns % half
-    partners = tl.where(columns < half, columns + half, columns - half)
-    sign = tl.where(columns < half, -1.0, 1.0)[None, :]
-    values = tl.load(row_ptrs + columns[None, :], mask=mask, other=0.0).to(tl.float32)
-    others = tl.load(row_ptrs + partners[None, :], mask=mask, other=0.0).to(tl.float32)
-    cos = tl.load(table_ptrs + angles[None, :], mask=mask, other=0.0).to(tl.float32)
-    sin = tl.load(table_ptrs + half + angles[None, :], mask=mask, other=0.0).to(tl.float32)
-    return values * cos + sign * others * sin
 
 
 # Triton resolves annotations, and knows those of triton.language only.
@@ -53,41 +44,41 @@ def _attend(
     out: tl.tensor,
     scale: tl.tensor,
     num_heads: tl.constexpr,
-    size: tl.constexpr,
-    front: tl.constexpr,
-    rest: tl.constexpr,
+    half: tl.constexpr,
+    half_block: tl.constexpr,
     window: tl.constexpr,
 ) -> None:
-    head = tl.program_id(1)
-    start = tl.load(cu_seqlens + tl.program_id(0)).to(tl.int64)
-    count = (tl.load(cu_seqlens + tl.program_id(0) + 1) - start).to(tl.int32)
-    row = tl.arange(0, window)
-    is_row = (row < count)[:, None]
-    tokens = start + row.to(tl.int64)
-    query_ptrs = heads + tokens[:, None] * (3 * num_heads * size) + head * size
-    key_ptrs = query_ptrs + num_heads * size
-    value_ptrs = key_ptrs + num_heads * size
-    table_ptrs = table + tokens[:, None] * size
+    start = tl.load(cu_seqlens + tl.program_id(0))
+    count = tl.load(cu_seqlens + tl.program_id(0) + 1) - start
+    row, column = tl.arange(0, window), tl.arange(0, half_block)
+    mask = (row < count)[:, None] & (column < half)[None, :]
+    # 64 bits: offsets into the heads of a large pack come close to 2^31.
+    tokens = (start + row).to(tl.int64)[:, None]
+    head = tl.program_id(1) * 2 * half + column[None, :]
+    query_ptrs = heads + tokens * (6 * num_heads * half) + head
+    key_ptrs = query_ptrs + 2 * num_heads * half
+    value_ptrs = key_ptrs + 2 * num_heads * half
+    cos_ptrs = table + tokens * (2 * half) + column[None, :]
+    cos = tl.load(cos_ptrs, mask=mask, other=0.0).to(tl.float32)
+    sin = tl.load(cos_ptrs + half, mask=mask, other=0.0).to(tl.float32)
     dtype = heads.dtype.element_ty
 
-    column = tl.arange(0, front)
-    q = _rotated(query_ptrs, table_ptrs, column, is_row, size).to(dtype)
-    k = _rotated(key_ptrs, table_ptrs, column, is_row, size).to(dtype)
-    scores = tl.dot(q, tl.trans(k))
-    rest_column = front + tl.arange(0, rest)
-    rest_mask = is_row & (rest_column < size)[None, :]
-    if front < size:
-        q = _rotated(query_ptrs, table_ptrs, rest_column, rest_mask, size).to(dtype)
-        k = _rotated(key_ptrs, table_ptrs, rest_column, rest_mask, size).to(dtype)
-        scores = tl.dot(q, tl.trans(k), scores)
+    # The first half of a head is paired with the second.
+    first = tl.load(query_ptrs, mask=mask, other=0.0).to(tl.float32)
+    second = tl.load(query_ptrs + half, mask=mask, other=0.0).to(tl.float32)
+    first_query, second_query = first * cos - second * sin, second * cos + first * sin
+    first = tl.load(key_ptrs, mask=mask, other=0.0).to(tl.float32)
+    second = tl.load(key_ptrs + half, mask=mask, other=0.0).to(tl.float32)
+    first_key, second_key = first * cos - second * sin, second * cos + first * sin
+    scores = tl.dot(first_query.to(dtype), tl.trans(first_key.to(dtype)))
+    scores += tl.dot(second_query.to(dtype), tl.trans(second_key.to(dtype)))
 
     scores = tl.where((row < count)[None, :], scores * (scale * _LOG2_E), float("-inf"))
     weights = tl.exp2(scores - tl.max(scores, axis=1)[:, None])
     total = tl.sum(weights, axis=1)[:, None]
     weights = weights.to(dtype)
-    out_ptrs = out + tokens[:, None] * (num_heads * size) + head * size
-    v = tl.load(value_ptrs + column[None, :], mask=is_row, other=0.0)
-    tl.store(out_ptrs + column[None, :], (tl.dot(weights, v) / total).to(dtype), mask=is_row)
-    if front < size:
-        v = tl.load(value_ptrs + rest_column[None, :], mask=rest_mask, other=0.0)
-        tl.store(out_ptrs + rest_column[None, :], (tl.dot(weights, v) / total).to(dtype), mask=rest_mask)
+    out_ptrs = out + tokens * (2 * num_heads * half) + head
+    first = tl.load(value_ptrs, mask=mask, other=0.0)
+    second = tl.load(value_ptrs + half, mask=mask, other=0.0)
+    tl.store(out_ptrs, (tl.dot(weights, first) / total).to(dtype), mask=mask)
+    tl.store(out_ptrs + half, (tl.dot(weights, second) / total).to(dtype), mask=mask)

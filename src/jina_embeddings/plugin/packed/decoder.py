@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ..compat import fits
+from ..kernels.causal import causal_attention
 from ..kernels.fp8 import has_fp8_weight, runs_on
 from ..kernels.products import has_plain_weight
 from ..kernels.rotary import multimodal_table, rotate
@@ -74,11 +75,26 @@ class PackDecoder:
             groups, queries = attention.num_kv_heads, attention.num_heads
             heads = residual.product(qkv_proj, residual.normed(block.input_layernorm))
             heads = heads.view(len(embeds), queries + 2 * groups, -1)
-            rotate(heads[:, : queries + groups], table)
-            query, key, value = heads.split([queries, groups, groups], dim=1)
-            attended = attend(attention.impl, query, key, value, pack, torch.empty_like(query))
+            attended = _attended(attention.impl, heads, table, pack, queries=queries, groups=groups)
             residual.add(o_proj, attended.flatten(1))
             normed = residual.normed(block.post_attention_layernorm)
             residual.add(down_proj, residual.gated_product(gate_up_proj, block.mlp.act_fn, normed))
         hidden: torch.Tensor = self._norm(residual.total())
         return hidden
+
+
+def _attended(
+    impl: Any, heads: torch.Tensor, table: torch.Tensor, pack: PackMetadata, *, queries: int, groups: int
+) -> torch.Tensor:
+    """Causal attention within each prompt, (tokens, queries, head size).
+
+    impl: as of `attend`.
+    heads: (tokens, queries + 2 * groups, head size): queries, keys and values before the rotation; may be overwritten.
+    """
+    if pack.reach is not None:
+        attended = causal_attention(heads, table, *pack.reach, pack.source, queries=queries, scale=impl.scale)
+        if attended is not None:
+            return attended
+    rotate(heads[:, : queries + groups], table)
+    query, key, value = heads.split([queries, groups, groups], dim=1)
+    return attend(impl, query, key, value, pack, torch.empty_like(query))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from ..packs import MIN_SHARING_TOKENS, Pack
-from .layout import PackMetadata, bounds_of, pack_positions, sources
+from ..packs import MIN_SHARING_TOKENS, Pack, starts_of
+from .layout import PackMetadata, bounds_of, kept_tokens, pack_positions, sources
 from .transfer import Staging
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ class States(NamedTuple):
 Record = Callable[[Callable[[], States]], "tuple[Callable[[], None], States]"]
 """Captures a function; returns a function that replays it, and the tensors that contain the result of each replay."""
 
-# Tokens of each graph. Padding is computed too, so steps are small where most packs are. On an H200, 32 tokens would
-# take 0.6 ms longer than 64.
-_SIZES = (64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, *range(1280, 4097, 256))
+# Tokens of each graph. Padding is computed too, so steps are small where most packs are. Products have tiles of 128
+# tokens, and of 64 for the smallest size; on an H200, 32 tokens would take longer than 64.
+_SIZES = (64, 128, 256, 384, 512, 640, 768, 896, 1024, *range(1280, 4097, 256))
 # Tokens between sizes above the largest of these.
 _SIZE_STEP = 1024
+# The largest graph with attention in a kernel of our own, which is faster than FlashAttention up to there.
+_MAX_CAUSAL_TOKENS = 1024
 # FlashAttention sorts up to 992 prompts by length in one kernel, and is slower with more.
 _MAX_PROMPTS = 768
 # A graph has room for one prompt for each this many tokens.
@@ -71,8 +73,8 @@ class Shape:
 
     @property
     def num_integers(self) -> int:
-        """The number of integers of a pack: token ids, positions, cu_rows, cu_seqlens, and source."""
-        return 4 * self.tokens + 2 * (self.prompts + 2) + (self.whole if self.shares else 0)
+        """The number of integers of a pack: those of `parts`."""
+        return 6 * self.tokens + 2 * (self.prompts + 2) + (self.whole if self.shares else 0)
 
     def holds(self, pack: Pack) -> bool:
         return (
@@ -84,11 +86,15 @@ class Shape:
 
     def lay_out(self, pack: Pack, merge_size: int, integers: NDArray[np.int32]) -> None:
         """Writes the integers of a pack, (num_integers,). merge_size: as of `pack_positions`."""
-        ids, positions, cu_rows, cu_seqlens, source = self.parts(integers)
+        ids, positions, reach, cu_rows, cu_seqlens, source = self.parts(integers)
         num_left = self.tokens - pack.num_tokens
         positions[:], ids[:] = 0, 0
         ids[: pack.num_tokens] = pack.token_ids
         positions.reshape(3, -1)[:, : pack.num_tokens] = pack_positions(pack, merge_size)
+        kept, whole = kept_tokens(pack.lengths, pack.shared), int(pack.lengths.sum())
+        first, last = reach.reshape(2, -1)
+        first[: pack.num_tokens], last[: pack.num_tokens] = np.repeat(starts_of(pack.lengths), pack.lengths)[kept], kept
+        first[pack.num_tokens :], last[pack.num_tokens :] = whole, whole + np.arange(num_left)
         for bounds, lengths in ((cu_rows, pack.lengths - pack.shared), (cu_seqlens, pack.lengths)):
             known = bounds_of(lengths)
             bounds[: len(known)] = known
@@ -101,8 +107,11 @@ class Shape:
             source[len(found) + num_left :] = 0
 
     def parts(self, integers: Any) -> Sequence[Any]:
-        """Views into the integers: token ids, three rows of positions, cu_rows, cu_seqlens, source (`PackMetadata`)."""
-        sizes = (self.tokens, 3 * self.tokens, self.prompts + 2, self.prompts + 2)
+        """Views into the integers: token ids, three rows of positions, and `PackMetadata`.
+
+        Of that: two rows of reach, cu_rows, cu_seqlens, and source.
+        """
+        sizes = (self.tokens, 3 * self.tokens, 2 * self.tokens, self.prompts + 2, self.prompts + 2)
         stops = np.cumsum(sizes).tolist()
         starts = [0, *stops]
         views = [integers[start:stop] for start, stop in zip(starts, stops, strict=False)]
@@ -199,9 +208,15 @@ class PackGraphs:
             self.embeds[image.start : image.start + image.num_tokens] = rows
 
     def _forward(self, shape: Shape) -> States:
-        _, positions, cu_rows, cu_seqlens, source = shape.parts(self.integers)
+        _, positions, reach, cu_rows, cu_seqlens, source = shape.parts(self.integers)
         layout = PackMetadata(
-            cu_rows, cu_seqlens, shape.tokens, shape.whole, source if shape.shares else None, alike=None
+            cu_rows,
+            cu_seqlens,
+            shape.tokens,
+            shape.whole,
+            source if shape.shares else None,
+            (reach[: shape.tokens], reach[shape.tokens :]) if shape.tokens <= _MAX_CAUSAL_TOKENS else None,
+            alike=None,
         )
         hidden = layout.whole(self._run(self.embeds[: shape.tokens], positions.view(3, -1), layout))
         # Means of empty prompts are NaN and never read. unsafe=True: checking lengths would wait for the device.

@@ -25,6 +25,8 @@ class PackMetadata:
     max_rows, max_seqlen: the largest of these lengths.
     source: (tokens of whole prompts,) integers on the device: the index of the computed token that each token of the
         whole prompts stands for; None if no prefix is shared.
+    reach: int32 (computed tokens,) twice, on the device: which of the whole prompts' tokens each token attends to, from
+        the first of its prompt to itself; None where FlashAttention runs, which needs cu_rows and cu_seqlens instead.
     alike: on a CPU, one int64 (prompts, length) for each length that occurs: `source` of the prompts of that length;
         None if it has to be derived from cu_seqlens and source.
     """
@@ -34,6 +36,7 @@ class PackMetadata:
     max_rows: int
     max_seqlen: int
     source: torch.Tensor | None
+    reach: tuple[torch.Tensor, torch.Tensor] | None
     alike: tuple[torch.Tensor, ...] | None
 
     @classmethod
@@ -51,6 +54,7 @@ class PackMetadata:
             int(rows.max()),
             int(lengths.max()),
             to_device(source, device) if shared.any() else None,
+            None,
             prompts_by_length(bounds, source) if device.type == "cpu" else None,
         )
 
