@@ -132,7 +132,7 @@ def test_quack_is_not_used_where_its_results_are_wrong(
         return swiglu((x @ weight).roll(weight.shape[1] // 2, -1))
 
     def wrong_for_few(x: torch.Tensor, weight: torch.Tensor, **options: Any) -> torch.Tensor:
-        return swiglu(x @ weight) * (options["config"].tile_m == 128)
+        return swiglu(x @ weight) * float(options["config"].tile_m == 128)
 
     assert gated_kernel(without_bias, bias=True) is None
     assert gated_kernel(exchanged) is None
