@@ -25,6 +25,7 @@ from typing import Any
 
 from from_tools import RESULTS, circumstances, make_checkpoint
 from input_sets import make_texts
+from jina_embeddings.engine.event_loop import new_event_loop
 from online_app import closed_loop
 
 HERE = Path(__file__).parent
@@ -186,6 +187,9 @@ def _steps(
             for name in ("ours", "before"):
                 if name in names:
                     yield name, {"what": "page", "seconds": seconds}
+            for name in ("ours", "ours-fp8"):
+                if name in names:
+                    yield name, {"what": "pages", "count": 256 if gpu else 4}
             yield "ours", {"what": "bulk", "name": "passages", "count": max(64, bulk // 10)}
             yield "ours", {"what": "beside", "name": "short", "count": bulk}
             yield "ours", {"what": "memory"}
@@ -233,7 +237,8 @@ def main() -> None:
         print(f"{len(ready)} servers are ready, {until - time.monotonic():.0f} s are left", flush=True)
         rows = FEW_ROWS if args.few else ROWS
         run = Measurements(args.output, ready, sets, args.seconds)
-        asyncio.run(run.run(rows, bulk=args.bulk, gpu=gpu, until=until))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(run.run(rows, bulk=args.bulk, gpu=gpu, until=until))
     finally:
         for server in servers:
             server.close()

@@ -66,7 +66,6 @@ class App:
         arguments: Any = import_module("jina_embeddings.engine.vllm.arguments")
         arguments.WORKER_EXTENSION = "measured_worker.MeasuredWorker"
         started = time.perf_counter()
-        options = {"graph_tokens": 4096, **options}
         checkpoint = open_checkpoint(folder)
         self._engine: Any = load_engine("vllm", checkpoint, make_options(options, "vllm"))
         self.model = JinaEmbeddings(folder, engine=self._engine, **options)
@@ -159,6 +158,21 @@ class App:
             await self.model.aencode_image(pages[number % len(pages)], task="retrieval")
 
         return await closed_loop(call, 1, 1, seconds)
+
+    async def pages(self, count: int) -> dict[str, Any]:
+        """Measures calls of many A4 pages, as one vector and as multi-vectors, after one to warm up."""
+        from input_sets import make_pages
+
+        # More would take the host longer to draw than the device to embed; those of the call before aren't cached.
+        drawn = list(make_pages(2 * count))
+        found: dict[str, Any] = {}
+        for name, pages in (("warm_up", drawn[: count // 4]), ("dense", drawn[:count]), ("multivector", drawn[count:])):
+            start = time.perf_counter()
+            await asyncio.to_thread(
+                self.model.encode_image, pages, task="retrieval", return_multivector=name == "multivector"
+            )
+            found[name] = round(len(pages) / (time.perf_counter() - start), 1)
+        return {"pages_per_s": found}
 
     async def parts(self, seconds: float) -> dict[str, Any]:
         """Measures where the time of a call of one text goes, in milliseconds; each figure includes the next."""

@@ -20,7 +20,7 @@ from .calls.run import Result, arun, run
 from .calls.streaming import astream, check_stream, stream
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine.base import Engine
-from .engine.choice import choose_engine, load_engine
+from .engine.choice import choose_engine, load_engine, most_resized_later
 from .errors import EngineError, TaskUnavailableError
 from .inputs.patches import ImageConfig
 from .inputs.processor import Processor
@@ -91,7 +91,7 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
                 f"task={self.task!r} is left out by merge_adapter={tasks[0]!r}: name one of them only"
             )
         # Everything that can be refused is, before an engine starts.
-        processor = self._processor(checkpoint, resize_later=name == "vllm" and self.options.image_resize == "device")
+        processor = self._processor(checkpoint, resize_later=most_resized_later(name, self.options))
         self._preparer = Preparer(
             processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
         )
@@ -119,7 +119,7 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
             raise TaskUnavailableError(f"{info.name} has adapters for {', '.join(info.tasks)}, not {merged!r}")
         return replace(info, tasks=(merged,))
 
-    def _processor(self, checkpoint: Checkpoint, *, resize_later: bool) -> Processor:
+    def _processor(self, checkpoint: Checkpoint, *, resize_later: int) -> Processor:
         options = self.options
         processor = Processor.from_checkpoint(
             checkpoint,

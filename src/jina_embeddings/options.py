@@ -121,10 +121,9 @@ class Options:
         merges on a GPU where memory allows; the log says what was chosen and why.
     image_resize: where packed images are resized, to the same bytes: by Pillow on the `host`, or on the `device`, which
         spares the host's processor and sends more between processes. Images of more than four times the area that they
-        are resized to stay with the host.
-    graph_tokens: tokens of the largest pack that runs as a CUDA graph, such as 4096, 0 for none. Off until its vectors
-        are shown to be those of other packs on a GPU to 0.999999; the log says how many graphs there are, or why there
-        are none.
+        are resized to stay with the host. `auto`: on a GPU for calls of one image, which are answered sooner then.
+    graph_tokens: tokens of the largest pack that runs as a CUDA graph, 0 for none; the log says how many graphs there
+        are, or why there are none.
     multivector_dtype: how packed multi-vectors travel from the worker, `float16` or `float32`; they are returned as
         float32.
 
@@ -157,9 +156,9 @@ class Options:
     cache_dtype: str = "auto"
     quantization: str | None = None
     path: Path = "auto"
-    graph_tokens: int = 0
+    graph_tokens: int = 4096
     bulk_weights: Literal["auto", "merged", "lora"] = "auto"
-    image_resize: Literal["host", "device"] = "host"
+    image_resize: Literal["auto", "host", "device"] = "auto"
     multivector_dtype: Literal["float16", "float32"] = "float16"
     swap_space: float | None = None
 
@@ -240,7 +239,7 @@ _CHOICES = {
     "dtype": DTYPES,
     "path": PATHS,
     "bulk_weights": ("auto", "merged", "lora"),
-    "image_resize": ("host", "device"),
+    "image_resize": ("auto", "host", "device"),
     "image_reading": ("shown", "stored"),
     "multivector_dtype": ("float16", "float32"),
 }

@@ -55,7 +55,7 @@ def test_an_image_prompt_is_the_template_with_a_pad_for_each_merged_patch(
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_an_image_that_is_resized_later_becomes_the_same(processor: Processor, width: int, height: int) -> None:
-    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
+    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=1)
     now, then = (one_image(p, picture(width, height)) for p in (processor, later))
     assert now.image is not None
     assert then.image is not None
@@ -67,9 +67,17 @@ def test_an_image_that_is_resized_later_becomes_the_same(processor: Processor, w
     assert np.array_equal(resized(then.image.pixels, then.image.grid, later.image_config), now.image.pixels)
 
 
+def test_larger_calls_than_the_engine_resizes_are_resized_here(processor: Processor) -> None:
+    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=1)
+    image = picture(300, 200)
+    alone, *several = [*later.images([image], "retrieval"), *later.images([image, image], "retrieval")]
+    shapes = [one.image.pixels.shape[:2] for one in (alone, *several) if isinstance(one, Prepared) and one.image]
+    assert shapes == [(200, 300), (196, 308), (196, 308)]
+
+
 def test_images_of_equal_bytes_and_different_shapes_have_different_digests(processor: Processor) -> None:
     """Both images have the same bytes and are resized to the same grid."""
-    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=True)
+    later = Processor(processor.tokenizer, processor.image_config, processor.max_length, resize_later=1)
     stripes = np.arange(3000, dtype=np.uint8).repeat(3)
     pictures = [stripes.reshape(shape) for shape in ((60, 50, 3), (50, 60, 3))]
     first, second = (one_image(later, pixels).image for pixels in pictures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,15 @@ def choose_engine(name: str) -> str:
     chosen = "vllm" if _installed("vllm") and _has_cuda() else "torch"
     logger.info("engine='auto' chose %s", chosen)
     return chosen
+
+
+def most_resized_later(name: str, options: Options) -> int:
+    """The most images of a call whose resizing is left to the device of this engine."""
+    if name != "vllm" or options.image_resize == "host":
+        return 0
+    if options.image_resize == "device":
+        return sys.maxsize
+    return 1 if _has_cuda() else 0
 
 
 def load_engine(name: str, checkpoint: Checkpoint, options: Options) -> Engine:

@@ -49,7 +49,8 @@ class Processor:
     Args:
         tokenizer: a `tokenizers.Tokenizer`, or an object with its `encode_batch_fast` and `token_to_id`.
         max_length: the most tokens of a prompt.
-        resize_later: leave resizing to the engine's device, unless an image is far larger than needed.
+        resize_later: the most images of a call whose resizing is left to the engine's device, unless they are far
+            larger than needed.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Processor:
         image_config: ImageConfig,
         max_length: int,
         *,
-        resize_later: bool = False,
+        resize_later: int = 0,
     ):
         self.tokenizer = tokenizer
         self._policy = ANY_SOURCE
@@ -75,7 +76,7 @@ class Processor:
         max_length: int | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
-        resize_later: bool = False,
+        resize_later: int = 0,
     ) -> Processor:
         """Reads the checkpoint's tokenizer and its settings for images; given bounds replace them.
 
@@ -178,9 +179,11 @@ class Processor:
         """The `Prepared` of each image, or the error that it caused; max_pixels: the most after resizing."""
         config = with_pixels(self.image_config, None, max_pixels)
 
+        later = len(sources) <= self._resize_later
+
         def prepare(source: ImageSource) -> Prepared | InputError:
             try:
-                return self._image(source, task, config)
+                return self._image(source, task, config, later)
             except InputError as error:
                 return error
 
@@ -198,8 +201,8 @@ class Processor:
         start = int(np.flatnonzero(ids == self.tokenizer.token_to_id(VISION_START))[0])
         return ids[:at], ids[at + 1 :], pad, start
 
-    def _image(self, source: ImageSource, task: Task, config: ImageConfig) -> Prepared:
-        pixels, shape = self._pixels_of(source, config)
+    def _image(self, source: ImageSource, task: Task, config: ImageConfig, later: bool) -> Prepared:
+        pixels, shape = self._pixels_of(source, config, later)
         num_tokens = shape[0] * shape[1] * shape[2] // config.merge_size**2
         before, after, pad, start = self._image_prompt
         ids = np.concatenate([before, np.full(num_tokens, pad, dtype=np.int32), after])
@@ -213,17 +216,21 @@ class Processor:
         stop = len(before) + num_tokens + 1
         return Prepared(token_ids=ids, task=task, spans=((start, stop),), image=prepared)
 
-    def _pixels_of(self, source: ImageSource, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
+    def _pixels_of(
+        self, source: ImageSource, config: ImageConfig, later: bool
+    ) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
         # A page rendered at the usual size has more pixels than the model sees, unless max_pixels is larger still.
         pdf_pixels = max(PDF_PIXELS, config.max_pixels)
         with PIXELS.room() as room:
             image = load_image(source, self._policy, room, pdf_pixels=pdf_pixels, as_stored=self._as_stored)
-            return self._pixels(image, config)
+            return self._pixels(image, config, later)
 
-    def _pixels(self, image: Image.Image, config: ImageConfig) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
+    def _pixels(
+        self, image: Image.Image, config: ImageConfig, later: bool
+    ) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
         """The pixels, resized or not, and the grid of patches of the resized image."""
         bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
-        if self._resize_later:
+        if later:
             height, width = resized_size(image.height, image.width, **bounds)
             if image.height * image.width <= _MAX_SENT_AREA_RATIO * height * width:
                 return np.array(image), (1, height // config.patch_size, width // config.patch_size)
@@ -247,7 +254,10 @@ def _digest(pixels: NDArray[np.uint8], shape: tuple[int, int, int], config: Imag
     """The content hash of an image: of its pixels and its grid, and of the pixels' shape if they aren't resized yet."""
     resized = pixels.shape[:2] == (shape[1] * config.patch_size, shape[2] * config.patch_size)
     key = repr(shape if resized else (shape, pixels.shape))
-    return hashlib.blake2b(pixels.data, digest_size=16, key=key.encode()).hexdigest()
+    # Processors have instructions for SHA-256, which make it twice as fast as BLAKE2.
+    digest = hashlib.sha256(key.encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()
 
 
 def _text_error(text: object) -> InputError | None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("options", "calls"),
     [
-        ({}, ["jina_warm_up", 0]),
-        ({"graph_tokens": 4096}, ["jina_warm_up", 4096]),
+        ({}, ["jina_warm_up", 4096]),
+        ({"graph_tokens": 0}, ["jina_warm_up", 0]),
         ({"path": "packed", "graph_tokens": 512}, ["jina_warm_up", 512]),
         ({"enforce_eager": True, "graph_tokens": 512}, ["jina_warm_up", 0]),
         ({"path": "scheduled"}, []),

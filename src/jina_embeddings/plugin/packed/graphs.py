@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class States(NamedTuple):
     means: torch.Tensor
 
 
+T = TypeVar("T")
 Record = Callable[[Callable[[], States]], "tuple[Callable[[], None], States]"]
 """Captures a function; returns a function that replays it, and the tensors that contain the result of each replay."""
 
@@ -240,17 +241,17 @@ def _blank(lengths: NDArray[np.int32]) -> Pack:
 
 
 class CudaRecorder:
-    """`Record` by CUDA graphs, which share one memory pool for intermediate results."""
+    """Captures CUDA graphs that share memory for intermediate results, so they must not run at the same time."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, run: Callable[[], States]) -> tuple[Callable[[], None], States]:
+    def __call__(self, run: Callable[[], T]) -> tuple[Callable[[], None], T]:
         # The first run compiles and selects kernels, which isn't possible during capture.
         run()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         # thread_local, as other threads of the worker may use the device during capture.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            states = run()
-        return graph.replay, states
+            result = run()
+        return graph.replay, result

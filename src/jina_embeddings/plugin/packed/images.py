@@ -15,6 +15,7 @@ from ...inputs.patches import ImageConfig
 from ..packs import PackedImage
 from .resize import resize_bicubic
 from .tower import Tower
+from .tower_graphs import Record, TowerGraphs
 from .transfer import SideCopies, to_device
 
 # Device memory for the features of images that were seen last, in case another task asks for the same image.
@@ -39,6 +40,10 @@ class VisionCache:
         side = 2 * self.merge_size
         weight = self._model.visual.patch_embed.proj.weight
         self._tower(weight.new_zeros(side * side, weight[0].numel()), [(1, side, side)])
+
+    def record_graphs(self, record: Record) -> None:
+        """From now on runs the tower on single images by graphs; record: as of `TowerGraphs`."""
+        self._tower.graphs = TowerGraphs(record)
 
     def features(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
         """(num_tokens, hidden) of each image; all images that aren't cached run through the tower in one batch.

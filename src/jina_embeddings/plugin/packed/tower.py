@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ..kernels.products import has_plain_weight
 from ..kernels.rotary import rotate
 from ..kernels.windows import window_attention
 from .residual import Fp8Residual, PlainResidual, Residual
+from .tower_graphs import TowerGraphs
 
 # Layouts that are cached. Pages of one document have one size, so the same sizes come again in the next pack.
 _MAX_LAYOUTS = 4
@@ -37,6 +39,8 @@ class Tower:
         self._compiled = bool(config.compilation_config.compile_mm_encoder)
         # None: vLLM's own blocks run.
         self._residual_type = residual_type(visual) if self._remembers and not self._compiled else None
+        # Set once graphs may be recorded.
+        self.graphs: TowerGraphs | None = None
         self._layouts: OrderedDict[tuple[tuple[int, int, int], ...], Any] = OrderedDict()
 
     def __call__(self, patches: torch.Tensor, grids: Sequence[tuple[int, int, int]]) -> Sequence[torch.Tensor]:
@@ -53,7 +57,11 @@ class Tower:
         layout = self._layout(tuple(grids))
         with fused_norms(visual.device, compiled=self._compiled):
             if self._residual_type is not None:
-                whole = _blocks(visual, self._residual_type, patches, layout)
+                run = partial(_blocks, visual, self._residual_type, layout)
+                if self.graphs is not None and len(grids) == 1:
+                    whole = self.graphs.features(run, patches, grids[0])
+                else:
+                    whole = run(patches)
             else:
                 # Blocks that vLLM has compiled look up their graphs in the forward context.
                 with set_forward_context(None, self._config):
@@ -88,7 +96,7 @@ def residual_type(visual: Any) -> type[Residual] | None:
     return Fp8Residual if on_device and all(fp8.has_fp8_weight(layer) for layer in layers) else None
 
 
-def _blocks(visual: Any, residual_type: type[Residual], patches: torch.Tensor, layout: dict[str, Any]) -> torch.Tensor:
+def _blocks(visual: Any, residual_type: type[Residual], layout: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
     """The same as `visual(patches, ...)`: (tokens, hidden size of the language model)."""
     embedded = visual.patch_embed(patches)
     count = len(embedded)

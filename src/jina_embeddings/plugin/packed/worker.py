@@ -169,6 +169,8 @@ class PackRunner:
                 # Packs run without graphs; those that were captured before the error are kept.
                 logger.warning("no graphs of packs: %s: %s", type(error).__name__, error)
                 report["reasons"][number] = f"{type(error).__name__}: {error}"
+        if self._graphs is not None:
+            self._vision.record_graphs(CudaRecorder())
         report["count"] = 0 if self._graphs is None else self._graphs.num_graphs
         report["seconds"] = time.perf_counter() - start
         report["bytes"] = torch.cuda.memory_reserved(self.device) - before
