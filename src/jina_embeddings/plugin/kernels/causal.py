@@ -34,19 +34,22 @@ def causal_attention(
     if kernel is None:
         return None
     out = heads.new_empty(len(heads), queries, heads.shape[2])
-    kernel(heads, table, first, last, source, scale, out)
+    kernel.attend(heads, table, first, last, source, scale, out)
     return out
 
 
 @cache
 def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], queries: int) -> Any:
-    """Our kernel, or None if it can't run on the device or is wrong for heads of this shape."""
+    """The module of our kernel, or None if it can't run on the device or is wrong for heads of this shape."""
     if not is_hopper_with_half_precision(device, dtype):
         return None
 
-    def errors(attend: Any) -> list[float]:
+    def errors(kernel: Any) -> list[float]:
+        return [*errors_with(kernel, 150), *errors_with(kernel, kernel.MAX_WIDE_TOKENS)]
+
+    def errors_with(kernel: Any, longest: int) -> list[float]:
         # The second prompt begins with the first 20 tokens of the first; the third is longer than a tile.
-        lengths, shared = [30, 27, 150, 1], [0, 20, 0, 0]
+        lengths, shared = [30, 27, longest, 1], [0, 20, 0, 0]
         rows = [length - count for length, count in zip(lengths, shared, strict=True)]
         source = torch.cat([torch.arange(20), torch.arange(20, 30), torch.arange(20), torch.arange(30, sum(rows))])
         tokens, (count, size) = sum(rows), shape
@@ -59,14 +62,14 @@ def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], qu
             out = heads.new_empty(tokens, queries, size)
             first, last = (part.int().to(device) for part in attended(parts, shared if own is not None else [0] * 4))
             index = None if own is None else own.int().to(device)
-            attend(heads, table, first, last, index, size**-0.5, out)
+            kernel.attend(heads, table, first, last, index, size**-0.5, out)
             found.append(relative_error(out, attention_in_torch(heads.float(), table.float(), parts, own, queries)))
         return found
 
     def load() -> Any:
-        from .causal_triton import attend
+        from . import causal_triton
 
-        return attend
+        return causal_triton
 
     return checked("causal_triton.attend", load, errors)
 

@@ -6,8 +6,10 @@ import torch
 import triton
 import triton.language as tl
 
-# Queries and keys of a tile.
-_TILE = 64
+# Queries and keys of a tile, and the largest pack with so few tiles that each gets twice the threads; the fastest of
+# those measured on an H200.
+_TILE = 32
+MAX_WIDE_TOKENS = 512
 _LOG2_E = tl.constexpr(1.4426950408889634)
 
 
@@ -45,7 +47,7 @@ def attend(
         half,
         block,
         _TILE,
-        num_warps=4,
+        num_warps=4 if tokens <= MAX_WIDE_TOKENS else 2,
     )
 
 
