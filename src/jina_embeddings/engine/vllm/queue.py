@@ -135,6 +135,11 @@ class PackQueue:
         """The number of waiting inputs."""
         return self._num_waiting
 
+    @property
+    def num_tokens(self) -> int:
+        """The tokens of the waiting inputs."""
+        return sum(line.num_tokens for line in self._lines.values())
+
     def drop(self, call: Call) -> None:
         """Removes the inputs of the call that still wait."""
         for kind, line in list(self._lines.items()):
@@ -159,7 +164,7 @@ class PackQueue:
             other.passed += other is not line
         line.passed = 0
         picks: list[Pick] = []
-        filling = _Filling(max_tokens or self._max_tokens)
+        filling = _Filling(min(max_tokens or self._max_tokens, self._max_tokens))
         for share in sorted(line.shares, key=self._turn):
             batch, last = share.call.batch, None
             while share.indices and filling.takes(batch[share.indices[0]], last):

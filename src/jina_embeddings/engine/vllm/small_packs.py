@@ -19,6 +19,9 @@ _MAX_PACKS_IN_PROGRESS = 2
 _FIRST_LEAD_S, _MAX_LEAD_S, _LEAD_DECAY = 0.002, 0.03, 0.01
 # The device waits this long between two packs even if the second is there.
 _USUAL_IDLE_S = 0.0001
+# If nothing is in progress and at least this many tokens wait, they become two packs: the host prepares and finishes
+# the calls of one while the device runs the other. Calls that share one pack would come back together too, for ever.
+_MIN_HALVED_TOKENS = 1024
 # The second pack is held back for at most this long.
 _MAX_WAIT_S = 0.05
 # Weight of the newest measurement in the moving average of a pack's time.
@@ -98,7 +101,7 @@ class SmallPacks:
             if self._in_progress and (wait := self._too_soon_by(loop.time())) > 0:
                 self._timer = loop.call_later(wait, self._send)
                 return
-            picks = self._queue.take()
+            picks = self._queue.take(self._most_tokens())
             size = _size(sum(prepared.num_tokens for prepared in inputs_of(picks)))
             pack = _Pack(picks, loop.time(), size, was_held)
             self._in_progress.append(pack)
@@ -106,6 +109,11 @@ class SmallPacks:
             task = loop.create_task(self._run(pack))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _most_tokens(self) -> int | None:
+        """The most tokens of the next pack; None for the usual number."""
+        waiting = self._queue.num_tokens
+        return -(-waiting // 2) if not self._in_progress and waiting >= _MIN_HALVED_TOKENS else None
 
     def _too_soon_by(self, now: float) -> float:
         """Seconds until the second pack should be sent; negative if that time has passed."""
