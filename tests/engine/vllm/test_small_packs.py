@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from jina_embeddings.types import Prepared
-
-pytest.importorskip("vllm")
-
 from jina_embeddings.engine.vllm import small_packs
 from jina_embeddings.engine.vllm.channel import PackTimes
 from jina_embeddings.engine.vllm.queue import Call
 from jina_embeddings.engine.vllm.small_packs import SmallPacks
+from jina_embeddings.types import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -65,6 +62,7 @@ def with_packs(test: Callable[[SmallPacks, Any], Awaitable[None]], idle_s: float
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_packs, "_MAX_WAIT_S", 10 * TOOK_S)
+    monkeypatch.setattr(small_packs, "_MAX_LEAD_S", TOOK_S)
 
 
 async def embed(packs: SmallPacks, counts: Sequence[int]) -> None:
@@ -107,12 +105,12 @@ def test_the_second_pack_waits_for_more_calls_until_shortly_before_the_first_end
         await asyncio.sleep(TOOK_S / 5)
         await asyncio.gather(first, *more, embed(packs, [20]))
         assert sender.sizes == [1, 1, 3]
-        assert TOOK_S / 2 < sender.sent_at[2] - sender.sent_at[1] < TOOK_S
+        assert TOOK_S / 2 < sender.sent_at[2] - sender.sent_at[1] < 1.5 * TOOK_S
 
     with_packs(test)
 
 
-@pytest.mark.parametrize(("idle_s", "earlier"), [(0.0, False), (0.04, True)])
+@pytest.mark.parametrize(("idle_s", "earlier"), [(0.0, False), (0.06, True)])
 def test_after_a_pack_for_which_the_device_has_waited_the_next_is_sent_earlier(idle_s: float, earlier: bool) -> None:
     async def test(packs: SmallPacks, sender: Sender) -> None:
         await embed(packs, [20])
@@ -121,6 +119,6 @@ def test_after_a_pack_for_which_the_device_has_waited_the_next_is_sent_earlier(i
             await asyncio.sleep(TOOK_S / 10)
             await asyncio.gather(first, embed(packs, [20]))
         waits = [later - sent for sent, later in zip(sender.sent_at[1::2], sender.sent_at[2::2], strict=True)]
-        assert (waits[0] - waits[2] > 0.04) is earlier
+        assert (waits[0] - waits[2] > 0.06) is earlier
 
     with_packs(test, idle_s)
