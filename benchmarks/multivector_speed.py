@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=2000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--formats", default="float16,int8,binary", help="comma-separated")
-    parser.add_argument("--first-stage-queries", type=int, default=20, help="by multi-vectors, which takes longer")
+    parser.add_argument("--first-stage-queries", type=int, default=5, help="by multi-vectors, which takes longer")
     arguments = parser.parse_args()
     texts = read_manual("python", 10**6, 1000).passages
     with JinaEmbeddings("pocket", engine="torch", task="retrieval") as model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.apps.index import Document, Index, Passage, SearchOptions, late_interaction, merging
+from jina_embeddings.apps.index import Document, Index, Passage, SearchOptions
 from jina_embeddings.apps.index.multivectors import FORMATS, from_column, score, to_column
 from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.engine.fake import FakeEngine
@@ -132,7 +131,6 @@ def test_the_first_stage_takes_every_format_and_filters(
     found = index.search("sky and sea", first_stage="multivector", filters={"path": "a"})
     assert len(found) == len(TEXTS)
     assert found[0].passage.text == "blue sky over the sea"
-    assert index.describe()["multivector_search"] == "exact"
 
 
 def test_a_first_stage_by_multivectors_needs_them(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
@@ -140,35 +138,6 @@ def test_a_first_stage_by_multivectors_needs_them(tmp_path: Path, fake_model: Ji
     index.update([document("a", *TEXTS)])
     with pytest.raises(IndexMismatchError, match="keeps no multi-vectors"):
         index.search("x", first_stage="multivector")
-    assert index.describe()["multivector_search"] is None
-
-
-def test_many_multivectors_are_searched_by_an_index(
-    tmp_path: Path, fake_model: JinaEmbeddings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(late_interaction, "INDEX_TOKENS", 3000)
-    monkeypatch.setattr(merging, "_SMALL_BYTES", 0)
-    words = [f"w{number}" for number in range(60)]
-    texts = [" ".join(random.Random(number).choices(words, k=12)) for number in range(400)]
-    index = make(tmp_path, fake_model, multivector="float16")
-    index.update([document(f"d{number}", text) for number, text in enumerate(texts)])
-    assert index.describe()["multivector_search"] == "approximate"
-    shares = []
-    for number in range(20):
-        question = " ".join(texts[number].split()[:4])
-        exact, found = (
-            {hit.id for hit in index.search(question, first_stage="multivector", exact=exact)}
-            for exact in (True, False)
-        )
-        shares.append(len(exact & found) / 10)
-    assert np.mean(shares) >= 0.95
-    monkeypatch.delattr(late_interaction, "best_of_all")
-    only = index.search(texts[0], first_stage="multivector", filters={"path": "d7"}, limit=3)
-    assert [hit.passage.path for hit in only] == ["d7"]
-    # What is newer than the index is found too.
-    index.update([document("new", "quite another thing")])
-    assert late_interaction.is_indexed(index.store._table)
-    assert index.search("quite another thing", first_stage="multivector")[0].passage.path == "new"
 
 
 @pytest.mark.parametrize("number_format", FORMATS)

@@ -213,7 +213,7 @@ class Index:
         """Describes what the index has and how it is searched, in plain types.
 
         Returns: `passages`, `documents`, `model`, `task`, `dimension`, `words`, `multivector`, `size_bytes` and the
-            like; `dense["search"]` and `multivector_search` are `exact` or `approximate`.
+            like; `dense["search"]` is `exact` or `approximate`.
         """
         return self.store.describe()
 

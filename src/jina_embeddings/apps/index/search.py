@@ -102,10 +102,7 @@ def find(store: Store, question: Question, options: SearchOptions, remake: Remak
 
 def _first_stage(store: Store, question: Question, options: SearchOptions, limit: int, where: str | None) -> list[Hit]:
     if options.first_stage == "multivector" and question.multivector is not None:
-        found = store.search_multivectors(question.multivector, question.vector, limit, where, exact=options.exact)
-        # The index over multi-vectors doesn't have the newest passages.
-        dense = store.search(question.vector, limit, where, exact=options.exact)
-        return list({hit.id: hit for hit in (*found, *dense)}.values())
+        return store.search_multivectors(question.multivector, question.vector, limit, where)
     mode = options.mode_for(question.text, store.has_words)
     if mode == "dense" or question.text is None:
         return store.search(question.vector, limit, where, exact=options.exact)
