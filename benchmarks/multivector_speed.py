@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--formats", default="float16,int8,binary", help="comma-separated")
     parser.add_argument("--first-stage-queries", type=int, default=5, help="by multi-vectors, which takes longer")
+    parser.add_argument("--name", default="multivector_speed", help="of the result's file")
     arguments = parser.parse_args()
     texts = read_manual("python", 10**6, 1000).passages
     with JinaEmbeddings("pocket", engine="torch", task="retrieval") as model:
@@ -75,7 +76,7 @@ def main() -> None:
                 measured = measure(items, number_format, arguments.queries, arguments.first_stage_queries)
                 found.append({"of": kind, **load, **measured})
                 print(found[-1], file=sys.stderr)
-                write_result("multivector_speed", {"indices": found})
+                write_result(arguments.name, {"indices": found})
 
 
 def measure(
