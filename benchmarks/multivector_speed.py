@@ -61,13 +61,7 @@ def main() -> None:
     parser.add_argument("--first-stage-queries", type=int, default=5, help="by multi-vectors, which takes longer")
     parser.add_argument("--name", default="multivector_speed", help="of the result's file")
     arguments = parser.parse_args()
-    texts = read_manual("python", 10**6, 1000).passages
-    with JinaEmbeddings("pocket", engine="torch", task="retrieval") as model:
-        lengths = model.count_tokens(texts)
-    sets = {
-        "passages": ([(texts[n % len(texts)], lengths[n % len(texts)]) for n in range(arguments.passages)]),
-        "pages": [("", PAGE_TOKENS)] * arguments.pages,
-    }
+    sets = {"passages": passages(arguments.passages), "pages": [("", PAGE_TOKENS)] * arguments.pages}
     found: list[dict[str, Any]] = []
     for kind, items in sets.items():
         for number_format in arguments.formats.split(","):
@@ -77,6 +71,16 @@ def main() -> None:
                 found.append({"of": kind, **load, **measured})
                 print(found[-1], file=sys.stderr)
                 write_result(arguments.name, {"indices": found})
+
+
+def passages(num: int) -> list[tuple[str, int]]:
+    """So many texts of the manual, with the number of their tokens."""
+    if not num:
+        return []
+    texts = read_manual("python", 10**6, 1000).passages
+    with JinaEmbeddings("pocket", engine="torch", task="retrieval") as model:
+        lengths = model.count_tokens(texts)
+    return [(texts[n % len(texts)], lengths[n % len(texts)]) for n in range(num)]
 
 
 def measure(
