@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import tracemalloc
@@ -13,9 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.apps.matching import Matcher, deduplicate, deduplicate_to_rate, mine_bitext, mine_paraphrases
+from jina_embeddings.apps.matching import (
+    Matcher,
+    deduplicate,
+    deduplicate_to_rate,
+    inputs,
+    mine_bitext,
+    mine_paraphrases,
+)
+from jina_embeddings.apps.matching.inputs import count_inputs
 from jina_embeddings.apps.matching.neighbours import BLOCK, nearest
 from jina_embeddings.errors import DimensionError, InputError, OptionError
+from jina_embeddings.pipeline.readers import Reader
 from jina_embeddings.vectors.similarity import normalize
 
 MIN_RECALL = 0.95
@@ -327,3 +337,13 @@ def test_all_rows_that_are_compared_are_counted(exact: bool) -> None:
     assert sum(counts) == 3 * len(vectors)
     mine_bitext(vectors, vectors[:3000], exact=exact, advance=counts.append)
     assert sum(counts) == 4 * len(vectors) + 3000
+
+
+def test_a_file_that_can_not_be_read_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"one\ntwo\n" * 9000)[:-20])
+    (tmp_path / "two.txt").write_text("one\n\ntwo\n")
+    paths = [str(tmp_path / "cut.txt.gz"), str(tmp_path / "two.txt")]
+    assert list(count_inputs(paths, Reader())) == [0, 2]
+    # One that goes between the look at its kind and the count.
+    monkeypatch.setattr(inputs, "is_lines", lambda path: True)
+    assert list(count_inputs([str(tmp_path / "gone.txt"), paths[1]], Reader())) == [0, 2]

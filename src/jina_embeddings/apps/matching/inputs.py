@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +34,18 @@ def read_inputs(paths: Iterable[str], reader: Reader) -> Iterator[Item]:
 
 
 def count_inputs(paths: Iterable[str], reader: Reader) -> Iterator[int | None]:
-    """How many inputs there are at most, file by file, without decoding them; None where only reading tells."""
+    """How many inputs there are at most, file by file, without decoding them; None where only reading tells.
+
+    A file that can't be read has none: `read_inputs` says why.
+    """
     for path in paths:
-        if is_lines(path):
-            yield count_lines(path)
-        else:
+        if not is_lines(path):
             yield from reader.counts([path])
+            continue
+        try:
+            yield count_lines(path)
+        except (OSError, EOFError, zlib.error):
+            yield 0
 
 
 def is_lines(path: str) -> bool:
