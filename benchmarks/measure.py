@@ -57,9 +57,9 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
     keep_vectors(
         system, name, scratch, inputs, how, with_pages=any(row[1] == "pages" for row in system.rows) or how == "8"
     )
-    # With two engines, `1:` measures one of them.
+    # With several engines, `1:` measures one of them.
     alone = how.removesuffix("packed")
-    if name in ("ours", "ours-on-2") and "paths" in plan["stages"]:
+    if (name == "ours" or name.startswith("ours-on-")) and "paths" in plan["stages"]:
         compare_paths(system, name, scratch, inputs, alone)
     for label, set_name, how in system.rows:
         if set_name not in plan["sets"] or any(word in label for word in plan["without"]):
@@ -73,7 +73,7 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
             traceback.print_exc()
             figures = {"error": f"{type(error).__name__}: {error}"[:500]}
         report(scratch, name, {"system": name, "row": label, "set": set_name, **figures})
-    if name in ("ours", "ours-on-2") and "call-sizes" in plan["stages"]:
+    if (name == "ours" or name.startswith("ours-on-")) and "call-sizes" in plan["stages"]:
         figures = call_sizes(lambda texts, path: system.run(texts, alone + path), inputs["short"], 7)
         report(scratch, name, {"system": name, "call_sizes": figures})
     if name.startswith("ours") and "profile" in plan["stages"]:

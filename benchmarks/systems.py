@@ -146,21 +146,22 @@ class OursCompiled(Ours):
         super().__init__(folder, gpu)
 
 
-class OursOnTwo(Ours):
-    """Two engines, one on each GPU. On a CPU they share it, which shows only that they work. how: `1:` gives the second
-    engine no work, so that one load gives the rates of one engine and of two."""
+class OursOnSeveral(Ours):
+    """An engine on each of several GPUs. On a CPU they share it, which shows only that they work.
 
-    rows = (
-        *(
-            (f"{label}, 1 engine of 2", set_name, f"1:{how}")
+    how: `1:` gives only the first engine work, so that one load gives the rates of one engine and of all.
+    """
+
+    def __init__(self, folder: Path, gpu: bool, count: int):
+        self.rows = tuple(
+            row
             for label, set_name, how in Ours.rows[:4]
-            if "+device" not in how
-        ),
-        *((f"{label}, 2 engines", set_name, how) for label, set_name, how in Ours.rows[:4]),
-    )
-
-    def __init__(self, folder: Path, gpu: bool):
-        super().__init__(folder, gpu, data_parallel_size=2)
+            for row in (
+                *([(f"{label}, 1 engine of {count}", set_name, f"1:{how}")] if "+device" not in how else []),
+                (f"{label}, {count} engines", set_name, how),
+            )
+        )
+        super().__init__(folder, gpu, data_parallel_size=count)
 
     def run(self, inputs: list[Any], how: str) -> np.ndarray:
         if not how.startswith("1:"):
@@ -177,13 +178,12 @@ class OursOnTwo(Ours):
             self._in_use = self._engine
 
 
-class OursInTwo(Ours):
-    """One engine whose layers are split over two GPUs."""
+class OursSplit(Ours):
+    """One engine whose layers are split over several GPUs."""
 
-    rows = tuple((f"{label}, layers on 2 GPUs", set_name, how) for label, set_name, how in Ours.rows[:2])
-
-    def __init__(self, folder: Path, gpu: bool):
-        super().__init__(folder, gpu, tensor_parallel_size=2)
+    def __init__(self, folder: Path, gpu: bool, count: int):
+        self.rows = tuple((f"{label}, layers on {count} GPUs", set_name, how) for label, set_name, how in Ours.rows[:2])
+        super().__init__(folder, gpu, tensor_parallel_size=count)
 
 
 class Stock:
@@ -358,9 +358,16 @@ SYSTEMS: dict[str, tuple[Callable[[Path, bool], Any], str, float, float]] = {
     "stock-pages": (stock("all", "pages"), "merged", 12, 30),
     "transformers-plain": (TransformersPlain, "merged", 12, 60),
     "reference": (Reference, "multi-task", 17, 30),
-    "ours-on-2": (OursOnTwo, "multi-task", 33, 130),
-    "ours-in-2": (OursInTwo, "multi-task", 11, 40),
+    **{f"ours-on-{count}": (partial(OursOnSeveral, count=count), "multi-task", 33, 130) for count in (2, 4, 8)},
+    **{f"ours-in-{count}": (partial(OursSplit, count=count), "multi-task", 22 / count, 40) for count in (2, 4)},
 }
+
+
+def num_devices(name: str) -> int:
+    """The number of GPUs that a system uses."""
+    _, _, count = name.rpartition("-")
+    return int(count) if count.isdigit() else 1
+
 
 # Systems with other vectors: they apply adapters to merged weights, or include the prompt in means.
 OTHER_VECTORS = ("stock-lora", "stock-all-lora", "stock-pages")

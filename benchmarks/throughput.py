@@ -31,16 +31,16 @@ import numpy as np
 from from_tools import RESULTS, circumstances, lora_module, make_checkpoint, tensor_shapes
 from input_sets import LENGTHS, make_pages, make_texts
 from measure import COMPARED, least
-from systems import OTHER_VECTORS, PREFIX, SYSTEMS
+from systems import OTHER_VECTORS, PREFIX, SYSTEMS, num_devices
 
 HERE = Path(__file__).parent
 
-# Inputs of each set, enough for ten seconds of the fastest system on two H100s, or three seconds of pages.
+# Inputs of each set for each two GPUs, enough for ten seconds of the fastest system on H100s, or three of pages.
 COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 400}
 # What else is measured: packed and scheduled vectors, calls of few texts, and the device's time by kind of kernel.
 STAGES = ("paths", "call-sizes", "profile")
 # The systems of a default run: those that need one GPU.
-DEFAULT = [name for name in SYSTEMS if not name.endswith("-2")]
+DEFAULT = [name for name in SYSTEMS if num_devices(name) == 1]
 # Seconds that a system may take besides its rows, for the vectors that are compared, and to end.
 SPARE_S = 20
 TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
@@ -102,7 +102,8 @@ def main() -> None:
     memory = [torch.cuda.get_device_properties(i).total_memory / 1e9 for i in range(torch.cuda.device_count())]
     scratch = prepared_folder(arguments.scratch)
     try:
-        counts = {name: (COUNTS if arguments.size == "v4" else TINY)[name] for name in sets}
+        pairs = max(1, max(map(num_devices, names)) // 2)
+        counts = {name: COUNTS[name] * pairs if arguments.size == "v4" else TINY[name] for name in sets}
         seconds = arguments.seconds if gpu else min(arguments.seconds, 2)
         without = arguments.without.split(",") if arguments.without else []
         plan = {"gpu": gpu, "sets": sets, "stages": stages, "seconds": seconds, "without": without}
@@ -193,7 +194,7 @@ def waves(names: list[str], memory: list[float]) -> list[dict[str, str]]:
     made: list[dict[str, str]] = []
     left: list[float] = []
     for name in names:
-        needed, count = SYSTEMS[name][2], 2 if name.endswith("-2") else 1
+        needed, count = SYSTEMS[name][2], num_devices(name)
         fit = [gpu for gpu, space in enumerate(left) if space >= needed][:count]
         if len(fit) < count:
             made.append({})
