@@ -117,6 +117,8 @@ def test_an_engine_that_fails_in_parity_is_a_problem(
     assert problem_of("--model", folder, "--parity").startswith("parity: too large | ")
 
 
+# Slow: loads both engines in a process of its own. `make demo` runs the same command on `pocket`.
+@pytest.mark.slow
 @pytest.mark.engine
 def test_parity_of_vllm_and_transformers(checkpoint: CheckpointMaker) -> None:
     folder = str(checkpoint(dtype="float32"))

@@ -27,6 +27,10 @@ from served import App, app_of, app_on_fake
 REFUSED_S = 2.0
 
 
+# Processes that other tests have started before the server: engines, and Triton's interpreter.
+OTHERS: set[int | None] = set()
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[App]:
     """One server for all files, so that the next file shows if one has damaged it."""
@@ -36,6 +40,7 @@ def served() -> Iterator[App]:
 
 @pytest.fixture(scope="module")
 def client(served: App) -> Iterator[TestClient]:
+    OTHERS.update(child.pid for child in multiprocessing.active_children())
     with TestClient(served.app) as client:
         client.post("/v1/embeddings", json={"input": {"image": encoded(picture(56, 28, 1))}})  # starts the decoders
         yield client
@@ -86,9 +91,8 @@ HOSTILE_PDFS: dict[str, Callable[[], bytes]] = {
 
 
 def decoders() -> list[psutil.Process]:
-    """The server's decoding processes, without the processes of engines that other tests have loaded."""
-    started = [child for child in multiprocessing.active_children() if child.name.startswith("SpawnProcess")]
-    return [psutil.Process(child.pid) for child in started]
+    """The server's decoding processes."""
+    return [psutil.Process(child.pid) for child in multiprocessing.active_children() if child.pid not in OTHERS]
 
 
 def spent() -> float:

@@ -26,8 +26,8 @@ _WORKSPACE_BYTES = 1 * GIB
 _ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
 
 
-# Device memory of the graphs of one task, for each token of the largest graph: 0.33 GB for 4,096 on an H200.
-_GRAPH_BYTES_PER_TOKEN = 80 * 1024
+# Device memory of the graphs of one task, for each token of the largest graph: 0.5 GB for 4,096 on an H200.
+_GRAPH_BYTES_PER_TOKEN = 120 * 1024
 # Device memory for the activations of packs, which `plugin.packed.banks` and `graphs` leave free.
 _ACTIVATION_BYTES = 3 * GIB
 
