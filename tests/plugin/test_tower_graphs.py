@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +73,30 @@ def test_after_a_failed_recording_the_kernels_are_launched_one_by_one(caplog: py
         assert bool((graphs.features(twice, torch.ones(8, 3), PAGE) == 2).all())
     assert len(attempts) == 1
     assert "no more graphs of images: RuntimeError: out of memory" in caplog.text
+
+
+def test_a_graph_whose_replay_differs_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    def stale(run: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        return lambda: None, run()
+
+    graphs = TowerGraphs(stale)
+    for number in range(6):
+        assert bool((graphs.features(twice, torch.full((8, 3), float(number)), PAGE) == 2 * number).all())
+    assert "a replay differs from launched kernels by" in caplog.text
+
+
+def test_what_a_graph_reads_lives_as_long_as_it() -> None:
+    """A graph has the addresses of tensors, not the tensors."""
+
+    def by_address(run: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        features = run()
+        return lambda: features.fill_(1), features  # type: ignore[return-value]
+
+    layout = torch.ones(3)
+    alive = weakref.ref(layout)
+    graphs = TowerGraphs(by_address)
+    for _ in range(4):
+        graphs.features(partial(torch.mul, layout), torch.ones(8, 3), PAGE)
+    del layout
+    gc.collect()
+    assert alive() is not None

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..kernels.checked import relative_error
+
 logger = logging.getLogger(__name__)
 
 Grid = tuple[int, int, int]
@@ -24,17 +26,23 @@ Record = Callable[[Callable[[], torch.Tensor]], "tuple[Callable[[], None], torch
 
 # A size is recorded when it comes for this time: recording takes a tenth of a second, in which other packs wait.
 _TIMES_BEFORE = 4
+# A replay must not differ from launched kernels by more than this, relative to a token's features.
+_MAX_RELATIVE_ERROR = 0.01
 # The most sizes that are recorded, and that are counted.
 _MAX_GRAPHS, _MAX_COUNTED = 8, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """patches: the memory that the graph reads; features: the memory that it writes."""
+    """patches: the memory that the graph reads; features: the memory that it writes.
+
+    run: kept, since the graph also reads the tensors that it refers to.
+    """
 
     patches: torch.Tensor
     features: torch.Tensor
     replay: Callable[[], None]
+    run: Run
 
 
 class TowerGraphs:
@@ -62,12 +70,20 @@ class TowerGraphs:
         self._counts[grid] += 1
         if self._counts[grid] < _TIMES_BEFORE:
             return None
-        own = patches.clone()
         try:
-            replay, features = self._record(lambda: run(own))
+            self._graphs[grid] = self._checked(run, patches)
         except Exception as error:
             logger.warning("no more graphs of images: %s: %s", type(error).__name__, error)
             self._max_graphs = 0
-            return None
-        self._graphs[grid] = _Recorded(own, features, replay)
-        return self._graphs[grid]
+        return self._graphs.get(grid)
+
+    def _checked(self, run: Run, patches: torch.Tensor) -> _Recorded:
+        """Records a graph of other patches, and compares its replay with launched kernels."""
+        own = torch.zeros_like(patches)
+        replay, features = self._record(lambda: run(own))
+        own.copy_(patches)
+        replay()
+        error = relative_error(features, run(patches))
+        if not error < _MAX_RELATIVE_ERROR:
+            raise RuntimeError(f"a replay differs from launched kernels by {error:.1e}")
+        return _Recorded(own, features, replay, run)
