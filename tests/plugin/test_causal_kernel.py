@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest.importorskip("triton")
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize(

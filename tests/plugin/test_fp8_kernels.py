@@ -13,6 +13,7 @@ import jina_embeddings.plugin
 from interpreted import interpreted
 
 pytest.importorskip("triton")
+pytestmark = pytest.mark.long
 
 FLOAT8 = torch.float8_e4m3fn
 # Largest relative rounding error of e4m3, which has 3 bits of mantissa.
