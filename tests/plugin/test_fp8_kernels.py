@@ -49,6 +49,14 @@ def test_rows_are_quantised_each_with_its_own_scale(tmp_path: Path, width: int) 
     assert_quantized(x, *found[1:3])
 
 
+def test_gate_quantize_multiplies_silu_of_the_first_half_with_the_second(tmp_path: Path) -> None:
+    both = torch.cat([rows(5, 80), rows(5, 80).flip(0)], dim=1)
+    gate, up = both.chunk(2, dim=-1)
+    room = poisoned(5, 80, dtype=FLOAT8), poisoned(5, 1, dtype=torch.float32)
+    found = interpreted(tmp_path, "fp8_triton", "gate_quantize", both, *room)
+    assert_quantized(silu(gate) * up, *found[1:3])
+
+
 @pytest.mark.parametrize("added", [False, True])
 def test_norm_quantize_updates_the_residual_and_quantises_its_norm(tmp_path: Path, added: bool) -> None:
     residual, weight = rows(5, 80), torch.rand(80) + 0.5

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch.nn.functional import linear, silu
 
+from jina_embeddings.plugin.kernels import norms
 from jina_embeddings.plugin.kernels.norms import fused_norms
 
 # Imported in the tests, since vLLM takes longer to import than all of them.
 MODEL = "jina_embeddings.plugin.model"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BLOCK = "model.visual.blocks.3.mlp."
 
 
@@ -66,3 +72,22 @@ def test_norms_are_fused_on_a_gpu_unless_they_are_compiled(
     with fused_norms(torch.device(device), compiled=compiled):
         assert chosen == [["vllm_c", "native"]] * kernels
     assert [operation.get_priority() for operation in operations] == before
+
+
+def test_norms_stay_fused_while_any_thread_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[str] = []
+
+    @contextmanager
+    def set_priority(names: Any) -> Iterator[None]:
+        inside.append("set")
+        yield
+        inside.append("reset")
+
+    monkeypatch.setattr(norms, "_operations", lambda: (SimpleNamespace(set_priority=set_priority),))
+    first, second = (fused_norms(torch.device("cuda")) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert inside == ["set"]
+    second.__exit__(None, None, None)
+    assert inside == ["set", "reset"]

@@ -22,7 +22,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.inputs.pdf import pdf_pages
 from jina_embeddings.server.limits import Limits
 from jina_embeddings.server.media import IMAGE_S
-from served import App, app_of, app_on_fake
+from served import App, app_of
 
 REFUSED_S = 2.0
 
@@ -32,16 +32,10 @@ OTHERS: set[int | None] = set()
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[App]:
+def client(app: App) -> Iterator[TestClient]:
     """One server for all files, so that the next file shows if one has damaged it."""
-    with app_on_fake() as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def client(served: App) -> Iterator[TestClient]:
     OTHERS.update(child.pid for child in multiprocessing.active_children())
-    with TestClient(served.app) as client:
+    with TestClient(app.app) as client:
         client.post("/v1/embeddings", json={"input": {"image": encoded(picture(56, 28, 1))}})  # starts the decoders
         yield client
 
@@ -136,7 +130,7 @@ def test_more_pixels_than_memory_are_refused_and_the_decoder_goes_on(client: Tes
 
 
 def test_a_file_that_crashes_its_decoder_affects_no_other_request(
-    client: TestClient, served: App, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = {"input": {"image": encoded(picture(56, 28, 1))}}
     victims = decoders()
@@ -145,7 +139,7 @@ def test_a_file_that_crashes_its_decoder_affects_no_other_request(
         child.kill()
     answers = [client.post("/v1/embeddings", json=good).status_code for _ in range(2)]
     assert answers[-1] == 200
-    assert served.gate.budget.num_pixels == 0
+    assert app.gate.budget.num_pixels == 0
 
 
 def turned() -> Image.Image:
@@ -211,21 +205,21 @@ def test_pixels_are_claimed_before_anything_is_decoded(fake_model: JinaEmbedding
     assert served.decoders.num_running == 0
 
 
-def test_images_of_a_client_that_leaves_are_not_decoded(served: App, client: TestClient) -> None:
+def test_images_of_a_client_that_leaves_are_not_decoded(app: App, client: TestClient) -> None:
     """What waits for a decoder is never decoded."""
-    media = served.media
+    media = app.media
 
     async def main() -> None:
         from jina_embeddings.server.values import Item
 
         large = base64.b64encode(saved(picture(2000, 1500, 1), "PNG")).decode()
-        with served.gate.budget.claim() as claim:
+        with app.gate.budget.claim() as claim:
             work = asyncio.ensure_future(media.opened([Item("image", large)] * 8, claim))
             await asyncio.sleep(0.3)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         began = time.perf_counter()
-        with served.gate.budget.claim() as claim:
+        with app.gate.budget.claim() as claim:
             await media.opened([Item("image", encoded(picture(56, 28, 1)))], claim)
         # Seven of them were not decoded.
         assert time.perf_counter() - began < 3

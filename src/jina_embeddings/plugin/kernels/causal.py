@@ -51,7 +51,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], qu
         # The second prompt begins with the first 20 tokens of the first; the third is longer than a tile.
         lengths, shared = [30, 27, longest, 1], [0, 20, 0, 0]
         rows = [length - count for length, count in zip(lengths, shared, strict=True)]
-        source = torch.cat([torch.arange(20), torch.arange(20, 30), torch.arange(20), torch.arange(30, sum(rows))])
+        source = torch.cat([torch.arange(30), torch.arange(20), torch.arange(30, sum(rows))])
         tokens, (count, size) = sum(rows), shape
         heads = random_rows(device, dtype, tokens, count * size).view(tokens, count, size)
         angles = random_rows(device, torch.float32, tokens, size // 2)

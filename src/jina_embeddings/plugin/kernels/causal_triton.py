@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .rotary_triton import rotated
+
 # Queries and keys of a tile, and the largest pack with so few tiles that each gets twice the threads; the fastest of
 # those measured on an H200.
 _TILE = 32
@@ -51,19 +53,8 @@ def attend(
     )
 
 
-# Triton resolves annotations, and knows those of triton.language only.
-@triton.jit
-def _rotated(ptrs: tl.tensor, angle_ptrs: tl.tensor, mask: tl.tensor, half: tl.constexpr) -> tl.tuple:
-    """Both halves of rotated rows; the first half of a head is paired with the second."""
-    cos = tl.load(angle_ptrs, mask=mask, other=0.0).to(tl.float32)
-    sin = tl.load(angle_ptrs + half, mask=mask, other=0.0).to(tl.float32)
-    first = tl.load(ptrs, mask=mask, other=0.0).to(tl.float32)
-    second = tl.load(ptrs + half, mask=mask, other=0.0).to(tl.float32)
-    dtype = ptrs.dtype.element_ty
-    return (first * cos - second * sin).to(dtype), (second * cos + first * sin).to(dtype)
-
-
-# Without the option, Triton would compile it a second time for numbers of tokens that are multiples of 16.
+# Triton resolves annotations, and knows those of triton.language only. Without the option, it would compile the kernel
+# a second time for numbers of tokens that are multiples of 16.
 @triton.jit(do_not_specialize=["tokens"])
 def _attend(
     heads: tl.tensor,
@@ -89,12 +80,11 @@ def _attend(
     group = queries + head // (queries // groups)
     # 64 bits, though a small pack doesn't need them, so that no size is wrong.
     places = row.to(tl.int64)[:, None]
-    first_query, second_query = _rotated(
-        heads + places * stride + head * 2 * half + column[None, :],
-        table + places * (2 * half) + column[None, :],
-        mask,
-        half,
-    )
+    angle_ptrs = table + places * (2 * half) + column[None, :]
+    cos = tl.load(angle_ptrs, mask=mask, other=0.0).to(tl.float32)
+    sin = tl.load(angle_ptrs + half, mask=mask, other=0.0).to(tl.float32)
+    query_ptrs = heads + places * stride + head * 2 * half + column[None, :]
+    first_query, second_query = rotated(query_ptrs, cos, sin, mask, half)
     first_key = tl.load(first + row, mask=row < tokens, other=2**30)
     last_key = tl.load(last + row, mask=row < tokens, other=-1)
     begin, end = tl.min(first_key, axis=0), tl.max(last_key, axis=0) + 1
@@ -110,7 +100,10 @@ def _attend(
         rows = token.to(tl.int64)[:, None]
         key_mask = is_key[:, None] & is_column
         key_ptrs = heads + rows * stride + group * 2 * half + column[None, :]
-        keys, other_keys = _rotated(key_ptrs, table + rows * (2 * half) + column[None, :], key_mask, half)
+        angle_ptrs = table + rows * (2 * half) + column[None, :]
+        cos = tl.load(angle_ptrs, mask=key_mask, other=0.0).to(tl.float32)
+        sin = tl.load(angle_ptrs + half, mask=key_mask, other=0.0).to(tl.float32)
+        keys, other_keys = rotated(key_ptrs, cos, sin, key_mask, half)
         scores = tl.dot(first_query, tl.trans(keys))
         scores += tl.dot(second_query, tl.trans(other_keys))
         seen = (key[None, :] >= first_key[:, None]) & (key[None, :] <= last_key[:, None])

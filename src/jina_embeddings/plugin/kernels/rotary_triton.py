@@ -32,8 +32,17 @@ def turn(heads: torch.Tensor, table: torch.Tensor) -> None:
     )
 
 
-# Triton resolves annotations, and knows those of triton.language only. Without the option, it would compile
-# the kernel a second time for numbers of tokens that are multiples of 16.
+# Triton resolves annotations, and knows those of triton.language only.
+@triton.jit
+def rotated(ptrs: tl.tensor, cos: tl.tensor, sin: tl.tensor, mask: tl.tensor, half: tl.constexpr) -> tl.tuple:
+    """Both halves of rotated heads, for a kernel that reads them; ptrs: of the first halves."""
+    first = tl.load(ptrs, mask=mask, other=0.0).to(tl.float32)
+    second = tl.load(ptrs + half, mask=mask, other=0.0).to(tl.float32)
+    dtype = ptrs.dtype.element_ty
+    return (first * cos - second * sin).to(dtype), (second * cos + first * sin).to(dtype)
+
+
+# Without the option, Triton would compile the kernel a second time for numbers of tokens that are multiples of 16.
 @triton.jit(do_not_specialize=["tokens"])
 def _rotary(
     heads: tl.tensor,

@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .rotary_triton import rotated
+
 # Most tokens of a window: all scores of a window and a head are in the registers of one program.
 MAX_WINDOW = 64
 _LOG2_E = tl.constexpr(1.4426950408889634)
@@ -63,16 +65,10 @@ def _attend(
     sin = tl.load(cos_ptrs + half, mask=mask, other=0.0).to(tl.float32)
     dtype = heads.dtype.element_ty
 
-    # The first half of a head is paired with the second.
-    first = tl.load(query_ptrs, mask=mask, other=0.0).to(tl.float32)
-    second = tl.load(query_ptrs + half, mask=mask, other=0.0).to(tl.float32)
-    first_query, second_query = first * cos - second * sin, second * cos + first * sin
-    first = tl.load(key_ptrs, mask=mask, other=0.0).to(tl.float32)
-    second = tl.load(key_ptrs + half, mask=mask, other=0.0).to(tl.float32)
-    first_key, second_key = first * cos - second * sin, second * cos + first * sin
-    scores = tl.dot(first_query.to(dtype), tl.trans(first_key.to(dtype)))
-    scores += tl.dot(second_query.to(dtype), tl.trans(second_key.to(dtype)))
-
+    first_query, second_query = rotated(query_ptrs, cos, sin, mask, half)
+    first_key, second_key = rotated(key_ptrs, cos, sin, mask, half)
+    scores = tl.dot(first_query, tl.trans(first_key))
+    scores += tl.dot(second_query, tl.trans(second_key))
     scores = tl.where((row < count)[None, :], scores * (scale * _LOG2_E), float("-inf"))
     weights = tl.exp2(scores - tl.max(scores, axis=1)[:, None])
     total = tl.sum(weights, axis=1)[:, None]
