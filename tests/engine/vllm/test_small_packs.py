@@ -24,12 +24,15 @@ TOOK_S = 0.2
 
 
 class Sender:
-    """Answers each pack after a time, one pack after another. idle_s: reported as the time that the device waited."""
+    """Answers each pack after a time, one pack after another.
 
-    def __init__(self, idle_s: float = 0.0):
+    idle_s, took_s: reported as the times that the device waited and took.
+    """
+
+    def __init__(self, idle_s: float = 0.0, took_s: float = TOOK_S):
         self.sizes: list[int] = []
         self.sent_at: list[float] = []
-        self._idle_s = idle_s
+        self._times = PackTimes(took_s, idle_s)
         self._turn = asyncio.Lock()
 
     async def answer(self, picks: Sequence[Pick]) -> PackTimes:
@@ -39,7 +42,7 @@ class Sender:
             await asyncio.sleep(TOOK_S)
         for call, index in picks:
             call.place(index, len(picks))
-        return PackTimes(TOOK_S, self._idle_s)
+        return self._times
 
 
 def text(num_tokens: int) -> Prepared:
@@ -51,9 +54,9 @@ def call_of(num_tokens: int) -> Call:
     return Call([None], batch, 1, asyncio.get_running_loop().create_future())
 
 
-def with_packs(test: Callable[[SmallPacks, Any], Awaitable[None]], idle_s: float = 0.0) -> None:
+def with_packs(test: Callable[[SmallPacks, Any], Awaitable[None]], idle_s: float = 0.0, took_s: float = TOOK_S) -> None:
     async def main() -> None:
-        sender: Any = Sender(idle_s)
+        sender: Any = Sender(idle_s, took_s)
         await asyncio.wait_for(test(SmallPacks(sender, 4096), sender), 20)
 
     asyncio.run(main())
@@ -122,3 +125,16 @@ def test_after_a_pack_for_which_the_device_has_waited_the_next_is_sent_earlier(i
         assert (waits[0] - waits[2] > 0.06) is earlier
 
     with_packs(test, idle_s)
+
+
+def test_what_a_pack_takes_is_the_devices_time_and_not_the_hosts() -> None:
+    """The host's contains its own delays: a second pack that comes late would make the next ones come later."""
+
+    async def test(packs: SmallPacks, sender: Sender) -> None:
+        await embed(packs, [20])
+        first = asyncio.ensure_future(embed(packs, [20]))
+        await asyncio.sleep(TOOK_S / 20)
+        await asyncio.gather(first, embed(packs, [20]))
+        assert sender.sent_at[2] - sender.sent_at[1] < 0.7 * TOOK_S
+
+    with_packs(test, took_s=TOOK_S / 4)
