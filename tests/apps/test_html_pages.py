@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,30 +115,3 @@ def test_a_page_that_is_not_what_it_says_is_refused(tmp_path: Path) -> None:
 def test_control_characters_are_spaces_and_soft_hyphens_nothing(tmp_path: Path) -> None:
     found = passages(tmp_path / "a.html", b"<p>photo&shy;synthesis\x01is &#x7f;here")
     assert [text.split() for text in found] == [["photosynthesis", "is", "here"]]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "page",
-    [
-        lambda n: "<div>" * n + "x",
-        lambda n: "<a " * n,
-        lambda n: "<a>" * n + "x",
-        lambda n: "x<div>" * n,
-        lambda n: "<div>a</div>b" * n,
-        lambda n: "<table><tr><td>x" * n,
-        lambda n: "<!--" * n,
-        lambda n: "<nav>x" * n,
-        lambda n: "<b><p>x" * n,
-    ],
-)
-def test_reading_takes_time_in_proportion_to_the_page(page: Callable[[int], str]) -> None:
-    def seconds(size: int) -> float:
-        start = time.process_time()
-        html_sections(page(size))
-        return time.process_time() - start
-
-    seconds(100)
-    small, large = seconds(1500), seconds(6000)
-    # Quadratic time would be sixteen times as much.
-    assert large < 9 * small + 0.2
