@@ -2,7 +2,7 @@
 
     apt-get install python3.11-doc sqlite3-doc postgresql-doc-15
     pip install bm25s
-    python benchmarks/retrieval_quality.py [--sections 600] [--passage-size 1000] [--manuals python,sqlite]
+    python benchmarks/retrieval_quality.py [--sections 250] [--passage-size 1000] [--manuals python,sqlite]
 
 The HTML is cut by `jina_embeddings.apps.documents`. A question is a section's own heading, without its number, if no
 other section has it; its answer is that section. Passages are the text of all sections, without any title; a section
@@ -21,11 +21,11 @@ import random
 import re
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ STORED: dict[str, tuple[MultivectorFormat, int]] = {
     "float16 pooled by 4": ("float16", 4),
 }
 """Number format of the stored multi-vectors, and token pooling."""
+WAYS = {
+    **{mode: SearchOptions(mode=mode) for mode in ("dense", "words", "hybrid")},
+    "rerank of hybrid, float16": SearchOptions(mode="hybrid", rerank=True),
+    "first stage by multi-vectors": SearchOptions(first_stage="multivector"),
+}
 
 SEED = 0
 
@@ -81,87 +86,73 @@ class Manual:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sections", type=int, default=600, help="most sections of a manual")
+    parser.add_argument("--sections", type=int, default=250, help="most sections of a manual")
     parser.add_argument("--passage-size", type=int, default=1000, help="most characters of a passage")
     parser.add_argument("--manuals", default="python,sqlite", help="comma-separated")
     parser.add_argument("--name", default="retrieval_quality", help="of the result's file")
     arguments = parser.parse_args()
-    model, minilm = JinaEmbeddings("pocket", engine="torch", task="retrieval"), Teacher()
-
-    def mini(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
-        return minilm.encode(questions) @ minilm.encode(passages).T
-
+    model = JinaEmbeddings("pocket", engine="torch", task="retrieval")
     found: dict[str, Any] = {}
     for name in arguments.manuals.split(","):
         manual = read_manual(name, arguments.sections, arguments.passage_size)
         found[name] = {"sections": len(manual.starts), "passages": len(manual.passages)}
-        found[name] |= {"questions": len(manual.questions)}
-        systems = found[name]["systems"] = searched(model, manual)
-        for system, rank in {"bm25": bm25, "all-MiniLM-L6-v2": mini}.items():
-            scores = np.maximum.reduceat(rank(manual.questions, manual.passages), manual.starts, axis=1)
-            right = scores[np.arange(len(manual.answers)), manual.answers][:, None]
-            # Equal scores count as before the answer's.
-            systems[system] = measure((scores >= right).sum(axis=1))
-        for system, figures in systems.items():
+        found[name] |= {"questions": len(manual.questions), "systems": {}}
+        for system, figures in chain(baselines(manual), searched(model, manual)):
             print(name, system, figures, file=sys.stderr)
-        # After each, so that a run that is stopped has said something.
-        write_result(arguments.name, {"passage_size": arguments.passage_size, "manuals": found})
+            found[name]["systems"][system] = figures
+            # After each, so that a run that is stopped has said something.
+            write_result(arguments.name, {"passage_size": arguments.passage_size, "manuals": found})
 
 
-def searched(model: JinaEmbeddings, manual: Manual) -> dict[str, Any]:
-    """Figures of every way to search an index of `pocket`; the times are without the question's vectors."""
-    embed = partial(model.encode_text, task="retrieval")
-    dense = embed(manual.passages, prompt_name="passage")
-    tokens = embed(manual.passages, prompt_name="passage", return_multivector=True)
-    asked = [
-        Question(*parts)
-        for parts in zip(
-            manual.questions,
-            embed(manual.questions, prompt_name="query"),
-            embed(manual.questions, prompt_name="query", return_multivector=True),
-            strict=True,
-        )
-    ]
-    figures: dict[str, Any] = {}
+def baselines(manual: Manual) -> Iterator[tuple[str, dict[str, float]]]:
+    minilm = Teacher()
+
+    def mini(questions: Sequence[str], passages: Sequence[str]) -> np.ndarray:
+        return minilm.encode(questions) @ minilm.encode(passages).T
+
+    for system, rank in {"bm25": bm25, "all-MiniLM-L6-v2": mini}.items():
+        scores = np.maximum.reduceat(rank(manual.questions, manual.passages), manual.starts, axis=1)
+        right = scores[np.arange(len(manual.answers)), manual.answers][:, None]
+        # Equal scores count as before the answer's.
+        yield system, measure((scores >= right).sum(axis=1))
+
+
+def searched(model: JinaEmbeddings, manual: Manual) -> Iterator[tuple[str, dict[str, float]]]:
+    """Figures of every way to search an index of `pocket`."""
+    embed = partial(model.encode, task="retrieval", return_both=True)
+    passages = embed(manual.passages, prompt_name="passage")
+    questions = embed(manual.questions, prompt_name="query")
+    asked = [Question(*parts) for parts in zip(manual.questions, *questions, strict=True)]
+    section_of = np.searchsorted(manual.starts, np.arange(len(manual.passages)), side="right") - 1
     for name, (number_format, pooling) in STORED.items():
         with tempfile.TemporaryDirectory() as folder:
             made_with = Fingerprint.of(
                 model, "retrieval", None, "files", multivector=number_format, token_pooling=pooling
             )
             store = Store.create(folder, made_with)
-            section_of = np.searchsorted(manual.starts, np.arange(len(dense)), side="right") - 1
-            store.write(
-                [
-                    Placed(Passage(str(n), "text", text), str(n), 0, 1, dense[n], pool_tokens(tokens[n], pooling))
-                    for n, text in enumerate(manual.passages)
-                ],
-                new=True,
-            )
+            parts = enumerate(zip(manual.passages, *passages, strict=True))
+            placed = [
+                Placed(Passage(str(n), "text", text), str(n), 0, 1, dense, pool_tokens(tokens, pooling))
+                for n, (text, dense, tokens) in parts
+            ]
+            store.write(placed, new=True)
             store.tidy()
-            ways = {f"rerank, {name}": SearchOptions(mode="dense", rerank=True)}
-            if name == "float16":
-                ways |= {mode: SearchOptions(mode=mode, limit=DEPTH_READ) for mode in ("dense", "words", "hybrid")}
-                ways["rerank of hybrid, float16"] = SearchOptions(mode="hybrid", rerank=True)
-                ways["first stage by multi-vectors"] = SearchOptions(first_stage="multivector")
-            for way, options in ways.items():
+            ways = dict(WAYS) if name == "float16" else {}
+            for way, options in {**ways, f"rerank, {name}": SearchOptions(mode="dense", rerank=True)}.items():
                 options = replace(options, limit=DEPTH_READ)
-                ranks, times = [], []
+                ranks = []
                 for question, answer in zip(asked, manual.answers, strict=True):
-                    began = time.perf_counter()
                     hits = find(store, question, options, lambda hits: [])
-                    times.append(time.perf_counter() - began)
                     ranks.append(rank_of(answer, [int(section_of[int(hit.passage.path)]) for hit in hits]))
-                figures[way] = measure(np.array(ranks)) | {"median_ms": round(1e3 * float(np.median(times)), 1)}
-            kept = figures[f"rerank, {name}"]
-            kept["multivector_bytes_per_passage"] = bytes_of(store, number_format, made_with.multivector_dim or 0)
-    return figures
+                figures = measure(np.array(ranks))
+                if way.startswith("rerank, "):
+                    figures["multivector_bytes_per_passage"] = bytes_of(placed, number_format)
+                yield way, figures
 
 
-def bytes_of(store: Store, number_format: str, dim: int) -> float:
-    num_tokens = sum(
-        len(tokens) for _, tokens in store.vectors(p.content for p in store.passages()).values() if tokens is not None
-    )
-    return round(num_tokens * bytes_per_token(number_format, dim) / len(store), 1)
+def bytes_of(placed: Sequence[Placed], number_format: str) -> float:
+    tokens = [one.multivector for one in placed if one.multivector is not None]
+    return round(sum(map(len, tokens)) * bytes_per_token(number_format, tokens[0].shape[1]) / len(placed), 1)
 
 
 def rank_of(answer: int, sections: Sequence[int]) -> int:
