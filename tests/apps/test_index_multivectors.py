@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,30 @@ def test_scores_of_stored_multivectors_are_maxsim(number_format: str, tolerance:
     else:
         expected = maxsim(query, made)
     assert score(query, to_column(made, number_format)) == pytest.approx(expected, abs=tolerance)
+
+
+def test_scoring_takes_one_thread() -> None:
+    """Threads of BLAS libraries that wait for each other took ten times as long as the products."""
+    code = f"""
+import time
+import numpy as np
+from jina_embeddings.apps.index.multivectors import FORMATS, score, to_column
+random = np.random.default_rng(0).standard_normal
+queries = [random((num, {DIM}), dtype=np.float32) for num in (16, 40)]
+for column in [to_column([random((37_500, {DIM}), dtype=np.float32)], name) for name in FORMATS]:
+    score(queries[0], column)
+    time.sleep(0.3)
+    for query in queries:
+        all_threads, this_thread = time.process_time(), time.thread_time()
+        score(query, column)
+        print(time.process_time() - all_threads, time.thread_time() - this_thread)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    times = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+    assert len(times) == 2 * len(FORMATS)
+    for all_threads, this_thread in times:
+        assert all_threads < 1.2 * this_thread + 1e-3
 
 
 def test_every_float16_is_decoded_exactly() -> None:
