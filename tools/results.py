@@ -35,9 +35,7 @@ def circumstances() -> dict[str, Any]:
     """Command, commit, device, versions and date of this run."""
     return {
         "command": " ".join(["python", *sys.argv]),
-        # On a machine without the git repository, the commit comes from the environment.
-        "commit": os.environ.get("BENCHMARK_COMMIT")
-        or _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", "src") else ""),
+        "commit": _COMMIT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device(),
         "python": platform.python_version(),
@@ -70,3 +68,10 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+# Of the beginning of the run: what is committed while it runs has not run. On a machine without the git repository, the
+# commit comes from the environment.
+_COMMIT = os.environ.get("BENCHMARK_COMMIT") or (
+    _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", "src") else "")
+)

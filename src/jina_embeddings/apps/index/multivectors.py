@@ -134,7 +134,7 @@ def _numbers(column: Any) -> tuple[Any, Any, str]:
 def _decoded(numbers: Any, number_format: str) -> FloatArray:
     """Returns float32 (tokens, dim), which is not normalised for int8 and binary."""
     if number_format == "binary":
-        return _BITS.take(numbers, axis=0).reshape(len(numbers), -1)
+        return np.asarray(_BITS.take(numbers, axis=0), dtype=np.float32).reshape(len(numbers), -1)
     if numbers.dtype == np.float16:
         # NumPy takes several times as long. Imported late, as other uses of an index don't need it.
         import torch
