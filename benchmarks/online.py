@@ -4,8 +4,9 @@
     python benchmarks/online.py --size tiny --systems ours              # a CPU: says nothing about speed
 
 Servers are loaded side by side and measured one after another, while the others wait. Callers are a closed loop: each
-asks again when it has its answer. `ours` is this package behind the app of `online_app.py`; `stock` is vLLM's own
-server on a checkpoint with one task merged, with its mean pooler; `before` is `ours` from another tree's `src`.
+asks again when it has its answer. `ours` is this package's server, in rows called `plain` a minimal ASGI app in its
+place; `stock` is vLLM's own server on a checkpoint with one task merged, with its mean pooler; `before` is `ours` from
+another tree's `src`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ ROWS = [
     *((callers, 1, "passages") for callers in (1, 64, 256)),
 ]
 FEW_ROWS = [(1, 1, "short"), (64, 1, "short"), (256, 1, "short"), (64, 16, "short"), (64, 1, "passages")]
-TASKS = ("retrieval", "text-matching", "code")
+TASKS = ("retrieval.passage", "text-matching", "code.passage")
 SYSTEMS = ("ours", "stock", "ours-fp8", "before")
 
 
@@ -95,6 +96,11 @@ class Server:
         print(f"{self.name} did not start:\n{self.log.read_text()[-3000:]}", flush=True)
         return False
 
+    def processor_s(self) -> float:
+        """Seconds of processor time of the process that serves, without those that it has started."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -140,7 +146,7 @@ class Measurements:
 
     async def _measure(self, server: Server, step: dict[str, Any]) -> dict[str, Any]:
         what, client = step.pop("what"), Client(server.port)
-        if what not in ("http", "mixed"):
+        if what not in ("http", "plain", "mixed"):
             if what == "inside":
                 step["seconds"] = self._seconds
             found: dict[str, Any] = json.loads(await client.post(f"/{what}", json.dumps(step).encode()))
@@ -151,17 +157,23 @@ class Measurements:
         for first in range(0, min(len(texts), 4096 * count) - count, count):
             body: dict[str, Any] = {"model": "m", "encoding_format": "base64"}
             body["input"] = [prefix + text for text in texts[first : first + count]]
+            if server.name != "stock":
+                body["task"] = TASKS[0]
             if what == "mixed":
-                body |= {"task": TASKS[len(bodies) % 3], "multivector": len(bodies) // 3 % 2 == 1}
+                body |= {"task": TASKS[len(bodies) % 3], "return_multivector": len(bodies) // 3 % 2 == 1}
             bodies.append(json.dumps(body).encode())
 
         async def call(number: int) -> None:
-            await client.post("/v1/embeddings", bodies[number % len(bodies)])
+            await client.post("/plain" if what == "plain" else "/v1/embeddings", bodies[number % len(bodies)])
 
         has_packs = server.name.startswith("ours")
         if has_packs:
             await client.post("/packs", b"{}")
+        began = server.processor_s()
         found = await closed_loop(call, step["callers"], count, self._seconds)
+        # Of the warm-up too, which is a second.
+        answered = found["texts_per_s"] / count * (self._seconds + 1)
+        found["processor_ms_per_call"] = round(1000 * (server.processor_s() - began) / answered, 3)
         return {**found, "packs": json.loads(await client.post("/packs", b"{}"))} if has_packs else found
 
 
@@ -172,8 +184,6 @@ def _steps(
     ours = "ours" in names
     if ours:
         yield "ours", {"what": "parts", "seconds": seconds}
-        if gpu:
-            yield "ours", {"what": "graphs"}
         yield "ours", {"what": "bulk", "name": "short", "count": bulk}
     for row in [*FEW_ROWS, *(row for row in rows if row not in FEW_ROWS)]:
         callers, texts, which = row
@@ -182,6 +192,8 @@ def _steps(
                 yield name, {"what": "http", "callers": callers, "texts": texts, "name": which}
             if name.startswith("ours") and row in FEW_ROWS[:3]:
                 yield name, {"what": "inside", "callers": callers, "texts": texts, "name": which}
+            if name == "ours" and row in FEW_ROWS[:4]:
+                yield name, {"what": "plain", "callers": callers, "texts": texts, "name": which}
         if row == FEW_ROWS[-1] and ours:
             yield "ours", {"what": "mixed", "callers": 64, "texts": 1, "name": "short"}
             for name in ("ours", "before"):
@@ -196,10 +208,9 @@ def _steps(
     for name in ("ours-fp8", "before"):
         if name in names:
             yield name, {"what": "bulk", "name": "short", "count": bulk}
-    if "ours-fp8" in names:
-        yield "ours-fp8", {"what": "memory"}
-        if gpu:
-            yield "ours-fp8", {"what": "graphs"}
+    for name in ("ours", "ours-fp8"):
+        if name in names and gpu:
+            yield name, {"what": "graphs"}
 
 
 def main() -> None:

@@ -1,14 +1,16 @@
-"""The server that `online.py` measures: one model behind a minimal ASGI app, which also measures in the process.
+"""The server that `online.py` measures: the product's and a minimal ASGI app, which also measures in the process.
 
     python online_app.py PORT FOLDER TEXTS.json [OPTION=VALUE ...]
 
-POST /v1/embeddings has OpenAI's form with base64; /inside, /bulk, /beside, /page and /graphs call methods of `App`.
+POST /v1/embeddings is the product's server; /plain the least that an ASGI app can be, of the same form with base64;
+/inside, /bulk, /beside, /page and /graphs call methods of `App`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import sys
 import time
@@ -19,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import orjson
+
+from product_server import product_server
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -72,8 +76,12 @@ class App:
         self._processor = Processor.from_checkpoint(checkpoint, max_length=self._engine.max_length)
         self._loaded_s = time.perf_counter() - started
         self._sets = sets
+        self._server: Any = product_server(self.model)[0]
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope.get("path", "").startswith("/v1/"):
+            await self._server(scope, receive, send)
+            return
         if scope["type"] == "lifespan":
             while True:
                 message = await receive()
@@ -85,8 +93,8 @@ class App:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
         asked = orjson.loads(body or b"{}")
-        if scope["path"] == "/v1/embeddings":
-            answer = await self._embeddings(asked)
+        if scope["path"] == "/plain":
+            answer = await self._plain(asked)
         elif scope["path"] == "/health":
             answer = b"{}"
         else:
@@ -95,13 +103,8 @@ class App:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _embeddings(self, asked: dict[str, Any]) -> bytes:
-        vectors = await self.model.aencode_text(
-            asked["input"],
-            task=asked.get("task", "retrieval"),
-            prompt_name="passage",
-            return_multivector=asked.get("multivector", False),
-        )
+    async def _plain(self, asked: dict[str, Any]) -> bytes:
+        vectors = await self.model.aencode_text(asked["input"], task=asked["task"])
         data = [{"index": i, "embedding": base64.b64encode(row).decode()} for i, row in enumerate(vectors)]
         return orjson.dumps({"object": "list", "data": data})
 
@@ -214,16 +217,27 @@ class App:
 def main() -> None:
     import uvicorn
 
+    from jina_embeddings.server.protocol import BoundedProtocol
+
     port, folder, sets, *options = sys.argv[1:]
     given = {name: json.loads(value) for name, _, value in (option.partition("=") for option in options)}
     app: Any = App(folder, json.loads(Path(sets).read_text()), given)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False, proxy_headers=False
+            app,
+            host="127.0.0.1",
+            port=int(port),
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            http=BoundedProtocol,
         )
     )
     # Threads that prepare a bulk call would keep the event loop waiting five milliseconds.
     sys.setswitchinterval(0.0005)
+    # As the product's server does.
+    gc.collect()
+    gc.freeze()
     app.model.run_async(server.serve())
 
 

@@ -18,21 +18,10 @@ import uvicorn
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.request import Request
 from jina_embeddings.engine.event_loop import run_here
-from jina_embeddings.server.app import make_app
-from jina_embeddings.server.decoders import Decoders
-from jina_embeddings.server.decoding import Form
-from jina_embeddings.server.gate import Gate, State
-from jina_embeddings.server.keys import VARIABLE, Keys
-from jina_embeddings.server.ledger import Ledger
+from jina_embeddings.server.keys import VARIABLE
 from jina_embeddings.server.lifecycle import serve
-from jina_embeddings.server.limits import Budget, Limits
-from jina_embeddings.server.media import Media, UrlPolicy
-from jina_embeddings.server.metrics import Metrics
-from jina_embeddings.server.rates import Rates
-from jina_embeddings.server.request_log import RequestLog
-from jina_embeddings.server.service import Service
-from jina_embeddings.server.spans import Spans
 from jina_embeddings.types import Prepared
+from product_server import product_server
 
 T = TypeVar("T")
 
@@ -91,16 +80,11 @@ class Bare:
 def main() -> None:
     engine, port = sys.argv[1], int(sys.argv[2])
     os.environ.pop(VARIABLE, None)
-    limits = Limits()
     with JinaEmbeddings("pocket", engine="torch" if engine == "pocket" else NullEngine()) as model:
         if engine == "bare":
             uvicorn.run(Bare(model), port=port, log_level="warning", access_log=False)
             return
-        media = Media(Form(model.image_config), limits, UrlPolicy(), Decoders(1))
-        service = Service(model, media)
-        budget = Budget(limits, model.info.max_length)
-        gate = Gate(Keys(), Rates(), budget, State(), Ledger(Metrics(), RequestLog(1), Spans()))
-        serve(make_app(service, gate), service, gate, host="127.0.0.1", port=port, drain_s=0, deadline_s=5)
+        serve(*product_server(model), host="127.0.0.1", port=port, drain_s=0, deadline_s=5)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ from systems import OTHER_VECTORS, PREFIX, SYSTEMS, num_devices
 
 HERE = Path(__file__).parent
 
-# Inputs of each set for each two GPUs, enough for ten seconds of the fastest system on H100s, or three of pages.
-COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 400}
+# Inputs of each set for each two GPUs, enough for ten seconds of the fastest system on H100s.
+COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 1_000}
 # What else is measured: packed and scheduled vectors, calls of few texts, and the device's time by kind of kernel.
 STAGES = ("paths", "call-sizes", "profile")
 # The systems of a default run: those that need one GPU.

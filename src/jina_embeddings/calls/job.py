@@ -117,7 +117,7 @@ class Job:
             NonFiniteError: the engine returned NaN or infinity, and the call doesn't skip bad inputs.
         """
         good = [_is_finite(output) for output in outputs]
-        for index in self._drop(good):
+        for index in () if all(good) else self._drop(good):
             error = NonFiniteError(
                 "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
             )

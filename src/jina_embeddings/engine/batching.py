@@ -32,6 +32,9 @@ def plan_batches(inputs: Sequence[Prepared], *, max_tokens: int, batch_size: int
 
 def by_kind(inputs: Sequence[Prepared], order: Callable[[Prepared], Any]) -> Iterator[tuple[Kind, list[int]]]:
     """Each kind with the indices of its inputs, sorted by the key `order`."""
+    if len(inputs) == 1:
+        yield kind_of(inputs[0]), [0]
+        return
     groups: dict[Kind, list[int]] = defaultdict(list)
     for index, prepared in enumerate(inputs):
         groups[kind_of(prepared)].append(index)

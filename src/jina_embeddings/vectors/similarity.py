@@ -137,15 +137,21 @@ def normalize(vectors: FloatArray) -> FloatArray:
     if vectors.size == 0:
         return vectors
     rows = vectors.reshape(-1, vectors.shape[-1])
+    if len(rows) <= _BLOCK_VECTORS:
+        return _normalized(rows).reshape(vectors.shape)
     normalized = np.empty_like(rows)
     for start in range(0, len(rows), _BLOCK_VECTORS):
-        # In float64, as squares of very small and very large values under- or overflow in float32.
-        block = rows[start : start + _BLOCK_VECTORS].astype(np.float64)
-        norms = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
-        np.divide(
-            block, np.where(norms > 0, norms, 1), out=normalized[start : start + _BLOCK_VECTORS], casting="same_kind"
-        )
+        normalized[start : start + _BLOCK_VECTORS] = _normalized(rows[start : start + _BLOCK_VECTORS])
     return normalized.reshape(vectors.shape)
+
+
+def _normalized(rows: FloatArray) -> FloatArray:
+    # In float64, as squares of very small and very large values under- or overflow in float32.
+    block = rows.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+    norms[~(norms > 0)] = 1
+    normalized: FloatArray = (block / norms[:, None]).astype(np.float32)
+    return normalized
 
 
 def truncate(vectors: FloatArray, dim: int | None) -> FloatArray:
