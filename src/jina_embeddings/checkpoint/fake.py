@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,10 +92,11 @@ class WordTokenizer:
 
     @staticmethod
     def _words(text: str) -> list[str]:
-        for token in _SPECIAL:
+        for token in _SPECIAL if "<|" in text else ():
             text = text.replace(token, f" {token} ")
         return text.split()
 
     @staticmethod
+    @lru_cache(maxsize=65_536)
     def _id(word: str) -> int:
         return _SPECIAL.get(word) or zlib.crc32(word.lower().encode()) % (2**31 - 16) + 16

@@ -58,8 +58,10 @@ class ShardWriter:
         outside = set(self._types) - set(self._layout.in_shard)
         self._names = [name for name in self._schema.names if name not in outside]
         # Compression, dictionaries and statistics of vectors cost time and save next to nothing.
+        # Arrow's own file: a write to one of Python waits for the GIL, for which the threads of the model compete.
+        self._sink = pa.OSFile(str(self._draft.path), "wb")
         self._file = pq.ParquetWriter(
-            self._draft.file,
+            self._sink,
             pa.schema([self._schema.field(name) for name in self._names]),
             compression={name: "zstd" for name in self._names if name not in self._types},
             use_dictionary=["kind", "error_code"],
@@ -73,6 +75,7 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._sink.close()
         self._rejects.discard()
         self._draft.discard()
         self._layout.discard()
@@ -109,6 +112,7 @@ class ShardWriter:
         done = Done(self._run, self._shard, stop - start, self._rejected, files, fragments, self._cut)
         self._file.add_key_value_metadata({FOOTER.decode(): json.dumps(asdict(done))})
         self._file.close()
+        self._sink.close()
         self._rejects.commit()
         self._draft.commit()
         return done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,23 +137,33 @@ def normalize(vectors: FloatArray) -> FloatArray:
     if vectors.size == 0:
         return vectors
     rows = vectors.reshape(-1, vectors.shape[-1])
-    if len(rows) <= _BLOCK_VECTORS:
-        return _normalized(rows).reshape(vectors.shape)
-    normalized = np.empty_like(rows)
-    for start in range(0, len(rows), _BLOCK_VECTORS):
-        normalized[start : start + _BLOCK_VECTORS] = _normalized(rows[start : start + _BLOCK_VECTORS])
-    return normalized.reshape(vectors.shape)
+    blocks = [rows[start : start + _BLOCK_VECTORS] for start in range(0, len(rows), _BLOCK_VECTORS)]
+    return _normalized([[block] for block in blocks], rows.shape).reshape(vectors.shape)
 
 
-def _normalized(rows: FloatArray) -> FloatArray:
-    # In float64, as squares of very small and very large values under- or overflow in float32.
-    block = rows.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-    norms[~(norms > 0)] = 1
-    normalized: FloatArray = (block / norms[:, None]).astype(np.float32)
+def normalize_parts(parts: Sequence[FloatArray]) -> FloatArray:
+    """`normalize` of arrays (n, dim), at least one, as if they were joined."""
+    blocks = [parts[first : first + _BLOCK_VECTORS] for first in range(0, len(parts), _BLOCK_VECTORS)]
+    return _normalized(blocks, (sum(map(len, parts)), parts[0].shape[1]))
+
+
+def _normalized(blocks: Iterable[Sequence[FloatArray]], shape: tuple[int, int]) -> FloatArray:
+    normalized = np.empty(shape, dtype=np.float32)
+    # In float64, as squares of very small and very large values under- or overflow in float32; in one piece of memory,
+    # as getting it takes longer than the work.
+    doubles = np.empty((0, shape[1]))
+    start = 0
+    for block in blocks:
+        out = normalized[start : start + sum(map(len, block))]
+        start += len(out)
+        if len(doubles) < len(out):
+            doubles = np.empty(out.shape)
+        rows = np.concatenate(block, out=doubles[: len(out)], casting="same_kind")
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+        np.divide(rows, np.where(norms > 0, norms, 1), out=out, casting="same_kind")
     return normalized
 
 
 def truncate(vectors: FloatArray, dim: int | None) -> FloatArray:
     """The first `dim` values of each vector (matryoshka), which have to be normalised again; all of them for None."""
-    return vectors if dim is None else vectors[..., :dim]
+    return vectors if dim is None or dim == vectors.shape[-1] else vectors[..., :dim]
