@@ -66,6 +66,8 @@ class Request:
 
 def _text_of(value: Any) -> Any:
     """The text of a mapping `{"text": ...}`; any other value is returned as it is."""
+    if isinstance(value, str):  # which is quicker to tell
+        return value
     return value["text"] if isinstance(value, Mapping) and list(value) == ["text"] else value
 
 

@@ -20,6 +20,7 @@ from .caution import Caution, Span
 from .plan import Plan, PlanReader
 from .provenance import Column, Form
 from .rows import Failure, Row
+from .stretch import Stretch
 
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
@@ -36,21 +37,21 @@ _CHUNKS_READ_AHEAD = 1
 class Chunk:
     """Rows that are embedded together.
 
-    items: one for each row; those that were rejected as a `Failure`.
+    rows: those that the model rejected too as errors.
     vectors: of each column, for the rows that were not: an array (rows, numbers), or a list. Empty if all were.
     cut: how many texts were cut.
     ran: when the engine got the rows and when it had done them, on the clock of `time.perf_counter`.
     """
 
     start: int
-    items: list[Row | Failure]
+    rows: Stretch
     vectors: dict[str, Any]
     cut: int = 0
     ran: tuple[float, float] = (0.0, 0.0)
 
     @property
     def span(self) -> Span:
-        return self.start, self.start + len(self.items)
+        return self.start, self.start + len(self.rows)
 
 
 class Chunks:
@@ -102,10 +103,10 @@ class Chunks:
     def try_alone(self, span: Span, poison: frozenset[int]) -> None:
         """Embeds rows for nothing: whether they end this process."""
         reader = PlanReader(self._plan)
-        self._embed(span[0], self._rejected(reader.read(*span), span[0], poison))
+        self._embed(span[0], self._stretch(reader, *span, poison))
         reader.close()
 
-    def _read(self, shards: Sequence[int], caution: Caution) -> Generator[tuple[int, list[Row | Failure]], None, None]:
+    def _read(self, shards: Sequence[int], caution: Caution) -> Generator[tuple[int, Stretch], None, None]:
         """Cut at the same rows whenever a shard is embedded: what runs together decides the last bits of a vector."""
         reader = PlanReader(self._plan)
         try:
@@ -114,27 +115,30 @@ class Chunks:
                 while start < stop:
                     last = min(start + caution.most_rows(start), stop)
                     self._report("begun", start, last)
-                    items = self._rejected(_bounded(reader.read(start, last)), start, caution.poison)
-                    yield start, items
-                    start += len(items)
+                    rows = self._stretch(reader, start, last, caution.poison)
+                    yield start, rows
+                    start += len(rows)
         finally:
             reader.close()
 
-    @staticmethod
-    def _rejected(items: Iterator[Row | Failure], start: int, poison: frozenset[int]) -> list[Row | Failure]:
-        error = EngineDeadError("this row ended the process that embedded it, alone too")
-        return [Failure(item.id, error, item.kept) if row in poison else item for row, item in enumerate(items, start)]
+    def _stretch(self, reader: PlanReader, start: int, stop: int, poison: frozenset[int]) -> Stretch:
+        rows = reader.texts(start, stop)
+        if rows is None:
+            rows = Stretch.of(list(_bounded(reader.read(start, stop))), self._plan.fields.keep)
+        for row in poison.intersection(range(start, start + len(rows))):
+            rows.reject(row - start, EngineDeadError("this row ended the process that embedded it, alone too"))
+        return rows
 
-    def _embed_read(self, reading: Future[tuple[int, list[Row | Failure]] | None]) -> Chunk | None:
+    def _embed_read(self, reading: Future[tuple[int, Stretch] | None]) -> Chunk | None:
         read = reading.result()
         return None if read is None else self._embed(*read)
 
-    def _embed(self, start: int, items: list[Row | Failure]) -> Chunk:
-        """Embeds the rows among the items; those that can't be embedded become failures."""
-        rows = [index for index, item in enumerate(items) if isinstance(item, Row)]
-        if not rows:
-            return Chunk(start, items, {})
-        inputs = [item.input for item in items if isinstance(item, Row)]
+    def _embed(self, start: int, rows: Stretch) -> Chunk:
+        """Embeds the rows, and rejects those that can't be."""
+        good = rows.good
+        if not good:
+            return Chunk(start, rows, {})
+        inputs = [rows.inputs[place] for place in good] if rows.errors else rows.inputs
         began = time.perf_counter()
         result = self._model.embed(Request.mixed(inputs, self._options))
         ended = time.perf_counter()
@@ -143,15 +147,14 @@ class Chunks:
         ran = (began + before, ended - after) if before + after < ended - began else (began, ended)
         partial: Partial = result.embeddings
         for skipped in partial.skipped:
-            item = items[rows[skipped.index]]
-            items[rows[skipped.index]] = Failure(item.id, skipped.error, item.kept)
+            rows.reject(good[skipped.index], skipped.error)
         vectors = {}
         for name, column in self._form.columns.items() if partial.kept else ():
             found = partial.embeddings
             if isinstance(found, Both):
                 found = found.multivector if column.multivector else found.dense
             vectors[name] = _in_form(found, column)
-        return Chunk(start, items, vectors, len(result.cut), ran)
+        return Chunk(start, rows, vectors, len(result.cut), ran)
 
 
 def _in_form(vectors: Any, column: Column) -> Any:

@@ -24,7 +24,8 @@ from .samples import sample_row, samples
 from .sources import Source
 from .stored_pdf import StoredPdf
 from .stores import is_address
-from .tables import TABLES, table_rows
+from .stretch import Stretch, texts_of
+from .tables import TABLES, TableReader, records_of
 from .text import decode
 
 # What a file's own content can raise; an OSError with a number is the machine's.
@@ -41,6 +42,7 @@ class Cursor:
         self._source, self._fields = source, fields
         self._folder = Path(source.path).parent
         self._pdf: StoredPdf | None = None
+        self._table = TableReader(source.path, source.kind, fields.all) if source.kind in TABLES else None
         self._next = 0
         self._raw: Generator[Any, None, None] | None = None
 
@@ -53,7 +55,7 @@ class Cursor:
         """
         given = start
         try:
-            for raw in islice(self._from(start), stop - start):
+            for raw in self._raws(start, stop):
                 given += 1
                 self._next = given
                 yield self._row(raw, given)
@@ -67,10 +69,31 @@ class Cursor:
         if given != stop:
             raise InputError(f"{self._source.path} has changed since the run was planned: use another folder")
 
+    def texts(self, start: int, stop: int) -> Stretch | None:
+        """The rows by columns, where all of them are texts of a table; None where `read` has to look at each."""
+        if self._table is None:
+            return None
+        try:
+            batches = list(self._table.read(start, stop))
+            table = pa.Table.from_batches(batches) if batches else None
+        except _DAMAGE_ERRORS:
+            self._table.close()
+            return None
+        if table is None or len(table) != stop - start:
+            return None
+        return texts_of(table, self._source.path, start + 1, self._fields)
+
     def close(self) -> None:
         if self._raw is not None:
             self._raw.close()
         self._raw = self._pdf = None
+        if self._table is not None:
+            self._table.close()
+
+    def _raws(self, start: int, stop: int) -> Iterator[Any]:
+        if self._table is None:
+            return islice(self._from(start), stop - start)
+        return (record for batch in self._table.read(start, stop) for record in records_of(batch))
 
     def _from(self, start: int) -> Generator[Any, None, None]:
         if self._raw is not None and self._next <= start and (self._next == start or is_packed(self._source.path)):
@@ -84,9 +107,6 @@ class Cursor:
 
     def _open(self, start: int) -> Generator[Any, None, None]:
         source, kind = self._source, self._source.kind
-        if kind in TABLES:
-            yield from table_rows(source.path, kind, start, self._fields.all)
-            return
         if kind in ("pdf", "text", "image", "unreadable"):
             yield from range(start + 1, source.rows + 1)
             return

@@ -150,7 +150,7 @@ class Job:
             while start < stop:
                 chunk: Chunk = next(stream)
                 writer.write(chunk)
-                start += len(chunk.items)
+                start += len(chunk.rows)
             return writer.commit()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,6 @@ import pyarrow as pa
 from .folder import Folder
 from .lance_table import write_fragments
 from .provenance import Column, Form
-from .rows import Failure
 from .shards import vectors_name
 from .writers import arrow_column
 
@@ -23,6 +22,7 @@ _NUMBERS: dict[str, Any] = {
     "binary": np.dtype("i1"),
     "ubinary": np.dtype("u1"),
 }
+Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 _TENSOR_TYPES = {"float": "F32", "float16": "F16", "int8": "I8", "binary": "I8", "ubinary": "U8"}
 HEADER_BYTES = 1024
 """The header of a .safetensors file is padded to this, so that the numbers of each shard begin at the same byte."""
@@ -33,8 +33,8 @@ class Layout(Protocol):
 
     in_shard: list[str]
 
-    def write(self, table: Any, vectors: dict[str, Any], items: list[Any]) -> None:
-        """table: all columns of some rows. vectors, items: see `Chunk`."""
+    def write(self, table: Any, vectors: dict[str, Any], good: Mask) -> None:
+        """table: all columns of some rows. vectors: see `Chunk`. good: which rows have vectors."""
 
     def commit(self) -> tuple[dict[str, int], list[str]]:
         """Makes the vectors last, before the shard itself does. Returns what `Done` has as files and fragments."""
@@ -48,7 +48,7 @@ class InParquet:
     def __init__(self, names: list[str]):
         self.in_shard = names
 
-    def write(self, table: Any, vectors: dict[str, Any], items: list[Any]) -> None: ...
+    def write(self, table: Any, vectors: dict[str, Any], good: Mask) -> None: ...
 
     def commit(self) -> tuple[dict[str, int], list[str]]:
         return {}, []
@@ -72,11 +72,10 @@ class InArrays:
             _write_header(draft.file, suffix, name, column, (rows, widths[name]))
         self._files = {name: vectors_name(shard, name, suffix) for name in columns}
 
-    def write(self, table: Any, vectors: dict[str, Any], items: list[Any]) -> None:
-        good = np.array([not isinstance(item, Failure) for item in items])
+    def write(self, table: Any, vectors: dict[str, Any], good: Mask) -> None:
         for name, draft in self._drafts.items():
             dtype, width = self._types[name]
-            array = np.full((len(items), width), np.nan if dtype.kind == "f" else 0, dtype=dtype)
+            array = np.full((len(good), width), np.nan if dtype.kind == "f" else 0, dtype=dtype)
             if vectors:
                 array[good] = vectors[name]
             draft.file.write(array.data)
@@ -101,7 +100,7 @@ class InLance:
         self._folder = folder
         self._tables: list[Any] = []
 
-    def write(self, table: Any, vectors: dict[str, Any], items: list[Any]) -> None:
+    def write(self, table: Any, vectors: dict[str, Any], good: Mask) -> None:
         self._tables.append(table)
 
     def commit(self) -> tuple[dict[str, int], list[str]]:
@@ -132,17 +131,16 @@ def _type_of(column: Column, width: int) -> Any:
     return pa.list_(pa.list_(number)) if column.multivector else pa.list_(number, width)
 
 
-def vectors_column(vectors: Any, failed: list[bool], type_: Any) -> Any:
-    """Makes an Arrow array of a chunk's vectors, null for rows that failed."""
-    if all(failed):
-        return pa.nulls(len(failed), type_)
+def vectors_column(vectors: Any, good: Mask, type_: Any) -> Any:
+    """Makes an Arrow array of a chunk's vectors, null for rows that have none. good: which rows have one."""
+    if not good.any():
+        return pa.nulls(len(good), type_)
     if isinstance(vectors, np.ndarray):
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     else:
         column = arrow_column(tuple(vectors))
-    if any(failed):
-        places = iter(range(len(vectors)))
-        column = column.take(pa.array([None if lost else next(places) for lost in failed]))
+    if not good.all():
+        column = column.take(pa.array(np.cumsum(good) - 1, mask=~good))
     return column.cast(type_)
 
 

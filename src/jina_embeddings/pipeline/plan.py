@@ -11,6 +11,7 @@ from .cursors import Cursor
 from .records import Fields
 from .rows import Failure, Row
 from .sources import Source
+from .stretch import Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,12 @@ class PlanReader:
             last = min(stop, self._ends[index])
             yield from self._at(index).read(start - offset, last - offset)
             start = last
+
+    def texts(self, start: int, stop: int) -> Stretch | None:
+        """The rows by columns, where all of them are texts of one table; None where `read` has to look at each."""
+        index = bisect_right(self._ends, start)
+        offset = self._ends[index] - self._sources[index].rows
+        return self._at(index).texts(start - offset, stop - offset) if stop <= self._ends[index] else None
 
     def close(self) -> None:
         if self._cursor is not None:

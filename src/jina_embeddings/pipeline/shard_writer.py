@@ -16,7 +16,6 @@ from .chunks import Chunk
 from .folder import Folder
 from .layouts import InArrays, InLance, InParquet, Layout, types_of, vectors_column
 from .provenance import Form
-from .rows import Failure
 from .shards import FOOTER, Done, rejects_name, shard_name
 from .writers import ROW_GROUP_BYTES
 
@@ -81,25 +80,27 @@ class ShardWriter:
         self._layout.discard()
 
     def write(self, chunk: Chunk) -> None:
-        failed = [isinstance(item, Failure) for item in chunk.items]
+        rows = chunk.rows
+        good = np.ones(len(rows), dtype=bool)
+        good[list(rows.errors)] = False
         columns: list[Any] = [
             pa.array(np.arange(*chunk.span)),
-            pa.array([item.id for item in chunk.items], pa.string()),
-            pa.array([None if isinstance(item, Failure) else item.kind for item in chunk.items], pa.string()),
+            pa.array(rows.ids, pa.string()),
+            pa.array(rows.kinds, pa.string()),
         ]
         for name, type_ in self._kept:
-            columns.append(kept_column([item.kept.get(name) for item in chunk.items], type_))
+            columns.append(kept_column(rows.kept[name], type_))
         for name, type_ in self._types.items():
-            columns.append(vectors_column(chunk.vectors.get(name), failed, type_))
-        errors = [item.error if isinstance(item, Failure) else None for item in chunk.items]
-        columns.append(pa.array([None if error is None else code_of(error) for error in errors], pa.string()))
-        columns.append(pa.array([None if error is None else _message(error) for error in errors], pa.string()))
+            columns.append(vectors_column(chunk.vectors.get(name), good, type_))
+        for text_of in (code_of, _message):
+            errors = {place: text_of(error) for place, error in rows.errors.items()}
+            columns.append(pa.array(map(errors.get, range(len(rows))), pa.string(), size=len(rows)))
         table = pa.table(columns, schema=self._schema)
-        self._layout.write(table, chunk.vectors, chunk.items)
+        self._layout.write(table, chunk.vectors, good)
         self._write_rejects(chunk)
         self._cut += chunk.cut
         self._tables.append(table.select(self._names))
-        self._num_rows += len(chunk.items)
+        self._num_rows += len(rows)
         self._num_bytes += table.nbytes
         if self._num_bytes >= ROW_GROUP_BYTES or self._num_rows >= _MAX_GROUP_ROWS:
             self._write_group()
@@ -118,12 +119,12 @@ class ShardWriter:
         return done
 
     def _write_rejects(self, chunk: Chunk) -> None:
-        for row, item in enumerate(chunk.items, chunk.start):
-            if isinstance(item, Failure):
-                line = {"row": row, "id": item.id, "code": code_of(item.error), "message": _message(item.error)}
-                self._rejects.file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace"))
-                self._rejects.file.write(b"\n")
-                self._rejected += 1
+        for place, error in sorted(chunk.rows.errors.items()):
+            row, own = chunk.start + place, chunk.rows.ids[place]
+            line = {"row": row, "id": own, "code": code_of(error), "message": _message(error)}
+            self._rejects.file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+            self._rejects.file.write(b"\n")
+            self._rejected += 1
 
     def _write_group(self) -> None:
         if self._tables:
@@ -142,7 +143,12 @@ def code_of(error: Exception) -> str:
     return error.code if isinstance(error, JinaEmbeddingsError) else "input_error"
 
 
-def kept_column(values: list[Any], type_: Any) -> Any:
+def kept_column(values: Any, type_: Any) -> Any:
+    """values: a list, or an Arrow array."""
+    if isinstance(values, pa.Array):
+        if values.type == type_:
+            return values
+        values = values.to_pylist()
     if pa.types.is_string(type_):
         # Fields of JSON records have no one type: what is no string is written as JSON.
         values = [

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -52,13 +54,64 @@ def table_schema(path: str, kind: str) -> Any:
         return _arrow_reader(source).schema
 
 
-def table_rows(path: str, kind: str, start: int, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """Rows from `start` on, a batch in memory at a time; columns that the table doesn't have are left out."""
+class TableReader:
+    """Reads rows of a table by their number; a stretch that follows the last one is read on, not searched for.
+
+    columns: those that the table doesn't have are left out.
+    """
+
+    def __init__(self, path: str, kind: str, columns: list[str]):
+        self._table = (path, kind, columns)
+        self._batches: Generator[Any, None, None] | None = None
+        # Batches that were read, from that of the last stretch's first row on, and the number of their first row.
+        self._held: deque[Any] = deque()
+        self._first = 0
+
+    def read(self, start: int, stop: int) -> Iterator[Any]:
+        """Yields the rows from `start` to before `stop` as record batches; the same stretch may be read again."""
+        held = self._held
+        if self._batches is None or not self._first <= start <= self._first + sum(map(len, held)):
+            self.close()
+            path, kind, columns = self._table
+            self._batches, self._first = _batches(path, kind, start, columns), start
+        while held and self._first + len(held[0]) <= start:
+            self._first += len(held.popleft())
+        first = self._first
+        for number in count():
+            if number == len(held):
+                batch = next(self._batches, None)
+                if batch is None:
+                    return
+                held.append(batch)
+            begin, end = max(start, first), min(stop, first + len(held[number]))
+            yield held[number].slice(begin - first, end - begin)
+            first += len(held[number])
+            if first >= stop:
+                return
+
+    def close(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+        self._batches = None
+        self._held.clear()
+
+
+def records_of(batch: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a record batch, also of one without columns."""
+    names = batch.schema.names
+    if not names:
+        yield from ({} for _ in range(batch.num_rows))
+    for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _batches(path: str, kind: str, start: int, columns: list[str]) -> Generator[Any, None, None]:
+    """Record batches from row `start` on, one in memory at a time."""
     if kind == "lance":
         dataset = _lance(path)
         found = [name for name in columns if name in dataset.schema.names]
         batches = dataset.to_batches(columns=found, offset=start, batch_size=_BATCH_ROWS, scan_in_order=True)
-        yield from _rows(batches, 0)
+        yield from batches
         return
     if kind == "parquet":
         with open_stored(path) as file, pq.ParquetFile(file) as table:
@@ -67,7 +120,7 @@ def table_rows(path: str, kind: str, start: int, columns: list[str]) -> Iterator
             for group in groups:
                 # By the group, so that batches begin at the same rows wherever reading begins.
                 batches = table.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=found)
-                yield from _rows(batches, skip)
+                yield from _from(batches, skip)
                 skip = 0
         return
     with closing(_source(path)) as source:
@@ -78,20 +131,16 @@ def table_rows(path: str, kind: str, start: int, columns: list[str]) -> Iterator
             for batch in _batches_of(reader)
             for first in range(0, batch.num_rows, _BATCH_ROWS)
         )
-        yield from _rows(parts, start)
+        yield from _from(parts, start)
 
 
-def _rows(batches: Iterable[Any], skip: int) -> Iterator[dict[str, Any]]:
+def _from(batches: Iterable[Any], skip: int) -> Iterator[Any]:
+    """Batches without the first rows."""
     for batch in batches:
         if skip >= batch.num_rows:
             skip -= batch.num_rows
             continue
-        names = batch.schema.names
-        columns = [column.to_pylist() for column in batch.slice(skip).columns]
-        for values in zip(*columns, strict=True):
-            yield dict(zip(names, values, strict=True))
-        if not columns:
-            yield from ({} for _ in range(batch.num_rows - skip))
+        yield batch.slice(skip)
         skip = 0
 
 

@@ -26,6 +26,7 @@ from ...pipeline.records import Fields
 from ...pipeline.rows import Failure, Row
 from ...pipeline.shard_writer import ShardWriter
 from ...pipeline.sources import Source
+from ...pipeline.stretch import Stretch
 from . import multivectors
 from .fingerprint import Fingerprint
 from .lock import written_by_us
@@ -106,7 +107,8 @@ def _chunk(rows: pa.Table, start: int, columns: list[str], root: str | None) -> 
     if len(columns) > 1:
         tokens = multivectors.stored(rows[multivectors.COLUMN])
         embeddings.append([tokens[row] for row in np.flatnonzero(whole)])
-    return Chunk(start, items, dict(zip(columns, embeddings, strict=True)) if whole.any() else {})
+    rows_of = Stretch.of(items, [name for name, _ in KEPT])
+    return Chunk(start, rows_of, dict(zip(columns, embeddings, strict=True)) if whole.any() else {})
 
 
 def _items(rows: pa.Table, whole: Any, root: str | None) -> Iterator[Row | Failure]:
