@@ -24,7 +24,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from from_tools import write_result
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.checkpoint.fake import WordTokenizer
 from jina_embeddings.engine.fake import FakeEngine
@@ -140,6 +139,8 @@ def in_process(*works: Callable[[], None]) -> list[dict[str, float]]:
 
 
 def main() -> None:
+    from from_tools import write_result  # imports torch, which the processes that are measured have no use for
+
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=2048)

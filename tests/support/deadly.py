@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jina_embeddings.types import FloatArray, Prepared
 
 WORD = "deadly"
-_TOKEN = WordTokenizer._id(WORD)
+(_TOKEN,) = WordTokenizer().encode_batch_fast([WORD])[0].ids
 
 
 class DeadlyEngine(FakeEngine):

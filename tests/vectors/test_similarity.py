@@ -13,7 +13,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.errors import DimensionError, InputError
 from jina_embeddings.vectors import similarity
 from jina_embeddings.vectors.quantization import quantize
-from jina_embeddings.vectors.similarity import hamming, maxsim, normalize, truncate
+from jina_embeddings.vectors.similarity import hamming, maxsim, normalize, normalize_parts, truncate
 
 
 def rows(*shape: int) -> np.ndarray:
@@ -204,3 +204,9 @@ def test_what_is_no_multivector_is_refused(query: Any, documents: Any) -> None:
 def test_documents_of_one_length_may_be_one_array() -> None:
     query, documents = rows(3, 3), rows(4, 5, 3)
     assert np.allclose(maxsim(query, documents), maxsim(query, list(documents)))
+
+
+@pytest.mark.parametrize("lengths", [[1], [1] * 70, [3, 1, 40, 2], [0, 5, 0]])
+def test_parts_are_normalised_as_if_they_were_joined(lengths: list[int]) -> None:
+    parts = [np.random.default_rng(index).standard_normal((n, 16), dtype=np.float32) for index, n in enumerate(lengths)]
+    assert np.array_equal(normalize_parts(parts), normalize(np.concatenate(parts)))

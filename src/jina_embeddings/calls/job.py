@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import EmptyInputError, EngineDeadError, InputError, JinaEmbeddingsError, NonFiniteError, OptionError
 from ..types import Both, Partial, Prepared, Skipped, Usage
 from ..vectors.quantization import check_embedding_type, quantize
-from ..vectors.similarity import normalize, truncate
+from ..vectors.similarity import normalize_parts, truncate
 from .options import OnError
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ class Job:
 
     def _drop(self, good: Sequence[bool]) -> list[int]:
         """Removes the inputs whose output isn't good, and returns their indices in the call."""
+        if all(good):
+            return []
         pairs = list(zip(self._kept, self._place, strict=True))
         self._kept = [index for index, place in pairs if good[place]]
         self._place = [place for _, place in pairs if good[place]]
@@ -151,13 +153,13 @@ class Job:
 
     def _dense(self, vectors: list[FloatArray]) -> Any:
         output = self.output
-        whole = np.concatenate(vectors) if vectors else np.zeros((0, output.dim), dtype=np.float32)
-        stacked = truncate(whole, output.truncate_dim)
-        if output.normalize:
-            stacked = normalize(stacked)
+        if not vectors:
+            vectors = [np.zeros((0, output.dim), dtype=np.float32)]
+        parts = [truncate(vector, output.truncate_dim) for vector in vectors]
+        stacked = normalize_parts(parts) if output.normalize else np.concatenate(parts)
         if output.single and output.on_error == "raise":
             stacked = stacked[0]
-        asked = self._as_asked(np.ascontiguousarray(stacked))
+        asked = self._as_asked(stacked)
         # The published model returns a list of tensors.
         return asked if self.output.return_numpy or asked.ndim == 1 else list(asked)
 

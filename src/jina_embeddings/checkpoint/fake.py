@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,11 +73,26 @@ def fake_checkpoint() -> FakeCheckpoint:
     return FakeCheckpoint(FAKE, None, nowhere, CONFIG, WeightStore(nowhere), adapters=None, tasks=TASKS)
 
 
+class _Ids(dict[str, int]):
+    """The ids of the words that were seen."""
+
+    def __missing__(self, word: str) -> int:
+        number = _SPECIAL.get(word) or zlib.crc32(word.lower().encode()) % (2**31 - 16) + 16
+        if len(self) < _MAX_KNOWN:
+            self[word] = number
+        return number
+
+
+_MAX_KNOWN = 65_536
+_KNOWN = _Ids()
+
+
 class WordTokenizer:
     """Makes a token of each word, whose id is a checksum. Has the methods of a `tokenizers.Tokenizer` we use."""
 
     def encode_batch_fast(self, texts: list[str], add_special_tokens: bool = False) -> list[Any]:
-        return [SimpleNamespace(ids=[self._id(word) for word in self._words(text)]) for text in texts]
+        ids = _KNOWN.__getitem__
+        return [SimpleNamespace(ids=list(map(ids, self._words(text)))) for text in texts]
 
     def get_vocab_size(self) -> int:
         return 2**31
@@ -95,8 +109,3 @@ class WordTokenizer:
         for token in _SPECIAL if "<|" in text else ():
             text = text.replace(token, f" {token} ")
         return text.split()
-
-    @staticmethod
-    @lru_cache(maxsize=65_536)
-    def _id(word: str) -> int:
-        return _SPECIAL.get(word) or zlib.crc32(word.lower().encode()) % (2**31 - 16) + 16

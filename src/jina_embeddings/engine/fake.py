@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Coroutine, Iterator, Sequence
-from functools import lru_cache
+from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..checkpoint.fake import CONFIG
 from ..errors import EngineClosedError
-from ..types import TASKS, Both, Prepared
+from ..types import TASKS, Both, Prepared, Task
 from ..vectors.similarity import normalize
 from .event_loop import run_here
+from .token_vectors import TokenVectors
 
 if TYPE_CHECKING:
     from ..types import FloatArray, Vectors
@@ -50,8 +51,11 @@ class FakeEngine:
             raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
         self.num_calls += 1
         self.num_inputs += len(batch)
-        means = _means([_tokens(prepared) for prepared in batch if _is_plain(prepared)])
-        return [next(means) if _is_plain(prepared) else _vectors(prepared) for prepared in batch]
+        plain = [_is_plain(prepared) for prepared in batch]
+        means = _means([_tokens(prepared) for prepared in compress(batch, plain)])
+        return [
+            next(means) if is_plain else _vectors(prepared) for prepared, is_plain in zip(batch, plain, strict=True)
+        ]
 
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
@@ -70,22 +74,41 @@ class FakeEngine:
 
 
 def _vectors(prepared: Prepared) -> Vectors:
-    tokens = _tokens(prepared)
+    vectors = _TOKENS.take(_tokens(prepared))
     if prepared.image is not None:
-        of_image = _token_vector(zlib.crc32(prepared.image.digest.encode()), TASKS.index(prepared.task))
-        tokens = [token + of_image for token in tokens]
+        vectors += _TOKENS.take([_seeded(zlib.crc32(prepared.image.digest.encode()), prepared.task)])
     projected: Any = None
     if prepared.multivector:
-        projected = normalize(np.array(tokens)[:, : CONFIG.multivector_dim])
+        projected = normalize(vectors[:, : CONFIG.multivector_dim])
         if not prepared.spans:
             return projected  # type: ignore[no-any-return]
-    dense = np.concatenate(list(_means([tokens[start:stop] for start, stop in prepared.spans])))
-    return Both(dense, projected) if prepared.multivector else dense
+    means = np.zeros((len(prepared.spans), CONFIG.hidden_size), dtype=np.float32)
+    for mean, (start, stop) in zip(means, prepared.spans, strict=True):
+        for vector in vectors[start:stop]:
+            mean += vector
+        mean /= np.float32(stop - start)
+    return Both(means, projected) if prepared.multivector else means
 
 
-def _tokens(prepared: Prepared) -> list[FloatArray]:
-    offset = TASKS.index(prepared.task)
-    return [_token_vector(token, offset) for token in prepared.token_ids.tolist()]
+def _means(texts: Sequence[Sequence[int]]) -> Iterator[FloatArray]:
+    """The mean of each text's token vectors, (1, hidden size). texts: their tokens."""
+    means = np.zeros((len(texts), CONFIG.hidden_size), dtype=np.float32)
+    added = np.empty((_BLOCK_TEXTS, CONFIG.hidden_size), dtype=np.float32)
+    for first in range(0, len(texts), _BLOCK_TEXTS):
+        block, sums = texts[first : first + _BLOCK_TEXTS], means[first : first + _BLOCK_TEXTS]
+        lengths = np.array([len(tokens) for tokens in block])
+        for place in range(lengths.max()):
+            tokens = [tokens[place] for tokens in block if len(tokens) > place]
+            if len(tokens) == len(block):
+                sums += _TOKENS.take(tokens, added[: len(tokens)])
+            else:
+                sums[lengths > place] += _TOKENS.take(tokens, added[: len(tokens)])
+        sums /= lengths[:, None].astype(np.float32)
+    return (means[number : number + 1] for number in range(len(texts)))
+
+
+_BLOCK_TEXTS = 32
+"""Texts whose vectors are added together: few enough for the processor's cache."""
 
 
 def _is_plain(prepared: Prepared) -> bool:
@@ -93,30 +116,14 @@ def _is_plain(prepared: Prepared) -> bool:
     return prepared.image is None and not prepared.multivector and prepared.spans == ((0, prepared.num_tokens),)
 
 
-def _means(inputs: Sequence[Sequence[FloatArray]]) -> Iterator[FloatArray]:
-    """The mean of each input's token vectors, (1, hidden size)."""
-    means = np.empty((len(inputs), CONFIG.hidden_size), dtype=np.float32)
-    added = np.empty((_BLOCK_INPUTS, CONFIG.hidden_size), dtype=np.float32)
-    # Longest first: those of a block that have a token in a place are the first ones of it.
-    order = sorted(range(len(inputs)), key=lambda index: -len(inputs[index]))
-    for first in range(0, len(order), _BLOCK_INPUTS):
-        numbers = order[first : first + _BLOCK_INPUTS]
-        block = [inputs[number] for number in numbers]
-        sums = np.zeros((len(block), CONFIG.hidden_size), dtype=np.float32)
-        for place in range(len(block[0])):
-            tokens = [tokens[place] for tokens in block if len(tokens) > place]
-            vectors = added[: len(tokens)]
-            np.concatenate(tokens, out=vectors.reshape(-1))
-            sums[: len(tokens)] += vectors
-        np.divide(sums, np.array([len(tokens) for tokens in block], dtype=np.float32)[:, None], out=sums)
-        means[numbers] = sums
-    return (means[number : number + 1] for number in range(len(inputs)))
+def _tokens(prepared: Prepared) -> list[int]:
+    seeded = _seeded(0, prepared.task)
+    return [seeded | token for token in prepared.token_ids.tolist()]
 
 
-_BLOCK_INPUTS = 32
-"""Inputs whose sums are made together: few enough for the processor's cache."""
+def _seeded(number: int, task: Task) -> int:
+    """A token is another one in each task."""
+    return TASKS.index(task) << 32 | number
 
 
-@lru_cache(maxsize=4096)
-def _token_vector(token: int, offset: int) -> FloatArray:
-    return np.random.default_rng([token, offset]).standard_normal(CONFIG.hidden_size, dtype=np.float32)
+_TOKENS = TokenVectors(CONFIG.hidden_size)

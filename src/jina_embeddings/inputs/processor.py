@@ -282,7 +282,8 @@ def _text(first: First, limit: int, task: Task, truncate: bool) -> Prepared | In
         return TextTooLongError(
             f"a text has {least}{len(ids)} tokens, {limit} fit: shorten it, raise max_length, or allow truncate=True"
         )
-    ids = ids[:limit]
+    if cut:
+        ids = ids[:limit]
     return Prepared(token_ids=ids, task=task, spans=((0, len(ids)),), cut=cut)
 
 

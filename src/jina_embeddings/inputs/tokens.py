@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -28,11 +29,14 @@ _MAX_CHARACTERS = 2**21
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
     """The token ids of each text, int32; no special tokens are added."""
-    return [
-        np.array(encoding.ids, dtype=np.int32)
-        for portion in _portions(texts)
-        for encoding in tokenizer.encode_batch_fast(portion, add_special_tokens=False)
-    ]
+    found: list[Tokens] = []
+    for portion in _portions(texts):
+        ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(portion, add_special_tokens=False)]
+        # One array for all of them: to make one of a short list takes longer than to cut it out.
+        joined = np.fromiter(chain.from_iterable(ids), dtype=np.int32)
+        ends = [0, *accumulate(map(len, ids))]
+        found += [joined[start:stop] for start, stop in pairwise(ends)]
+    return found
 
 
 class First(NamedTuple):
@@ -48,7 +52,7 @@ def tokenize_first(tokenizer: Tokenizer, texts: Iterable[str], limit: int) -> di
     left = list(dict.fromkeys(texts))
     size = _CHARACTERS_PER_TOKEN * (limit + _UNSETTLED_TOKENS)
     while left:
-        beginnings = [_beginning(text, size) for text in left]
+        beginnings = [text if len(text) <= size else _beginning(text, size) for text in left]
         for text, beginning, ids in zip(left, beginnings, tokenize(tokenizer, beginnings), strict=True):
             if len(beginning) == len(text):
                 found[text] = First(ids, whole=True)

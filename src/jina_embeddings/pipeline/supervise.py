@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -123,6 +124,8 @@ def _work(pipe: Connection, job: Job, load: Load, caution: Caution) -> None:
 
     try:
         with load() as model:
+            # What is there now stays: the collector needn't go through it again.
+            gc.freeze()
             job.work(model, report, caution)
         pipe.send(("end",))
     except (KeyboardInterrupt, EngineClosedError):
