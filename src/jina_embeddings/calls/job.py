@@ -138,8 +138,6 @@ class Job:
 
     def _drop(self, good: Sequence[bool]) -> list[int]:
         """Removes the inputs whose output isn't good, and returns their indices in the call."""
-        if all(good):
-            return []
         pairs = list(zip(self._kept, self._place, strict=True))
         self._kept = [index for index, place in pairs if good[place]]
         self._place = [place for _, place in pairs if good[place]]

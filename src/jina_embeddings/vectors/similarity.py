@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,30 +138,45 @@ def normalize(vectors: FloatArray) -> FloatArray:
         return vectors
     rows = vectors.reshape(-1, vectors.shape[-1])
     blocks = [rows[start : start + _BLOCK_VECTORS] for start in range(0, len(rows), _BLOCK_VECTORS)]
-    return _normalized([[block] for block in blocks], rows.shape).reshape(vectors.shape)
+    return normalize_parts(blocks).reshape(vectors.shape)
 
 
 def normalize_parts(parts: Sequence[FloatArray]) -> FloatArray:
     """`normalize` of arrays (n, dim), at least one, as if they were joined."""
-    blocks = [parts[first : first + _BLOCK_VECTORS] for first in range(0, len(parts), _BLOCK_VECTORS)]
-    return _normalized(blocks, (sum(map(len, parts)), parts[0].shape[1]))
-
-
-def _normalized(blocks: Iterable[Sequence[FloatArray]], shape: tuple[int, int]) -> FloatArray:
-    normalized = np.empty(shape, dtype=np.float32)
-    # In float64, as squares of very small and very large values under- or overflow in float32; in one piece of memory,
-    # as getting it takes longer than the work.
-    doubles = np.empty((0, shape[1]))
+    if len(parts) == 1 and len(parts[0]) <= _BLOCK_VECTORS:
+        return _divided(parts[0].astype(np.float64))
+    normalized = np.empty((sum(map(len, parts)), parts[0].shape[1]), dtype=np.float32)
+    # In one piece of memory: getting it takes longer than the work.
+    doubles = np.empty((_BLOCK_VECTORS, parts[0].shape[1]))
     start = 0
-    for block in blocks:
-        out = normalized[start : start + sum(map(len, block))]
-        start += len(out)
-        if len(doubles) < len(out):
-            doubles = np.empty(out.shape)
-        rows = np.concatenate(block, out=doubles[: len(out)], casting="same_kind")
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-        np.divide(rows, np.where(norms > 0, norms, 1), out=out, casting="same_kind")
+    for block in _blocks(parts):
+        stop = start + sum(map(len, block))
+        if stop - start > len(doubles):
+            doubles = np.empty((stop - start, doubles.shape[1]))
+        rows = np.concatenate(block, out=doubles[: stop - start], casting="same_kind")
+        _divided(rows, normalized[start:stop])
+        start = stop
     return normalized
+
+
+def _blocks(parts: Sequence[FloatArray]) -> Iterator[Sequence[FloatArray]]:
+    """Parts that have `_BLOCK_VECTORS` rows together, or a little more."""
+    first = num_rows = 0
+    for number, part in enumerate(parts, 1):
+        num_rows += len(part)
+        if num_rows >= _BLOCK_VECTORS or number == len(parts):
+            yield parts[first:number]
+            first, num_rows = number, 0
+
+
+def _divided(rows: NDArray[np.float64], out: FloatArray | None = None) -> FloatArray:
+    """Rows by their norms; in float64, as squares of very small and very large values under- or overflow in float32."""
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    norms[~(norms > 0)] = 1
+    if out is None:
+        out = np.empty(rows.shape, dtype=np.float32)
+    np.divide(rows, norms[:, None], out=out, casting="same_kind")
+    return out
 
 
 def truncate(vectors: FloatArray, dim: int | None) -> FloatArray:
