@@ -20,6 +20,7 @@ from PIL import Image
 
 from from_tools import make_checkpoint, write_result
 from input_sets import make_pages, make_texts
+from jina_embeddings.fill import Fill
 from systems import PREFIX
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Front:
     calls_at_once = 3
     chunk_size = 256
     hang_s = 60.0
+    pack_fill = Fill()
     alive = True
 
     def __init__(self, image_config: ImageConfig):

@@ -18,6 +18,7 @@ import uvicorn
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.request import Request
 from jina_embeddings.engine.event_loop import run_here
+from jina_embeddings.fill import Fill
 from jina_embeddings.server.keys import VARIABLE
 from jina_embeddings.server.lifecycle import serve
 from jina_embeddings.types import Prepared
@@ -34,6 +35,7 @@ class NullEngine:
     calls_at_once = 1
     chunk_size = 256
     hang_s = 60.0
+    pack_fill = Fill()
     alive = True
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ HEAVY = ("torch", "vllm", "transformers", "tokenizers", "safetensors", "huggingf
 # From the ground up. A room is a file or a folder; those of one floor may not import each other. Whoever adds
 # a room says here where it stands.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "types"),
+    ("errors", "types", "fill"),
     ("options", "logs", "torch_companions"),
     ("vectors", "checkpoint"),
     ("inputs",),

@@ -22,6 +22,7 @@ from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine.base import Engine
 from .engine.choice import choose_engine, load_engine, most_resized_later
 from .errors import EngineError, TaskUnavailableError
+from .fill import Fill
 from .inputs.patches import ImageConfig
 from .inputs.processor import Processor
 from .inputs.prompts import PREFIXES, resolve_task
@@ -222,6 +223,11 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
     def hang_s(self) -> float:
         """Seconds after which an engine that has answered nothing, though one text waits, can be given up."""
         return self._engine.hang_s
+
+    @property
+    def pack_fill(self) -> Fill:
+        """How full the engine's packs, or padded batches, have been."""
+        return self._engine.pack_fill
 
     def similarity_map(self, query: str, image: ImageSource, *, task: str | None = None) -> SimilarityMap:
         """Where in an image each word of a query is found, by multi-vectors.

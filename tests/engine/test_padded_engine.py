@@ -138,6 +138,8 @@ def test_forwards_stay_within_their_bounds(checkpoint: CheckpointMaker, batches:
         model.encode_text(texts)
         assert all(len(lengths) * max(lengths) <= 200 or len(lengths) == 1 for lengths in batches)
         assert sum(map(len, batches)) == len(texts)
+        assert sum(model.pack_fill.counts) == len(batches)
+        assert model.pack_fill.total == pytest.approx(sum(min(200, sum(lengths)) for lengths in batches) / 200)
         batches.clear()
         model.encode_text(texts, batch_size=2)
         assert max(map(len, batches)) == 2

@@ -231,6 +231,24 @@ def test_stages_are_counted(fake_model: JinaEmbeddings) -> None:
     assert "jina_requests_under_way 1.0" in text  # this one
 
 
+def test_how_full_packs_were_is_a_histogram() -> None:
+    with (
+        JinaEmbeddings("pocket", engine="torch", max_batch_tokens=100) as model,
+        TestClient(app_of(model).app) as client,
+    ):
+        for text in ("word " * 30, "word " * 30, "word " * 95):
+            assert client.post("/v1/embeddings", json={"input": text}).status_code == 200
+        lines = client.get("/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith("jina_pack_fill_bucket")]
+    counts = [float(line.split()[-1]) for line in found]
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert counts[4] == 2
+    assert counts[-1] == 3
+    (total,) = [float(line.split()[-1]) for line in lines if line.startswith("jina_pack_fill_sum")]
+    assert total == pytest.approx(model.pack_fill.total)
+
+
 def test_spans(fake_model: JinaEmbeddings) -> None:
     trace = pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor

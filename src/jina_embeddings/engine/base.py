@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ..fill import Fill
 from ..types import Prepared
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Engine(Protocol):
     calls_at_once: how many concurrent calls keep the device busy; 1 if calls run one after another anyway.
     chunk_size: how many inputs of a stream make one call.
     hang_s: if calls wait and none was answered for this many seconds, the engine is taken to hang.
+    pack_fill: of its packs or padded batches so far; of no pack for an engine that makes none.
     """
 
     name: str
@@ -36,6 +38,9 @@ class Engine(Protocol):
     calls_at_once: int
     chunk_size: int
     hang_s: float
+
+    @property
+    def pack_fill(self) -> Fill: ...
 
     @property
     def alive(self) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..checkpoint.fake import CONFIG
 from ..errors import EngineClosedError
+from ..fill import Fill
 from ..types import TASKS, Both, Prepared, Task
 from ..vectors.similarity import normalize
 from .event_loop import run_here
@@ -42,6 +43,7 @@ class FakeEngine:
         self.max_length = max_length or CONFIG.max_length
         self.num_inputs = 0
         self.num_calls = 0
+        self.pack_fill = Fill()
         self._closed = False
 
     def run(

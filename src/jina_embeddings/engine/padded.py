@@ -15,6 +15,7 @@ import torch
 
 from ..checkpoint import Checkpoint
 from ..errors import EngineClosedError, EngineUnavailableError, OptionError, OutOfMemoryError, suggest
+from ..fill import Fill
 from ..inputs.patches import patchify
 from ..inputs.positions import positions
 from ..inputs.processor import read_image_config
@@ -76,6 +77,7 @@ class PaddedEngine(ABC):
         self.dtype = _dtype(options.dtype, self.device)
         self.max_length = options.max_model_len or checkpoint.config.max_length
         self.hang_s = _HANG_S[self.device.type]
+        self.pack_fill = Fill()
         self._merge_size = checkpoint.config.vision.spatial_merge_size
         self._max_tokens = options.max_batch_tokens or _BATCH_TOKENS[self.device.type]
         self._image_config = read_image_config(checkpoint)
@@ -167,6 +169,7 @@ class PaddedEngine(ABC):
 
     def _run_batch(self, model: Model, batch: Sequence[Prepared]) -> list[Vectors]:
         first = batch[0]
+        self.pack_fill.add(sum(prepared.num_tokens for prepared in batch), self._max_tokens)
         self._active.index = self._task_index.get(first.task, 0)
         hidden = self._hidden_states(model, batch)
         if not first.multivector:

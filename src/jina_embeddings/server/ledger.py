@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+    from ..fill import Fill
     from .limits import Budget
     from .metrics import Metrics
     from .records import Record
@@ -49,7 +50,7 @@ class Ledger:
             self._spans.keep(record, scope)
         self._log.write([record.line() for record, _ in waiting])
 
-    def render(self, budget: Budget) -> bytes:
+    def render(self, budget: Budget, fill: Fill) -> bytes:
         """The metrics in Prometheus' text format, with all requests that were answered until now."""
         self.flush()
-        return self._metrics.render(budget)
+        return self._metrics.render(budget, fill)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
+from ..fill import TENTHS, Fill
 from .records import STAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .limits import Budget
     from .records import Record
 
@@ -41,6 +47,8 @@ class Metrics:
             "num_bytes": Gauge("jina_bytes_under_way", "Bytes of bodies under way.", registry=registry),
             "num_requests": Gauge("jina_requests_under_way", "Requests under way.", registry=registry),
         }
+        self._packs = _Packs()
+        registry.register(self._packs)
         # Kept, since looking a label up takes longer than counting.
         self._stage = {stage: self._stages.labels(stage) for stage in STAGES}
         self._of: dict[tuple[str, int], tuple[Any, Any]] = {}
@@ -64,7 +72,22 @@ class Metrics:
             self._image_tokens.inc(record.num_image_tokens)
             self._pixels.inc(record.num_pixels)
 
-    def render(self, budget: Budget) -> bytes:
+    def render(self, budget: Budget, fill: Fill) -> bytes:
+        self._packs.fill = fill
         for name, gauge in self._under_way.items():
             gauge.set(getattr(budget, name))
         return generate_latest(self._registry)
+
+
+class _Packs(Collector):
+    """What the engine counts itself."""
+
+    fill = Fill()
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        bounds = [str(tenth / TENTHS) for tenth in range(1, TENTHS + 1)]
+        counts = list(accumulate(self.fill.counts))
+        buckets = [*zip(bounds, counts, strict=True), ("+Inf", counts[-1])]
+        yield HistogramMetricFamily(
+            "jina_pack_fill", "Tokens of packs as a share of the most.", buckets=buckets, sum_value=self.fill.total
+        )

@@ -24,6 +24,7 @@ from jina_embeddings.errors import (
     EngineUnavailableError,
     OutOfMemoryError,
 )
+from jina_embeddings.fill import Fill
 from jina_embeddings.options import make_options
 from jina_embeddings.types import Prepared
 
@@ -40,6 +41,7 @@ class Engine:
 
     chunk_size = 256
     hang_s = 10.0
+    pack_fill = Fill()
     alive = True
 
     def __init__(self, fail: Callable[[int], Exception | None] = lambda call: None, s_per_token: float = 1e-4):

@@ -35,7 +35,7 @@ class Sender:
         self._times = PackTimes(took_s, idle_s)
         self._turn = asyncio.Lock()
 
-    async def answer(self, picks: Sequence[Pick]) -> PackTimes:
+    async def answer(self, picks: Sequence[Pick], max_tokens: int) -> PackTimes:
         self.sizes.append(len(picks))
         self.sent_at.append(asyncio.get_running_loop().time())
         async with self._turn:

@@ -65,6 +65,20 @@ def inputs(count: int) -> list[Prepared]:
     return [Prepared(token_ids=row, task="code", spans=((0, len(row)),)) for row in ids]
 
 
+def test_it_is_counted_how_full_packs_are() -> None:
+    async def main() -> None:
+        worker = Worker()
+        path = path_of(worker)
+        batch = inputs(40)
+        await path.fill([None] * 40, batch, range(40))
+        fill = path._sender.pack_fill
+        assert sum(fill.counts) == worker.num_started
+        # Nothing is shared here, so what is computed is all that there is; a pack has 20 tokens at most.
+        assert fill.total * 20 == pytest.approx(sum(prepared.num_tokens for prepared in batch))
+
+    asyncio.run(main())
+
+
 def test_vectors_come_back_in_the_order_of_the_inputs() -> None:
     async def main() -> None:
         worker = Worker()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...checkpoint import Checkpoint
 from ...checkpoint.adapters import split_adapter
 from ...errors import EngineClosedError, EngineDeadError, EngineError, JinaEmbeddingsError, OutOfMemoryError
+from ...fill import Fill
 from ...inputs.processor import read_image_config
 from ...logs import configure
 from ...options import Options
@@ -92,6 +93,7 @@ class VllmEngine:
             multivector_dim=checkpoint.config.multivector_dim,
             half=options.multivector_dtype == "float16",
         )
+        self.pack_fill: Fill = self._sender.pack_fill
         if self.graphs.get("tokens") and options.tensor_parallel_size == 1 and hasattr(socket, "AF_UNIX"):
             try:
                 self._sender.channel = self._loop.run(Channel.open(self._llm.collective_rpc))

@@ -113,7 +113,7 @@ class PackedPath:
         """Starts one pack and fetches another; returns the workers' answers, of which one has the vectors."""
         ticket, wire, adapter = None, None, None
         if start is not None:
-            wire, adapter = await self._sender.message(start.picks)
+            wire, adapter = await self._sender.message(start.picks, self.max_tokens)
             ticket = start.ticket
         args = (ticket, wire, adapter, None if fetch is None else fetch.ticket)
         answers: list[bytes | None] = await self._rpc("jina_run_pack", args=args)

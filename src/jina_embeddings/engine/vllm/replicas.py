@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import EngineDeadError
+from ...fill import Fill
 from ...plugin.packs import by_prefix
 from ...types import Prepared
 from ..base import Engine
@@ -76,6 +77,10 @@ class Replicas:
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[Vectors]:
         return await self._loop.arun(self._run(batch, call_size))
+
+    @property
+    def pack_fill(self) -> Fill:
+        return Fill.joined(engine.pack_fill for engine in self.engines)
 
     @property
     def alive(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import EngineError
+from ...fill import Fill
 from ...inputs.patches import ImageConfig
 from ...plugin.packs import make_pack, split_vectors
 from ...types import Prepared, Task
@@ -46,24 +47,31 @@ class PackSender:
         self._hidden_size = hidden_size
         self._multivector_dim = multivector_dim or 0
         self._half = half
+        self.pack_fill = Fill()
         # The weights that each task's packs run on, and why; set before its first pack.
         self.choices: dict[Task, str] = {}
         # A connection to the worker besides vLLM's RPCs; only if there is one worker and it has CUDA graphs.
         self.channel: Channel | None = None
 
-    async def message(self, picks: Sequence[Pick], *, small: bool = False) -> tuple[list[Any], Adapter | None]:
-        """The serialised pack of these inputs, and its task's adapter. small: see `make_pack`."""
+    async def message(
+        self, picks: Sequence[Pick], max_tokens: int, *, small: bool = False
+    ) -> tuple[list[Any], Adapter | None]:
+        """The serialised pack of these inputs, and its task's adapter.
+
+        max_tokens: the most tokens that the pack may have. small: see `make_pack`.
+        """
         inputs = inputs_of(picks)
         half = self._half and inputs[0].multivector
-        wire = make_pack(inputs, self._image_config, half=half, small=small).to_wire()
-        return wire, await self._adapter(inputs[0].task)
+        pack = make_pack(inputs, self._image_config, half=half, small=small)
+        self.pack_fill.add(pack.num_tokens, max_tokens)
+        return pack.to_wire(), await self._adapter(inputs[0].task)
 
-    async def answer(self, picks: Sequence[Pick]) -> PackTimes | None:
+    async def answer(self, picks: Sequence[Pick], max_tokens: int) -> PackTimes | None:
         """Runs a small pack of these inputs, and writes its vectors to the results of its calls.
 
         Returns the times that the worker has measured, if it has.
         """
-        wire, adapter = await self.message(picks, small=True)
+        wire, adapter = await self.message(picks, max_tokens, small=True)
         if self.channel is not None and self.channel.is_open:
             vectors, times = await self.channel.answer(wire, 0 if adapter is None else adapter[1])
             if vectors is not None:

@@ -53,6 +53,7 @@ class SmallPacks:
     def __init__(self, sender: PackSender, max_tokens: int, before_each: Callable[[], None] = lambda: None):
         self._sender = sender
         self._before_each = before_each
+        self._max_tokens = max_tokens
         self._queue = PackQueue(max_tokens)
         self._calls: set[Call] = set()
         self._in_progress: list[_Pack] = []
@@ -123,7 +124,7 @@ class SmallPacks:
 
     async def _run(self, pack: _Pack) -> None:
         try:
-            self._learn(pack, await self._sender.answer(pack.picks))
+            self._learn(pack, await self._sender.answer(pack.picks, self._max_tokens))
         except Exception as error:
             await self._answer_each(pack.picks, error)
         finally:
@@ -144,7 +145,7 @@ class SmallPacks:
                 continue
             if len(by_call) > 1:
                 try:
-                    await self._sender.answer(own)
+                    await self._sender.answer(own, self._max_tokens)
                     continue
                 except Exception as own_error:
                     error = own_error
