@@ -10,6 +10,7 @@ there already, as the shards are written. CPU seconds are of the process and wha
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import os
 import resource
@@ -70,6 +71,7 @@ def bulk(inputs: Path, folder: Path, dim: int, share: str) -> None:
     plan = Plan(survey([str(inputs)]).sources, SHARD_ROWS)
     into, part = Folder.at(folder), Share.parse(share)
     with JinaEmbeddings(engine="fake") as model, locked(into, part):
+        gc.freeze()  # as the process that embeds does
         Job(into, plan, Form(truncate_dim=dim), part).work(model, lambda *_: None)
 
 

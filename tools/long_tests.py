@@ -2,7 +2,8 @@
 
     python tools/long_tests.py NAME pytest's arguments
 
-Writes benchmarks/results/NAME.json: how often each test ran and passed, and its seconds. Ctrl-C keeps what has ended.
+Writes benchmarks/results/NAME.json: how often each test ran and passed, its seconds, and what it has told by
+`record_property`. Ctrl-C keeps what has ended.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Outcomes:
         test["seconds"] = round(test["seconds"] + report.duration, 1)
         if report.failed:
             test["failed"].append(seed.rstrip("]"))
+        if report.user_properties:
+            test.setdefault("told", []).append(dict(report.user_properties))
 
 
 def _none_yet() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from PIL import Image
 
 from deadly import WORD, dead_model, deadly_model
 from jina_embeddings.errors import EngineDeadError, TooManyRejectedError
-from jina_embeddings.pipeline import Run, status
+from jina_embeddings.pipeline import Run, Summary, status
 from jina_embeddings.pipeline.caution import CHUNK_ROWS, Caution, pieces
 from jina_embeddings.pipeline.supervise import MAX_DEATHS_IN_VAIN, Seen
 
@@ -55,7 +56,7 @@ def corpus(folder: Path, num_rows: int, num_bad: int) -> dict[int, str]:
     return bad
 
 
-def check(folder: Path, num_rows: int, num_bad: int) -> None:
+def check(folder: Path, num_rows: int, num_bad: int) -> Summary:
     bad = corpus(folder, num_rows, num_bad)
     assert len(set(bad.values())) == 12
     run = Run([str(folder / "rows.jsonl")], folder / "v", shard_rows=num_rows // 4)
@@ -75,6 +76,7 @@ def check(folder: Path, num_rows: int, num_bad: int) -> None:
     # The same run again has nothing left to do, and no worker dies.
     again = run.embed(deadly_model)
     assert (again.rows_this_time, again.restarts, again.rejected) == (0, 0, num_bad)
+    return summary
 
 
 @pytest.mark.long
@@ -83,8 +85,10 @@ def test_bad_rows_of_twelve_kinds_are_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_bad_rows_among_ten_thousand(tmp_path: Path) -> None:
-    check(tmp_path, 10_000, 100)
+def test_a_hundred_bad_rows_among_ten_thousand(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    summary = check(tmp_path, 10_000, 100)
+    for name in ("rows", "rejected", "restarts"):
+        record_property(name, getattr(summary, name))
 
 
 @pytest.mark.long

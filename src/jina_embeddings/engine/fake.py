@@ -101,10 +101,12 @@ def _means(texts: Sequence[Sequence[int]]) -> Iterator[FloatArray]:
         lengths = np.array([len(tokens) for tokens in block])
         for place in range(lengths.max()):
             tokens = [tokens[place] for tokens in block if len(tokens) > place]
-            if len(tokens) == len(block):
-                sums += _TOKENS.take(tokens, added[: len(tokens)])
-            else:
+            if len(tokens) < len(block):
                 sums[lengths > place] += _TOKENS.take(tokens, added[: len(tokens)])
+            elif place == 0:
+                _TOKENS.take(tokens, sums)
+            else:
+                sums += _TOKENS.take(tokens, added[: len(tokens)])
         sums /= lengths[:, None].astype(np.float32)
     return (means[number : number + 1] for number in range(len(texts)))
 
