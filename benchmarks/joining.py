@@ -29,12 +29,14 @@ from from_tools import write_result
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Passage
 from jina_embeddings.apps.index.fingerprint import Fingerprint
+from jina_embeddings.apps.index.fusion import DENSE_SHARE
 from jina_embeddings.apps.index.fusion import join as join_scores
 from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.apps.index.store import Store
 from quality.code_files import GO, PYTHON, library_files, package_files
 
 DEPTH = 100
+DEFAULT = f"scores, dense {DENSE_SHARE}"
 
 CHOSEN_ON = {"postgresql", "python-packages"}
 MANUALS = {"postgresql": "postgresql", "sqlite": "sqlite", "python-manual": "python"}
@@ -66,7 +68,7 @@ class Set:
     questions: Sequence[str]
     unit_of: np.ndarray
     answers: Sequence[int]
-    score: Callable[[np.ndarray], float]
+    gains: Callable[[np.ndarray], np.ndarray]
 
 
 def main() -> None:
@@ -82,14 +84,29 @@ def main() -> None:
     for name in arguments.sets.split(","):
         given = manual(name, arguments.sections) if name in MANUALS else functions(name, arguments.functions)
         asked = kept(arguments.keep, name, partial(ranked, model, given))
+        gained = {way: given.gains(ranks(asked, given.unit_of, join)) for way, join in WAYS.items()}
         found[name] = {
             "chosen_on": name in CHOSEN_ON,
             "questions": len(asked),
-            "measure": given.score.__name__,
-            "joined": {way: round(given.score(ranks(asked, given.unit_of, join)), 4) for way, join in WAYS.items()},
+            "measure": given.gains.__name__,
+            "joined": {way: round(float(scores.mean()), 4) for way, scores in gained.items()},
+            "hybrid": compared(gained),
         }
         print(name, found[name], file=sys.stderr)
     write_result(arguments.name, {"gains": gains(found), "sets": found})
+
+
+def compared(gained: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The difference of the default and the better of dense and words, with its standard error over the questions."""
+    better = max(("dense", "words"), key=lambda way: gained[way].mean())
+    difference = gained[DEFAULT] - gained[better]
+    return {
+        "over": better,
+        "difference": round(float(difference.mean()), 4),
+        "standard_error": round(float(difference.std() / len(difference) ** 0.5), 4),
+        "questions_better": int((difference > 0).sum()),
+        "questions_worse": int((difference < 0).sum()),
+    }
 
 
 def gains(found: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -178,13 +195,14 @@ def ranks(asked: Sequence[Asked], unit_of: np.ndarray, join: Join) -> np.ndarray
     return np.array(found)
 
 
-def ndcg(found: np.ndarray) -> float:
-    return retrieval.measure(found)["ndcg_at_10"]
+def ndcg(found: np.ndarray) -> np.ndarray:
+    """nDCG@10 of each question."""
+    return np.where(found <= retrieval.DEPTH, 1 / np.log2(1 + found), 0.0)
 
 
-def mrr(found: np.ndarray) -> float:
-    """The mean reciprocal rank; ranks over 10 count as 0."""
-    return float(np.where(found <= retrieval.DEPTH, 1 / found, 0.0).mean())
+def mrr(found: np.ndarray) -> np.ndarray:
+    """The reciprocal rank of each question; ranks over 10 count as 0."""
+    return np.where(found <= retrieval.DEPTH, 1 / found, 0.0)
 
 
 if __name__ == "__main__":
