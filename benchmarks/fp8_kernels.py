@@ -73,13 +73,13 @@ def turned(tokens: int, heads: int, total: int, size: int, seconds: float) -> di
 
 def quantised(width: int, seconds: float) -> dict[str, Any]:
     x = normal(TOKENS, width)
-    return compare({"ours": fp8.quantized, "vllm": quantised_by_vllm}, [x], fp8._quantized_in_torch(x), seconds)
+    return compare({"ours": fp8.quantized, "vllm": quantised_by_vllm}, [x], fp8.quantized_in_torch(x), seconds)
 
 
 def normed(update: torch.Tensor | None, seconds: float) -> dict[str, Any]:
     norm, residual = Norm(), normal(TOKENS, HIDDEN)
     exact = (residual if update is None else residual + update).float()
-    expected = fp8._quantized_in_torch(rms_norm(exact, (HIDDEN,), norm.weight.float(), EPSILON))
+    expected = fp8.quantized_in_torch(rms_norm(exact, (HIDDEN,), norm.weight.float(), EPSILON))
 
     def vllm(residual: torch.Tensor, update: torch.Tensor | None) -> fp8.Quantized:
         if update is None:
@@ -93,7 +93,7 @@ def normed(update: torch.Tensor | None, seconds: float) -> dict[str, Any]:
 def gated(seconds: float) -> dict[str, Any]:
     """Measures the gated product; the errors are mostly rounding to float8."""
     layer, x = Linear(2 * WIDTH, HIDDEN), fp8.quantized(normal(TOKENS, HIDDEN))
-    expected = plain_activation(linear(fp8._dequantized(x), layer.weight.t().float() * layer.weight_scale))
+    expected = plain_activation(linear(fp8.dequantized(x), layer.weight.t().float() * layer.weight_scale))
     ways = {
         "ours": lambda: fp8.gated_product(layer, None, x, DTYPE),
         "vllm": lambda: quantised_by_vllm(vllm_activation(fp8.product(layer, x, DTYPE))),
@@ -118,7 +118,7 @@ def layer(seconds: float) -> dict[str, Any]:
 
     expected = run(PlainResidual, 2).float()
     found = {"bfloat16": {"microseconds": microseconds(lambda: run(PlainResidual, 1), seconds)}}
-    without: dict[str, Any] = dict.fromkeys(("_quantize_kernel", "_norm_kernel", "_gated_kernel"), lambda *_: None)
+    without: dict[str, Any] = dict.fromkeys(("quantize_kernel", "norm_kernel", "gated_kernel"), lambda *_: None)
     for name, kernels in (("ours", nullcontext()), ("vllm", patch.multiple(fp8, **without))):
         with kernels:
             error = float((run(Fp8Residual, 2).float() - expected).norm() / expected.norm())
@@ -163,7 +163,7 @@ def compare(ways: dict[str, Callable[..., Any]], given: list[Any], expected: Any
     found = {}
     for name, way in ways.items():
         own = [x if x is None else x.clone() for x in given]
-        plain = (fp8._dequantized(x) if isinstance(x, fp8.Quantized) else x for x in (way(*own), expected))
+        plain = (fp8.dequantized(x) if isinstance(x, fp8.Quantized) else x for x in (way(*own), expected))
         error = checked_kernels.relative_error(*plain)
         found[name] = {"microseconds": microseconds(partial(way, *own), seconds), "error": error}
     return found

@@ -136,7 +136,7 @@ class OursCompiled(Ours):
     def __init__(self, folder: Path, gpu: bool):
         if not gpu:
             raise RuntimeError("nothing is compiled on a CPU")
-        vllm: Any = import_module("jina_embeddings.engine.vllm.engine")
+        vllm: Any = import_module("jina_embeddings.engine.vllm.launch")
         plain = vllm.engine_arguments
 
         def compiled(*given: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from make_checkpoint import make_checkpoint
 if TYPE_CHECKING:
     from jina_embeddings import JinaEmbeddings
     from jina_embeddings.engine.fake import FakeEngine
+    from jina_embeddings.engine.vllm.engine import VllmEngine
     from reference import Reference
 
 repair()
@@ -85,14 +86,25 @@ def references(checkpoint: CheckpointMaker) -> dict[str, Reference]:
 
 
 @pytest.fixture(scope="session")
-def vllm_model(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
-    """The same model inside vLLM, from shards with the other generation of names; short steps, so that
-    long prompts are computed in several."""
-    from jina_embeddings import JinaEmbeddings
+def _vllm(checkpoint: CheckpointMaker) -> Iterator[tuple[JinaEmbeddings, VllmEngine]]:
+    from loaded import vllm_loaded
 
     folder = checkpoint(dtype="float32", names="current", shards=3)
-    with JinaEmbeddings(folder, engine="vllm", dtype="float32", max_num_batched_tokens=1024) as model:
-        yield model
+    with vllm_loaded(folder, dtype="float32", max_num_batched_tokens=1024) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="session")
+def vllm_model(_vllm: tuple[JinaEmbeddings, VllmEngine]) -> JinaEmbeddings:
+    """The same model inside vLLM, from shards with the other generation of names; short steps, so that
+    long prompts are computed in several."""
+    return _vllm[0]
+
+
+@pytest.fixture(scope="session")
+def vllm_engine(_vllm: tuple[JinaEmbeddings, VllmEngine]) -> VllmEngine:
+    """The engine of `vllm_model`."""
+    return _vllm[1]
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from jina_embeddings.types import Prepared
 if TYPE_CHECKING:
     from conftest import CheckpointMaker
 
+    from jina_embeddings.engine.vllm.engine import VllmEngine
+
 INPUTS: list[Any] = [
     "Snow is white.",
     "Bread is baked from flour and water, and from salt, slowly. " * 5,
@@ -55,17 +57,16 @@ def test_both_have_the_bits_of_two_calls(checkpoint: CheckpointMaker, engine: st
 
 
 @pytest.mark.engine
-def test_both_are_what_two_calls_give_on_vllm(vllm_model: JinaEmbeddings) -> None:
+def test_both_are_what_two_calls_give_on_vllm(vllm_model: JinaEmbeddings, vllm_engine: VllmEngine) -> None:
     # The bits are equal on an idle machine; under load MKL takes fewer threads, and sums in another order.
-    engine: Any = vllm_model._engine
     for path in ("packed", "scheduled"):
-        before, engine.path = engine.path, path
+        before, vllm_engine.path = vllm_engine.path, path
         try:
             same(vllm_model, INPUTS, 1e-6)
             same(vllm_model, [f"{number} {text}" for number in range(30) for text in INPUTS[:2]], 1e-6, task="code")
             same(vllm_model, "Snow " * 1100, 1e-6)  # longer than a pack
         finally:
-            engine.path = before
+            vllm_engine.path = before
 
 
 def test_a_call_for_both_runs_each_input_once() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deadly import slow_model
-from jina_embeddings.cli.bulk_run import _Watch
+from jina_embeddings.cli.bulk_run import Watch
 from jina_embeddings.pipeline import Run, busy
 
 
@@ -37,13 +37,13 @@ def test_the_share_is_of_the_time_between_the_first_rows_and_the_last(monkeypatc
 def test_a_run_tells_how_busy_its_engine_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(300)))
     shown: list[str] = []
-    with _Watch() as watch:
+    with Watch() as watch:
 
         def report(name: str, *values: Any) -> None:
             watch.report(name, *values)
             if name == "ended":
-                assert watch._progress is not None
-                shown.append(watch._progress.line())
+                assert watch.progress is not None
+                shown.append(watch.progress.line())
 
         run = Run(tmp_path / "lines.txt", tmp_path / "v", lines=True, shard_rows=50)
         summary = run.embed(slow_model, report)

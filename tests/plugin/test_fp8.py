@@ -60,14 +60,14 @@ def gated_product(
     x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     gate, up = linear(x.float() * scales, weight.float() * scale).chunk(2, dim=-1)
-    return fp8._quantized_in_torch(silu(gate) * up)
+    return fp8.quantized_in_torch(silu(gate) * up)
 
 
 CHOICES: dict[str, Callable[[], Any]] = {
-    "quantize": lambda: fp8._quantize_kernel(CPU, torch.bfloat16, 64),
-    "norm_quantize": lambda: fp8._norm_kernel(CPU, torch.bfloat16, 64),
-    "gated_product": lambda: fp8._gated_kernel(CPU, False),
-    "gated_product by channel": lambda: fp8._gated_kernel(CPU, True),
+    "quantize": lambda: fp8.quantize_kernel(CPU, torch.bfloat16, 64),
+    "norm_quantize": lambda: fp8.norm_kernel(CPU, torch.bfloat16, 64),
+    "gated_product": lambda: fp8.gated_kernel(CPU, False),
+    "gated_product by channel": lambda: fp8.gated_kernel(CPU, True),
 }
 MODULES = "fp8_triton", "fp8_gated"
 
@@ -82,7 +82,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
         monkeypatch.setattr(fp8, "_multiprocessors", lambda device: 1)
         return CHOICES[name]()
 
-    caches = fp8._quantize_kernel, fp8._norm_kernel, fp8._gated_kernel
+    caches = fp8.quantize_kernel, fp8.norm_kernel, fp8.gated_kernel
     for each in caches:
         each.cache_clear()
     yield choose
@@ -135,7 +135,7 @@ def by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *res
 
 def clipped(*arguments: Any) -> Any:
     """A kernel that clips values to the guessed scale instead of recomputing the token."""
-    inside = fp8._dequantized(fp8.Quantized(*gated_product(*arguments)))
+    inside = fp8.dequantized(fp8.Quantized(*gated_product(*arguments)))
     scales = inside.square().mean(dim=1, keepdim=True).sqrt() * 4 / 448
     return (inside / scales).clamp(-448, 448).to(fp8.FLOAT8), scales
 
@@ -217,10 +217,10 @@ def test_gated_product_uses_the_guessed_scale_unless_a_token_overflows(
     x, weight = fp8.quantized(torch.randn(20, 32)), fp8.quantized(torch.randn(96, 32))
     scale = weight.scales if per_channel else weight.scales[:1].clone()
     found = fp8.Quantized(*fp8_gated.gated_product(*x, weight.values, scale, 7))
-    gate, up = linear(fp8._dequantized(x), weight.values.float() * scale).chunk(2, dim=-1)
+    gate, up = linear(fp8.dequantized(x), weight.values.float() * scale).chunk(2, dim=-1)
     inside = silu(gate) * up
     assert bool((found.scales == 0.25).any())
-    assert float(((fp8._dequantized(found) - inside).norm(dim=1) / inside.norm(dim=1)).max()) < 2**-4
+    assert float(((fp8.dequantized(found) - inside).norm(dim=1) / inside.norm(dim=1)).max()) < 2**-4
 
 
 def test_a_product_is_added_to_the_float8_residual_once() -> None:
@@ -230,8 +230,8 @@ def test_a_product_is_added_to_the_float8_residual_once() -> None:
     layer = SimpleNamespace(weight=torch.eye(16).to(fp8.FLOAT8), weight_scale=torch.ones(1), bias=None)
     states = Fp8Residual(torch.zeros(3, 16, dtype=torch.float64))
     states.add(layer, x)
-    read = [fp8._dequantized(states.normed(lambda x: x)) for _ in range(2)]
-    rounded = fp8._dequantized(fp8.quantized(x))
+    read = [fp8.dequantized(states.normed(lambda x: x)) for _ in range(2)]
+    rounded = fp8.dequantized(fp8.quantized(x))
     assert torch.allclose(read[0], rounded)
     assert torch.allclose(read[1], rounded)
     assert torch.allclose(states.total(), rounded)

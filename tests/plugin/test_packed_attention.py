@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jina_embeddings.plugin.packed.attention import _on_cpu
+from jina_embeddings.plugin.packed.attention import attention_on_cpu
 from jina_embeddings.plugin.packed.layout import PackMetadata, kept_tokens
 
 LENGTHS = np.array([9, 7, 7, 4], dtype=np.int32)
@@ -39,6 +39,6 @@ def test_every_query_attends_to_its_prompt_up_to_itself(shared: np.ndarray) -> N
         mask = torch.ones(len(queries), len(keys), dtype=torch.bool).tril(len(keys) - len(queries))
         weights = torch.einsum("qhd,khd->hqk", queries, keys).masked_fill(~mask, -torch.inf).softmax(-1)
         expected.append(torch.einsum("hqk,khd->qhd", weights, values))
-    assert torch.allclose(_on_cpu(1.0, q, k, v, pack, torch.empty_like(q)), torch.cat(expected), atol=1e-12)
+    assert torch.allclose(attention_on_cpu(1.0, q, k, v, pack, torch.empty_like(q)), torch.cat(expected), atol=1e-12)
     assert pack.max_rows == int(pack.cu_rows.diff().max())
     assert pack.max_seqlen == int(LENGTHS.max())

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn.functional import linear, silu
 
-from jina_embeddings.plugin.kernels.products import _gated_kernel, add_product, gated_product
+from jina_embeddings.plugin.kernels import products
+from jina_embeddings.plugin.kernels.products import add_product, gated_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,11 +56,11 @@ def gated_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, tup
         monkeypatch.setitem(sys.modules, "quack.gemm_config", SimpleNamespace(GemmConfig=SimpleNamespace))
         monkeypatch.delitem(sys.modules, "jina_embeddings.plugin.kernels.products_quack", raising=False)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-        return _gated_kernel(torch.device("cpu"), torch.bfloat16, bias)
+        return products.gated_kernel(torch.device("cpu"), torch.bfloat16, bias)
 
-    _gated_kernel.cache_clear()
+    products.gated_kernel.cache_clear()
     yield choose
-    _gated_kernel.cache_clear()
+    products.gated_kernel.cache_clear()
 
 
 def written(

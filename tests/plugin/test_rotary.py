@@ -69,9 +69,9 @@ def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], list[str]]
             assert torch.equal(everything, expected)
         return calls
 
-    rotary_module._kernel.cache_clear()
+    rotary_module.rotate_kernel.cache_clear()
     yield turn_with
-    rotary_module._kernel.cache_clear()
+    rotary_module.rotate_kernel.cache_clear()
 
 
 def test_on_a_gpu_a_correct_kernel_rotates_heads(used: Callable[[Any], list[str]]) -> None:
@@ -132,7 +132,7 @@ def test_a_kernel_is_checked_with_the_shape_and_strides_it_will_get(monkeypatch:
         rotary_module.rotate_in_torch(heads, table)
 
     monkeypatch.setitem(sys.modules, "jina_embeddings.plugin.kernels.rotary_triton", SimpleNamespace(turn=turn))
-    choose = rotary_module._kernel.__wrapped__
+    choose = rotary_module.rotate_kernel.__wrapped__
     for dtype, heads, total, size in ((torch.bfloat16, 18, 20, 128), (torch.float16, 32, 48, 80)):
         assert choose(torch.device("cpu"), dtype, (heads, size), (total * size, size)) is turn
         assert tried.pop() == (dtype, dtype, (heads, size), (total * size, size, 1))

@@ -17,7 +17,7 @@ from .terminal import say
 
 def embed_into(run: Run, load: Load) -> int:
     """Does what is left of a run, and returns how many rows of its share were rejected, earlier ones included."""
-    with _Watch() as watch:
+    with Watch() as watch:
         try:
             summary = run.embed(load, watch.report)
         except KeyboardInterrupt:
@@ -29,28 +29,28 @@ def embed_into(run: Run, load: Load) -> int:
     return summary.rejected
 
 
-class _Watch:
+class Watch:
     """Shows the progress of a run once it is planned."""
 
     def __init__(self) -> None:
-        self._progress: Progress | None = None
+        self.progress: Progress | None = None
         self._busy = BusyShare()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._progress is not None:
-            self._progress.__exit__(None, None, None)
+        if self.progress is not None:
+            self.progress.__exit__(None, None, None)
 
     def report(self, name: str, *values: Any) -> None:
         self._busy.note(name, values)
         if name == "planned":
             self._plan(values[0])
-        elif name == "ended" and self._progress is not None:
+        elif name == "ended" and self.progress is not None:
             if self._busy.share is not None:
-                self._progress.note = f", engine busy {self._busy.share:.0%} of the time"
-            self._progress.advance(values[1] - values[0])
+                self.progress.note = f", engine busy {self._busy.share:.0%} of the time"
+            self.progress.advance(values[1] - values[0])
 
     def _plan(self, status: Status) -> None:
         total = status.rows - status.rows_done
@@ -58,7 +58,7 @@ class _Watch:
             return
         what = f"{status.rows:,} rows of {status.files:,} files in {status.shards:,} shards"
         say(what if not status.shards_done else f"{what}; {status.shards_done:,} shards are done already")
-        self._progress = Progress([total]).__enter__()
+        self.progress = Progress([total]).__enter__()
 
 
 def names(text: str) -> tuple[str, ...]:

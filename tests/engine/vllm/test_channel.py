@@ -13,7 +13,7 @@ import torch
 from jina_embeddings.engine.vllm.channel import Answer, Channel
 from jina_embeddings.errors import EngineError
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packed.channel import PackChannel, _DeviceClock, _Launched
+from jina_embeddings.plugin.packed.channel import DeviceClock, Launched, PackChannel
 from jina_embeddings.plugin.packed.transfer import Arrival
 from jina_embeddings.plugin.packs import Pack, make_pack
 from jina_embeddings.types import Prepared
@@ -174,9 +174,9 @@ class At:
 
 def test_packs_are_timed_by_the_device_from_when_it_began_them() -> None:
     """The second pack was there when the first ended; for the third the device waited."""
-    clock = _DeviceClock()
+    clock = DeviceClock()
     found = []
     for begin, end in ((0.0, 10.0), (10.0, 14.0), (20.0, 21.0)):
         events: Any = At(begin), At(end)
-        found.append(clock.times(_Launched(Arrival(torch.zeros(1), events[1]), events[0])))
+        found.append(clock.times(Launched(Arrival(torch.zeros(1), events[1]), events[0])))
     assert found == [(0.01, 0.0), (0.004, 0.0), (0.001, 0.006)]

@@ -1,4 +1,4 @@
-"""Closing an engine, with a stand-in for vLLM's."""
+"""Shutting vLLM down, with a stand-in for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from jina_embeddings.engine.vllm.engine import VllmEngine
+from jina_embeddings.engine.vllm.launch import shut_down
 from jina_embeddings.engine.vllm.loop import LoopThread
 
 
@@ -27,10 +27,8 @@ def test_vllms_output_handler_is_cancelled_when_its_process_is_asked_to_end() ->
             time.sleep(0.001)
         cancelled.append(handler.cancelled())
 
-    engine: Any = VllmEngine.__new__(VllmEngine)
-    engine._loop = loop
-    engine._small = SimpleNamespace(fail_all=lambda error: None)
-    engine._sender = SimpleNamespace(channel=None)
-    engine._llm = SimpleNamespace(output_handler=handler, shutdown=shutdown)
-    engine.close()
+    try:
+        shut_down(SimpleNamespace(output_handler=handler, shutdown=shutdown), loop)
+    finally:
+        loop.stop()
     assert cancelled == [True]

@@ -16,16 +16,17 @@ from reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jina_embeddings.engine.vllm.engine import VllmEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("path")]
 
 
 @pytest.fixture(scope="module", params=["scheduled", "packed"])
-def path(request: pytest.FixtureRequest, vllm_model: JinaEmbeddings) -> Iterator[str]:
+def path(request: pytest.FixtureRequest, vllm_engine: VllmEngine) -> Iterator[str]:
     """The engine on the packed and on the scheduled path; every test here runs on both."""
-    vllm_model._engine.path = request.param  # type: ignore[attr-defined]
+    vllm_engine.path = request.param
     yield request.param
-    vllm_model._engine.path = "auto"  # type: ignore[attr-defined]
+    vllm_engine.path = "auto"
 
 
 @pytest.fixture(params=TASKS)

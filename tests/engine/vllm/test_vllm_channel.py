@@ -11,13 +11,17 @@ import pytest
 import parity
 from inputs import COSINE, TEXTS, pictures
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.calls.request import Request
 from jina_embeddings.errors import EngineError
+from loaded import vllm_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from conftest import CheckpointMaker
+
+    from jina_embeddings.engine.vllm.engine import VllmEngine
+    from reference import Reference
 
 pytestmark = pytest.mark.engine
 
@@ -25,32 +29,34 @@ GRAPH_TOKENS = 96
 
 
 @pytest.fixture(scope="module")
-def folder(checkpoint: CheckpointMaker) -> Any:
+def folder(checkpoint: CheckpointMaker) -> Path:
     return checkpoint(dtype="float32")
 
 
 @pytest.fixture(scope="module")
-def model(folder: Any) -> Iterator[JinaEmbeddings]:
+def loaded(folder: Path) -> Iterator[tuple[JinaEmbeddings, VllmEngine]]:
     from jina_embeddings.engine.vllm import arguments
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arguments, "WORKER_EXTENSION", "replaying_worker.ReplayingWorker")
-        with JinaEmbeddings(folder, engine="vllm", merge_adapter="retrieval", graph_tokens=GRAPH_TOKENS) as loaded:
-            yield loaded
+        with vllm_loaded(folder, merge_adapter="retrieval", graph_tokens=GRAPH_TOKENS) as both:
+            yield both
 
 
-def replayed(model: JinaEmbeddings) -> int:
-    engine: Any = model._engine
+@pytest.fixture(scope="module")
+def model(loaded: tuple[JinaEmbeddings, VllmEngine]) -> JinaEmbeddings:
+    return loaded[0]
+
+
+def replayed(engine: VllmEngine) -> int:
     (count,) = engine.run_async(engine.on_workers("count_replayed"))
     return int(count)
 
 
-def expected(model: JinaEmbeddings, text: str, *, many: bool) -> np.ndarray[Any, Any]:
+def expected(ids: list[int], *, many: bool) -> np.ndarray[Any, Any]:
     # Imports vLLM, for which no other run of tests has to wait.
     from replaying_worker import HIDDEN, MULTIVECTOR, marked
 
-    (prepared,) = model._preparer.prepare(Request.texts(text, {})).batch
-    ids = prepared.token_ids.tolist()
     return marked(ids, MULTIVECTOR).numpy() if many else marked([sum(ids)], HIDDEN).numpy()[0]
 
 
@@ -59,19 +65,23 @@ async def calls_of(model: JinaEmbeddings, texts: list[str]) -> list[Any]:
     return await asyncio.gather(*(model.aencode_text(text, return_multivector=many) for text, many in cases))
 
 
-def test_texts_get_the_vectors_of_their_own_graph(model: JinaEmbeddings) -> None:
+def test_texts_get_the_vectors_of_their_own_graph(
+    loaded: tuple[JinaEmbeddings, VllmEngine], references: dict[str, Reference]
+) -> None:
+    model, engine = loaded
     texts = [f"{text} {number}"[:60] for number in range(6) for text in TEXTS.values()]
-    before = replayed(model)
+    before = replayed(engine)
     for run in (asyncio.run, model.run_async):
         found = run(calls_of(model, texts))
         assert len(found) == 2 * len(texts)
         for text, dense, many in zip(texts, found[::2], found[1::2], strict=True):
-            assert np.allclose(dense, expected(model, text, many=False), atol=1e-3)
-            assert np.allclose(many, expected(model, text, many=True), atol=1e-3)
-    assert replayed(model) > before
+            ids = references["retrieval"].text_ids(text, "query")
+            assert np.allclose(dense, expected(ids, many=False), atol=1e-3)
+            assert np.allclose(many, expected(ids, many=True), atol=1e-3)
+    assert replayed(engine) > before
 
 
-def test_what_has_no_graph_goes_beside_it(model: JinaEmbeddings, folder: Any) -> None:
+def test_what_has_no_graph_goes_beside_it(model: JinaEmbeddings, folder: Path) -> None:
     picture = pictures()["smallest"]
     long = "word " * 3 * GRAPH_TOKENS
     with JinaEmbeddings(folder, engine="torch", merge_adapter="retrieval") as reference:

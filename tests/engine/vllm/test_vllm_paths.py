@@ -1,43 +1,22 @@
-"""Which path the vLLM engine chooses for a batch, with fakes of both."""
+"""Which path the vLLM engine chooses for each input of a batch."""
 
 from __future__ import annotations
-
-import asyncio
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from jina_embeddings.engine.vllm.engine import VllmEngine
+from jina_embeddings.engine.vllm.paths import packed_and_scheduled
 from jina_embeddings.types import Prepared
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+MIN_INPUTS = 16
 PACK_TOKENS = 100
 
 
-class Engine(VllmEngine):
-    """An engine whose results are the names of the path that each input took."""
-
-    def __init__(self, path: str):
-        self.path, self._min_packed_inputs, self.pack_tokens = path, 16, PACK_TOKENS
-        self._packed: Any = self
-
-    async def fill(self, results: list[Any], batch: Sequence[Prepared], indices: list[int]) -> None:
-        for index in indices:
-            results[index] = "packed"
-
-    async def _fill_scheduled(self, results: list[Any], batch: Sequence[Prepared], indices: list[int]) -> None:
-        for index in indices:
-            results[index] = "scheduled"
-
-
-def ways(path: str, lengths: list[int], call_size: int) -> list[Any]:
+def ways(path: str, lengths: list[int], call_size: int) -> list[str]:
     batch = [Prepared(token_ids=np.zeros(length, np.int32), task="code", spans=((0, length),)) for length in lengths]
-    results: list[Any] = [None] * len(batch)
-    asyncio.run(Engine(path)._fill(results, batch, call_size))
-    return results
+    packed, scheduled = packed_and_scheduled(batch, path, call_size, min_inputs=MIN_INPUTS, pack_tokens=PACK_TOKENS)
+    assert sorted(packed + scheduled) == list(range(len(batch)))
+    return ["packed" if index in packed else "scheduled" for index in range(len(batch))]
 
 
 @pytest.mark.parametrize(("count", "call_size", "way"), [(15, 15, "scheduled"), (16, 16, "packed"), (3, 16, "packed")])

@@ -14,17 +14,20 @@ import parity
 from inputs import COSINE, TEXTS, few_of_each_kind, picture
 from jina_embeddings import TASKS, JinaEmbeddings
 from jina_embeddings.errors import EngineDeadError, ImageError, InputError, TextTooLongError
+from loaded import vllm_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import CheckpointMaker
 
+    from jina_embeddings.engine.vllm.replicas import Replicas
+
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
+def loaded(checkpoint: CheckpointMaker) -> Iterator[tuple[JinaEmbeddings, Replicas]]:
     """Two engines with small packs, so that there are many; the workers resize images."""
     options: dict[str, Any] = {
         "data_parallel_size": 2,
@@ -32,8 +35,13 @@ def two_engines(checkpoint: CheckpointMaker) -> Iterator[JinaEmbeddings]:
         "path": "packed",
         "image_resize": "device",
     }
-    with JinaEmbeddings(checkpoint(dtype="float32"), engine="vllm", **options) as model:
-        yield model
+    with vllm_loaded(checkpoint(dtype="float32"), **options) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def two_engines(loaded: tuple[JinaEmbeddings, Replicas]) -> JinaEmbeddings:
+    return loaded[0]
 
 
 @pytest.mark.parametrize("multivector", [False, True])
@@ -70,9 +78,10 @@ def test_bad_inputs_among_many_are_skipped(two_engines: JinaEmbeddings, torch_mo
 
 
 def test_killed_engines_hand_their_work_on_or_name_what_was_not_done(
-    two_engines: JinaEmbeddings, torch_model: JinaEmbeddings
+    loaded: tuple[JinaEmbeddings, Replicas], torch_model: JinaEmbeddings
 ) -> None:
     """After one engine is killed the other does its work; after both, the error names the inputs not embedded."""
+    two_engines, replicas = loaded
     texts = [f"{i} {TEXTS['latin']}" for i in range(4000)]
     some = np.linspace(0, len(texts) - 1, 40).astype(int)
     expected = torch_model.encode_text([texts[i] for i in some])
@@ -83,8 +92,8 @@ def test_killed_engines_hand_their_work_on_or_name_what_was_not_done(
     assert _engine_processes() == before[:-1]
     assert parity.cosines(vectors[some], expected).min() >= COSINE
 
-    for engine in two_engines._engine.engines:  # type: ignore[attr-defined]
-        engine.path = "scheduled"
+    for engine in replicas.engines:
+        engine.path = "scheduled"  # type: ignore[attr-defined]
     threading.Timer(2, _kill_an_engine).start()
     started = time.monotonic()
     with pytest.raises(EngineDeadError, match="inputs not done: ") as caught:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jina_embeddings.checkpoint import open_checkpoint
-from jina_embeddings.engine.vllm import engine as vllm
+from jina_embeddings.engine.vllm.launch import launch
 from jina_embeddings.options import make_options
 
 if TYPE_CHECKING:
@@ -42,7 +42,5 @@ def test_packs_are_warmed_up_where_there_may_be_any(
 
     llm = SimpleNamespace(collective_rpc=collective_rpc, add_lora=add_lora)
     monkeypatch.setattr("vllm.v1.engine.async_llm.AsyncLLM.from_engine_args", lambda arguments: llm)
-    engine = vllm.VllmEngine.__new__(vllm.VllmEngine)
-    engine.max_length, engine._adapters = 512, {}
-    asyncio.run(engine._start(open_checkpoint(checkpoint()), make_options(options, "vllm")))
+    asyncio.run(launch(open_checkpoint(checkpoint()), make_options(options, "vllm"), 512))
     assert asked == calls

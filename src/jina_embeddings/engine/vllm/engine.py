@@ -15,24 +15,24 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...checkpoint import Checkpoint
-from ...checkpoint.adapters import split_adapter
 from ...errors import EngineClosedError, EngineDeadError, EngineError, JinaEmbeddingsError, OutOfMemoryError
 from ...fill import Fill
 from ...inputs.processor import read_image_config
 from ...logs import configure
 from ...options import Options
-from ...plugin.parent import forks_are_watched
 from ...types import Prepared, Task
-from .arguments import engine_arguments, on_cpu, require_plugin
+from .arguments import on_cpu, require_plugin
 from .channel import Channel
+from .launch import SHUTDOWN_TIMEOUT_S, import_vllm, launch, lora_fields, shut_down
 from .loop import LoopThread
 from .packed import PackedPath
+from .paths import packed_and_scheduled, possible_path
 from .queue import Call
 from .requests import InputMaker, split_flat
 from .sender import PackSender
 from .small_calls import SmallCalls
 from .small_packs import SmallPacks
-from .start import explain_start, log_graphs, require_gpu_memory, require_host_memory
+from .start import explain_start
 
 if TYPE_CHECKING:
     from ...types import Vectors
@@ -43,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 # Requests of a call that vLLM has at a time; they fill its batches many times over.
 _MAX_REQUESTS_IN_FLIGHT = 2048
-# vLLM kills processes that need longer to shut down, and their shared memory is left behind then.
-_SHUTDOWN_TIMEOUT_S = 30
 # Time between two checks that vLLM's engine process is alive; when it dies, vLLM leaves some calls waiting for ever.
 _HEALTH_POLL_S = 0.25
 # A pack takes a second at most on a GPU, and minutes on a CPU with the largest model.
@@ -69,13 +67,16 @@ class VllmEngine:
         require_plugin()
         self.max_length = options.max_model_len or checkpoint.config.max_length
         self._counter = itertools.count()
-        self._adapters: dict[Task, Any] = {}
         self._loop = LoopThread("jina-embeddings-vllm")
         try:
-            self._llm: Any = self._loop.run(self._start(checkpoint, options))
+            self._loop.run(import_vllm())
+            launched = self._loop.run(launch(checkpoint, options, self.max_length))
         except Exception as error:
             self._loop.stop()
             raise explain_start(error, checkpoint, options) from error
+        self._llm: Any = launched.llm
+        self._adapters = launched.adapters
+        self.graphs = launched.graphs
         image_config = read_image_config(checkpoint)
         self._inputs = InputMaker(image_config)
         self._hidden_size = checkpoint.config.hidden_size
@@ -87,7 +88,7 @@ class VllmEngine:
         self.small_tokens: int = min(options.graph_tokens or _SMALL_CALL_TOKENS, self.pack_tokens)
         self._sender: Any = PackSender(
             self._llm.collective_rpc,
-            {task: _lora_fields(adapter) for task, adapter in self._adapters.items()},
+            {task: lora_fields(adapter) for task, adapter in self._adapters.items()},
             image_config,
             hidden_size=checkpoint.config.hidden_size,
             multivector_dim=checkpoint.config.multivector_dim,
@@ -112,33 +113,6 @@ class VllmEngine:
         atexit.register(gc.unfreeze)
         # vLLM's processes must not outlive a program that forgets to close.
         atexit.register(self.close)
-
-    async def _start(self, checkpoint: Checkpoint, options: Options) -> Any:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.lora.request import LoRARequest
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        arguments = engine_arguments(checkpoint, options, self.max_length)
-        require = require_host_memory if on_cpu() else require_gpu_memory
-        require(checkpoint, options, self.max_length)
-        if arguments.get("enable_lora"):
-            assert checkpoint.adapters is not None
-            for number, task in enumerate(checkpoint.adapters.tasks, start=1):
-                folder = split_adapter(checkpoint.adapters, task)
-                self._adapters[task] = LoRARequest(task, number, str(folder))
-        with forks_are_watched():
-            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        for adapter in self._adapters.values():
-            # Loaded now rather than with the first request, so that a broken adapter fails the start.
-            await llm.add_lora(adapter)
-        self.graphs: dict[str, Any] = {}
-        if possible_path(options) != "scheduled":
-            await llm.collective_rpc("jina_warm_up")
-            names = [_lora_fields(adapter) for adapter in self._adapters.values()]
-            tokens = 0 if options.enforce_eager else options.graph_tokens
-            self.graphs, *_ = await llm.collective_rpc("jina_record_graphs", args=(names, tokens))
-            log_graphs(self.graphs, {number: name for name, number, _ in names})
-        return llm
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
@@ -192,10 +166,7 @@ class VllmEngine:
         self._loop.run_last(lambda: self._small.fail_all(EngineClosedError("the engine was closed during the call")))
         if self._sender.channel is not None:
             self._loop.run_last(self._sender.channel.close)
-        if self._llm.output_handler is not None:
-            # It would log the end of vLLM's process as an engine that died.
-            self._loop.run_last(self._llm.output_handler.cancel)
-        self._llm.shutdown(timeout=_SHUTDOWN_TIMEOUT_S)
+        shut_down(self._llm, self._loop)
         # vLLM's destructor must run before interpreter exit. None rather than deleted, as late calls still read them.
         self._llm = self._packed = self._sender = None
         self._loop.stop()
@@ -276,18 +247,15 @@ class VllmEngine:
         finally:
             work.cancel()
             # Wait for its clean-up, but not for ever: a dead engine never answers.
-            await asyncio.wait({work}, timeout=1 if llm.errored else _SHUTDOWN_TIMEOUT_S)
+            await asyncio.wait({work}, timeout=1 if llm.errored else SHUTDOWN_TIMEOUT_S)
         return results
 
     async def _fill(self, results: list[Any], batch: Sequence[Prepared], call_size: int) -> None:
-        """Fills the results, by packs or by vLLM's scheduler; inputs too long for a pack are always scheduled."""
-        packs = self.path == "packed" or (self.path == "auto" and call_size >= self._min_packed_inputs)
-        short: list[int] = []
-        long: list[int] = []
-        for index, prepared in enumerate(batch):
-            (short if packs and prepared.num_tokens <= self.pack_tokens else long).append(index)
-        await self._packed.fill(results, batch, short)
-        await self._fill_scheduled(results, batch, long)
+        packed, scheduled = packed_and_scheduled(
+            batch, self.path, call_size, min_inputs=self._min_packed_inputs, pack_tokens=self.pack_tokens
+        )
+        await self._packed.fill(results, batch, packed)
+        await self._fill_scheduled(results, batch, scheduled)
 
     async def _fill_scheduled(self, results: list[Any], batch: Sequence[Prepared], indices: list[int]) -> None:
         upcoming = iter(indices)
@@ -316,13 +284,3 @@ class VllmEngine:
                     return split_flat(vectors, prepared, self._hidden_size)
                 return vectors[None] if vectors.ndim == 1 else vectors  # type: ignore[no-any-return]
         raise EngineError("vLLM ended a request without an answer")
-
-
-def _lora_fields(adapter: Any) -> tuple[str, int, str]:
-    """Name, id and folder of a LoRARequest, which are sent to workers instead of the object."""
-    return adapter.lora_name, adapter.lora_int_id, adapter.lora_path
-
-
-def possible_path(options: Options) -> str:
-    """The path of the options; `scheduled` with pipeline parallelism, as a pack runs all layers in one worker."""
-    return options.path if options.pipeline_parallel_size == 1 else "scheduled"

@@ -30,7 +30,7 @@ def causal_attention(
 
     The arguments are those of `causal_triton.attend`; queries: the number of query heads.
     """
-    kernel = _kernel(heads.device, heads.dtype, heads.shape[1:], queries) if heads.is_cuda else None
+    kernel = causal_kernel(heads.device, heads.dtype, heads.shape[1:], queries) if heads.is_cuda else None
     if kernel is None:
         return None
     out = heads.new_empty(len(heads), queries, heads.shape[2])
@@ -39,7 +39,7 @@ def causal_attention(
 
 
 @cache
-def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], queries: int) -> Any:
+def causal_kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], queries: int) -> Any:
     """The module of our kernel, or None if it can't run on the device or is wrong for heads of this shape."""
     if not is_hopper_with_half_precision(device, dtype):
         return None

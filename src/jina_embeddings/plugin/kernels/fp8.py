@@ -63,14 +63,14 @@ def has_fp8_weight(layer: Any) -> bool:
 def quantized(x: torch.Tensor) -> Quantized:
     """Quantises (tokens, width) of any floating point dtype; the largest value of each row becomes 448."""
     if x.is_cuda:
-        quantize = _quantize_kernel(x.device, x.dtype, x.shape[1])
+        quantize = quantize_kernel(x.device, x.dtype, x.shape[1])
         if quantize is None:
             quantize = imported("kernels", "scaled_fp8_quant")
             return Quantized(*quantize(x, scale=None, use_per_token_if_dynamic=True))
         result = _empty_for(x)
         quantize(x, *result)
         return result
-    return _quantized_in_torch(x)
+    return quantized_in_torch(x)
 
 
 def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | None) -> Quantized:
@@ -79,7 +79,7 @@ def norm_quantized(norm: Any, residual: torch.Tensor, update: torch.Tensor | Non
     norm: vLLM's RMSNorm.
     residual, update: (tokens, width).
     """
-    kernel = _norm_kernel(residual.device, residual.dtype, residual.shape[1]) if residual.is_cuda else None
+    kernel = norm_kernel(residual.device, residual.dtype, residual.shape[1]) if residual.is_cuda else None
     if kernel is None:
         if update is not None:
             residual.add_(update)
@@ -96,7 +96,7 @@ def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
         scales = {"scale_a": x.scales, "scale_b": layer.weight_scale}
         result: torch.Tensor = multiply(x.values, layer.weight, out_dtype=dtype, bias=layer.bias, **scales)
         return result
-    whole: torch.Tensor = _dequantized(x) @ (layer.weight.to(x.scales.dtype) * layer.weight_scale.view(1, -1))
+    whole: torch.Tensor = dequantized(x) @ (layer.weight.to(x.scales.dtype) * layer.weight_scale.view(1, -1))
     whole = whole if layer.bias is None else whole + layer.bias
     return whole.to(dtype)
 
@@ -110,7 +110,7 @@ def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype)
     device, scale = x.values.device, layer.weight_scale
     kernel = None
     if x.values.is_cuda and layer.bias is None and len(x.values) > MAX_SEPARATE_TOKENS:
-        kernel = _gated_kernel(device, scale.numel() > 1)
+        kernel = gated_kernel(device, scale.numel() > 1)
     if kernel is None:
         return gate_quantized(product(layer, x, dtype), activation)
     # The weight must be read at each call: applying a weight bank replaces the parameter's data.
@@ -136,13 +136,13 @@ def _empty_for(x: torch.Tensor) -> Quantized:
     return Quantized(values, torch.empty(len(x), 1, device=x.device, dtype=torch.float32))
 
 
-def _quantized_in_torch(x: torch.Tensor) -> Quantized:
+def quantized_in_torch(x: torch.Tensor) -> Quantized:
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
     scales = (exact.abs().amax(dim=-1, keepdim=True) / FLOAT8_MAX).clamp(min=MIN_SCALE)
     return Quantized((exact / scales).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scales)
 
 
-def _dequantized(x: Quantized) -> torch.Tensor:
+def dequantized(x: Quantized) -> torch.Tensor:
     return x.values.to(x.scales.dtype) * x.scales
 
 
@@ -152,13 +152,13 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 @cache
-def _quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
+def quantize_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
     def errors(quantize: Any) -> list[float]:
         x = random_rows(device, dtype, 5, width)
         x[0], x[1, 0] = 0, 1000
         found = _empty_for(x)
         quantize(x, *found)
-        return [relative_error(_dequantized(found), _dequantized(_quantized_in_torch(x)))]
+        return [relative_error(dequantized(found), dequantized(quantized_in_torch(x)))]
 
     def load() -> Any:
         from .fp8_triton import quantize
@@ -176,8 +176,8 @@ def _gate_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
         found = _empty_for(both[:, :width])
         gate_quantize(both, *found)
         gate, up = both.float().chunk(2, dim=-1)
-        expected = _dequantized(_quantized_in_torch(silu(gate) * up))
-        return [relative_error(_dequantized(found), expected)]
+        expected = dequantized(quantized_in_torch(silu(gate) * up))
+        return [relative_error(dequantized(found), expected)]
 
     def load() -> Any:
         from .fp8_triton import gate_quantize
@@ -188,7 +188,7 @@ def _gate_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
 
 
 @cache
-def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
+def norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
     def errors(norm_quantize: Any) -> list[float]:
         residual = random_rows(device, dtype, 5, width)
         update = residual.flip(0)
@@ -198,7 +198,7 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
             result = _empty_for(residual)
             norm_quantize(residual, added, weight, epsilon, *result)
             normed = rms_norm(expected.float(), (width,), weight.float(), epsilon)
-            found.append(relative_error(_dequantized(result), _dequantized(_quantized_in_torch(normed))))
+            found.append(relative_error(dequantized(result), dequantized(quantized_in_torch(normed))))
             found.append(relative_error(residual, expected))
         return found
 
@@ -211,18 +211,18 @@ def _norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
 
 
 @cache
-def _gated_kernel(device: torch.device, per_channel: bool) -> Any:
+def gated_kernel(device: torch.device, per_channel: bool) -> Any:
     def errors(gated: Any) -> list[float]:
         # Neither the rows nor the columns are a multiple of the tile, and the number of rows is odd.
-        x = _quantized_in_torch(random_rows(device, torch.bfloat16, 201, 320))
-        weight, scale = _quantized_in_torch(random_rows(device, torch.bfloat16, 2 * 208, 320))
+        x = quantized_in_torch(random_rows(device, torch.bfloat16, 201, 320))
+        weight, scale = quantized_in_torch(random_rows(device, torch.bfloat16, 2 * 208, 320))
         if not per_channel:
             scale = scale[:1].clone()
         # One value of a row is far above the others, so that its guessed scale is too small and it overflows.
         weight.view(2, 208, 320)[:, 5] = (FLOAT8_MAX * x.values[3].float().sign()).to(FLOAT8)
-        gate, up = (_dequantized(x) @ _dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
+        gate, up = (dequantized(x) @ dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
         found = Quantized(*gated(*x, weight, scale, _multiprocessors(device)))
-        return [relative_error(_dequantized(found), silu(gate) * up) - _ROUNDING_ERROR]
+        return [relative_error(dequantized(found), silu(gate) * up) - _ROUNDING_ERROR]
 
     def load() -> Any:
         from .fp8_gated import gated_product

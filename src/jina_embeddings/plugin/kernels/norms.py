@@ -72,7 +72,7 @@ def offset_norm(norm: Any, x: torch.Tensor, offset: torch.Tensor) -> torch.Tenso
 
     norm: vLLM's RMSNorm; x: (tokens, width); offset: float32 (width,).
     """
-    kernel = _kernel(x.device, x.dtype, x.shape[1]) if x.is_cuda else None
+    kernel = norm_kernel(x.device, x.dtype, x.shape[1]) if x.is_cuda else None
     if kernel is None:
         result: torch.Tensor = norm((x + offset).to(x.dtype))
         return result
@@ -82,7 +82,7 @@ def offset_norm(norm: Any, x: torch.Tensor, offset: torch.Tensor) -> torch.Tenso
 
 
 @cache
-def _kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
+def norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
     """Our kernel, or None if it is wrong for rows of this width."""
 
     def errors(norm: Any) -> list[float]:

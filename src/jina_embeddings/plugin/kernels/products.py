@@ -50,13 +50,13 @@ def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:
     """
     weight, bias = layer.weight, layer.bias
     aligned = weight.shape[0] % (2 * _LOAD_ELEMENTS) == 0
-    gated = _gated_kernel(x.device, x.dtype, bias is not None) if x.is_cuda and aligned else None
+    gated = gated_kernel(x.device, x.dtype, bias is not None) if x.is_cuda and aligned else None
     result: torch.Tensor = activation(product(layer, x)) if gated is None else gated(x, weight, bias)
     return result
 
 
 @cache
-def _gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> Any:
+def gated_kernel(device: torch.device, dtype: torch.dtype, with_bias: bool) -> Any:
     """The fused kernel of product and SiLU; None where the device can't run it or its results are wrong."""
     if not is_hopper_with_half_precision(device, dtype):
         return None

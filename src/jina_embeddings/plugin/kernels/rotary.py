@@ -35,14 +35,14 @@ def rotate(heads: torch.Tensor, table: torch.Tensor) -> None:
     """
     if heads.is_cuda:
         # Our kernel is twice as fast as vLLM's.
-        kernel = _kernel(heads.device, heads.dtype, heads.shape[1:], heads.stride()[:2])
+        kernel = rotate_kernel(heads.device, heads.dtype, heads.shape[1:], heads.stride()[:2])
         (kernel or _rotate_by_vllm)(heads, table)
     else:
         rotate_in_torch(heads, table)
 
 
 @cache
-def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+def rotate_kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     """Our kernel, or None if it is wrong for heads of this shape and layout.
 
     shape: heads, head size; strides: elements between tokens, and between heads.

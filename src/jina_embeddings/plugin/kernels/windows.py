@@ -21,7 +21,7 @@ def window_attention(
     table: contiguous (tokens, head size), as of `rotary.rotate`.
     cu_seqlens: int32 (windows + 1,), cumulative lengths; longest: the largest of these lengths.
     """
-    kernel = _kernel(heads.device, heads.dtype, heads.shape[1:]) if heads.is_cuda else None
+    kernel = window_kernel(heads.device, heads.dtype, heads.shape[1:]) if heads.is_cuda else None
     if kernel is None or longest > kernel.MAX_WINDOW:
         return None
     out = heads.new_empty(len(heads), heads.shape[1] // 3, heads.shape[2])
@@ -32,7 +32,7 @@ def window_attention(
 
 
 @cache
-def _kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...]) -> Any:
+def window_kernel(device: torch.device, dtype: torch.dtype, shape: tuple[int, ...]) -> Any:
     """The module of our kernel, or None if it can't run on the device or is wrong for heads of this shape."""
     if not is_hopper_with_half_precision(device, dtype):
         return None

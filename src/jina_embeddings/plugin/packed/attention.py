@@ -75,7 +75,7 @@ def attend(
     """
     if query.is_cuda:
         return _on_cuda(impl, query, key, value, pack, output)
-    return _on_cpu(impl.scale, query, key, value, pack, output)
+    return attention_on_cpu(impl.scale, query, key, value, pack, output)
 
 
 def _on_cuda(
@@ -100,7 +100,7 @@ def _on_cuda(
     return output
 
 
-def _on_cpu(
+def attention_on_cpu(
     scale: float, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackMetadata, output: torch.Tensor
 ) -> torch.Tensor:
     """Runs the prompts of each length as one batch. A shared prefix is computed for each prompt, to the same values."""

@@ -40,8 +40,8 @@ class PackChannel:
         self._launch = launch
         self._device = device
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
-        self._launched: queue.SimpleQueue[tuple[int, _Launched | None, str | None] | None] = queue.SimpleQueue()
-        self._clock = _DeviceClock() if self._stream is not None else None
+        self._launched: queue.SimpleQueue[tuple[int, Launched | None, str | None] | None] = queue.SimpleQueue()
+        self._clock = DeviceClock() if self._stream is not None else None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(path)
         for work in (self._receive, self._send):
@@ -65,10 +65,10 @@ class PackChannel:
         finally:
             self._launched.put(None)
 
-    def _timed(self, pack: Pack, number: int) -> _Launched | None:
+    def _timed(self, pack: Pack, number: int) -> Launched | None:
         begin = self._clock.begin() if self._clock is not None else None
         arrival = self._launch(pack, number)
-        return None if arrival is None else _Launched(arrival, begin)
+        return None if arrival is None else Launched(arrival, begin)
 
     def _send(self) -> None:
         try:
@@ -92,14 +92,14 @@ class PackChannel:
             self._socket.close()
 
 
-class _Launched(NamedTuple):
+class Launched(NamedTuple):
     """A pack's vectors on their way, and the event that the device reaches before the pack (None on a CPU)."""
 
     arrival: Arrival
     begin: torch.cuda.Event | None
 
 
-class _DeviceClock:
+class DeviceClock:
     """Measures packs by the device's clock: the host's would count the time that a pack waits for the one before."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class _DeviceClock:
         event.record()
         return event
 
-    def times(self, launched: _Launched) -> tuple[float, float]:
+    def times(self, launched: Launched) -> tuple[float, float]:
         """Seconds that a pack took, and that the device had waited for it; called once for each, when it is done."""
         begin, end, before = launched.begin, launched.arrival.event, self._end
         assert begin is not None
