@@ -14,6 +14,22 @@ from ..types import EmbeddingType
 
 Forms = EmbeddingType | list[EmbeddingType]
 
+_TEXT = {"type": "string", "minLength": 1}
+_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+
+
+def _alone(field: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {field: _TEXT}, "required": [field], "additionalProperties": False}
+
+
+def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": schema, "minItems": 1}
+
+
+# For `/openapi.json`; what isn't so is refused by `values.items_of`, which says why.
+_ITEM = {"anyOf": [_TEXT, *(_alone(field) for field in ("text", "image", "bytes", "url"))]}
+_ITEMS = {"anyOf": [_ITEM, _list_of(_ITEM), _alone("pdf"), _IDS, _list_of(_IDS)]}
+
 _INPUTS = 'a text, `{"text"}`, `{"image"}` with base64, a data URL or a URL'
 
 
@@ -24,7 +40,8 @@ class EmbeddingsRequest(Struct, kw_only=True):
         Any,
         Meta(
             description=f'{_INPUTS}, or a list of these; one `{{"pdf"}}` alone, which is answered page by page; '
-            "`bytes` and `url` are older words for `image`; token ids where the server allows them"
+            "`bytes` and `url` are older words for `image`; token ids where the server allows them",
+            extra_json_schema=_ITEMS,
         ),
     ]
     model: Annotated[str | None, Meta(description="is repeated in the answer")] = None
@@ -66,8 +83,8 @@ class EmbeddingsRequest(Struct, kw_only=True):
 class RerankRequest(Struct, kw_only=True):
     """Jina's dialect: documents by late interaction with a query."""
 
-    query: Annotated[Any, Meta(description=_INPUTS)]
-    documents: Annotated[list[Any], Meta(description="a list of the same")]
+    query: Annotated[Any, Meta(description=_INPUTS, extra_json_schema=_ITEM)]
+    documents: Annotated[list[Any], Meta(description="a list of the same", extra_json_schema=_list_of(_ITEM))]
     model: Annotated[str | None, Meta(description="is repeated in the answer")] = None
     top_n: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="the best so many; left out, all")] = None
     return_documents: Annotated[bool, Meta(description="each result has its document")] = True
@@ -77,7 +94,7 @@ class RerankRequest(Struct, kw_only=True):
 class SearchRequest(Struct, kw_only=True):
     """The best passages of the index that the server was given."""
 
-    query: Annotated[Any, Meta(description=_INPUTS)]
+    query: Annotated[Any, Meta(description=_INPUTS, extra_json_schema=_ITEM)]
     limit: Annotated[int, Meta(description="passages, at most", ge=1, le=1000)] = 10
     filters: Annotated[
         dict[str, str | list[str]] | None,
