@@ -9,14 +9,8 @@ import pytest
 
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.engine.memory import GIB
-from jina_embeddings.engine.vllm.start import (
-    Demand,
-    check_memory,
-    demand,
-    explain_start,
-    log_room,
-    require_host_memory,
-)
+from jina_embeddings.engine.vllm.launch import explain_start
+from jina_embeddings.engine.vllm.memory import Demand, check_memory, demand, log_room, require_host_memory
 from jina_embeddings.errors import EngineError, OutOfMemoryError
 from jina_embeddings.options import make_options
 

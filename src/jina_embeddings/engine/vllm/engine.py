@@ -23,7 +23,7 @@ from ...options import Options
 from ...types import Prepared, Task
 from .arguments import on_cpu, require_plugin
 from .channel import Channel
-from .launch import SHUTDOWN_TIMEOUT_S, import_vllm, launch, lora_fields, shut_down
+from .launch import SHUTDOWN_TIMEOUT_S, explain_start, launch, lora_fields, shut_down
 from .loop import LoopThread
 from .packed import PackedPath
 from .paths import packed_and_scheduled, possible_path
@@ -32,7 +32,6 @@ from .requests import InputMaker, split_flat
 from .sender import PackSender
 from .small_calls import SmallCalls
 from .small_packs import SmallPacks
-from .start import explain_start
 
 if TYPE_CHECKING:
     from ...types import Vectors
@@ -69,8 +68,7 @@ class VllmEngine:
         self._counter = itertools.count()
         self._loop = LoopThread("jina-embeddings-vllm")
         try:
-            self._loop.run(import_vllm())
-            launched = self._loop.run(launch(checkpoint, options, self.max_length))
+            launched = launch(self._loop, checkpoint, options, self.max_length)
         except Exception as error:
             self._loop.stop()
             raise explain_start(error, checkpoint, options) from error

@@ -1,22 +1,36 @@
-"""Starts vLLM's own engine with the adapters of all tasks, and shuts it down."""
+"""Starts vLLM's own engine with the adapters of all tasks, explains why that failed, and shuts it down."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from ...checkpoint import Checkpoint
 from ...checkpoint.adapters import split_adapter
+from ...errors import EngineError, JinaEmbeddingsError, OutOfMemoryError
 from ...options import Options
 from ...plugin.parent import forks_are_watched
 from ...types import Task
+from ..memory import GIB
 from .arguments import engine_arguments, on_cpu
 from .loop import LoopThread
+from .memory import require_gpu_memory, require_host_memory
 from .paths import possible_path
-from .start import log_graphs, require_gpu_memory, require_host_memory
+
+logger = logging.getLogger(__name__)
 
 # vLLM kills processes that need longer to shut down, and their shared memory is left behind then.
 SHUTDOWN_TIMEOUT_S = 30
+# Parts of vLLM's messages, in lower case, that mean that memory was missing.
+_MEMORY_SIGNS = (
+    "out of memory",
+    "free memory on device",
+    "no available memory for the cache blocks",
+    "larger than the available kv cache memory",
+    "larger than the maximum number of tokens",
+    "gpu memory utilization",
+)
 
 
 @dataclass(frozen=True)
@@ -28,19 +42,21 @@ class Launched:
     graphs: dict[str, Any]
 
 
-async def import_vllm() -> None:
-    """Imports vLLM in a frame that holds nothing.
+def launch(loop: LoopThread, checkpoint: Checkpoint, options: Options, max_length: int) -> Launched:
+    """Starts vLLM in a loop, loads the adapters into it, and warms packs up if there may be any."""
+    # Some of vLLM's modules keep the frames that import them for good. Those of `_launch` would keep vLLM's engine,
+    # whose destructor has to run before the interpreter ends.
+    loop.run(_import_vllm())
+    return loop.run(_launch(checkpoint, options, max_length))
 
-    Some of its modules keep the frames that imported them for good. In `launch` they would keep vLLM's engine, whose
-    destructor has to run before the interpreter ends.
-    """
+
+async def _import_vllm() -> None:
     import vllm.engine.arg_utils
     import vllm.lora.request
     import vllm.v1.engine.async_llm  # noqa: F401
 
 
-async def launch(checkpoint: Checkpoint, options: Options, max_length: int) -> Launched:
-    """Starts vLLM, loads the adapters into it, and warms packs up if there may be any."""
+async def _launch(checkpoint: Checkpoint, options: Options, max_length: int) -> Launched:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -69,6 +85,20 @@ async def launch(checkpoint: Checkpoint, options: Options, max_length: int) -> L
     return Launched(llm, adapters, graphs)
 
 
+def explain_start(error: Exception, checkpoint: Checkpoint, options: Options) -> Exception:
+    """The exception of `errors` for one that was raised while vLLM started; ours are returned as they are."""
+    if isinstance(error, JinaEmbeddingsError):
+        return error
+    text = str(error)
+    if any(sign in text.lower() for sign in _MEMORY_SIGNS):
+        return OutOfMemoryError(
+            f"vLLM needs memory for {checkpoint.weights.num_bytes / GIB:.1f} GiB of weights and for prompts of "
+            f"{options.max_model_len or checkpoint.config.max_length} tokens, and did not get it: "
+            f"lower max_model_len or max_num_batched_tokens, change gpu_memory_utilization, or free the device ({text})"
+        )
+    return EngineError(f"vLLM did not start: {text} (JINA_EMBEDDINGS_LOG=debug shows its own log)")
+
+
 def shut_down(llm: Any, loop: LoopThread) -> None:
     """Ends vLLM's processes. loop: the one that vLLM was started in."""
     if llm.output_handler is not None:
@@ -80,3 +110,21 @@ def shut_down(llm: Any, loop: LoopThread) -> None:
 def lora_fields(adapter: Any) -> tuple[str, int, str]:
     """Name, id and folder of a LoRARequest, which are sent to workers instead of the object."""
     return adapter.lora_name, adapter.lora_int_id, adapter.lora_path
+
+
+def log_graphs(report: dict[str, Any], names: dict[int, str]) -> None:
+    """Logs how many CUDA graphs there are, or why there are none.
+
+    report: as returned by `PackRunner.record_graphs`; names: the adapters' names by id.
+    """
+    for number, why in report["reasons"].items():
+        logger.info("small packs%s run without CUDA graphs: %s", f" of {names[number]}" if number in names else "", why)
+    if report["count"]:
+        logger.info(
+            "%d CUDA graphs of packs of up to %d tokens recorded in %.1f s and %.2f GB; the device's peak is %.1f GB",
+            report["count"],
+            max(report["tokens"].values()),
+            report["seconds"],
+            report["bytes"] / 1e9,
+            report["peak_bytes"] / 1e9,
+        )

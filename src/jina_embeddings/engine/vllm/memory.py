@@ -1,4 +1,4 @@
-"""Checks memory before vLLM starts, and explains why a start failed.
+"""Checks before vLLM starts whether the model fits in memory.
 
 vLLM's own memory errors come from another process and don't say how much is needed.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ...checkpoint import Checkpoint
 from ...checkpoint.config import ModelConfig
-from ...errors import EngineError, JinaEmbeddingsError, OutOfMemoryError
+from ...errors import OutOfMemoryError
 from ...options import Options
 from ..memory import GIB, require_memory
 
@@ -136,45 +135,3 @@ def require_gpu_memory(checkpoint: Checkpoint, options: Options, max_model_len: 
             log_room(needed, int(memory.free))
     finally:
         pynvml.nvmlShutdown()
-
-
-def log_graphs(report: dict[str, Any], names: dict[int, str]) -> None:
-    """Logs how many CUDA graphs there are, or why there are none.
-
-    report: as returned by `PackRunner.record_graphs`; names: the adapters' names by id.
-    """
-    for number, why in report["reasons"].items():
-        logger.info("small packs%s run without CUDA graphs: %s", f" of {names[number]}" if number in names else "", why)
-    if report["count"]:
-        logger.info(
-            "%d CUDA graphs of packs of up to %d tokens recorded in %.1f s and %.2f GB; the device's peak is %.1f GB",
-            report["count"],
-            max(report["tokens"].values()),
-            report["seconds"],
-            report["bytes"] / 1e9,
-            report["peak_bytes"] / 1e9,
-        )
-
-
-_MEMORY_SIGNS = (
-    "out of memory",
-    "free memory on device",
-    "no available memory for the cache blocks",
-    "larger than the available kv cache memory",
-    "larger than the maximum number of tokens",
-    "gpu memory utilization",
-)
-
-
-def explain_start(error: Exception, checkpoint: Checkpoint, options: Options) -> Exception:
-    """The exception of `errors` for one that was raised while vLLM started; ours are returned as they are."""
-    if isinstance(error, JinaEmbeddingsError):
-        return error
-    text = str(error)
-    if any(sign in text.lower() for sign in _MEMORY_SIGNS):
-        return OutOfMemoryError(
-            f"vLLM needs memory for {checkpoint.weights.num_bytes / GIB:.1f} GiB of weights and for prompts of "
-            f"{options.max_model_len or checkpoint.config.max_length} tokens, and did not get it: "
-            f"lower max_model_len or max_num_batched_tokens, change gpu_memory_utilization, or free the device ({text})"
-        )
-    return EngineError(f"vLLM did not start: {text} (JINA_EMBEDDINGS_LOG=debug shows its own log)")
