@@ -159,3 +159,16 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path) -> None:
     done = status(tmp_path / "v")
     assert 2 <= done.shards_done < done.shards == 60
     assert not list((tmp_path / "v").rglob("*.part"))
+
+
+def test_ids_are_there_without_being_kept_and_other_names_of_the_run_are_refused(tmp_path: Path) -> None:
+    record = {"text": "a", "id": "x", "url": "u", "kind": "k", "embedding": 1}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(record))
+    run = Run([str(tmp_path / "rows.jsonl")], tmp_path / "v", fields=Fields(keep=("id", "url")))
+    assert run.embed(fake_model).rejected == 0
+    table = pq.read_table(tmp_path / "v").drop_columns("embedding")
+    assert table.to_pylist() == [{"row": 0, "id": "x", "kind": "text", "url": "u", "error_code": None, "error": None}]
+    for fields in (Fields(keep=("kind",)), Fields(keep=("embedding",)), Fields(id="url", keep=("id",))):
+        with pytest.raises(OptionError, match="can't be kept: a run has a column of its own of that name"):
+            replace(run, into=tmp_path / "other", fields=fields).embed(fake_model)
+    assert not (tmp_path / "other").exists()

@@ -14,7 +14,7 @@ from .busy import BusyShare
 from .chunks import Report
 from .folder import Folder
 from .job import Job
-from .kept import kept_types
+from .kept import check_kept, kept_types
 from .manifest import Manifest, Share, folder_for, locked
 from .memory_tables import store_table
 from .plan import Plan
@@ -124,9 +124,11 @@ class Run:
             RunBusyError: another process works on it.
             TooManyRejectedError: see `max_rejected`; what is done is kept.
             InputError: a path can't be read.
+            OptionError: see `Form`, `check_kept`.
             EngineDeadError: the engine dies whatever it is given.
         """
         self.form.check()
+        check_kept(self.fields, self.form.columns)
         folder = folder_for(self.into)
         with locked(folder, self.share):
             job, left_out = self._job(folder)
