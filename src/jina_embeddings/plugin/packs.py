@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from ..vectors.similarity import normalize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+OpenMemory = Callable[[Sequence[Any]], "NDArray[np.uint8]"]
+"""Opens shared memory by its reference."""
 
 # How many of its first tokens a prompt is sorted by.
 _SORT_KEY_TOKENS = 512
@@ -77,31 +80,36 @@ class Pack:
             (self.spans[:, 1] == stops).all() and (self.spans[:, 0] == stops - self.lengths).all()
         )
 
-    def to_wire(self) -> list[Any]:
-        """Serialises to plain values and bytes, as vLLM's calls between processes can't carry arrays."""
-        images = [
-            [
-                image.start,
-                image.num_tokens,
-                list(image.grid),
-                image.digest,
-                *image.pixels.shape[:2],
-                image.pixels.tobytes(),
-            ]
-            for image in self.images
-        ]
+    def to_wire(self, memory: NDArray[np.uint8] | None = None, reference: Sequence[Any] | None = None) -> list[Any]:
+        """Serialises to plain values and bytes, as vLLM's calls between processes can't carry arrays.
+
+        memory: shared memory to write the pixels to, instead of into the result; reference: by which workers find it.
+        """
+        images, offset = [], 0
+        for image in self.images:
+            pixels = image.pixels
+            data: bytes | int = offset
+            if memory is None:
+                data = pixels.tobytes()
+            else:
+                # numpy releases the GIL while it copies.
+                memory[offset : offset + pixels.nbytes].reshape(pixels.shape)[...] = pixels
+                offset += pixels.nbytes
+            images.append([image.start, image.num_tokens, list(image.grid), image.digest, *pixels.shape[:2], data])
         config = list(astuple(self.images[0].config)) if self.images else None
         arrays = [array.tobytes() for array in (self.token_ids, self.lengths, self.shared, self.spans)]
-        return [*arrays, self.task, self.multivector, self.pooling, self.half, images, config]
+        return [*arrays, self.task, self.multivector, self.pooling, self.half, images, config, reference]
 
     @classmethod
-    def from_wire(cls, wire: Sequence[Any]) -> Pack:
-        ids, lengths, shared, spans, task, multivector, pooling, half, image_fields, config_fields = wire
+    def from_wire(cls, wire: Sequence[Any], open_memory: OpenMemory | None = None) -> Pack:
+        """The pack, whose pixels are those of the message or of shared memory, and not copied."""
+        ids, lengths, shared, spans, task, multivector, pooling, half, image_fields, config_fields, reference = wire
         images: tuple[PackedImage, ...] = ()
         if image_fields:
-            fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in config_fields]
-            config = ImageConfig(*fields)
-            images = tuple(_image_from_wire(fields, config) for fields in image_fields)
+            values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in config_fields]
+            config = ImageConfig(*values)
+            memory = None if reference is None or open_memory is None else open_memory(reference)
+            images = tuple(_image_from_wire(fields, config, memory) for fields in image_fields)
         return cls(
             # Copied, as torch warns about arrays that are not writable.
             token_ids=np.frombuffer(ids, dtype=np.int32).copy(),
@@ -116,10 +124,11 @@ class Pack:
         )
 
 
-def _image_from_wire(fields: Sequence[Any], config: ImageConfig) -> PackedImage:
+def _image_from_wire(fields: Sequence[Any], config: ImageConfig, memory: NDArray[np.uint8] | None) -> PackedImage:
     start, num_tokens, grid, digest, height, width, data = fields
-    pixels = np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
-    return PackedImage(start, num_tokens, tuple(grid), digest, pixels, config)
+    num_bytes = height * width * 3
+    values = np.frombuffer(data, dtype=np.uint8) if memory is None else memory[data : data + num_bytes]
+    return PackedImage(start, num_tokens, tuple(grid), digest, values.reshape(height, width, 3), config)
 
 
 def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool, small: bool = False) -> Pack:

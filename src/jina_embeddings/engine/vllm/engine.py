@@ -98,6 +98,8 @@ class VllmEngine:
                 self._sender.channel = self._loop.run(Channel.open(self._llm.collective_rpc))
             except Exception as error:
                 logger.warning("small packs go through vLLM's calls: %s: %s", type(error).__name__, error)
+        if self.path != "scheduled":
+            self._loop.run(self._sender.share_memory())
         self._packed: Any = PackedPath(self._sender, self.pack_tokens)
         self._small = SmallPacks(self._sender, self.small_tokens, before_each=self._packed.halve_packs)
         self._calls = SmallCalls(self._loop, self._accept, self._small.drop)
@@ -162,8 +164,7 @@ class VllmEngine:
         self._loop.cancel()
         atexit.unregister(self.close)
         self._loop.run_last(lambda: self._small.fail_all(EngineClosedError("the engine was closed during the call")))
-        if self._sender.channel is not None:
-            self._loop.run_last(self._sender.channel.close)
+        self._loop.run_last(self._sender.close)
         shut_down(self._llm, self._loop)
         # vLLM's destructor must run before interpreter exit. None rather than deleted, as late calls still read them.
         self._llm = self._packed = self._sender = None

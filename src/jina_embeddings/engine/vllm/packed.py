@@ -11,7 +11,7 @@ from typing import Any
 
 from ...types import Prepared
 from .queue import Call, PackQueue, Pick
-from .sender import PackSender
+from .sender import Message, PackSender
 
 WORKER_EXTENSION = "jina_embeddings.plugin.packed.worker.PackedWorker"
 
@@ -35,6 +35,9 @@ class PackedPath:
         self._queue = PackQueue(max_tokens)
         self._calls: set[Call] = set()
         self._pump: asyncio.Future[None] | None = None
+        # The next pack, which is made while the workers run others, and whether they have an RPC of this path.
+        self._ahead: _Pack | None = None
+        self._is_exchanging = False
         # Packs have half the size until this time of the loop's clock.
         self._half_packs_until = 0.0
 
@@ -55,6 +58,7 @@ class PackedPath:
         self._queue.add(call, chosen)
         if self._pump is None:
             self._pump = asyncio.ensure_future(self._run())
+        self._make_ahead()
         try:
             await done
         finally:
@@ -76,17 +80,19 @@ class PackedPath:
         following: _Pack | None = None
         failed = False
         try:
-            while self._queue or earlier:
+            while self._queue or self._ahead or earlier:
                 following = None
                 # After a failure, the earlier pack is fetched alone, which shows which of the two failed.
-                if not (failed and earlier) and (picks := self._queue.take(self._budget())):
-                    following = _Pack(next(self._tickets), picks)
+                if not (failed and earlier):
+                    following = self._next()
+                if following is None and earlier is None:
+                    continue
                 try:
                     if following is None and earlier is not None and not await self._is_done(earlier):
                         continue
                     answers = await self._exchange(following, earlier)
                     if earlier is not None:
-                        self._sender.place(earlier.picks, answers)
+                        self._place(earlier, answers)
                 except Exception as error:
                     failed = True
                     # The pack that was to be started is more likely to have failed; the other is fetched again.
@@ -102,8 +108,29 @@ class PackedPath:
         finally:
             if self._pump is asyncio.current_task():
                 self._pump = None
-            for ticket in {pack.ticket for pack in (earlier, following) if pack is not None}:
-                await self._forget(ticket)
+            ahead, self._ahead = self._ahead, None
+            if ahead is not None:
+                self._drop(ahead)
+            for pack in {id(pack): pack for pack in (earlier, following) if pack is not None}.values():
+                await self._forget(pack)
+
+    def _next(self) -> _Pack | None:
+        """The next pack: the one made ahead, unless nobody waits for it any more, or one of the waiting inputs."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            if not all(call.done.done() for call, _ in ahead.picks):
+                return ahead
+            self._drop(ahead)
+        picks = self._queue.take(self._budget())
+        return self._begun(picks) if picks else None
+
+    def _begun(self, picks: list[Pick]) -> _Pack:
+        return _Pack(next(self._tickets), picks, asyncio.ensure_future(self._sender.message(picks, self.max_tokens)))
+
+    def _make_ahead(self) -> None:
+        """Begins to make the next pack while the worker runs others, if the inputs that wait fill it."""
+        if self._is_exchanging and self._ahead is None and self._queue.has_full_pack(self._budget()):
+            self._ahead = self._begun(self._queue.take(self._budget()))
 
     def _budget(self) -> int:
         sparing = asyncio.get_running_loop().time() < self._half_packs_until
@@ -113,11 +140,20 @@ class PackedPath:
         """Starts one pack and fetches another; returns the workers' answers, of which one has the vectors."""
         ticket, wire, adapter = None, None, None
         if start is not None:
-            wire, adapter = await self._sender.message(start.picks, self.max_tokens)
-            ticket = start.ticket
+            message = await start.message
+            ticket, wire, adapter = start.ticket, message.wire, message.adapter
         args = (ticket, wire, adapter, None if fetch is None else fetch.ticket)
-        answers: list[bytes | None] = await self._rpc("jina_run_pack", args=args)
+        self._is_exchanging = True
+        try:
+            self._make_ahead()
+            answers: list[bytes | None] = await self._rpc("jina_run_pack", args=args)
+        finally:
+            self._is_exchanging = False
         return answers
+
+    def _place(self, pack: _Pack, answers: list[bytes | None]) -> None:
+        self._sender.place(pack.picks, answers)
+        self._sender.answered(pack.message.result())
 
     async def _is_done(self, pack: _Pack) -> bool:
         """Whether all workers have the pack's vectors; if not, it waits for `_POLL_S`."""
@@ -131,17 +167,28 @@ class PackedPath:
         for call in {id(call): call for call, _ in pack.picks}.values():
             call.fail(error)
             self._queue.drop(call)
-        await self._forget(pack.ticket)
+        await self._forget(pack)
 
-    async def _forget(self, ticket: int) -> None:
+    async def _forget(self, pack: _Pack) -> None:
         """Frees a result that nobody will fetch. Errors are ignored here, as the next RPC raises them too."""
+        self._drop(pack)
         with suppress(Exception):
-            await self._rpc("jina_forget_pack", args=(ticket,))
+            await self._rpc("jina_forget_pack", args=(pack.ticket,))
+
+    def _drop(self, pack: _Pack) -> None:
+        """Gives up the message of a pack, made or not."""
+        if not pack.message.cancel() and not pack.message.cancelled() and pack.message.exception() is None:
+            self._sender.abandoned(pack.message.result())
 
 
 @dataclass(frozen=True, slots=True)
 class _Pack:
-    """A pack that was sent. ticket: the key under which the workers keep its vectors."""
+    """A pack on its way to the workers, and back.
+
+    ticket: the key under which the workers keep its vectors.
+    message: is being made, or was; cancelled, it frees what it has taken.
+    """
 
     ticket: int
     picks: list[Pick]
+    message: asyncio.Future[Message]

@@ -140,6 +140,10 @@ class PackQueue:
         """The tokens of the waiting inputs."""
         return sum(line.num_tokens for line in self._lines.values())
 
+    def has_full_pack(self, max_tokens: int) -> bool:
+        """Whether the inputs of one kind fill a pack of this size, whatever prefixes they share."""
+        return any(line.num_tokens >= _MAX_WHOLE_RATIO * max_tokens for line in self._lines.values())
+
     def drop(self, call: Call) -> None:
         """Removes the inputs of the call that still wait."""
         for kind, line in list(self._lines.items()):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
-from ..packs import Pack
+from ..packs import OpenMemory, Pack
 from .transfer import Arrival
 
 logger = logging.getLogger(__name__)
@@ -34,10 +34,12 @@ class PackChannel:
 
     path: the Unix socket on which the engine listens.
     device: packs are launched on the device's current stream, so they stay in order with other work.
+    open_memory: as of `Pack.from_wire`.
     """
 
-    def __init__(self, path: str, launch: Launch, device: torch.device):
+    def __init__(self, path: str, launch: Launch, device: torch.device, open_memory: OpenMemory | None = None):
         self._launch = launch
+        self._open_memory = open_memory
         self._device = device
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         self._launched: queue.SimpleQueue[tuple[int, Launched | None, str | None] | None] = queue.SimpleQueue()
@@ -57,7 +59,7 @@ class PackChannel:
                 while header := stream.read(HEADER_BYTES):
                     ticket, pack, number = msgspec.msgpack.decode(stream.read(int.from_bytes(header, "little")))
                     try:
-                        self._launched.put((ticket, self._timed(Pack.from_wire(pack), number), None))
+                        self._launched.put((ticket, self._timed(Pack.from_wire(pack, self._open_memory), number), None))
                     except Exception as error:
                         self._launched.put((ticket, None, f"{type(error).__name__}: {error}"))
         except Exception:

@@ -30,7 +30,7 @@ class VisionCache:
         self._device = device
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._num_bytes = 0
-        self._copies = SideCopies(device)
+        self.copies = SideCopies(device)
         self._tower = Tower(model, config)
         self._lock = threading.Lock()
         self.merge_size: int = model.visual.spatial_merge_size
@@ -68,7 +68,7 @@ class VisionCache:
 
     def _patches(self, images: Sequence[PackedImage]) -> torch.Tensor:
         """The patches of all the images concatenated, (num_patches, patch_dim), in the tower's dtype."""
-        pixels = self._copies.to_device([image.pixels for image in images])
+        pixels = self.copies.to_device([image.pixels for image in images])
         dtype, parts, first = self._model.visual.dtype, [], 0
         # Neighbouring images of one size are one batch, which takes fewer kernel launches than one image each.
         for (shape, grid), group in groupby(images, key=lambda image: (image.pixels.shape, image.grid)):

@@ -58,22 +58,41 @@ class SideCopies:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def to_device(self, arrays: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """The bytes of all arrays concatenated, uint8 (num_bytes,); kernels launched afterwards wait for the copy."""
-        bounds = np.cumsum([0, *(array.nbytes for array in arrays)])
-        host = torch.empty(int(bounds[-1]), dtype=torch.uint8, pin_memory=self._stream is not None)
-        # numpy copies in this thread; torch would wake its thread pool, whose threads then spin waiting for more work.
-        places = np.split(host.numpy(), bounds[1:-1])
-        for place, array in zip(places, arrays, strict=True):
-            place[:] = array.reshape(-1)
+        """The bytes of all arrays concatenated, uint8 (num_bytes,); kernels launched afterwards wait for the copy.
+
+        Arrays in pinned memory are read by the device itself, and must stay as they are until the copy is done.
+        """
         if self._stream is None:
-            return host.to(self._device)
+            return _concatenated(arrays, pinned=False).to(self._device)
+        parts = [torch.from_numpy(array).view(-1) for array in arrays if array.flags.writeable]
+        if len(parts) < len(arrays) or not all(part.is_pinned() for part in parts):
+            parts = [_concatenated(arrays, pinned=True)]
+        sizes = [len(part) for part in parts]
         current = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._stream):
-            copied = host.to(self._device, non_blocking=True)
+            copied = torch.empty(sum(sizes), dtype=torch.uint8, device=self._device)
+            for place, part in zip(copied.split(sizes), parts, strict=True):  # type: ignore[no-untyped-call]
+                place.copy_(part, non_blocking=True)
         current.wait_stream(self._stream)
         # Keeps the allocator from giving the memory to the next copy while kernels still read it.
         copied.record_stream(current)
         return copied
+
+    def wait(self) -> None:
+        """Waits for all copies, but not for kernels."""
+        if self._stream is not None:
+            self._stream.synchronize()
+
+
+def _concatenated(arrays: Sequence[NDArray[np.uint8]], *, pinned: bool) -> torch.Tensor:
+    """The bytes of all arrays, uint8 (num_bytes,), on the host."""
+    bounds = np.cumsum([0, *(array.nbytes for array in arrays)])
+    host = torch.empty(int(bounds[-1]), dtype=torch.uint8, pin_memory=pinned)
+    # numpy copies in this thread; torch would wake its thread pool, whose threads then spin waiting for more work.
+    places = np.split(host.numpy(), bounds[1:-1])
+    for place, array in zip(places, arrays, strict=True):
+        place[:] = array.reshape(-1)
+    return host
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from .graphs import CudaRecorder, PackGraphs, Shape, shapes_up_to
 from .images import VisionCache
 from .layout import PackMetadata, pack_positions
 from .lora import PackLora
+from .pixels import MappedPixels
 from .transfer import Arrival, to_device
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,14 @@ class PackedWorker:
     def jina_open_channel(self, path: str) -> None:
         """Connects to the engine's Unix socket, over which it sends small packs from then on."""
         runner = self._jina_runner()
-        self.__dict__["_jina_channel"] = PackChannel(path, runner.replay, runner.device)
+        self.__dict__["_jina_channel"] = PackChannel(path, runner.replay, runner.device, runner.pixels)
+
+    def jina_read_pixels(self, reference: list[Any], num_bytes: int) -> bytes | str:
+        """The first bytes of a segment of the engine's `PixelMemory` as the device has read them, or why it can't."""
+        try:
+            return self._jina_runner().read_pixels(reference, num_bytes)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
 
     def jina_choose_weights(self, adapter: tuple[str, int, str]) -> tuple[bool, str]:
         """Whether packs of this adapter run on merged weights, and why; called before its first pack."""
@@ -78,12 +86,13 @@ class PackedWorker:
         """
         runner = self._jina_runner()
         if ticket is not None and pack is not None:
-            runner.start(ticket, Pack.from_wire(pack), adapter)
+            runner.start(ticket, Pack.from_wire(pack, runner.pixels), adapter)
         return None if fetch is None else runner.fetch(fetch)
 
     def jina_answer_pack(self, pack: list[Any], adapter: tuple[str, int, str] | None) -> bytes | None:
         """Runs a small pack, waits for it, and returns its vectors; no result is kept."""
-        return self._jina_runner().answer(Pack.from_wire(pack), adapter)
+        runner = self._jina_runner()
+        return runner.answer(Pack.from_wire(pack, runner.pixels), adapter)
 
     def jina_pack_is_done(self, ticket: int) -> bool:
         """Whether fetching the result would return at once; also true if there is none, so that fetching raises."""
@@ -118,6 +127,7 @@ class PackRunner:
         settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
         self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
         self._vision = VisionCache(self._model, self._config, self.device)
+        self.pixels = MappedPixels(self.device, self._vision.copies.wait)
         # One column more than max_num_batched_tokens, like vLLM's buffer, whose strides are fixed in a compiled graph.
         width = self._config.scheduler_config.max_num_batched_tokens + 1
         self._positions = torch.zeros((3, width), dtype=torch.int64, device=self.device)
@@ -137,6 +147,10 @@ class PackRunner:
             metadata = PackMetadata.of_prompts(np.array([len(embeds)], np.int32), np.zeros(1, np.int32), self.device)
             with fused_norms(self.device):
                 self._decoder(embeds, positions, metadata)
+
+    def read_pixels(self, reference: list[Any], num_bytes: int) -> bytes:
+        """See `PackedWorker.jina_read_pixels`."""
+        return self._vision.copies.to_device([self.pixels(reference)[:num_bytes]]).cpu().numpy().tobytes()
 
     def record_graphs(self, adapters: Sequence[tuple[str, int, str]], max_tokens: int) -> dict[str, Any]:
         """Captures graphs for weights that contain their adapter, as many as fit in memory.
