@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engine
 
 
 def embedded(model: JinaEmbeddings) -> list[Any]:
-    images = [picture.resize((picture.width + more, picture.height)) for more in (0, 40) for picture in pictures()]
+    images = [picture.resize((picture.width + more, picture.height)) for more in (0, 40) for picture in pictures().values()]
     # Together they are more than a pack, and one is a small call.
     return [
         *model.encode_image(images * 3),
@@ -43,7 +43,7 @@ def test_vectors_are_the_same_bit_for_bit_whether_pixels_are_shared_or_sent(
         # A call that its caller gives up, then others.
         for _ in range(3):
             with suppress(TimeoutError):
-                engine.run_async(asyncio.wait_for(model.aencode_image(pictures() * 20), 0.05))
+                engine.run_async(asyncio.wait_for(model.aencode_image([*pictures().values()] * 20), 0.05))
         again = embedded(model)
         assert not memory._taken
         numbers = [segment.descriptor for segment in memory._free]
