@@ -243,11 +243,11 @@ def test_small_packs_share_memory_too_and_give_it_up_when_they_fail() -> None:
             return [(await worker.rpc("jina_run_pack", (0, args[0], None, 0)))[1]]
 
         sender.rpc = answer
-        await sender.answer(picks)
+        await sender.answer(picks, 20)
         check(call.results)
         assert [fields[-1] for fields in wires[0][8]] == [0, 28 * 56 * 3]
         with pytest.raises(RuntimeError):
-            await sender.answer(picks)
+            await sender.answer(picks, 20)
         assert (memory.in_progress, memory.retired) == (0, 1)
 
     asyncio.run(main())
