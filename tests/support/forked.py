@@ -7,6 +7,7 @@ that tests start through a command or another program are spawned as ever.
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from typing import Any
 
@@ -22,7 +23,14 @@ def fork_engines() -> None:
 
     def configure_and_fork(vllm_config: Any) -> None:
         configure(vllm_config)
+        _mend_llvmlite()
         # `configure` has set it to spawn, since OpenMP binds its threads to cores as it is loaded; here it binds none.
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
 
     CpuPlatform.check_and_update_config = staticmethod(configure_and_fork)
+
+
+def _mend_llvmlite() -> None:
+    """vLLM's workers on a CPU look into all objects of all modules, and numba's answers any name with a function."""
+    if (module := sys.modules.get("llvmlite.binding.ffi")) is not None:
+        module.lib._fntab["__dict__"] = {}

@@ -26,9 +26,10 @@ from ..errors import (
 from ..options import whole_number
 from ..types import Prepared, PreparedImage, Span, Task
 from .budget import PIXELS
-from .patches import ImageConfig, grid, resize_image, resized_size
+from .patches import ImageConfig, grid, resized_size
 from .pdf import PDF_PIXELS
 from .prompts import IMAGE_TEMPLATE, PREFIXES
+from .resizing import RESIZER
 from .sources import ANY_SOURCE, ImageSource, SourcePolicy, load_image
 from .tokens import First, Tokens, tokenize, tokenize_first
 
@@ -230,11 +231,10 @@ class Processor:
     ) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
         """The pixels, resized or not, and the grid of patches of the resized image."""
         bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
-        if later:
-            height, width = resized_size(image.height, image.width, **bounds)
-            if image.height * image.width <= _MAX_SENT_AREA_RATIO * height * width:
-                return np.array(image), (1, height // config.patch_size, width // config.patch_size)
-        pixels = resize_image(image, **bounds)
+        height, width = resized_size(image.height, image.width, **bounds)
+        if later and image.height * image.width <= _MAX_SENT_AREA_RATIO * height * width:
+            return np.asarray(image), (1, height // config.patch_size, width // config.patch_size)
+        pixels = RESIZER(image, height, width)
         return pixels, grid(pixels, config)
 
     def _limit(self, max_length: int | None) -> int:
@@ -254,10 +254,19 @@ def _digest(pixels: NDArray[np.uint8], shape: tuple[int, int, int], config: Imag
     """The content hash of an image: of its pixels and its grid, and of the pixels' shape if they aren't resized yet."""
     resized = pixels.shape[:2] == (shape[1] * config.patch_size, shape[2] * config.patch_size)
     key = repr(shape if resized else (shape, pixels.shape))
-    # Processors have instructions for SHA-256, which make it twice as fast as BLAKE2.
-    digest = hashlib.sha256(key.encode())
+    digest = _new_digest()
+    digest.update(key.encode())
     digest.update(pixels.data)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
+
+
+def _new_digest() -> Any:
+    try:
+        # Installed with vLLM; four times as fast as SHA-256 with the instructions that processors have for that.
+        from blake3 import blake3
+    except ImportError:
+        return hashlib.sha256()
+    return blake3()
 
 
 def _text_error(text: object) -> InputError | None:
