@@ -60,10 +60,15 @@ def make_pages(count: int) -> np.ndarray:
 def _page(seed: int) -> Image.Image:
     image = Image.new("RGB", (1240, 1754), "white")
     draw = ImageDraw.Draw(image)
-    lines = _lines()
-    for line in range(60):
-        draw.text((90, 90 + _LINE * line), lines[(61 * seed + line) % len(lines)], fill="black", font_size=18)
+    for number, line in enumerate(make_lines(60, seed)):
+        draw.text((90, 90 + _LINE * number), line, fill="black", font_size=18)
     return image
+
+
+def make_lines(count: int, seed: int) -> list[str]:
+    """Lines of text, others for each seed."""
+    lines = _lines()
+    return [lines[(61 * seed + number) % len(lines)] for number in range(count)]
 
 
 @cache
