@@ -59,7 +59,7 @@ def test_an_engine_that_ends_under_load_leaves_nobody_waiting(
         command = [sys.executable, str(script), *options, "--port", str(port), "--no-log-requests"]
         process = subprocess.Popen(command, stdout=log, stderr=log, text=True)
     try:
-        wait_until_ready(address, process, tmp_path / "log", within_s=240)
+        wait_until_ready(address, process, tmp_path / "log", within_s=480)
         (engine,) = engines = [one for one in psutil.Process(process.pid).children(recursive=True) if is_engine(one)]
         statuses: list[int] = []
         askers = [threading.Thread(target=ask, args=(address, statuses)) for _ in range(NUM_CLIENTS)]
