@@ -225,6 +225,11 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
         return self._engine.hang_s
 
     @property
+    def calls_at_once(self) -> int:
+        """How many concurrent calls keep the engine busy; 1 if calls run one after another anyway."""
+        return self._engine.calls_at_once
+
+    @property
     def pack_fill(self) -> Fill:
         """How full the engine's packs, or padded batches, have been."""
         return self._engine.pack_fill

@@ -116,14 +116,15 @@ class Job:
         Raises:
             NonFiniteError: the engine returned NaN or infinity, and the call doesn't skip bad inputs.
         """
-        good = [_is_finite(output) for output in outputs]
-        for index in () if all(good) else self._drop(good):
-            error = NonFiniteError(
-                "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
-            )
-            self._skip(index, error)
-        vectors = [outputs[place] for place in self._place]
-        result = self._formed(vectors)
+        result = self._formed_if_finite(outputs)
+        if result is None:
+            good = [_is_finite(output) for output in outputs]
+            for index in () if all(good) else self._drop(good):
+                error = NonFiniteError(
+                    "the model produced NaN or infinity: use dtype='bfloat16' or 'float32', since float16 overflows"
+                )
+                self._skip(index, error)
+            result = self._formed([outputs[place] for place in self._place])
         if self.output.on_error == "skip":
             return Partial(result, self._kept, sorted(self._skipped, key=lambda skipped: skipped.index))
         return result
@@ -143,19 +144,30 @@ class Job:
         self._place = [place for _, place in pairs if good[place]]
         return [index for index, place in pairs if not good[place]]
 
+    def _formed_if_finite(self, outputs: Sequence[Any]) -> Any:
+        """The result if a look at the whole of it tells that all is finite: vectors that are normalised and not cut."""
+        output = self.output
+        if output.both or output.multivector or not output.normalize or output.truncate_dim not in (None, output.dim):
+            return None
+        stacked = self._stacked([outputs[place] for place in self._place])
+        # Where a number is infinite, the normalised vector has NaN.
+        return self._dense_as_asked(stacked) if math.isfinite(np.vdot(stacked, stacked)) else None
+
     def _formed(self, vectors: list[Any]) -> Any:
         if self.output.both:
             dense, tokens = [both.dense for both in vectors], [both.multivector for both in vectors]
-            return Both(self._dense(dense), self._multivectors(tokens))
-        return self._multivectors(vectors) if self.output.multivector else self._dense(vectors)
+            return Both(self._dense_as_asked(self._stacked(dense)), self._multivectors(tokens))
+        return self._multivectors(vectors) if self.output.multivector else self._dense_as_asked(self._stacked(vectors))
 
-    def _dense(self, vectors: list[FloatArray]) -> Any:
+    def _stacked(self, vectors: list[FloatArray]) -> FloatArray:
         output = self.output
         if not vectors:
             vectors = [np.zeros((0, output.dim), dtype=np.float32)]
         parts = [truncate(vector, output.truncate_dim) for vector in vectors]
-        stacked = normalize_parts(parts) if output.normalize else np.concatenate(parts)
-        if output.single and output.on_error == "raise":
+        return normalize_parts(parts) if output.normalize else np.concatenate(parts)
+
+    def _dense_as_asked(self, stacked: FloatArray) -> Any:
+        if self.output.single and self.output.on_error == "raise":
             stacked = stacked[0]
         asked = self._as_asked(stacked)
         # The published model returns a list of tensors.

@@ -29,7 +29,8 @@ Report = Callable[..., None]
 
 _CHUNK_BYTES = 64 * 2**20
 """The most bytes of encoded images in a chunk, since chunks are read before their turn."""
-_CHUNKS_AT_ONCE = 3
+_MIN_CHUNKS_AT_ONCE = 2
+"""One that the engine runs, and one that is prepared or finished."""
 _CHUNKS_READ_AHEAD = 1
 
 
@@ -81,13 +82,14 @@ class Chunks:
         source = self._read(shards, caution)
         busy = BusyTime()
         pending: deque[Future[Chunk | None]] = deque()
+        at_once = max(_MIN_CHUNKS_AT_ONCE, self._model.calls_at_once)
         with (
             ThreadPoolExecutor(1, thread_name_prefix="jina-embeddings-reader") as reader,
-            ThreadPoolExecutor(_CHUNKS_AT_ONCE, thread_name_prefix="jina-embeddings-bulk") as workers,
+            ThreadPoolExecutor(at_once, thread_name_prefix="jina-embeddings-bulk") as workers,
         ):
             try:
                 while True:
-                    while len(pending) < _CHUNKS_AT_ONCE + _CHUNKS_READ_AHEAD:
+                    while len(pending) < at_once + _CHUNKS_READ_AHEAD:
                         pending.append(workers.submit(self._embed_read, reader.submit(next, source, None)))
                     chunk = pending.popleft().result()
                     if chunk is None:
