@@ -21,7 +21,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def status(port: int, path: str, *headers: str) -> int:
-    """Of the answer to a request that is written by hand."""
+    """The status of the answer to a GET with these headers only; clients would add their own."""
     lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *headers, "", ""]
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall("\r\n".join(lines).encode())

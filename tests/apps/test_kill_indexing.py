@@ -38,7 +38,7 @@ def killed_before_words_have_an_index(files: Path, address: Path) -> None:
 
 
 def write(files: Path, address: Path, together: Barrier) -> None:
-    """Exit status 5 where another process writes."""
+    """Indexes the files; exits with status 5 if another process is writing to the index."""
     update.WRITE_PASSAGES = 10
     with JinaEmbeddings(engine="fake") as model:
         together.wait(60)

@@ -344,6 +344,6 @@ def test_a_file_that_can_not_be_read_counts_as_none(tmp_path: Path, monkeypatch:
     (tmp_path / "two.txt").write_text("one\n\ntwo\n")
     paths = [str(tmp_path / "cut.txt.gz"), str(tmp_path / "two.txt")]
     assert list(count_inputs(paths, Reader())) == [0, 2]
-    # One that goes between the look at its kind and the count.
+    # A file that is removed after its kind was looked at, and before its lines are counted.
     monkeypatch.setattr(inputs, "is_lines", lambda path: True)
     assert list(count_inputs([str(tmp_path / "gone.txt"), paths[1]], Reader())) == [0, 2]

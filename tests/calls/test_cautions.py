@@ -27,7 +27,7 @@ def model() -> Iterator[JinaEmbeddings]:
 
 
 def line(_done: object) -> int:
-    """Of the call in whose line this stands."""
+    """The number of the line that calls this; its argument is the call of the model in that line."""
     frame: FrameType | None = inspect.currentframe()
     assert frame is not None
     assert frame.f_back is not None

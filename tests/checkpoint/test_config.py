@@ -117,7 +117,7 @@ VISION_FIELDS = {
 
 @pytest.mark.parametrize("name", VISION_FIELDS)
 def test_a_missing_vision_field_has_the_default_of_transformers(folder: Path, name: str) -> None:
-    """transformers 4.49 writes only those that differ from it."""
+    """transformers 4.49 writes only the fields that differ from their defaults."""
     from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 
     edit_json(folder / "config.json", lambda config: config["vision_config"].pop(name, None))

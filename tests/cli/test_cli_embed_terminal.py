@@ -66,7 +66,7 @@ def _read(descriptor: int) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _interrupts_count() -> Iterator[None]:
-    """Of a run of tests in a shell's background they don't, nor for what it starts."""
+    """SIGINT interrupts: a shell makes its background jobs, and the processes that they start, ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -110,7 +110,7 @@ def test_an_interrupt_does_not_wait_for_running_chunks(monkeypatch: pytest.Monke
 
     class SlowEngine(FakeEngine):
         def run(self, batch: Any, *, batch_size: int | None = None, call_size: int | None = None) -> Any:
-            # Not at once: the other thread is to be waiting for this one's result.
+            # Later, when the main thread waits for the result of this one.
             threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             closed.wait(2 * MAX_STOP_S)
             return super().run(batch, batch_size=batch_size)

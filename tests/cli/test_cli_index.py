@@ -157,7 +157,7 @@ def test_an_index_of_another_dimension_or_none(docs: Path, tmp_path: Path) -> No
 
 
 def test_bad_inputs_are_reported_and_skipped(docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All at once. Root may read everything, and timing can't be relied on: refusal and deletion are put in."""
+    """Several kinds in one run. A file that can't be read and one that is deleted meanwhile are simulated."""
     bad = docs / "bad"
     bad.mkdir()
     (bad / "broken.pdf").write_bytes(b"%PDF-1.7 and then nothing")

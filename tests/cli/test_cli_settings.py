@@ -37,7 +37,7 @@ def run(*arguments: str) -> Any:
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> Embedded:
-    """What `embed` would have done."""
+    """Replaces what `embed` runs, and returns the runs that it was asked for."""
     runs: Embedded = []
 
     def note(run: FileRun, paths: object, choice: ModelChoice, on_error: str) -> int:

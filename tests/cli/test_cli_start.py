@@ -27,7 +27,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     )
     times = []
     for arguments in (["--help"], ["embed", "--help"], ["doctor", "--help"]):
-        # Of the processor, so that a busy machine fails nothing.
+        # Processor time, which depends little on how busy the machine is.
         began = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -21,7 +21,7 @@ ON_GPUS = {"vllm.v1.attention.backends.fa_utils:flash_attn_varlen_func"}
 
 
 def imports_of_vllm(path: Path) -> list[str]:
-    """But those for type checkers, which aren't run."""
+    """The names that a file imports from vLLM when it runs, so without those for type checkers."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":

@@ -130,7 +130,7 @@ def test_attention_writes_every_row_so_that_what_memory_held_before_reaches_noth
 
 
 def test_the_features_of_an_image_take_their_places_and_its_tokens_the_positions_of_the_image() -> None:
-    """Beside a text, in the positions that a pack without a graph has."""
+    """The image shares a pack with a text; its positions are those of a pack without a graph."""
     model = Model([SHAPES[-1]])
     model.graphs.record("code")
     pixels = np.zeros((56, 84, 3), np.uint8)

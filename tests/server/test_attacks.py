@@ -66,7 +66,7 @@ def test_the_openapi_document_is_true(app: App, client: TestClient, path: str, m
 
 
 def test_work_of_clients_that_leave_is_cancelled() -> None:
-    """Calls that have not begun never run."""
+    """Calls that the engine has not begun by then never run."""
 
     engine = OneByOne()
     served = app_of(JinaEmbeddings(engine=engine))

@@ -52,7 +52,7 @@ def test_an_unknown_route_is_answered_in_json(fake_model: JinaEmbeddings, path: 
             return await client.send(client.build_request(method, httpx.URL(f"http://evil.example{path}")))
 
     answer = asyncio.run(ask())
-    # httpx takes the dots out of a path by itself; what is left of them needs no key here, and is no GET.
+    # httpx resolves the dots of a path, and what they resolve to here answers without a key, or only to other methods.
     assert answer.status_code in (404, 405, 200) if path.endswith("metrics") else answer.status_code == 404
     if answer.status_code != 200:
         assert {"error", "detail", "request_id"} <= set(answer.json())
@@ -139,7 +139,7 @@ def test_tokens_a_minute(fake_model: JinaEmbeddings, keys: Keys) -> None:
 
 
 class Encoding:
-    """As tiktoken has it."""
+    """An encoding with the methods of tiktoken's that the server calls."""
 
     name = "letters"
 

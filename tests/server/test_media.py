@@ -206,7 +206,7 @@ def test_pixels_are_claimed_before_anything_is_decoded(fake_model: JinaEmbedding
 
 
 def test_images_of_a_client_that_leaves_are_not_decoded(app: App, client: TestClient) -> None:
-    """What waits for a decoder is never decoded."""
+    """Images that wait for a decoder when their client leaves are dropped."""
     media = app.media
 
     async def main() -> None:

@@ -50,7 +50,7 @@ def drain(served: Served) -> None:
         asker.start()
     process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
-    # It says so while it still answers.
+    # While it drains, it still answers, and is not ready.
     assert httpx.get(f"{address}/health/ready").status_code == 503
     assert httpx.get(f"{address}/health/live").status_code == 200
     assert process.wait(30) == 0

@@ -78,7 +78,7 @@ def test_answers_larger_than_one_read_arrive_whole() -> None:
 
 def test_the_next_pack_is_launched_while_one_runs() -> None:
     class Slow(Arrival):
-        """Has arrived when two are under way."""
+        """Arrives once two packs are launched."""
 
         def wait(self) -> torch.Tensor:
             launched.wait(10)

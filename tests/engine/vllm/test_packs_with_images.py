@@ -80,7 +80,7 @@ def test_pixels_are_read_from_memory_of_at_most_three_packs() -> None:
         check(results)
         assert (memory.in_progress, memory.retired) == (0, 0)
         assert memory.most <= 3
-        # One pack had each of them; with the one that was tried at first they are reused, not made anew.
+        # One segment for each pack in progress, and the one of the first trial: later packs reuse them.
         assert len(worker.pixels._segments) <= 4
 
     asyncio.run(main())

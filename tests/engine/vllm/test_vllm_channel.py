@@ -54,7 +54,7 @@ def replayed(engine: VllmEngine) -> int:
 
 
 def expected(ids: list[int], *, many: bool) -> np.ndarray[Any, Any]:
-    # Imports vLLM, for which no other run of tests has to wait.
+    # Imported here, since this imports vLLM, which would delay the collection of tests.
     from replaying_worker import HIDDEN, MULTIVECTOR, marked
 
     return marked(ids, MULTIVECTOR).numpy() if many else marked([sum(ids)], HIDDEN).numpy()[0]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def test_packs_are_warmed_up_where_there_may_be_any(
     checkpoint: CheckpointMaker, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], calls: list[Any]
 ) -> None:
-    """Asked for the largest of graphs by its tokens."""
+    """`calls` has the tokens of the largest CUDA graph in place of the RPC that records graphs."""
     asked: list[Any] = []
 
     async def collective_rpc(method: str, args: tuple[Any, ...] = ()) -> list[Any]:

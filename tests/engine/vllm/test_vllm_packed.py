@@ -22,7 +22,7 @@ def test_it_is_counted_how_full_packs_are() -> None:
         await path.fill([None] * 40, batch, range(40))
         fill = path._sender.pack_fill
         assert sum(fill.counts) == worker.num_started
-        # Nothing is shared here, so what is computed is all that there is; a pack has 20 tokens at most.
+        # These prompts share no prefix, so all of their tokens are computed; a pack has 20 at most.
         assert fill.total * 20 == pytest.approx(sum(prepared.num_tokens for prepared in batch))
 
     asyncio.run(main())

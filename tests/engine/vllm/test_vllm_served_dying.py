@@ -79,7 +79,7 @@ def test_an_engine_that_ends_under_load_leaves_nobody_waiting(
             assert not asker.is_alive()
         assert set(statuses) == {200, 503}
         record_property("statuses", {status: statuses.count(status) for status in (200, 503)})
-        # Each that waited was told.
+        # Every client had a request waiting when the engine died.
         assert statuses.count(503) >= NUM_CLIENTS
         assert psutil.wait_procs(engines, timeout=30)[1] == []
     finally:
