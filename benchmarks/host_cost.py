@@ -48,7 +48,7 @@ class Front:
     alive = True
 
     def __init__(self, image_config: ImageConfig):
-        from jina_embeddings.engine.vllm.loop import LoopThread
+        from jina_embeddings.engine.loop_thread import LoopThread
         from jina_embeddings.engine.vllm.packed import PackedPath
         from jina_embeddings.engine.vllm.sender import PackSender
 

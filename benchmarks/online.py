@@ -4,9 +4,9 @@
     python benchmarks/online.py --size tiny --systems ours              # a CPU: says nothing about speed
 
 Servers are loaded side by side and measured one after another, while the others wait. Callers are a closed loop: each
-asks again when it has its answer. `ours` is this package's server, in rows called `plain` a minimal ASGI app in its
-place; `stock` is vLLM's own server on a checkpoint with one task merged, with its mean pooler; `before` is `ours` from
-another tree's `src`.
+asks again when it has its answer. `ours` is this package's server, in rows called `plain` a minimal ASGI app instead;
+`fronts` is the server as a command, with four front ends; `stock` is vLLM's own server on a checkpoint with one task
+merged, with its mean pooler; `before` is `ours` from another tree's `src`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ ROWS = [
 ]
 FEW_ROWS = [(1, 1, "short"), (64, 1, "short"), (256, 1, "short"), (64, 16, "short"), (64, 1, "passages")]
 TASKS = ("retrieval.passage", "text-matching", "code.passage")
-SYSTEMS = ("ours", "stock", "ours-fp8", "before")
+SYSTEMS = ("ours", "stock", "fronts", "ours-fp8", "before")
+FRONT_ENDS = 4
 
 
 class Client:
@@ -70,18 +71,24 @@ class Client:
 class Server:
     """One system in a process of its own."""
 
-    def __init__(self, name: str, number: int, scratch: Path, gpu: bool, before: Path | None):
+    def __init__(self, name: str, number: int, scratch: Path, gpu: bool, before: Path | None, own: dict[str, Any]):
         self.name = name
         self.port = PORT + number
+        self._health = "/health/ready" if name == "fronts" else "/health"
         environment = dict(os.environ)
         source = before if name == "before" and before else HERE.parent / "src"
         environment["PYTHONPATH"] = os.pathsep.join([str(source), str(HERE), environment.get("PYTHONPATH", "")])
         self.log = scratch / f"{name}.log"
         command = [sys.executable, str(HERE / "online_app.py"), str(self.port), str(scratch / "multi-task")]
-        options = {"gpu_memory_utilization": 0.25, "max_model_len": 4096} if gpu else {}
+        options = {"gpu_memory_utilization": 0.25, "max_model_len": 4096, **own} if gpu else {}
         if name == "ours-fp8":
-            options["quantization"] = "fp8"  # type: ignore[assignment]
+            options["quantization"] = "fp8"
         command += [str(scratch / "texts.json"), *(f"{key}={json.dumps(value)}" for key, value in options.items())]
+        if name == "fronts":
+            command = [sys.executable, "-m", "jina_embeddings", "serve", "--model", str(scratch / "multi-task")]
+            command += ["--engine", "vllm", "--port", str(self.port), "--front-ends", str(FRONT_ENDS)]
+            command += ["--drain", "0", "--no-log-requests", "--decoders", "1"]
+            command += [f"--option={key}={json.dumps(value)}" for key, value in options.items()]
         if name == "stock":
             command = _stock(self.port, scratch / "merged", gpu)
         with self.log.open("w") as log:
@@ -90,7 +97,7 @@ class Server:
     def wait(self, until: float) -> bool:
         """Whether it answers before that time."""
         while time.monotonic() < until and self.process.poll() is None:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self._health}", timeout=2):
                 return True
             time.sleep(0.5)
         print(f"{self.name} did not start:\n{self.log.read_text()[-3000:]}", flush=True)
@@ -124,9 +131,11 @@ def _stock(port: int, folder: Path, gpu: bool) -> list[str]:
 class Measurements:
     """The rows so far; the file is written after each, so that a stopped run keeps what it has."""
 
-    def __init__(self, output: Path, servers: list[Server], sets: dict[str, list[str]], seconds: float):
+    def __init__(
+        self, output: Path, servers: list[Server], sets: dict[str, list[str]], seconds: float, own: dict[str, Any]
+    ):
         self._output, self._servers, self._sets, self._seconds = output, servers, sets, seconds
-        self._found: dict[str, Any] = {**circumstances(), "rows": []}
+        self._found: dict[str, Any] = {**circumstances(), **own, "rows": []}
 
     async def run(self, rows: list[tuple[int, int, str]], *, bulk: int, gpu: bool, until: float) -> None:
         by_name = {server.name: server for server in self._servers}
@@ -188,9 +197,9 @@ def _steps(
     for row in [*FEW_ROWS, *(row for row in rows if row not in FEW_ROWS)]:
         callers, texts, which = row
         for name in names:
-            if name in ("ours", "stock") or (name == "ours-fp8" and row in FEW_ROWS[:3]):
+            if name in ("ours", "stock", "fronts") or (name == "ours-fp8" and row in FEW_ROWS[:3]):
                 yield name, {"what": "http", "callers": callers, "texts": texts, "name": which}
-            if name.startswith("ours") and row in FEW_ROWS[:3]:
+            if name.startswith("ours") and row in FEW_ROWS[:4]:
                 yield name, {"what": "inside", "callers": callers, "texts": texts, "name": which}
             if name == "ours" and row in FEW_ROWS[:4]:
                 yield name, {"what": "plain", "callers": callers, "texts": texts, "name": which}
@@ -219,6 +228,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "online.json")
     parser.add_argument("--size", default="v4", choices=("v4", "tiny"))
     parser.add_argument("--systems", default=",".join(SYSTEMS))
+    parser.add_argument("--graph-tokens", type=int, help="of our systems, if not their default")
     parser.add_argument("--before", type=Path, help="the src folder of another tree, measured beside")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each row, after one of warming up")
     parser.add_argument("--bulk", type=int, default=100_000, help="texts of the large call")
@@ -242,12 +252,13 @@ def main() -> None:
     counts = {"short": 20_000, "passages": 3000} if gpu else {"short": 600, "passages": 300}
     sets = make_texts(args.scratch / "multi-task" / "tokenizer.json", counts, PREFIX)
     (args.scratch / "texts.json").write_text(json.dumps(sets))
-    servers = [Server(name, number, args.scratch, gpu, args.before) for number, name in enumerate(names)]
+    own = {} if args.graph_tokens is None else {"graph_tokens": args.graph_tokens}
+    servers = [Server(name, number, args.scratch, gpu, args.before, own) for number, name in enumerate(names)]
     try:
         ready = [server for server in servers if server.wait(until - 60)]
         print(f"{len(ready)} servers are ready, {until - time.monotonic():.0f} s are left", flush=True)
         rows = FEW_ROWS if args.few else ROWS
-        run = Measurements(args.output, ready, sets, args.seconds)
+        run = Measurements(args.output, ready, sets, args.seconds, own)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(run.run(rows, bulk=args.bulk, gpu=gpu, until=until))
     finally:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from product_server import product_server
+from jina_embeddings.server.assembly import Settings, assembled
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -76,7 +76,8 @@ class App:
         self._processor = Processor.from_checkpoint(checkpoint, max_length=self._engine.max_length)
         self._loaded_s = time.perf_counter() - started
         self._sets = sets
-        self._server: Any = product_server(self.model)[0]
+        with assembled(self.model, Settings()) as parts:
+            self._server: Any = parts.app
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope.get("path", "").startswith("/v1/"):

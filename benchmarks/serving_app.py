@@ -19,10 +19,9 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.calls.request import Request
 from jina_embeddings.engine.event_loop import run_here
 from jina_embeddings.fill import Fill
+from jina_embeddings.server.assembly import Settings, serve_model
 from jina_embeddings.server.keys import VARIABLE
-from jina_embeddings.server.lifecycle import serve
 from jina_embeddings.types import Prepared
-from product_server import product_server
 
 T = TypeVar("T")
 
@@ -86,7 +85,7 @@ def main() -> None:
         if engine == "bare":
             uvicorn.run(Bare(model), port=port, log_level="warning", access_log=False)
             return
-        serve(*product_server(model), host="127.0.0.1", port=port, drain_s=0, deadline_s=5)
+        serve_model(model, Settings(port=port, drain_s=0, deadline_s=5, decoders=1))
 
 
 if __name__ == "__main__":

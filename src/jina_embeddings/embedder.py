@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
@@ -21,11 +23,13 @@ from .calls.streaming import astream, check_stream, stream
 from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
 from .engine.base import Engine
 from .engine.choice import choose_engine, load_engine, most_resized_later
+from .engine.remote.engine import RemoteEngine
+from .engine.remote.host import EngineHost
 from .errors import EngineError, TaskUnavailableError
 from .fill import Fill
 from .inputs.patches import ImageConfig
 from .inputs.processor import Processor
-from .inputs.prompts import PREFIXES, resolve_task
+from .inputs.prompts import resolve_task
 from .inputs.sources import ImageSource, SourcePolicy
 from .logs import configure
 from .options import Options, make_options
@@ -35,7 +39,7 @@ from .vectors.maps import SimilarityMap, make_map
 from .vectors.pooling import resolve_pooling
 
 if TYPE_CHECKING:
-    from .types import FloatArray
+    pass
 
 T = TypeVar("T")
 
@@ -49,7 +53,8 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
     Args:
         model: a folder, a hub id, or the name of a bundled model.
         engine: `auto` (vLLM where a CUDA GPU and vLLM are there, else torch), `vllm`, `torch`,
-            `transformers`, or `fake` (deterministic vectors without a model, for tests); or an engine object.
+            `transformers`, or `fake` (deterministic vectors without a model, for tests); or an engine object; or
+            what `hosted` of a model in another process gave.
         task: used by calls that name none; `retrieval` if left out. For a merged checkpoint, the task
             that it was merged for.
         revision, cache_dir, local_files_only: as in huggingface_hub.
@@ -67,7 +72,7 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
-        engine: str | Engine = "auto",
+        engine: str | Path | Engine = "auto",
         task: str | None = None,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
@@ -75,6 +80,8 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
         **options: Any,
     ):
         configure()
+        if isinstance(engine, Path):
+            engine = RemoteEngine(engine)
         name = choose_engine(engine) if isinstance(engine, str | None) else engine.name
         self.options: Options = make_options(options, name)
         pooling = resolve_pooling(self.options.pooling_type)
@@ -152,11 +159,15 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
     def run_async(self, main: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine to its end where calls to this model cost least, as `asyncio.run` would.
 
-        vLLM's engine has an event loop in a thread of its own; a program that serves many small calls, such as a web
-        server, is faster there than in another thread. Signals go to the main thread as ever, which waits here.
+        vLLM's engine has an event loop in a thread of its own, where many small calls are faster than from another one.
+        Signals go to the main thread as ever, which waits here.
         """
         self._require_own_process()
         return self._engine.run_async(main)
+
+    def hosted(self) -> AbstractAsyncContextManager[Path]:
+        """Within this context, models of other processes can use the engine; yields their argument `engine`."""
+        return EngineHost(self._engine).listening()
 
     def stream(
         self,
@@ -249,27 +260,11 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
         (prepared,) = job.batch
         assert prepared.image is not None
         (image_vectors,) = job.finish(self._engine.run(job.batch))
+        return make_map(query, query_vectors, image_vectors, prepared.image, self._preparer.count_query_tokens)
 
-        def count_tokens(queries: Sequence[str]) -> list[int]:
-            prefix = PREFIXES["query"]
-            return self.count_tokens([prefix + part if part else prefix.rstrip() for part in queries])
-
-        return make_map(query, query_vectors, image_vectors, prepared.image, count_tokens)
-
-    @staticmethod
-    def similarity(a: FloatArray, b: FloatArray) -> FloatArray:
-        """Cosine of every vector of `a` (n, dim) with every vector of `b` (m, dim): (n, m)."""
-        return scores.similarity(a, b)
-
-    @staticmethod
-    def hamming(a: Any, b: Any) -> Any:
-        """Bits that differ between every vector of `a` and of `b`, of embedding type `binary` or `ubinary`: (n, m)."""
-        return scores.hamming(a, b)
-
-    @staticmethod
-    def maxsim(query: FloatArray, documents: FloatArray | Sequence[FloatArray]) -> FloatArray:
-        """Late-interaction score of a query (tokens, dim) with each document (tokens, dim): (n,)."""
-        return scores.maxsim(query, documents)
+    similarity = staticmethod(scores.similarity)
+    hamming = staticmethod(scores.hamming)
+    maxsim = staticmethod(scores.maxsim)
 
     def close(self) -> None:
         """Stops the engine and frees its memory; later calls raise EngineClosedError."""

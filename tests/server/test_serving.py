@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.server import lifecycle
 from jina_embeddings.server.gate import State
-from served import COMMAND, Served, free_port, serving, wait_until_ready
+from served import COMMAND, drain, free_port, serving, wait_until_ready
 
 TEXTS = ["one text", "another one"]
 
@@ -30,34 +29,6 @@ TEXTS = ["one text", "another one"]
 def test_a_drained_server_answers_what_it_accepted_and_ends_well(tmp_path: Path) -> None:
     with serving(tmp_path, "--drain", "5") as served:
         drain(served)
-
-
-def drain(served: Served) -> None:
-    process, address = served.process, served.address
-    statuses: list[int] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        with served.client() as asking:
-            while not stop.is_set():
-                try:
-                    statuses.append(asking.post("/v1/embeddings", json={"input": TEXTS}).status_code)
-                except httpx.TransportError:
-                    return  # the listener is closed; a connection that it had not accepted is reset
-
-    askers = [threading.Thread(target=ask) for _ in range(4)]
-    for asker in askers:
-        asker.start()
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    # While it drains, it still answers, and is not ready.
-    assert httpx.get(f"{address}/health/ready").status_code == 503
-    assert httpx.get(f"{address}/health/live").status_code == 200
-    assert process.wait(30) == 0
-    stop.set()
-    for asker in askers:
-        asker.join(10)
-    assert set(statuses) == {200}
 
 
 def test_without_keys_only_this_machine_is_served() -> None:

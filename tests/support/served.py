@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,13 +67,9 @@ def app_of(
     decoders = Decoders(1)
     media = Media(Form(model.image_config), limits, urls or UrlPolicy(), decoders)
     service = Service(model, media, decode=decode, index=index)
-    gate = Gate(
-        keys or Keys(),
-        rates or Rates(),
-        Budget(limits, model.info.max_length),
-        State(),
-        Ledger(Metrics(), log or RequestLog(), spans or Spans()),
-    )
+    budget = Budget(limits, model.info.max_length)
+    ledger = Ledger(budget, Metrics(), log or RequestLog(), spans or Spans())
+    gate = Gate(keys or Keys(), rates or Rates(), budget, State(), ledger)
     return App(make_app(service, gate), service, gate, media, decoders)
 
 
@@ -128,6 +126,35 @@ def wait_until_ready(address: str, process: subprocess.Popen[str], stderr: Path,
         except httpx.TransportError:
             time.sleep(0.1)
     pytest.fail(f"the server was not ready in {within_s:g} s")
+
+
+def drain(served: Served) -> None:
+    """Asks while the server is told to end: every request is answered that it has accepted."""
+    process, address = served.process, served.address
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with served.client() as asking:
+            while not stop.is_set():
+                try:
+                    statuses.append(asking.post("/v1/embeddings", json={"input": ["one text"]}).status_code)
+                except httpx.TransportError:
+                    return  # the listener is closed; a connection that it had not accepted is reset
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    # While it drains, it still answers, and is not ready.
+    assert httpx.get(f"{address}/health/ready").status_code == 503
+    assert httpx.get(f"{address}/health/live").status_code == 200
+    assert process.wait(30) == 0
+    stop.set()
+    for asker in askers:
+        asker.join(10)
+    assert set(statuses) == {200}
 
 
 def is_listening(port: int) -> bool:

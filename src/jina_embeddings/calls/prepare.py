@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..inputs.patches import ImageConfig
 from ..inputs.processor import Processor
-from ..inputs.prompts import resolve_task
+from ..inputs.prompts import PREFIXES, resolve_task
 from ..inputs.sources import ImageSource
 from ..inputs.tokens import First
 from ..types import ModelInfo, Prepared, Task
@@ -52,6 +52,11 @@ class Preparer:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, without a prompt and without truncation."""
         return [len(tokens) for tokens in self._processor.tokenize(listed_texts(texts, "texts"))]
+
+    def count_query_tokens(self, queries: Sequence[str]) -> list[int]:
+        """The number of tokens of each query with its prompt; of an empty one, of the prompt without its last space."""
+        prefix = PREFIXES["query"]
+        return self.count_tokens([prefix + query if query else prefix.rstrip() for query in queries])
 
     def text_of(self, token_ids: Sequence[int]) -> str:
         """The text that token ids stand for."""

@@ -93,6 +93,11 @@ class ModelChoice:
         """
         return replace(self, model=model_of(address, self.model, paths))
 
+    @property
+    def name(self) -> str:
+        """The model; the default if none is given."""
+        return self.model or _default_model()
+
     @contextmanager
     def loaded(self, task: str | None = None) -> Iterator[JinaEmbeddings]:
         """Loads the model, and closes it when the block ends or a signal comes. Raises as `JinaEmbeddings` does."""
@@ -100,7 +105,7 @@ class ModelChoice:
         from ..embedder import JinaEmbeddings
         from .process import EngineOutput, stops_on_signals
 
-        model = self.model or _default_model()
+        model = self.name
         if to_terminal():
             say(f"loading {model}")
         # Downloaded here, outside `redirected`, which would hide the progress bar.

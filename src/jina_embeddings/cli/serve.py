@@ -13,10 +13,7 @@ from .model import ModelChoice, takes_model_of_index
 from .terminal import ERROR, say
 
 if TYPE_CHECKING:
-    from ..apps.index import Index
-    from ..embedder import JinaEmbeddings
     from ..server.media import UrlPolicy
-    from ..server.values import Decode
 
 _SERVER, _LIMITS, _INPUTS, _OBSERVED = "Server", "Limits", "Inputs", "Observability"
 _CLOSE_S = 60.0
@@ -80,6 +77,15 @@ def serve(
             rich_help_panel=_INPUTS,
         ),
     ] = None,
+    front_ends: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that share the port, in front of the one with the engine: for a GPU that embeds more than "
+            "3,000 texts a second, sent one by one.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = 1,
     index: Annotated[
         str | None, typer.Option(help="The index that POST /v1/search searches.", rich_help_panel=_SERVER)
     ] = None,
@@ -107,56 +113,43 @@ def serve(
 
     Exit status: 0 ended by a signal, with every accepted request answered; 2 an error, or the engine has died.
     """
-    from ..errors import DependencyError, OptionError
+    from ..errors import DependencyError
 
     try:
-        from ..server.app import make_app
-        from ..server.decoders import Decoders
-        from ..server.decoding import Form
-        from ..server.gate import Gate, State
-        from ..server.keys import Keys
-        from ..server.ledger import Ledger
-        from ..server.lifecycle import serve as run
-        from ..server.limits import Budget, Limits
-        from ..server.media import Media
-        from ..server.metrics import Metrics
-        from ..server.rates import Rates
-        from ..server.request_log import RequestLog
-        from ..server.service import Service
-        from ..server.spans import Spans
+        from ..server.assembly import Settings, serve_model
+        from ..server.front_ends import ModelArguments, serve_from_front_ends
+        from ..server.limits import Limits
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: pip install 'jina-embeddings-vllm[server]'") from error
 
-    keys = Keys(api_key_file)
-    if not keys.needed and host not in ("127.0.0.1", "::1", "localhost"):
-        raise OptionError(f"without keys only this machine is served: give --api-key-file, or leave out --host {host}")
-    limits = Limits(max_body_bytes=max_body_mb * 2**20, max_inputs=max_inputs, max_pdf_pages=max_pdf_pages)
-    urls = _urls(allow_urls, allow_urls_from)
-    decode = _decode_of(token_ids)
-    spans = Spans.exported() if traces else Spans()
-    log = RequestLog(None if no_log_requests else 1)
-    with (choice if index is None else choice.for_index(index)).loaded() as model:
-        form = Form(model.image_config, as_stored=model.options.image_reading == "stored")
-        media = Media(form, limits, urls, Decoders(decoders or min(4, os.cpu_count() or 1)))
-        service = Service(
-            model,
-            media,
-            decode=model.text_of if token_ids == "model" else decode,
-            index=None if index is None else _opened(index, model),
-        )
-        gate = Gate(
-            keys,
-            Rates(requests_per_minute, tokens_per_minute),
-            Budget(limits, model.info.max_length),
-            State(),
-            Ledger(Metrics(), log, spans),
-            metrics_access="open" if open_metrics else "key",
-        )
+    settings = Settings(
+        host=host,
+        port=port,
+        api_key_file=api_key_file,
+        drain_s=drain,
+        deadline_s=deadline,
+        limits=Limits(max_body_bytes=max_body_mb * 2**20, max_inputs=max_inputs, max_pdf_pages=max_pdf_pages),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        urls=_urls(allow_urls, allow_urls_from),
+        token_ids=token_ids,
+        decoders=decoders,
+        index=index,
+        log_requests=not no_log_requests,
+        open_metrics=open_metrics,
+        traces=traces,
+        front_ends=front_ends,
+    )
+    settings.check()
+    if index is not None:
+        choice = choice.for_index(index)
+    with choice.loaded() as model:
         say(f"{model.info.name} on http://{host}:{port}")
-        try:
-            well = run(make_app(service, gate), service, gate, host=host, port=port, drain_s=drain, deadline_s=deadline)
-        finally:
-            media.close()
+        if front_ends == 1:
+            well = serve_model(model, settings)
+        else:
+            arguments = ModelArguments(choice.name, {**choice.source, **choice.options})
+            well = serve_from_front_ends(model, settings, arguments)
         if not well:
             # Closing an engine that hangs may hang too.
             ended = threading.Timer(_CLOSE_S, os._exit, (ERROR,))
@@ -171,35 +164,3 @@ def _urls(any_host: bool, hosts: list[str] | None) -> UrlPolicy:
     from ..server.media import UrlPolicy
 
     return UrlPolicy(None if any_host else frozenset(host.lower() for host in hosts or []))
-
-
-def _decode_of(token_ids: str | None) -> Decode | None:
-    """Returns the function that decodes token ids of an encoding of tiktoken, or None if none is wanted.
-
-    Raises:
-        OptionError: there is no such encoding, or it can't be loaded.
-        DependencyError: tiktoken is not installed.
-    """
-    from ..errors import DependencyError, OptionError, suggest
-
-    if token_ids is None or token_ids == "model":
-        return None
-    known = ("model", "cl100k_base", "o200k_base")
-    if token_ids not in known:
-        raise OptionError(f"unknown token ids {token_ids!r}{suggest(token_ids, known)}")
-    try:
-        import tiktoken
-    except ImportError as error:
-        raise DependencyError("--token-ids needs tiktoken: pip install tiktoken") from error
-    from ..server.values import decode_with
-
-    try:
-        return decode_with(tiktoken.get_encoding(token_ids))
-    except Exception as error:  # tiktoken downloads an encoding when it is first used
-        raise OptionError(f"the encoding {token_ids} can't be loaded: {error}") from error
-
-
-def _opened(index: str, model: JinaEmbeddings) -> Index:
-    from ..apps.index import Index
-
-    return Index.open(index, model)

@@ -72,9 +72,7 @@ def _about(service: Service, gate: Gate) -> list[Endpoint]:
         return {"status": "ready"}
 
     async def metrics(body: None, record: Record, claim: Claim) -> Any:
-        return Response(
-            gate.ledger.render(gate.budget, service.model.pack_fill), media_type="text/plain; version=0.0.4"
-        )
+        return Response(gate.ledger.render(service.model.pack_fill), media_type="text/plain; version=0.0.4")
 
     async def openapi(body: None, record: Record, claim: Claim) -> Any:
         return document(endpoints(service, gate))

@@ -26,8 +26,8 @@ class Ledger:
     between. Used from one event loop.
     """
 
-    def __init__(self, metrics: Metrics, log: RequestLog, spans: Spans):
-        self._metrics, self._log, self._spans = metrics, log, spans
+    def __init__(self, budget: Budget, metrics: Metrics, log: RequestLog, spans: Spans):
+        self._budget, self._metrics, self._log, self._spans = budget, metrics, log, spans
         self._waiting: list[tuple[Record, Scope]] = []
         self._due: asyncio.TimerHandle | None = None
 
@@ -45,12 +45,13 @@ class Ledger:
             self._due.cancel()
             self._due = None
         waiting, self._waiting = self._waiting, []
+        self._metrics.measure(self._budget)
         for record, scope in waiting:
             self._metrics.count(record)
             self._spans.keep(record, scope)
         self._log.write([record.line() for record, _ in waiting])
 
-    def render(self, budget: Budget, fill: Fill) -> bytes:
-        """The metrics in Prometheus' text format, with all requests that were answered until now."""
+    def render(self, fill: Fill) -> bytes:
+        """The metrics in Prometheus' text format, with all requests that this process has answered until now."""
         self.flush()
-        return self._metrics.render(budget, fill)
+        return self._metrics.render(fill)

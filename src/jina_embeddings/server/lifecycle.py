@@ -7,12 +7,9 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -24,6 +21,7 @@ from .gate import Gate, State
 from .keys import Keys
 from .protocol import BoundedProtocol
 from .service import Service
+from .signals import handled_signals
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +33,7 @@ _LOOK_S = 0.5
 _KEEP_ALIVE_S = 75
 # Time between the end of the engine and that of the listener, in which probes are told that the server isn't ready.
 _LINGER_S = 3.0
+_BACKLOG = 2048
 # Time for accepted connections to reach the event loop, and then again for their requests to arrive.
 _ARRIVING_S = 0.5
 
@@ -49,7 +48,7 @@ class DrainingServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Does nothing: `_signals` handles them, since uvicorn expects its event loop to be in the main thread."""
+        """Does nothing: `handled_signals` does that, since uvicorn expects its event loop to be in the main thread."""
         yield
 
     def drain(self) -> None:
@@ -85,10 +84,12 @@ def serve(
     port: int,
     drain_s: float,
     deadline_s: float,
+    shares_port: bool = False,
 ) -> bool:
     """Serves until a signal arrives or the engine dies; returns whether the engine was alive to the end.
 
     drain_s: time between a signal and the end of listening. deadline_s: time for the requests that are then under way.
+    shares_port: other processes listen on the port too, and the system spreads connections over them.
     """
     config = uvicorn.Config(
         app,
@@ -108,9 +109,10 @@ def serve(
         "SIGTERM": server.drain,
         "SIGHUP": partial(_read_again, gate.keys),
     }
-    with _signals(acts) as loops, _collected_once():
+    with handled_signals(acts) as loops, _collected_once():
         # An engine with an event loop of its own runs the server in it, so that requests don't change threads.
-        service.model.run_async(_serve(server, service, gate, loops))
+        sockets = [_shared_socket(host, port)] if shares_port else None
+        service.model.run_async(_serve(server, service, gate, loops, sockets))
     return gate.state.healthy
 
 
@@ -128,42 +130,22 @@ def _collected_once() -> Iterator[None]:
         gc.unfreeze()
 
 
-@contextlib.contextmanager
-def _signals(acts: dict[str, Callable[[], None]]) -> Iterator[list[asyncio.AbstractEventLoop]]:
-    """Within this context signals, by name, call functions in the event loop that the caller puts into the list.
-
-    Python calls signal handlers in the main thread, and the event loop may run in another.
-    """
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    def handler(act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
-        def handle(number: int, frame: FrameType | None) -> None:
-            if not loops:
-                raise KeyboardInterrupt
-            # The loop may be closed, and then the server has ended.
-            with contextlib.suppress(RuntimeError):
-                loops[0].call_soon_threadsafe(act)
-
-        return handle
-
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for name, act in acts.items():
-            if hasattr(signal, name):
-                number = signal.Signals[name]
-                before[number] = signal.signal(number, handler(act))
-    try:
-        yield loops
-    finally:
-        for number, known in before.items():
-            signal.signal(number, known)
+def _shared_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, reuse_port=True, backlog=_BACKLOG)
 
 
-async def _serve(server: DrainingServer, service: Service, gate: Gate, loops: list[asyncio.AbstractEventLoop]) -> None:
+async def _serve(
+    server: DrainingServer,
+    service: Service,
+    gate: Gate,
+    loops: list[asyncio.AbstractEventLoop],
+    sockets: list[socket.socket] | None,
+) -> None:
     loops.append(asyncio.get_running_loop())
     watch = asyncio.ensure_future(_watch(server, service, gate.state))
     try:
-        await server.serve()
+        await server.serve(sockets)
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .statuses import RequestError
@@ -38,6 +38,15 @@ class Limits:
     max_bytes_under_way: int = 512 * 2**20
     max_tokens_under_way: int = 4 * 2**20
     max_pixels_under_way: int = 400_000_000
+
+    def divided(self, count: int) -> Limits:
+        """The limits of one of `count` processes that answer requests together."""
+        return replace(
+            self,
+            max_bytes_under_way=self.max_bytes_under_way // count,
+            max_tokens_under_way=self.max_tokens_under_way // count,
+            max_pixels_under_way=self.max_pixels_under_way // count,
+        )
 
 
 class Budget:

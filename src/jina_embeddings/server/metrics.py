@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ..fill import TENTHS, Fill
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
     from .limits import Budget
     from .records import Record
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that prometheus_client reads when it is imported: the folder in which processes that share a
+port count together."""
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
@@ -41,11 +48,13 @@ class Metrics:
         self._tokens = Counter("jina_tokens", "Tokens of answered requests, images' included.", registry=registry)
         self._image_tokens = Counter("jina_image_tokens", "Image tokens of answered requests.", registry=registry)
         self._pixels = Counter("jina_pixels", "Pixels of images, before they were resized.", registry=registry)
+        # Of processes that count together, those that live are added up.
+        gauge = partial(Gauge, multiprocess_mode="livesum", registry=registry)
         self._under_way = {
-            "num_tokens": Gauge("jina_tokens_under_way", "Tokens that wait or run, at most.", registry=registry),
-            "num_pixels": Gauge("jina_pixels_under_way", "Pixels that wait or are decoded.", registry=registry),
-            "num_bytes": Gauge("jina_bytes_under_way", "Bytes of bodies under way.", registry=registry),
-            "num_requests": Gauge("jina_requests_under_way", "Requests under way.", registry=registry),
+            "num_tokens": gauge("jina_tokens_under_way", "Tokens that wait or run, at most."),
+            "num_pixels": gauge("jina_pixels_under_way", "Pixels that wait or are decoded."),
+            "num_bytes": gauge("jina_bytes_under_way", "Bytes of bodies under way."),
+            "num_requests": gauge("jina_requests_under_way", "Requests under way."),
         }
         self._packs = _Packs()
         registry.register(self._packs)
@@ -72,11 +81,20 @@ class Metrics:
             self._image_tokens.inc(record.num_image_tokens)
             self._pixels.inc(record.num_pixels)
 
-    def render(self, budget: Budget, fill: Fill) -> bytes:
-        self._packs.fill = fill
+    def measure(self, budget: Budget) -> None:
+        """Takes over what is under way."""
         for name, gauge in self._under_way.items():
             gauge.set(getattr(budget, name))
-        return generate_latest(self._registry)
+
+    def render(self, fill: Fill) -> bytes:
+        """All metrics in Prometheus' text format; of all processes, if several count together."""
+        self._packs.fill = fill
+        registry = self._registry
+        if SHARED_FOLDER in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            registry.register(self._packs)
+        return generate_latest(registry)
 
 
 class _Packs(Collector):

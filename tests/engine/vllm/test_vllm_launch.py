@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jina_embeddings.checkpoint import open_checkpoint
+from jina_embeddings.engine.loop_thread import LoopThread
 from jina_embeddings.engine.vllm.launch import launch
-from jina_embeddings.engine.vllm.loop import LoopThread
 from jina_embeddings.options import make_options
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_nothing_keeps_vllm_when_its_engine_is_dropped(checkpoint: CheckpointMak
 import builtins, gc, sys, weakref
 from jina_embeddings.checkpoint import open_checkpoint
 from jina_embeddings.engine.vllm.launch import launch
-from jina_embeddings.engine.vllm.loop import LoopThread
+from jina_embeddings.engine.loop_thread import LoopThread
 from jina_embeddings.options import make_options
 
 class Llm:

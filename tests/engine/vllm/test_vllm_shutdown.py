@@ -7,8 +7,8 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from jina_embeddings.engine.loop_thread import LoopThread
 from jina_embeddings.engine.vllm.launch import shut_down
-from jina_embeddings.engine.vllm.loop import LoopThread
 
 
 def test_vllms_output_handler_is_cancelled_when_its_process_is_asked_to_end() -> None:

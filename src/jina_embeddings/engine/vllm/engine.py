@@ -21,10 +21,10 @@ from ...inputs.processor import read_image_config
 from ...logs import configure
 from ...options import Options
 from ...types import Prepared, Task
+from ..loop_thread import LoopThread
 from .arguments import on_cpu, require_plugin
 from .channel import Channel
 from .launch import SHUTDOWN_TIMEOUT_S, explain_start, launch, lora_fields, shut_down
-from .loop import LoopThread
 from .packed import PackedPath
 from .paths import packed_and_scheduled, possible_path
 from .queue import Call

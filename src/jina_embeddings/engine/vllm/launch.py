@@ -12,9 +12,9 @@ from ...errors import EngineError, JinaEmbeddingsError, OutOfMemoryError
 from ...options import Options
 from ...plugin.parent import forks_are_watched
 from ...types import Task
+from ..loop_thread import LoopThread
 from ..memory import GIB
 from .arguments import engine_arguments, on_cpu
-from .loop import LoopThread
 from .memory import require_gpu_memory, require_host_memory
 from .paths import possible_path
 

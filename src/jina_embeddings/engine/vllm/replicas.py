@@ -20,7 +20,7 @@ from ...plugin.packs import by_prefix
 from ...types import Prepared
 from ..base import Engine
 from ..batching import Kind, by_kind, kind_of
-from .loop import LoopThread
+from ..loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from ...types import Vectors

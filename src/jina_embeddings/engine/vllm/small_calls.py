@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...types import Prepared
-from .loop import LoopThread, Mailbox
+from ..loop_thread import LoopThread, Mailbox
 from .queue import Call
 
 if TYPE_CHECKING:

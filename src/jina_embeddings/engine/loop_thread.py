@@ -10,8 +10,8 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ...errors import EngineClosedError, EngineError
-from ..event_loop import new_event_loop
+from ..errors import EngineClosedError, EngineError
+from .event_loop import new_event_loop
 
 T = TypeVar("T")
 
