@@ -60,7 +60,7 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
         revision, cache_dir, local_files_only: as in huggingface_hub.
         options: see `jina_embeddings.options.Options`; an unknown one is an error.
 
-    Thread-safe: threads and asyncio tasks may share one model.
+    Threads and asyncio tasks may share one model.
 
     Raises:
         CheckpointError: the weights can't be found, read or used for the task.
@@ -84,7 +84,6 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
             engine = RemoteEngine(engine)
         name = choose_engine(engine) if isinstance(engine, str | None) else engine.name
         self.options: Options = make_options(options, name)
-        pooling = resolve_pooling(self.options.pooling_type)
         default, prompt_name = resolve_task(task) if task is not None else (None, None)
         if self.options.merge_adapter is not None:
             self.options = replace(self.options, merge_adapter=resolve_task(self.options.merge_adapter)[0])
@@ -100,9 +99,8 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
             )
         # Everything that can be refused is, before an engine starts.
         processor = self._processor(checkpoint, resize_later=most_resized_later(name, self.options))
-        self._preparer = Preparer(
-            processor, self.info, self.task, prompt_name, pooling=pooling, normalize=self.options.normalize
-        )
+        pooling, normalize = resolve_pooling(self.options.pooling_type), self.options.normalize
+        self._preparer = Preparer(processor, self.info, self.task, prompt_name, pooling=pooling, normalize=normalize)
         if isinstance(engine, str):
             engine = load_engine(name, checkpoint, self.options)
         self._engine: Engine = engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,4 +114,6 @@ def _has_cuda() -> bool:
         return False
     import torch
 
+    # As vLLM does itself: otherwise torch asks CUDA, after which the process of vLLM's engine can't be forked.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     return bool(torch.cuda.is_available())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # vLLM kills processes that need longer to shut down, and their shared memory is left behind then.
 SHUTDOWN_TIMEOUT_S = 30
+# The environment variable that says how vLLM starts its processes.
+_START_METHOD = "VLLM_WORKER_MULTIPROC_METHOD"
 # Parts of vLLM's messages, in lower case, that mean that memory was missing.
 _MEMORY_SIGNS = (
     "out of memory",
@@ -70,6 +73,8 @@ async def _launch(checkpoint: Checkpoint, options: Options, max_length: int) -> 
         for number, task in enumerate(checkpoint.adapters.tasks, start=1):
             folder = split_adapter(checkpoint.adapters, task)
             adapters[task] = LoRARequest(task, number, str(folder))
+    if not on_cpu():
+        spawn_if_forks_lack_cuda()
     with forks_are_watched():
         llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
     for adapter in adapters.values():
@@ -83,6 +88,24 @@ async def _launch(checkpoint: Checkpoint, options: Options, max_length: int) -> 
         graphs, *_ = await llm.collective_rpc("jina_record_graphs", args=(names, tokens))
         log_graphs(graphs, {number: name for name, number, _ in names})
     return Launched(llm, adapters, graphs)
+
+
+def spawn_if_forks_lack_cuda() -> None:
+    """Has vLLM spawn its processes, rather than fork them, if torch refuses CUDA in forked ones.
+
+    vLLM does so itself if CUDA is initialised. But torch refuses it also if the program has counted devices without
+    initialising CUDA, as `torch.cuda.is_available()` does, and only a forked process can tell.
+    """
+    import torch
+
+    if _START_METHOD in os.environ:
+        return
+    child = os.fork()
+    if child == 0:
+        os._exit(int(torch.cuda._is_in_bad_fork()))
+    _, status = os.waitpid(child, 0)
+    if status:
+        os.environ[_START_METHOD] = "spawn"
 
 
 def explain_start(error: Exception, checkpoint: Checkpoint, options: Options) -> Exception:

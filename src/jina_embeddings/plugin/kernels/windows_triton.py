@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 import torch
 import triton
 import triton.language as tl
@@ -10,41 +12,23 @@ from .rotary_triton import rotated
 
 # Most tokens of a window: all scores of a window and a head are in the registers of one program.
 MAX_WINDOW = 64
-# Programs have all heads, few, or one, the first of these that leaves this many programs for each multiprocessor.
-# Measured on an H200 with 16 heads and 920 windows, microseconds: 445 for one head, 322 for 4, 291 for 16.
-_FEW_HEADS, _PROGRAMS_PER_PROCESSOR = 4, 5
+# Heads of a program, or as many as divide their number: it loads a window's cosines and sines once for all of them.
+# Stages: how many heads' values are in shared memory at a time. Measured on an H200 with 16 heads, microseconds for 920
+# windows and for the 46 of one page: 247 and 20; one head a program, 437 and 19; 16 heads, 267 and 45.
+_HEADS, _STAGES = 4, 2
 _LOG2_E = tl.constexpr(1.4426950408889634)
 
 
-def heads_per_program(windows: int, num_heads: int, processors: int) -> int:
-    """How many heads of a window one program computes, on a device with this many multiprocessors.
-
-    The cosines and sines of a window are loaded once for all of them, but fewer programs hide less of their waiting.
-    """
-    for heads in (num_heads, _FEW_HEADS):
-        if num_heads % heads == 0 and windows * num_heads // heads >= _PROGRAMS_PER_PROCESSOR * processors:
-            return heads
-    return 1
-
-
-def variants(num_heads: int) -> set[int]:
-    """All that `heads_per_program` may return."""
-    return {num_heads, 1} | ({_FEW_HEADS} if num_heads % _FEW_HEADS == 0 else set())
-
-
-def attend(
-    heads: torch.Tensor, table: torch.Tensor, cu_seqlens: torch.Tensor, scale: float, out: torch.Tensor, per: int
-) -> None:
+def attend(heads: torch.Tensor, table: torch.Tensor, cu_seqlens: torch.Tensor, scale: float, out: torch.Tensor) -> None:
     """Rotates queries and keys, and writes attention within each window to `out`; `heads` stay as they are.
 
     heads: contiguous (tokens, 3 * num_heads, head size): queries, keys and values.
     table: contiguous (tokens, head size), as of `rotary.rotate`.
     cu_seqlens: int32 (windows + 1,); no window has more than `MAX_WINDOW` tokens.
     out: contiguous (tokens, num_heads, head size).
-    per: the heads of a program, which divide num_heads; the result is the same for each.
     """
     num_heads, size = out.shape[1:]
-    half = size // 2
+    half, per = size // 2, gcd(num_heads, _HEADS)
     _attend[(len(cu_seqlens) - 1, num_heads // per)](
         heads,
         table,
@@ -57,6 +41,7 @@ def attend(
         MAX_WINDOW,
         per,
         num_warps=4,
+        num_stages=_STAGES,
     )
 
 
