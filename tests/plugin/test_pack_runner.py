@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -32,24 +30,34 @@ def test_warming_up_the_vision_tower_runs_one_small_image_and_caches_nothing() -
 
     ran: list[tuple[torch.Size, list[tuple[int, int, int]]]] = []
     weight = torch.zeros(16, 3, 2, 14, 14)
-    cache: Any = images.VisionCache.__new__(images.VisionCache)
-    cache._features, cache._num_bytes, cache.merge_size = OrderedDict(), 0, 2
-    cache._model = SimpleNamespace(
-        visual=SimpleNamespace(patch_embed=SimpleNamespace(proj=SimpleNamespace(weight=weight)))
+    model = SimpleNamespace(
+        visual=SimpleNamespace(spatial_merge_size=2, patch_embed=SimpleNamespace(proj=SimpleNamespace(weight=weight)))
     )
-    cache._tower = lambda patches, grids: ran.append((patches.shape, grids))
-    cache.warm_up()
+
+    def tower(patches: torch.Tensor, grids: list[tuple[int, int, int]]) -> None:
+        ran.append((patches.shape, grids))
+
+    vision = images.VisionCache(model, tower, torch.device("cpu"))  # type: ignore[arg-type]
+    vision.warm_up()
     assert ran == [((16, 3 * 2 * 14 * 14), [(1, 4, 4)])]
-    assert not cache._features
+    assert vision.cache.digests == []
 
 
-def test_the_image_cache_evicts_the_least_recently_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jina_embeddings.plugin.packed import images
+def test_the_image_cache_evicts_the_least_recently_used() -> None:
+    from jina_embeddings.plugin.packed.images import FeatureCache
 
-    monkeypatch.setattr(images, "_CACHE_BYTES", 3 * 32)
-    cache: Any = images.VisionCache.__new__(images.VisionCache)
-    cache._features, cache._num_bytes = OrderedDict(), 0
+    cache = FeatureCache(max_bytes=3 * 32)
     for digest in ("a", "b", "c", "a", "d"):
-        cache._keep(digest, torch.zeros(2, 4))
-    assert list(cache._features) == ["c", "a", "d"]
-    assert cache._num_bytes == 3 * 32
+        cache.keep(digest, torch.zeros(2, 4))
+    assert cache.digests == ["c", "a", "d"]
+    assert cache.get("b") is None
+
+
+def test_the_image_cache_holds_no_more_than_an_images_own_features() -> None:
+    from jina_embeddings.plugin.packed.images import FeatureCache
+
+    cache, batch = FeatureCache(), torch.zeros(100, 4)
+    cache.keep("a", batch[:2])
+    kept = cache.get("a")
+    assert kept is not None
+    assert kept.untyped_storage().nbytes() == 2 * 4 * 4

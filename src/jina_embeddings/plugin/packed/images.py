@@ -22,16 +22,41 @@ from .transfer import SideCopies, to_device
 _CACHE_BYTES = 256 * 1024**2
 
 
+class FeatureCache:
+    """The features of the images that were used last, by digest."""
+
+    def __init__(self, max_bytes: int = _CACHE_BYTES):
+        self._max_bytes = max_bytes
+        self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._num_bytes = 0
+
+    @property
+    def digests(self) -> list[str]:
+        """Those of the images that are in it, the least recently used first."""
+        return list(self._features)
+
+    def get(self, digest: str) -> torch.Tensor | None:
+        return self._features.get(digest)
+
+    def keep(self, digest: str, features: torch.Tensor) -> None:
+        """Notes that an image was used, and removes those that no longer fit, which were used least recently."""
+        if digest not in self._features:
+            # Cloned, since it is a view: it would keep the features of all images of the batch in memory.
+            self._features[digest] = features.clone()
+            self._num_bytes += features.nbytes
+        self._features.move_to_end(digest)
+        while self._num_bytes > self._max_bytes:
+            self._num_bytes -= self._features.popitem(last=False)[1].nbytes
+
+
 class VisionCache:
     """The vision tower with a cache of its features: the same image for a second task doesn't run through it again."""
 
-    def __init__(self, model: Any, config: Any, device: torch.device):
+    def __init__(self, model: Any, tower: Tower, device: torch.device):
         self._model = model
-        self._device = device
-        self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
-        self._num_bytes = 0
+        self.cache = FeatureCache()
         self.copies = SideCopies(device)
-        self._tower = Tower(model, config)
+        self._tower = tower
         self._lock = threading.Lock()
         self.merge_size: int = model.visual.spatial_merge_size
 
@@ -56,14 +81,19 @@ class VisionCache:
             return self._features_of(images)
 
     def _features_of(self, images: tuple[PackedImage, ...]) -> list[torch.Tensor]:
-        missing = {image.digest: image for image in images if image.digest not in self._features}
-        found = {image.digest: self._features[image.digest] for image in images if image.digest not in missing}
+        found, missing = {}, {}
+        for image in images:
+            features = self.cache.get(image.digest)
+            if features is None:
+                missing[image.digest] = image
+            else:
+                found[image.digest] = features
         if missing:
             some = list(missing.values())
             computed = self._tower(self._patches(some), [image.grid for image in some])
             found.update(zip(missing, computed, strict=True))
         for image in images:
-            self._keep(image.digest, found[image.digest])
+            self.cache.keep(image.digest, found[image.digest])
         return [found[image.digest] for image in images]
 
     def _patches(self, images: Sequence[PackedImage]) -> torch.Tensor:
@@ -82,15 +112,6 @@ class VisionCache:
             parts.append(patchify_on(batch, config, dtype))
             first = stop
         return torch.cat(parts) if len(parts) > 1 else parts[0]
-
-    def _keep(self, digest: str, features: torch.Tensor) -> None:
-        if digest not in self._features:
-            # Cloned, since it is a view: it would keep the features of all images of the batch in memory.
-            self._features[digest] = features.clone()
-            self._num_bytes += features.nbytes
-        self._features.move_to_end(digest)
-        while self._num_bytes > _CACHE_BYTES:
-            self._num_bytes -= self._features.popitem(last=False)[1].nbytes
 
 
 def patchify_on(pixels: torch.Tensor, config: ImageConfig, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -30,6 +30,7 @@ from .images import VisionCache
 from .layout import PackMetadata, pack_positions
 from .lora import PackLora
 from .pixels import MappedPixels
+from .tower import Tower
 from .transfer import Arrival, to_device
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class PackRunner:
         logger.info("packs run on %s", self._decoder or "vLLM's model: its weights aren't plain, or on several devices")
         settings: dict[str, Any] = (self._config.additional_config or {}).get(SETTINGS, {})
         self.lora = PackLora(model_runner, settings.get("bulk_weights", "auto"))
-        self._vision = VisionCache(self._model, self._config, self.device)
+        self._vision = VisionCache(self._model, Tower(self._model, self._config), self.device)
         self.pixels = MappedPixels(self.device, self._vision.copies.wait)
         # One column more than max_num_batched_tokens, like vLLM's buffer, whose strides are fixed in a compiled graph.
         width = self._config.scheduler_config.max_num_batched_tokens + 1
