@@ -80,9 +80,10 @@ def fp8_layer(outputs: int, inputs: int, bias: torch.Tensor | None = None) -> An
     return SimpleNamespace(weight=weight.t(), weight_scale=torch.full((1,), 0.05, device="cuda"), bias=bias)
 
 
-def quantised(tokens: int) -> dict[str, float]:
-    layers = [fp8_layer(2 * WIDTH, HIDDEN) for _ in range(4)]
-    x = fp8.quantized(torch.randn(tokens, HIDDEN, **OPTIONS))
+def quantised(tokens: int, width: int = WIDTH, hidden: int = HIDDEN, *, biased: bool = False) -> dict[str, float]:
+    bias = torch.randn(2 * width, **OPTIONS) if biased else None
+    layers = [fp8_layer(2 * width, hidden, bias) for _ in range(4)]
+    x = fp8.quantized(torch.randn(tokens, hidden, **OPTIONS))
 
     def way(most_separate: int) -> float:
         fp8.MAX_SEPARATE_TOKENS = most_separate
@@ -139,6 +140,10 @@ def tower() -> dict[str, float]:
         "addition and norm": microseconds(
             lambda number: torch.ops._C.fused_add_rms_norm(x, residual, norm.weight, 1e-6)
         ),
+        **{
+            f"fp8 gate and up with biases, {way}": took
+            for way, took in quantised(tokens, 3456, width, biased=True).items()
+        },
         "fp8: SiLU and quantising": microseconds(lambda number: fp8.gate_quantized(both, activation)),
         "fp8: SiLU, then quantising": microseconds(lambda number: fp8.quantized(activation(both))),
     }

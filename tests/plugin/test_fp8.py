@@ -57,17 +57,19 @@ def norm_quantize(
 
 
 def gated_product(
-    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, programs: int
+    x: torch.Tensor, scales: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: Any, programs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    gate, up = linear(x.float() * scales, weight.float() * scale).chunk(2, dim=-1)
+    bias = None if bias is None else bias.float()
+    gate, up = linear(x.float() * scales, weight.float() * scale, bias).chunk(2, dim=-1)
     return fp8.quantized_in_torch(silu(gate) * up)
 
 
 CHOICES: dict[str, Callable[[], Any]] = {
     "quantize": lambda: fp8.quantize_kernel(CPU, torch.bfloat16, 64),
     "norm_quantize": lambda: fp8.norm_kernel(CPU, torch.bfloat16, 64),
-    "gated_product": lambda: fp8.gated_kernel(CPU, False),
-    "gated_product by channel": lambda: fp8.gated_kernel(CPU, True),
+    "gated_product": lambda: fp8.gated_kernel(CPU, False, False),
+    "gated_product by channel": lambda: fp8.gated_kernel(CPU, True, False),
+    "gated_product with bias": lambda: fp8.gated_kernel(CPU, False, True),
 }
 MODULES = "fp8_triton", "fp8_gated"
 
@@ -97,6 +99,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
         ("norm_quantize", norm_quantize),
         ("gated_product", gated_product),
         ("gated_product by channel", gated_product),
+        ("gated_product with bias", gated_product),
     ],
 )
 def test_a_kernel_is_used_if_its_results_are_right(
@@ -133,6 +136,14 @@ def by_first_channel(x: Any, scales: Any, weight: Any, scale: torch.Tensor, *res
     return gated_product(x, scales, weight, scale[:1], *rest)
 
 
+def without_bias(x: Any, scales: Any, weight: Any, scale: Any, bias: Any, programs: int) -> Any:
+    return gated_product(x, scales, weight, scale, None, programs)
+
+
+def bias_exchanged(x: Any, scales: Any, weight: Any, scale: Any, bias: torch.Tensor, programs: int) -> Any:
+    return gated_product(x, scales, weight, scale, bias.roll(len(bias) // 2), programs)
+
+
 def clipped(*arguments: Any) -> Any:
     """A kernel that clips values to the guessed scale instead of recomputing the token."""
     inside = fp8.dequantized(fp8.Quantized(*gated_product(*arguments)))
@@ -154,6 +165,8 @@ def failing(*arguments: Any) -> None:
         ("gated_product", clipped, "its results are wrong"),
         ("gated_product", without_the_last_columns, "its results are wrong"),
         ("gated_product by channel", by_first_channel, "its results are wrong"),
+        ("gated_product with bias", without_bias, "its results are wrong"),
+        ("gated_product with bias", bias_exchanged, "its results are wrong"),
         ("gated_product", failing, "RuntimeError: out of resources"),
     ],
 )
@@ -174,37 +187,45 @@ def test_without_triton_no_kernel_is_used(kernel: Callable[..., Any], monkeypatc
     assert CHOICES["quantize"]() is None
 
 
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_gated_product_uses_the_guessed_scale_unless_a_token_overflows(
-    monkeypatch: pytest.MonkeyPatch, per_channel: bool
+    monkeypatch: pytest.MonkeyPatch, per_channel: bool, biased: bool
 ) -> None:
     """With each kernel replaced by plain torch, this tests what they pass to each other."""
 
-    def guess_scales(x: Any, x_scales: Any, weight: Any, weight_scale: Any, *room: torch.Tensor) -> None:
-        scales, gate_scales, up_scales, lost = room
+    def guess_scales(x: Any, x_scales: Any, weight: Any, weight_scale: Any, bias: Any, *room: torch.Tensor) -> None:
+        scales, gate_scales, up_scales, inverse_scales, lost = room
+        assert (bias is not None) == biased
         scales.fill_(0.25)
         gate_scales.copy_(x_scales if weight_scale.numel() > 1 else x_scales * weight_scale)
         up_scales.copy_(gate_scales / scales)
+        inverse_scales.copy_(1 / scales)
         lost.zero_()
 
     def multiply(
-        x: Any, weight: Any, weight_scale: Any, gate_scales: Any, up_scales: Any, values: Any, excess: torch.Tensor
+        x: Any, weight: Any, weight_scale: Any, bias: Any, gate_scales: Any, up_scales: Any, inverse: Any, *out: Any
     ) -> None:
+        values, excess = out
         sums = x.float() @ weight.float().t() * (1 if weight_scale is None else weight_scale.view(1, -1))
         gate, up = sums.chunk(2, dim=-1)
-        exact = silu(gate * gate_scales) * (up * up_scales)
+        gate_bias, up_bias = (0, 0) if bias is None else bias.chunk(2)
+        exact = silu(gate * gate_scales + gate_bias) * (up * up_scales + up_bias * inverse)
         values.copy_(exact.clamp(-448, 448).to(fp8.FLOAT8))
         excess.zero_()
         excess[:, -1] = (exact.abs().amax(dim=1) - 448).clamp(min=0)
 
     def recompute_overflowed(
-        x: Any, x_scales: Any, weight: Any, scale: Any, excess: Any, programs: int, values: Any, scales: Any, lost: Any
+        x: Any, x_scales: Any, weight: Any, scale: Any, bias: Any, excess: Any, programs: int, *room: torch.Tensor
     ) -> None:
+        values, scales, lost = room
         again = excess.sum(dim=1) > 0
         assert 0 < int(again.sum()) < len(x)
         assert int(lost) == 0
         assert programs == 7
-        values[again], scales[again] = (part[again] for part in gated_product(x, x_scales, weight, scale, programs))
+        values[again], scales[again] = (
+            part[again] for part in gated_product(x, x_scales, weight, scale, bias, programs)
+        )
 
     kernels = SimpleNamespace(guess_scales=guess_scales, recompute_overflowed=recompute_overflowed)
     quack = SimpleNamespace(excess_shape=lambda tokens, width: (tokens, width // 8), scaled_gated_product=multiply)
@@ -216,8 +237,10 @@ def test_gated_product_uses_the_guessed_scale_unless_a_token_overflows(
     torch.manual_seed(0)
     x, weight = fp8.quantized(torch.randn(20, 32)), fp8.quantized(torch.randn(96, 32))
     scale = weight.scales if per_channel else weight.scales[:1].clone()
-    found = fp8.Quantized(*fp8_gated.gated_product(*x, weight.values, scale, 7))
-    gate, up = linear(fp8.dequantized(x), weight.values.float() * scale).chunk(2, dim=-1)
+    bias = torch.randn(96).bfloat16() if biased else None
+    found = fp8.Quantized(*fp8_gated.gated_product(*x, weight.values, scale, bias, 7))
+    given = None if bias is None else bias.float()
+    gate, up = linear(fp8.dequantized(x), weight.values.float() * scale, given).chunk(2, dim=-1)
     inside = silu(gate) * up
     assert bool((found.scales == 0.25).any())
     assert float(((fp8.dequantized(found) - inside).norm(dim=1) / inside.norm(dim=1)).max()) < 2**-4

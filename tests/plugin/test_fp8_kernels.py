@@ -68,40 +68,47 @@ def test_norm_quantize_updates_the_residual_and_quantises_its_norm(tmp_path: Pat
     assert_quantized(rms_norm(total, (80,), weight, 1e-6), *found[4:6])
 
 
-def operands(tokens: int, width: int, depth: int, per_channel: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """An input and a gate-and-up weight with their scales, and silu(gate) * up of them."""
+def operands(
+    tokens: int, width: int, depth: int, *, per_channel: bool, biased: bool
+) -> tuple[list[torch.Tensor | None], torch.Tensor]:
+    """An input and a gate-and-up weight with their scales, a bias or None, and silu(gate) * up of them."""
     torch.manual_seed(0)
     x, weight = torch.randn(tokens, depth).to(FLOAT8), torch.randn(2 * width, depth).to(FLOAT8)
     scales = torch.rand(tokens, 1) / 8
     weight_scale = torch.rand(2 * width, 1) if per_channel else torch.rand(1)
-    gate, up = linear(x.float() * scales, weight.float() * weight_scale).chunk(2, dim=-1)
-    return [x, scales, weight, weight_scale], silu(gate) * up
+    bias = 3 * torch.randn(2 * width) if biased else None
+    gate, up = linear(x.float() * scales, weight.float() * weight_scale, bias).chunk(2, dim=-1)
+    return [x, scales, weight, weight_scale, bias], silu(gate) * up
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
-def test_scales_are_guessed_from_64_evenly_spaced_columns(tmp_path: Path, per_channel: bool) -> None:
+@pytest.mark.parametrize(("per_channel", "biased"), [(False, False), (True, False), (False, True), (True, True)])
+def test_scales_are_guessed_from_64_evenly_spaced_columns(tmp_path: Path, per_channel: bool, biased: bool) -> None:
     """140 rows are two tiles, the second partly filled; a depth of 160 takes two steps."""
-    given, inside = operands(tokens=140, width=300, depth=160, per_channel=per_channel)
-    _, x_scales, _, weight_scale = given
-    room = [poisoned(140, 1, dtype=torch.float32) for _ in range(3)]
+    given, inside = operands(tokens=140, width=300, depth=160, per_channel=per_channel, biased=biased)
+    _, x_scales, _, weight_scale, _ = given
+    assert x_scales is not None
+    assert weight_scale is not None
+    room = [poisoned(140, 1, dtype=torch.float32) for _ in range(4)]
     lost = torch.full((1,), 7, dtype=torch.int32)
     found = interpreted(tmp_path, "fp8_guess_triton", "guess_scales", *given, *room, lost)
-    scales, gate_scales, up_scales = found[4:7]
+    scales, gate_scales, up_scales, inverse_scales = found[5:9]
     expected = inside[:, ::4][:, :64].abs().sqrt().mean(dim=1, keepdim=True).square() * 4096 / 448
     assert torch.allclose(scales, expected, rtol=1e-4)
     factors = x_scales if per_channel else x_scales * weight_scale
     assert torch.allclose(gate_scales, factors)
     assert torch.allclose(up_scales, factors / expected, rtol=1e-4)
-    assert int(found[7]) == 0
+    assert torch.allclose(inverse_scales, 1 / expected, rtol=1e-4)
+    assert int(found[9]) == 0
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("programs", [1, 3])
+@pytest.mark.parametrize(
+    ("per_channel", "biased", "programs"), [(False, False, 1), (True, False, 3), (False, True, 3), (True, True, 1)]
+)
 def test_only_overflowed_tokens_are_recomputed_with_the_scale_of_their_largest_value(
-    tmp_path: Path, per_channel: bool, programs: int
+    tmp_path: Path, per_channel: bool, biased: bool, programs: int
 ) -> None:
     """80 tokens are two tiles of rows, 144 columns a partly filled tile; a depth of 160 takes two steps."""
-    given, inside = operands(tokens=90, width=144, depth=160, per_channel=per_channel)
+    given, inside = operands(tokens=90, width=144, depth=160, per_channel=per_channel, biased=biased)
     excess = torch.zeros(90, 3)
     excess[3:83, 1] = torch.rand(80) + 1e-3
     values, scales = torch.ones(90, 144).to(FLOAT8), torch.full((90, 1), 5.0)
@@ -109,7 +116,7 @@ def test_only_overflowed_tokens_are_recomputed_with_the_scale_of_their_largest_v
     found = interpreted(
         tmp_path, "fp8_guess_triton", "recompute_overflowed", *given, excess, programs, values, scales, lost
     )
-    values, scales, lost = found[6:9]
+    values, scales, lost = found[7:10]
     assert int(lost) == 80
     again = inside[3:83]
     expected = (again.abs().amax(dim=1, keepdim=True) / 448).clamp(min=1 / (448 * 512))

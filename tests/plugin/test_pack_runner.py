@@ -15,17 +15,19 @@ def test_warming_up_runs_the_layers_and_the_vision_tower() -> None:
 
     ran: list[str] = []
     runner = SimpleNamespace(
-        _vision=SimpleNamespace(warm_up=lambda: ran.append("tower")),
+        _vision=SimpleNamespace(warm_up=lambda large: ran.append(f"tower {large}")),
         _decoder=lambda *_: ran.append("layers"),
         _model=SimpleNamespace(embed_input_ids=lambda ids: torch.zeros(len(ids), 8)),
         _positions=torch.zeros((3, 64), dtype=torch.int64),
         device=torch.device("cpu"),
     )
     PackRunner.warm_up(runner)  # type: ignore[arg-type]
-    assert ran == ["tower", "layers"]
+    assert ran == ["tower False", "layers"]
 
 
-def test_warming_up_the_vision_tower_runs_one_small_image_and_caches_nothing() -> None:
+@pytest.mark.parametrize(("large", "sides"), [(False, [4]), (True, [4, 32])])
+def test_warming_up_the_vision_tower_runs_small_images_and_caches_nothing(large: bool, sides: list[int]) -> None:
+    from jina_embeddings.plugin.kernels.fp8 import MAX_SEPARATE_TOKENS
     from jina_embeddings.plugin.packed import images
 
     ran: list[tuple[torch.Size, list[tuple[int, int, int]]]] = []
@@ -38,8 +40,9 @@ def test_warming_up_the_vision_tower_runs_one_small_image_and_caches_nothing() -
         ran.append((patches.shape, grids))
 
     vision = images.VisionCache(model, tower, torch.device("cpu"))  # type: ignore[arg-type]
-    vision.warm_up()
-    assert ran == [((16, 3 * 2 * 14 * 14), [(1, 4, 4)])]
+    vision.warm_up(large=large)
+    assert ran == [((side * side, 3 * 2 * 14 * 14), [(1, side, side)]) for side in sides]
+    assert not large or ran[-1][0][0] > MAX_SEPARATE_TOKENS
     assert vision.cache.digests == []
 
 

@@ -102,19 +102,19 @@ def product(layer: Any, x: Quantized, dtype: torch.dtype) -> torch.Tensor:
 
 
 def gated_product(layer: Any, activation: Any, x: Quantized, dtype: torch.dtype) -> Quantized:
-    """silu(x G^T) * (x U^T), quantised; the layer's weight is G stacked on U.
+    """silu(x G^T + g) * (x U^T + u), quantised; the layer's weight is G stacked on U, and its bias, if any, g beside u.
 
     activation: vLLM's SiLU and product, used where the fused kernel isn't available.
     dtype: of the intermediate result in that case.
     """
     device, scale = x.values.device, layer.weight_scale
     kernel = None
-    if x.values.is_cuda and layer.bias is None and len(x.values) > MAX_SEPARATE_TOKENS:
-        kernel = gated_kernel(device, scale.numel() > 1)
+    if x.values.is_cuda and len(x.values) > MAX_SEPARATE_TOKENS:
+        kernel = gated_kernel(device, scale.numel() > 1, layer.bias is not None)
     if kernel is None:
         return gate_quantized(product(layer, x, dtype), activation)
     # The weight must be read at each call: applying a weight bank replaces the parameter's data.
-    return Quantized(*kernel(*x, layer.weight.t(), scale, _multiprocessors(device)))
+    return Quantized(*kernel(*x, layer.weight.t(), scale, layer.bias, _multiprocessors(device)))
 
 
 def gate_quantized(both: torch.Tensor, activation: Any) -> Quantized:
@@ -211,7 +211,7 @@ def norm_kernel(device: torch.device, dtype: torch.dtype, width: int) -> Any:
 
 
 @cache
-def gated_kernel(device: torch.device, per_channel: bool) -> Any:
+def gated_kernel(device: torch.device, per_channel: bool, biased: bool) -> Any:
     def errors(gated: Any) -> list[float]:
         # Neither the rows nor the columns are a multiple of the tile, and the number of rows is odd.
         x = quantized_in_torch(random_rows(device, torch.bfloat16, 201, 320))
@@ -220,8 +220,14 @@ def gated_kernel(device: torch.device, per_channel: bool) -> Any:
             scale = scale[:1].clone()
         # One value of a row is far above the others, so that its guessed scale is too small and it overflows.
         weight.view(2, 208, 320)[:, 5] = (FLOAT8_MAX * x.values[3].float().sign()).to(FLOAT8)
-        gate, up = (dequantized(x) @ dequantized(Quantized(weight, scale)).t()).chunk(2, dim=-1)
-        found = Quantized(*gated(*x, weight, scale, _multiprocessors(device)))
+        both = dequantized(x) @ dequantized(Quantized(weight, scale)).t()
+        bias = None
+        if biased:
+            # As large as the product, so that one that is added to the wrong column, or not scaled, is noticed.
+            bias = (random_rows(device, torch.float32, 1, 2 * 208)[0] * both.std()).bfloat16()
+            both = both + bias
+        gate, up = both.chunk(2, dim=-1)
+        found = Quantized(*gated(*x, weight, scale, bias, _multiprocessors(device)))
         return [relative_error(dequantized(found), silu(gate) * up) - _ROUNDING_ERROR]
 
     def load() -> Any:

@@ -27,16 +27,19 @@ def guess_scales(
     x_scales: torch.Tensor,
     weight: torch.Tensor,
     weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
     scales: torch.Tensor,
     gate_scales: torch.Tensor,
     up_scales: torch.Tensor,
+    inverse_scales: torch.Tensor,
     num_overflowed: torch.Tensor,
 ) -> None:
-    """Guesses the scales of silu(x G^T) * (x U^T), where the weight is G stacked on U.
+    """Guesses the scales of silu(x G^T + g) * (x U^T + u), where the weight is G stacked on U, and the bias g on u.
 
     x: contiguous float8 (tokens, depth); x_scales: float32, one a token.
     weight: contiguous float8 (2 width, depth); weight_scale: float32, either one number or one a row.
-    scales: output, float32, one a token: the guesses.
+    bias: (2 width,), or None for none.
+    scales: output, float32, one a token: the guesses; inverse_scales: output, float32, one over each.
     gate_scales, up_scales: outputs, float32, one a token: the factors of the float8 sums x G^T and x U^T. They contain
         weight_scale where that is one number; up_scales is divided by the guess.
     num_overflowed: int32, one element; set to 0.
@@ -49,9 +52,11 @@ def guess_scales(
         x_scales,
         weight,
         weight_scale,
+        bias,
         scales,
         gate_scales,
         up_scales,
+        inverse_scales,
         num_overflowed,
         tokens,
         width,
@@ -72,6 +77,7 @@ def recompute_overflowed(
     x_scales: torch.Tensor,
     weight: torch.Tensor,
     weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
     excess: torch.Tensor,
     programs: int,
     values: torch.Tensor,
@@ -80,7 +86,7 @@ def recompute_overflowed(
 ) -> None:
     """Computes tokens again that overflowed, with the scale of their largest value; other tokens are left as they are.
 
-    x, x_scales, weight, weight_scale: as for `guess_scales`.
+    x, x_scales, weight, weight_scale, bias: as for `guess_scales`.
     excess: contiguous float32 (tokens, tiles); a token has overflowed if its row's sum is above 0.
     programs: how many Triton programs run at a time; use the number of multiprocessors.
     values: in and out, contiguous float8 (tokens, width); scales: in and out, float32, one a token.
@@ -99,6 +105,7 @@ def recompute_overflowed(
         x_scales,
         weight,
         weight_scale,
+        bias,
         num_overflowed,
         rows,
         exact,
@@ -121,6 +128,7 @@ def _scale_sums(
     up: tl.tensor,
     row_scales: tl.tensor,
     weight_scales: tl.tensor,
+    bias: tl.tensor,
     columns: tl.tensor,
     column_mask: tl.tensor,
     width: tl.tensor,
@@ -133,6 +141,9 @@ def _scale_sums(
         both = (row_scales * tl.load(weight_scales))[:, None]
         gate *= both
         up *= both
+    if bias is not None:
+        gate += tl.load(bias + columns, mask=column_mask, other=0.0).to(tl.float32)[None, :]
+        up += tl.load(bias + width + columns, mask=column_mask, other=0.0).to(tl.float32)[None, :]
     return gate * tl.sigmoid(gate) * up
 
 
@@ -143,9 +154,11 @@ def _guess_scales(
     x_scales: tl.tensor,
     weight: tl.tensor,
     weight_scales: tl.tensor,
+    bias: tl.tensor,
     scales: tl.tensor,
     gate_scales: tl.tensor,
     up_scales: tl.tensor,
+    inverse_scales: tl.tensor,
     num_overflowed: tl.tensor,
     tokens: tl.tensor,
     width: tl.tensor,
@@ -176,7 +189,7 @@ def _guess_scales(
         gate = tl.dot(x_tile, tl.load(weight_ptrs, mask=depth_mask[:, None], other=0.0), gate)
         up = tl.dot(x_tile, tl.load(weight_ptrs + width * depth, mask=depth_mask[:, None], other=0.0), up)
     row_scales = tl.load(x_scales + rows, mask=row_mask, other=0.0)
-    h = _scale_sums(gate, up, row_scales, weight_scales, columns, column_mask, width, per_channel)
+    h = _scale_sums(gate, up, row_scales, weight_scales, bias, columns, column_mask, width, per_channel)
     root = tl.sum(tl.sqrt(tl.abs(h)), axis=1) / samples
     scale = tl.maximum(root * root * margin, MIN_SCALE)
     if not per_channel:
@@ -184,6 +197,7 @@ def _guess_scales(
     tl.store(scales + rows, scale, mask=row_mask)
     tl.store(gate_scales + rows, row_scales, mask=row_mask)
     tl.store(up_scales + rows, row_scales / scale, mask=row_mask)
+    tl.store(inverse_scales + rows, 1.0 / scale, mask=row_mask)
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -213,6 +227,7 @@ def _multiply_again(
     x_scales: tl.tensor,
     weight: tl.tensor,
     weight_scales: tl.tensor,
+    bias: tl.tensor,
     num_overflowed: tl.tensor,
     rows: tl.tensor,
     exact: tl.tensor,
@@ -249,7 +264,7 @@ def _multiply_again(
                 x_tile, tl.load(weight_ptrs + width * depth, mask=weight_mask, other=0.0), up, max_num_imprecise_acc=128
             )
         row_scales = tl.load(x_scales + row, mask=row_mask, other=0.0)
-        h = _scale_sums(gate, up, row_scales, weight_scales, columns, column_mask, width, per_channel)
+        h = _scale_sums(gate, up, row_scales, weight_scales, bias, columns, column_mask, width, per_channel)
         exact_ptrs = exact + slots.to(tl.int64)[:, None] * width + columns[None, :]
         tl.store(exact_ptrs, h.to(exact.dtype.element_ty), mask=row_mask[:, None] & column_mask[None, :])
 

@@ -49,16 +49,19 @@ def scaled_gated_product(
     x: torch.Tensor,
     weight: torch.Tensor,
     weight_scale: torch.Tensor | None,
+    bias: torch.Tensor | None,
     gate_scales: torch.Tensor,
     up_scales: torch.Tensor,
+    inverse_scales: torch.Tensor,
     values: torch.Tensor,
     excess: torch.Tensor,
 ) -> None:
-    """Writes silu(a x G^T) * (b x U^T) to `values`; the weight is G stacked on U, a and b are scales of each token.
+    """Writes silu(a x G^T + g) * (b x U^T + c u) to `values`; a, b and c are scales of each token.
 
-    x: contiguous float8 (tokens, depth); weight: contiguous float8 (2 width, depth).
+    x: contiguous float8 (tokens, depth); weight: G stacked on U, contiguous float8 (2 width, depth).
     weight_scale: float32, one for each row of the weight, multiplied into the product; None for none.
-    gate_scales, up_scales: a and b, float32, one a token.
+    bias: g beside u, contiguous float32 (2 width,); None for none.
+    gate_scales, up_scales, inverse_scales: a, b and c, float32, one a token.
     values: output, contiguous float8 (tokens, width).
     excess: output, contiguous float32 of `excess_shape`: how far the values of each tile exceed 448. A row whose sum is
         above 0 has overflowed.
@@ -69,9 +72,11 @@ def scaled_gated_product(
         channels=None if weight_scale is None else weight_scale.view(1, -1),
         gate=gate_scales.view(1, -1),
         up=up_scales.view(1, -1),
+        bias=None if bias is None else bias.view(1, -1),
+        inverse=None if bias is None else inverse_scales.view(1, -1),
         excess=excess[None],
     )
-    compiled = _compiled(_SOURCE, get_device_capacity(), weight_scale is not None)
+    compiled = _compiled(_SOURCE, get_device_capacity(), weight_scale is not None, bias is not None)
     scheduler = make_scheduler_args(get_max_active_clusters(_CLUSTER[0] * _CLUSTER[1]), _GROUP_SIZE, None)
     compiled(_one(x), _one(weight), None, None, arguments, scheduler, None)
 
@@ -100,6 +105,8 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
         RowVecLoad("channels"),
         ColVecLoad("gate"),
         ColVecLoad("up"),
+        RowVecLoad("bias"),
+        ColVecLoad("inverse"),
         _Excess("excess"),
         TileStore("mAuxOut", epi_tile_fn=_gated_epi_tile_fn),
     )
@@ -114,6 +121,8 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
         channels: Any = None
         gate: Any = None
         up: Any = None
+        bias: Any = None
+        inverse: Any = None
         excess: Any = None
         sr_seed: Any = None
 
@@ -127,21 +136,27 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
         self.aux_out_layout = cutlass.utils.LayoutEnum.from_tensor(args.mAuxOut)
         self.cta_tile_shape_aux_out_mn = (self.cta_tile_shape_mnk[0], self.cta_tile_shape_mnk[1] // 2)
         params = self._epi_ops_to_params_dict(args)
-        if "channels" in params:
-            params["channels"] = concat_to_interleave(params["channels"], 1)
+        for name in ("channels", "bias"):
+            if name in params:
+                params[name] = concat_to_interleave(params[name], 1)
         return self.EpilogueParams(**params, act_fn=args.act_fn)
 
     @cute.jit
     def epi_visit_subtile(self, params, loaded, sums, _=None):  # type: ignore[no-untyped-def]
         vec_multiply(self, sums, None, loaded.get("channels"))
         gate_scale, up_scale = loaded["gate"], loaded["up"]
+        bias, inverse = loaded.get("bias"), loaded.get("inverse")
         largest = loaded["excess"]
         pairs = cute.flat_divide(sums, cute.make_layout(2))
         gate, up = pairs[0, ...], pairs[1, ...]
         # A layout instead of its shape would make the compiler place this tensor in memory instead of registers.
         gated = cute.make_rmem_tensor(cute.recast_layout(2, 1, sums.layout).shape, self.acc_dtype)
         for i in cutlass.range(cute.size(gated), unroll_full=True):
-            value = params.act_fn(gate[i] * gate_scale[2 * i], up[i] * up_scale[2 * i])
+            scaled_gate, scaled_up = gate[i] * gate_scale[2 * i], up[i] * up_scale[2 * i]
+            if const_expr(bias is not None):
+                scaled_gate += bias[2 * i]
+                scaled_up += bias[2 * i + 1] * inverse[2 * i]
+            value = params.act_fn(scaled_gate, scaled_up)
             largest[2 * i] = cute.arch.fmax(largest[2 * i], cute.arch.fmax(value, -value))
             gated[i] = value
         return (gated,)
@@ -167,7 +182,7 @@ class _Gated(GemmGatedMixin, GemmSm90):  # type: ignore[misc]
 
 
 @jit_cache
-def _compiled(source: str, capability: tuple[int, int], per_channel: bool) -> Any:
+def _compiled(source: str, capability: tuple[int, int], per_channel: bool, biased: bool) -> Any:
     if capability[0] != 9:
         raise RuntimeError("its instructions are those of compute capability 9")
     *operands, m, n, _, one = make_fake_gemm_tensors(Float8E4M3FN, Float8E4M3FN, None, None, "k", "k", None, None)
@@ -177,6 +192,8 @@ def _compiled(source: str, capability: tuple[int, int], per_channel: bool) -> An
         channels=_vector(one, n) if per_channel else None,
         gate=_vector(one, m),
         up=_vector(one, m),
+        bias=_vector(one, n) if biased else None,
+        inverse=_vector(one, m) if biased else None,
         excess=make_fake_tensor(Float32, (one, m, cute.sym_int()), leading_dim=2, divisibility=1),
     )
     pingpong, persistent, gathers, dynamic = True, True, False, False

@@ -20,6 +20,8 @@ from .transfer import SideCopies, to_device
 
 # Device memory for the features of images that were seen last, in case another task asks for the same image.
 _CACHE_BYTES = 256 * 1024**2
+# Patches to each side of an image that has more of them than `fp8.MAX_SEPARATE_TOKENS`, above which other kernels run.
+_WARM_UP_SIDE = 32
 
 
 class FeatureCache:
@@ -60,11 +62,11 @@ class VisionCache:
         self._lock = threading.Lock()
         self.merge_size: int = model.visual.spatial_merge_size
 
-    def warm_up(self) -> None:
-        """Runs an image of four tokens, whose features are not cached."""
-        side = 2 * self.merge_size
+    def warm_up(self, *, large: bool) -> None:
+        """Runs a small image, whose features are not cached; large: also one that uses the kernels of large ones."""
         weight = self._model.visual.patch_embed.proj.weight
-        self._tower(weight.new_zeros(side * side, weight[0].numel()), [(1, side, side)])
+        for side in (2 * self.merge_size, _WARM_UP_SIDE)[: 1 + large]:
+            self._tower(weight.new_zeros(side * side, weight[0].numel()), [(1, side, side)])
 
     def record_graphs(self, record: Record) -> None:
         """From now on runs the tower on single images by graphs; record: as of `TowerGraphs`."""

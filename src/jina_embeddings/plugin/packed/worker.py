@@ -141,7 +141,7 @@ class PackRunner:
     @torch.inference_mode()
     def warm_up(self) -> None:
         """Runs a few tokens through our decoder, and a small image; vLLM has warmed up its own model."""
-        self._vision.warm_up()
+        self._vision.warm_up(large=self.device.type == "cuda")
         if self._decoder is not None:
             positions = self._positions[:, :_WARM_UP_TOKENS]
             embeds = self._model.embed_input_ids(positions[0])
