@@ -65,6 +65,20 @@ def _page(seed: int) -> Image.Image:
     return image
 
 
+def make_media(count: int) -> list[np.ndarray]:
+    """Photographs of a megapixel and charts of 400 x 300 pixels, in turn: uint8 (height, width, 3)."""
+    rng = np.random.default_rng(0)
+    photographs = [_smooth(rng, 864, 1152) for _ in range(8)]
+    charts = [_smooth(rng, 300, 400) for _ in range(8)]
+    # Shifted, so that no two are the same.
+    return [np.roll((photographs, charts)[i % 2][i // 2 % 8], 1 + i // 16, axis=1) for i in range(count)]
+
+
+def _smooth(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 12, width // 12, 3), dtype=np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+
+
 def make_lines(count: int, seed: int) -> list[str]:
     """Lines of text, others for each seed."""
     lines = _lines()

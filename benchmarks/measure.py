@@ -9,6 +9,7 @@ it. `SCRATCH` holds the inputs and the checkpoints; `SCRATCH/plan.json` says wha
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 import time
 import traceback
@@ -209,6 +210,10 @@ def read_inputs(scratch: Path) -> dict[str, list[Any]]:
     inputs: dict[str, list[Any]] = json.loads((scratch / "texts.json").read_text())
     if (scratch / "pages.npy").exists():
         inputs["pages"] = [Image.fromarray(pixels) for pixels in np.load(scratch / "pages.npy")]
+    if (scratch / "media.pickle").exists():
+        images = [Image.fromarray(pixels) for pixels in pickle.loads((scratch / "media.pickle").read_bytes())]
+        texts = inputs["short"]
+        inputs["media"] = [one for i in range(0, len(images) - 1, 2) for one in (*images[i : i + 2], texts[i // 2])]
     return inputs
 
 

@@ -49,6 +49,8 @@ class Ours:
         ("packed", "passages", "packed"),
         ("packed, three tasks", "short", "packed+tasks"),
         ("packed", "pages", "packed"),
+        ("packed", "media", "packed"),
+        ("packed, multi-vector", "pages", "packed+tokens"),
         ("packed, resized on the device", "pages", "packed+device"),
         ("scheduled", "short", "scheduled"),
         ("scheduled", "passages", "scheduled"),
@@ -120,7 +122,7 @@ class Ours:
 class OursFp8(Ours):
     """The same with fp8 weights and activations; on a GPU only."""
 
-    rows = tuple((f"{label}, fp8", set_name, how) for label, set_name, how in Ours.rows[:4])
+    rows = tuple((f"{label}, fp8", set_name, how) for label, set_name, how in Ours.rows[:6])
 
     def __init__(self, folder: Path, gpu: bool):
         if not gpu:

@@ -5,10 +5,10 @@
 
 README.md beside this file has the calls for a machine with a GPU. Makes an untrained checkpoint (twice: with all
 adapters, and with one merged for stock vLLM), and inputs: runs of docstrings of 27, 256 and 2,000 tokens and of mixed
-length, and A4 pages at 150 dots an inch. On a GPU systems are loaded together, as many as fit in its memory, since
-loading takes longer than measuring, the first of them on the first GPU; they are measured one after another, while the
-others wait. Each row is printed,
-and written to the output, when it is there, so a run that is stopped keeps what it has.
+length, A4 pages at 150 dots an inch, and photographs, charts and texts in turn. On a GPU systems are loaded together, as
+many as fit in its memory, since loading takes longer than measuring, the first of them on the first GPU; they are
+measured one after another, while the others wait. Each row is printed, and written to the output, when it is there, so a
+run that is stopped keeps what it has.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -29,21 +30,22 @@ from typing import Any
 import numpy as np
 
 from from_tools import RESULTS, circumstances, lora_module, make_checkpoint, tensor_shapes
-from input_sets import LENGTHS, make_pages, make_texts
+from input_sets import LENGTHS, make_media, make_pages, make_texts
 from measure import COMPARED, least
 from systems import OTHER_VECTORS, PREFIX, SYSTEMS, num_devices
 
 HERE = Path(__file__).parent
 
 # Inputs of each set for each two GPUs, enough for ten seconds of the fastest system on H100s.
-COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 1_000}
+COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 800, "media": 1_200}
+IMAGE_SETS = ("pages", "media")
 # What else is measured: packed and scheduled vectors, calls of few texts, and the device's time by kind of kernel.
 STAGES = ("paths", "call-sizes", "profile")
 # The systems of a default run: those that need one GPU.
 DEFAULT = [name for name in SYSTEMS if num_devices(name) == 1]
 # Seconds that a system may take besides its rows, for the vectors that are compared, and to end.
 SPARE_S = 20
-TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8}
+TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8, "media": 9}
 
 
 class Run:
@@ -156,11 +158,17 @@ def make_checkpoints(scratch: Path, size: str, names: list[str], gpu: bool) -> N
 def make_inputs(scratch: Path, size: str, counts: dict[str, int]) -> dict[str, Any]:
     """Writes the inputs of each set, while systems are loading; returns the number of inputs."""
     started = time.monotonic()
-    texts = {name: count for name, count in counts.items() if name != "pages"}
+    texts = {name: count for name, count in counts.items() if name not in IMAGE_SETS}
+    if "media" in counts:
+        # Every third input of the set is a text.
+        texts.setdefault("short", counts["media"])
     made = make_texts(scratch / "multi-task" / "tokenizer.json", texts, PREFIX)
     (scratch / "texts.json").write_text(json.dumps(made))
     if "pages" in counts:
         np.save(scratch / "pages.npy", make_pages(counts["pages"]))
+    if "media" in counts:
+        with (scratch / "media.pickle").open("wb") as file:
+            pickle.dump(make_media(2 * counts["media"] // 3), file)
     print(f"inputs in {time.monotonic() - started:.0f} s", flush=True)
     return sizes(size, scratch / "multi-task" / "tokenizer.json", made)
 
@@ -183,6 +191,11 @@ def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[
     # An A4 page at 150 dpi becomes 32 x 23 tokens of 2 x 2 patches, and its prompt has about 11 more.
     tokens["pages"] = 747
     flop["pages"] = 2 * (text * 747 + vision * 4 * 736)
+    if "short" in texts:
+        # A photograph becomes 31 x 41 tokens, a chart 11 x 14.
+        images = (31 * 41, 11 * 14)
+        tokens["media"] = (sum(images) + 2 * 11 + tokens["short"]) / 3
+        flop["media"] = 2 * (text * tokens["media"] + vision * 4 * sum(images) / 3)
     return {"tokens_per_input": tokens, "flop_per_input": flop}
 
 

@@ -113,6 +113,17 @@ def test_the_second_pack_waits_for_more_calls_until_shortly_before_the_first_end
     with_packs(test)
 
 
+def test_a_full_second_pack_is_sent_at_once() -> None:
+    async def test(packs: SmallPacks, sender: Any) -> None:
+        # From then on it is known how long a pack of this size takes.
+        await embed(packs, [4000])
+        sender.sent_at.clear()
+        await embed(packs, [400] * 40)
+        assert sender.sent_at[1] - sender.sent_at[0] < TOOK_S / 4
+
+    with_packs(test)
+
+
 @pytest.mark.parametrize(("idle_s", "earlier"), [(0.0, False), (0.06, True)])
 def test_after_a_pack_for_which_the_device_has_waited_the_next_is_sent_earlier(idle_s: float, earlier: bool) -> None:
     async def test(packs: SmallPacks, sender: Sender) -> None:

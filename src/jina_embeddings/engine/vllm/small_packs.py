@@ -99,7 +99,9 @@ class SmallPacks:
             self._timer.cancel()
             self._timer = None
         while self._queue and len(self._in_progress) < _MAX_PACKS_IN_PROGRESS:
-            if self._in_progress and (wait := self._too_soon_by(loop.time())) > 0:
+            # A full pack has nothing to wait for.
+            holds = self._in_progress and not self._queue.has_full_pack(self._max_tokens)
+            if holds and (wait := self._too_soon_by(loop.time())) > 0:
                 self._timer = loop.call_later(wait, self._send)
                 return
             picks = self._queue.take(self._most_tokens())
