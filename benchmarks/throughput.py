@@ -5,10 +5,10 @@
 
 README.md beside this file has the calls for a machine with a GPU. Makes an untrained checkpoint (twice: with all
 adapters, and with one merged for stock vLLM), and inputs: runs of docstrings of 27, 256 and 2,000 tokens and of mixed
-length, A4 pages at 150 dots an inch, and photographs, charts and texts in turn. On a GPU systems are loaded together, as
-many as fit in its memory, since loading takes longer than measuring, the first of them on the first GPU; they are
-measured one after another, while the others wait. Each row is printed, and written to the output, when it is there, so a
-run that is stopped keeps what it has.
+length, A4 pages at 150 dots an inch, and photographs, charts and texts in turn. On a GPU systems are loaded together,
+as many as fit in its memory, since loading takes longer than measuring, the first of them on the first GPU; they are
+measured one after another, while the others wait. Each row is printed, and written to the output, when it is there, so
+a run that is stopped keeps what it has.
 """
 
 from __future__ import annotations
