@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -132,3 +133,13 @@ def test_an_engine_that_ends_is_seen_and_nobody_waits_for_it(tmp_path: Path, how
     # Requests that waited were answered, rather than disconnected.
     assert statuses.count(503) >= 3
     assert set(statuses) == {200, 503}
+
+
+def test_objects_that_stay_are_not_collected_while_the_server_runs() -> None:
+    """Traversing a model's modules would pause every request."""
+    before = gc.get_freeze_count()
+    counts: list[int] = []
+    with lifecycle.collected_once():
+        counts.append(gc.get_freeze_count())
+    assert counts[0] > before + 10_000
+    assert gc.get_freeze_count() == 0

@@ -109,7 +109,7 @@ def serve(
         "SIGTERM": server.drain,
         "SIGHUP": partial(_read_again, gate.keys),
     }
-    with handled_signals(acts) as loops, _collected_once():
+    with handled_signals(acts) as loops, collected_once():
         # An engine with an event loop of its own runs the server in it, so that requests don't change threads.
         sockets = [_shared_socket(host, port)] if shares_port else None
         service.model.run_async(_serve(server, service, gate, loops, sockets))
@@ -117,7 +117,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def _collected_once() -> Iterator[None]:
+def collected_once() -> Iterator[None]:
     """Within this context the garbage collector skips the objects that exist now.
 
     A model and its modules are hundreds of thousands of objects that stay; traversing them would pause every request.

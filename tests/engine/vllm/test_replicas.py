@@ -107,6 +107,21 @@ def test_the_work_is_shared_and_comes_back_in_order(joined: Callable[..., Replic
     assert max(shares) < 1.5 * min(shares)
 
 
+def test_small_calls_from_the_own_event_loop_are_shared_too(joined: Callable[..., Replicas]) -> None:
+    engines = [Engine(), Engine()]
+    replicas = joined(*engines)
+
+    async def small_calls() -> list[Any]:
+        return await asyncio.gather(*(replicas.arun([one]) for one in inputs(100)))
+
+    check([outputs for (outputs,) in replicas.run_async(small_calls())])
+    assert all(engine.sizes for engine in engines)
+    dead = joined(Engine(dies_at(1)))
+    with pytest.raises(EngineDeadError) as caught:
+        dead.run_async(dead.arun(inputs(1)))
+    assert caught.value.not_done == [0]
+
+
 class Device(Engine):
     """Runs one batch after another, as a device does; `ended` is when the last one was done."""
 

@@ -76,7 +76,9 @@ class Replicas:
     async def arun(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
     ) -> list[Vectors]:
-        return await self._loop.arun(self._run(batch, call_size))
+        work = self._run(batch, call_size)
+        # A call from the own event loop, where servers run, needs no hop to it.
+        return await (work if asyncio.get_running_loop() is self._loop.loop else self._loop.arun(work))
 
     @property
     def pack_fill(self) -> Fill:
@@ -100,10 +102,9 @@ class Replicas:
     async def _run(self, batch: Sequence[Prepared], call_size: int | None) -> list[Vectors]:
         results: list[Any] = [None] * len(batch)
         pieces = plan_packs(batch, int(_PIECE_PACKS * self._pack_tokens))
-        ends = await asyncio.gather(
-            *(self._run_piece(results, batch, piece, call_size or len(batch)) for piece in pieces),
-            return_exceptions=True,
-        )
+        work = [self._run_piece(results, batch, piece, call_size or len(batch)) for piece in pieces]
+        # One piece, as of a small call, needs no task of its own.
+        ends = [await _end(work[0])] if len(work) == 1 else await asyncio.gather(*work, return_exceptions=True)
         # An error about the inputs says more than the death of an engine, so it is raised first.
         for error in sorted((end for end in ends if end), key=lambda end: isinstance(end, EngineDeadError)):
             if isinstance(error, EngineDeadError):
@@ -151,6 +152,15 @@ class Replicas:
             replica.alive = False
             left = sum(one.alive for one in self._replicas)
             logger.error("engine %d of %d: %s; %d go on", replica.number + 1, len(self._replicas), error.reason, left)
+
+
+async def _end(work: Coroutine[Any, Any, None]) -> Exception | None:
+    """Awaits the work; returns its error."""
+    try:
+        await work
+    except Exception as error:
+        return error
+    return None
 
 
 def start_on_devices(make: Callable[[], Engine], devices: Sequence[Sequence[str]]) -> list[Engine]:
