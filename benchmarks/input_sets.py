@@ -16,6 +16,8 @@ from texts import docstrings
 # Tokens of a prompt, its prefix included.
 LENGTHS = {"short": 27, "passages": 256, "long": 2000}
 
+# Heights and widths in pixels: a megapixel, and what a spreadsheet draws.
+PHOTOGRAPH, CHART = (864, 1152), (300, 400)
 # Height of a line in pixels, and the number of distinct pages that are drawn.
 _LINE, _DRAWN = 26, 32
 
@@ -68,8 +70,8 @@ def _page(seed: int) -> Image.Image:
 def make_media(count: int) -> list[np.ndarray]:
     """Photographs of a megapixel and charts of 400 x 300 pixels, in turn: uint8 (height, width, 3)."""
     rng = np.random.default_rng(0)
-    photographs = [_smooth(rng, 864, 1152) for _ in range(8)]
-    charts = [_smooth(rng, 300, 400) for _ in range(8)]
+    photographs = [_smooth(rng, *PHOTOGRAPH) for _ in range(8)]
+    charts = [_smooth(rng, *CHART) for _ in range(8)]
     # Shifted, so that no two are the same.
     return [np.roll((photographs, charts)[i % 2][i // 2 % 8], 1 + i // 16, axis=1) for i in range(count)]
 

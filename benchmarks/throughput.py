@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import pickle
 import shutil
@@ -30,7 +31,8 @@ from typing import Any
 import numpy as np
 
 from from_tools import RESULTS, circumstances, lora_module, make_checkpoint, tensor_shapes
-from input_sets import LENGTHS, make_media, make_pages, make_texts
+from input_sets import CHART, LENGTHS, PHOTOGRAPH, make_media, make_pages, make_texts
+from jina_embeddings.inputs.patches import ImageConfig, resized_size
 from measure import COMPARED, least
 from systems import OTHER_VECTORS, PREFIX, SYSTEMS, num_devices
 
@@ -192,10 +194,11 @@ def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[
     tokens["pages"] = 747
     flop["pages"] = 2 * (text * 747 + vision * 4 * 736)
     if "short" in texts:
-        # A photograph becomes 31 x 41 tokens, a chart 11 x 14.
-        images = (31 * 41, 11 * 14)
-        tokens["media"] = (sum(images) + 2 * 11 + tokens["short"]) / 3
-        flop["media"] = 2 * (text * tokens["media"] + vision * 4 * sum(images) / 3)
+        config = ImageConfig()
+        bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+        images = sum(math.prod(resized_size(*size, **bounds)) // config.factor**2 for size in (PHOTOGRAPH, CHART))
+        tokens["media"] = (images + 2 * 11 + tokens["short"]) / 3
+        flop["media"] = 2 * (text * tokens["media"] + vision * 4 * images / 3)
     return {"tokens_per_input": tokens, "flop_per_input": flop}
 
 
