@@ -150,13 +150,14 @@ def serve(
         else:
             arguments = ModelArguments(choice.name, {**choice.source, **choice.options})
             well = serve_from_front_ends(model, settings, arguments)
+        failed = "a front end has ended" if model.alive else "the engine has ended"
         if not well:
             # Closing an engine that hangs may hang too.
             ended = threading.Timer(_CLOSE_S, os._exit, (ERROR,))
             ended.daemon = True
             ended.start()
     if not well:
-        say("error [engine_dead]: the engine has ended")
+        say(f"error [engine_dead]: {failed}")
         raise typer.Exit(ERROR)
 
 

@@ -77,7 +77,8 @@ async def _supervised(
                 await asyncio.sleep(_LOOK_S)
             # After a signal, which all have got, the first of them has ended; otherwise it has failed.
             if any(process.exitcode for process in processes):
-                logger.error("a front end has ended; so does the server")
+                codes = ", ".join(str(process.exitcode) for process in processes if process.exitcode)
+                logger.error("a front end has ended with status %s; so does the server", codes)
                 _signal_all(processes, signal.SIGTERM)
             with suppress(TimeoutError):
                 async with asyncio.timeout(settings.drain_s + settings.deadline_s + _SPARE_S):
