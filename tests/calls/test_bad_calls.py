@@ -85,7 +85,11 @@ PROCESSOR = Processor.from_checkpoint(open_checkpoint("fake", engine="fake"), ma
 
 
 class NotANumber(FakeEngine):
-    """An engine that returns NaN for texts with the word `poison`."""
+    """An engine that returns NaN, or another number, for texts with the word `poison`."""
+
+    def __init__(self, number: float = np.nan):
+        super().__init__()
+        self.number = number
 
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
@@ -94,13 +98,15 @@ class NotANumber(FakeEngine):
         poison = PROCESSOR.tokenize(["poison"])[0][0]
         for prepared, output in zip(batch, outputs, strict=True):
             if poison in prepared.token_ids:
-                output[-1, 5] = np.nan
+                output[-1, 5] = self.number
         return outputs
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("multivector", [False, True])
-def test_nan_is_never_returned_as_a_vector(multivector: bool) -> None:
-    model = JinaEmbeddings(engine=NotANumber())
+def test_nan_is_never_returned_as_a_vector(multivector: bool, number: float) -> None:
+    model = JinaEmbeddings(engine=NotANumber(number))
     texts = ["good", "poison", "better", "poison", ""]
     with pytest.raises(NonFiniteError, match="input 1: "):
         model.encode_text(texts[:4], return_multivector=multivector)

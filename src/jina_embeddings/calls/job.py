@@ -149,8 +149,9 @@ class Job:
         output = self.output
         if output.both or output.multivector or not output.normalize or output.truncate_dim not in (None, output.dim):
             return None
-        stacked = self._stacked([outputs[place] for place in self._place])
         # Where a number is infinite, the normalised vector has NaN.
+        with np.errstate(invalid="ignore"):
+            stacked = self._stacked([outputs[place] for place in self._place])
         return self._dense_as_asked(stacked) if math.isfinite(np.vdot(stacked, stacked)) else None
 
     def _formed(self, vectors: list[Any]) -> Any:
