@@ -67,10 +67,12 @@ class EngineHost:
         folder = tempfile.mkdtemp(prefix="jina-embeddings-")
         path = Path(folder) / "engine"
         watch = asyncio.ensure_future(self._watch())
+        server = await asyncio.get_running_loop().create_unix_server(self._connected, str(path))
         try:
-            async with await asyncio.get_running_loop().create_unix_server(self._connected, str(path)):
-                yield path
+            yield path
         finally:
+            # `async with` would wait for the end of the connections, from Python 3.12 on.
+            server.close()
             watch.cancel()
             self._close_all()
             shutil.rmtree(folder, ignore_errors=True)

@@ -51,9 +51,12 @@ class Channel(asyncio.Protocol):
         try:
             path = os.path.join(folder, "packs")
             server = await asyncio.get_running_loop().create_unix_server(lambda: channel, path)
-            async with server:
+            try:
                 await rpc("jina_open_channel", args=(path,))
                 await asyncio.wait_for(channel._connected, _CONNECT_TIMEOUT_S)
+            finally:
+                # `async with` would wait for the end of the connection, from Python 3.12 on.
+                server.close()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return channel
