@@ -17,7 +17,6 @@ import pybase64
 import pytest
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.errors import OptionError
 from jina_embeddings.server.assembly import Settings
 from jina_embeddings.server.limits import Limits
 from served import COMMAND, KEY, Served, drain, serving
@@ -121,8 +120,10 @@ def test_a_port_in_use_is_refused_since_it_would_be_shared() -> None:
 
 
 def test_limits_a_minute_are_refused_with_front_ends() -> None:
-    with pytest.raises(OptionError, match="leave out --front-ends"):
-        Settings(front_ends=2, requests_per_minute=100).check()
+    command = [*COMMAND, "--engine", "fake", "--front-ends", "2", "--requests-per-minute", "9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "leave out --front-ends" in done.stderr
 
 
 def test_front_ends_share_what_may_be_under_way() -> None:

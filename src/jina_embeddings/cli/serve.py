@@ -113,11 +113,12 @@ def serve(
 
     Exit status: 0 ended by a signal, with every accepted request answered; 2 an error, or the engine has died.
     """
-    from ..errors import DependencyError
+    from ..errors import DependencyError, OptionError
 
     try:
-        from ..server.assembly import Settings, serve_model
+        from ..server.assembly import Settings, decode_of, serve_model
         from ..server.front_ends import ModelArguments, serve_from_front_ends
+        from ..server.keys import Keys
         from ..server.limits import Limits
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: pip install 'jina-embeddings-vllm[server]'") from error
@@ -140,7 +141,11 @@ def serve(
         traces=traces,
         front_ends=front_ends,
     )
-    settings.check()
+    if not Keys(api_key_file).needed and host not in ("127.0.0.1", "::1", "localhost"):
+        raise OptionError(f"without keys only this machine is served: give --api-key-file, or leave out --host {host}")
+    if front_ends > 1 and (requests_per_minute or tokens_per_minute):
+        raise OptionError("requests and tokens a minute are counted in one process: leave out --front-ends")
+    decode_of(token_ids)
     if index is not None:
         choice = choice.for_index(index)
     with choice.loaded() as model:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from tokenizers import Tokenizer
 
+
+ImagePrompt: TypeAlias = "tuple[Tokens, Tokens, int, int]"
+"""The tokens before and after the image-pad token, that token, and the index of the vision-start token."""
 
 # With resize_later, an image is resized by the engine only if its area is at most this multiple of the resized area:
 # sending more pixels to the engine's process takes longer than resizing them here.
@@ -179,12 +182,13 @@ class Processor:
     ) -> list[Prepared | InputError]:
         """The `Prepared` of each image, or the error that it caused; max_pixels: the most after resizing."""
         config = with_pixels(self.image_config, None, max_pixels)
-
+        # Taken here, since several threads would each make it.
+        prompt = self._image_prompt
         later = len(sources) <= self._resize_later
 
         def prepare(source: ImageSource) -> Prepared | InputError:
             try:
-                return self._image(source, task, config, later)
+                return self._image(source, prompt, task, config, later)
             except InputError as error:
                 return error
 
@@ -194,18 +198,19 @@ class Processor:
         return list(image_threads().map(prepare, sources))
 
     @cached_property
-    def _image_prompt(self) -> tuple[Tokens, Tokens, int, int]:
-        # The tokens before and after the image-pad token, that token, and the index of the vision-start token.
+    def _image_prompt(self) -> ImagePrompt:
         (ids,) = self.tokenize([IMAGE_TEMPLATE])
         pad = int(self.tokenizer.token_to_id(IMAGE_PAD) or 0)
         at = int(np.flatnonzero(ids == pad)[0])
         start = int(np.flatnonzero(ids == self.tokenizer.token_to_id(VISION_START))[0])
         return ids[:at], ids[at + 1 :], pad, start
 
-    def _image(self, source: ImageSource, task: Task, config: ImageConfig, later: bool) -> Prepared:
+    def _image(
+        self, source: ImageSource, prompt: ImagePrompt, task: Task, config: ImageConfig, later: bool
+    ) -> Prepared:
         pixels, shape = self._pixels_of(source, config, later)
         num_tokens = shape[0] * shape[1] * shape[2] // config.merge_size**2
-        before, after, pad, start = self._image_prompt
+        before, after, pad, start = prompt
         ids = np.concatenate([before, np.full(num_tokens, pad, dtype=np.int32), after])
         if len(ids) > self.max_length:
             room = self.max_length - len(ids) + num_tokens

@@ -60,16 +60,6 @@ class Settings:
     traces: bool = False
     front_ends: int = 1
 
-    def check(self) -> None:
-        """Raises OptionError or DependencyError for settings that no model can be served with."""
-        if not Keys(self.api_key_file).needed and self.host not in ("127.0.0.1", "::1", "localhost"):
-            raise OptionError(
-                f"without keys only this machine is served: give --api-key-file, or leave out --host {self.host}"
-            )
-        if self.front_ends > 1 and (self.requests_per_minute or self.tokens_per_minute):
-            raise OptionError("requests and tokens a minute are counted in one process: leave out --front-ends")
-        _decode_of(self.token_ids)
-
     @property
     def share(self) -> Self:
         """The settings of one front end: its share of what all have together."""
@@ -87,14 +77,14 @@ class Assembly(NamedTuple):
 
 @contextmanager
 def assembled(model: JinaEmbeddings, settings: Settings) -> Iterator[Assembly]:
-    """The server's parts, until the block ends. Raises as `Settings.check` does."""
+    """The server's parts, until the block ends. Raises as `decode_of` does."""
     form = Form(model.image_config, as_stored=model.options.image_reading == "stored")
     decoders = Decoders(settings.decoders or min(_MAX_DECODERS, os.cpu_count() or 1))
     media = Media(form, settings.limits, settings.urls, decoders)
     service = Service(
         model,
         media,
-        decode=model.text_of if settings.token_ids == "model" else _decode_of(settings.token_ids),
+        decode=model.text_of if settings.token_ids == "model" else decode_of(settings.token_ids),
         index=None if settings.index is None else _opened(settings.index, model),
     )
     budget = Budget(settings.limits, model.info.max_length)
@@ -127,7 +117,7 @@ def serve_model(model: JinaEmbeddings, settings: Settings) -> bool:
         )
 
 
-def _decode_of(token_ids: str | None) -> Decode | None:
+def decode_of(token_ids: str | None) -> Decode | None:
     """The function that decodes token ids of an encoding of tiktoken; None if none is wanted, or the model's own.
 
     Raises:
@@ -141,7 +131,7 @@ def _decode_of(token_ids: str | None) -> Decode | None:
     try:
         import tiktoken
     except ImportError as error:
-        raise DependencyError("--token-ids needs tiktoken: pip install tiktoken") from error
+        raise DependencyError("token ids of an encoding need tiktoken: pip install tiktoken") from error
     try:
         return decode_with(tiktoken.get_encoding(token_ids))
     except Exception as error:  # tiktoken downloads an encoding when it is first used
