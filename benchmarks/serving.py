@@ -7,7 +7,7 @@ Callers are a closed loop over connections that stay open. Processor time is the
 numbers; `bare` is the least of an application before the same engine, measured in turn with it. Rates are those of
 `pocket` on torch: over HTTP, and of as many callers of `aencode_text` in a process without a server. In turns with it
 run what is asked for: infinity, by the Python of an environment that has infinity_emb (`--infinity`), and vLLM's own
-server (`--vllm`), with the weights of one task merged.
+server (`--vllm`), with the weights of one task merged, each with the threads that it takes by itself.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Server:
     def __init__(self, engine: str, port: int, command: list[str] | None = None):
         self.engine, self.port = engine, port
         command = command or [sys.executable, str(HERE / "serving_app.py"), engine, str(port)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+        environment = {**os.environ, "DO_NOT_TRACK": "1"}
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
     async def measure(self, bodies: list[bytes], texts: int, seconds: float) -> dict[str, Any]:
