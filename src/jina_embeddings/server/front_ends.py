@@ -67,12 +67,12 @@ async def _supervised(
 ) -> bool:
     async with model.hosted() as path:
         context = multiprocessing.get_context("spawn")
-        for _ in range(settings.front_ends):
-            process = context.Process(target=_front_end, args=(path, settings.share, arguments))
-            process.start()
-            processes.append(process)
-        loops.append(asyncio.get_running_loop())
         try:
+            for _ in range(settings.front_ends):
+                process = context.Process(target=_front_end, args=(path, settings.share, arguments))
+                process.start()
+                processes.append(process)
+            loops.append(asyncio.get_running_loop())
             while all(process.is_alive() for process in processes):
                 await asyncio.sleep(_LOOK_S)
             # After a signal, which all have got, the first of them has ended; otherwise it has failed.
