@@ -84,6 +84,17 @@ def test_many_callers_of_any_event_loop_get_their_own_vectors() -> None:
         np.testing.assert_array_equal(other.run_async(all_at_once()), expected)
 
 
+def test_how_full_packs_are_is_told_to_every_process() -> None:
+    engine = FakeEngine()
+    with remote(engine) as other:
+        engine.pack_fill.add(3, 4)
+        deadline = time.monotonic() + 5
+        while not other.pack_fill.total:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert other.pack_fill == engine.pack_fill
+
+
 class Failing(FakeEngine):
     """Raises an error of its choice."""
 

@@ -8,24 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from jina_embeddings.inputs import resizing
 from jina_embeddings.inputs.bicubic import filter_weights
 from jina_embeddings.inputs.resizing import Passes, Resizer
+from resized_images import any_sizes, by_pillow, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytest.importorskip("numba")
-
-SIZES = st.integers(1, 300)
-
-
-def by_pillow(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +26,11 @@ def passes() -> Passes:
     return Passes()
 
 
-@pytest.mark.long
-@settings(max_examples=300, deadline=None)
-@given(SIZES, SIZES, SIZES, SIZES, st.integers(0, 2**32 - 1), st.sampled_from(["noise", "extremes", "ramp"]))
-@example(1, 1, 56, 56, 0, "noise")
-@example(300, 1, 1, 300, 0, "extremes")
-@example(28, 28, 28, 28, 0, "noise")
+@any_sizes
 def test_every_byte_equals_pillows(
     passes: Passes, old_h: int, old_w: int, height: int, width: int, seed: int, kind: str
 ) -> None:
-    rng = np.random.default_rng(seed)
-    if kind == "noise":
-        pixels = rng.integers(0, 256, (old_h, old_w, 3), dtype=np.uint8)
-    elif kind == "extremes":
-        pixels = rng.choice(np.array([0, 255], dtype=np.uint8), (old_h, old_w, 3))
-    else:
-        pixels = (np.add.outer(np.arange(old_h), np.arange(old_w))[..., None] * [1, 2, 3] % 256).astype(np.uint8)
+    pixels = drawn(old_h, old_w, seed, kind)
     np.testing.assert_array_equal(passes.resized(pixels, height, width), by_pillow(pixels, height, width))
 
 

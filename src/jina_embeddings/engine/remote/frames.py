@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any, cast
 
-_HEADER_BYTES = 8
+from ..framing import HEADER_BYTES, Received
 
 
 class Frames(asyncio.Protocol):
@@ -23,7 +23,7 @@ class Frames(asyncio.Protocol):
     def __init__(self, receive: Callable[[Any], None], closed: Callable[[], None]):
         self._receive, self._closed = receive, closed
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._received = Received()
         self._waiting: list[Any] = []
 
     @property
@@ -46,21 +46,14 @@ class Frames(asyncio.Protocol):
         if waiting and self.is_open:
             assert self._transport is not None
             frame = pickle.dumps(waiting, protocol=5)
-            self._transport.writelines([len(frame).to_bytes(_HEADER_BYTES, "little"), frame])
+            self._transport.writelines([len(frame).to_bytes(HEADER_BYTES, "little"), frame])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        while len(self._received) >= _HEADER_BYTES:
-            stop = _HEADER_BYTES + int.from_bytes(self._received[:_HEADER_BYTES], "little")
-            if len(self._received) < stop:
-                return
-            with memoryview(self._received) as received:
-                messages = pickle.loads(received[_HEADER_BYTES:stop])
-            del self._received[:stop]
-            for message in messages:
+        for frame in self._received.frames(data):
+            for message in pickle.loads(frame):
                 self._receive(message)
 
     def connection_lost(self, error: Exception | None) -> None:

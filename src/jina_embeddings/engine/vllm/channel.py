@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from ...errors import EngineError
-from ...plugin.packed.channel import HEADER_BYTES, framed
+from ...plugin.packed.channel import framed
+from ..framing import Received
 from .sender import Rpc
 
 # Timeout for the worker to connect, which it does during the RPC that asks it to.
@@ -39,7 +40,7 @@ class Channel(asyncio.Protocol):
     def __init__(self) -> None:
         self._connected = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._received = Received()
         self._tickets = itertools.count()
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
 
@@ -94,14 +95,8 @@ class Channel(asyncio.Protocol):
         self._connected.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        while len(self._received) >= HEADER_BYTES:
-            stop = HEADER_BYTES + int.from_bytes(self._received[:HEADER_BYTES], "little")
-            if len(self._received) < stop:
-                return
-            with memoryview(self._received) as received:
-                ticket, vectors, times, failure = msgspec.msgpack.decode(received[HEADER_BYTES:stop])
-            del self._received[:stop]
+        for frame in self._received.frames(data):
+            ticket, vectors, times, failure = msgspec.msgpack.decode(frame)
             future = self._waiting.get(ticket)
             if future is None or future.done():
                 continue
