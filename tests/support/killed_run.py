@@ -2,6 +2,8 @@
 
 when: seconds, or `STEP:NUMBER`, before the NUMBERth `write`, `fsync`, `replace` or `link` of the run, or at its end
 where it has fewer; `never`.
+
+log: a file to which the first and the last row of each chunk are appended when its embedding begins.
 """
 
 from __future__ import annotations
@@ -45,18 +47,30 @@ def dies_at(owner: Any, name: str, number: int) -> None:
     setattr(owner, name, call)
 
 
-def make_job(folder: Folder, share: str, paths: list[str], form: Form, *, known: Any = ()) -> Job:
+def make_job(
+    folder: Folder, share: str, paths: list[str], form: Form, *, known: Any = (), shard_rows: int = SHARD_ROWS
+) -> Job:
     found = survey(paths, lines=True, known=known)
-    return Job(folder, Plan(found.sources, SHARD_ROWS), form, Share.parse(share))
+    return Job(folder, Plan(found.sources, shard_rows), form, Share.parse(share))
 
 
-def embed(address: str, share: str, when: str, paths: list[str], form: Form, model: tuple[str, str]) -> None:
+def embed(
+    address: str,
+    share: str,
+    when: str,
+    paths: list[str],
+    form: Form,
+    model: tuple[str, str],
+    shard_rows: int = SHARD_ROWS,
+    log: str | None = None,
+) -> None:
     """What the process does. model: name and engine."""
     step, _, number = when.partition(":")
     folder = Folder.at(address)
     with JinaEmbeddings(model[0], engine=model[1]) as loaded, locked(folder, Share.parse(share)):
         before = Manifest.read(folder)
-        job = make_job(folder, share, paths, form, known=before.plan.sources if before else ())
+        known = before.plan.sources if before else ()
+        job = make_job(folder, share, paths, form, known=known, shard_rows=shard_rows)
         if step in ("fsync", "replace", "link"):
             dies_at(os, step, int(number))
         elif step == "write":
@@ -65,7 +79,14 @@ def embed(address: str, share: str, when: str, paths: list[str], form: Form, mod
             timer = threading.Timer(float(step), die)
             timer.daemon = True
             timer.start()
-        job.work(loaded, lambda *_: None)
+
+        def report(name: str, *values: Any) -> None:
+            if log is not None and name == "begun":
+                # One write, so that what several threads and processes append isn't mixed.
+                with open(log, "a", buffering=1) as file:
+                    file.write(f"{values[0]} {values[1]}\n")
+
+        job.work(loaded, report)
         if step != "never":
             die()
 
@@ -78,8 +99,11 @@ def start(
     share: str = "1/1",
     form: Form | None = None,
     model: tuple[str, str] = ("fake", "fake"),
+    shard_rows: int = SHARD_ROWS,
+    log: str | None = None,
 ) -> multiprocessing.process.BaseProcess:
-    process = _CONTEXT.Process(target=embed, args=(address, share, when, paths, form or Form(), model))
+    arguments = (address, share, when, paths, form or Form(), model, shard_rows, log)
+    process = _CONTEXT.Process(target=embed, args=arguments)
     process.start()
     return process
 
