@@ -44,6 +44,7 @@ from hostile import (
 )
 from inputs import picture
 from jina_embeddings import JinaEmbeddings
+from overload import overloaded
 from results import RESULTS, circumstances
 from served import App, Served, app_of, serving
 
@@ -204,68 +205,6 @@ def test_too_many_connections_are_shed(tmp_path: Path) -> None:
     assert set(found["statuses"]) <= {200, 429}
     assert found["refused_p99_ms"] is None or found["refused_p99_ms"] < 100
     assert found["ready_p99_ms"] < 250
-
-
-async def overloaded(served: Served, seconds: float) -> dict[str, Any]:
-    refused_ms, ready_ms = list[float](), list[float]()
-    # Of the budget of 4 Mi tokens a request takes 2,048 x 64, and two more fit beside 30.
-    body = {"input": ["one of many texts that are not so very short " * 30] * 96, "embedding_type": "base64"}
-    limits = httpx.Limits(max_connections=None)
-
-    async def ask(client: httpx.AsyncClient, statuses: Counter[int], every_s: float) -> None:
-        """One request after another, at most one in `every_s` seconds."""
-        due = time.monotonic() + every_s * random.random()
-        while due < until:
-            await asyncio.sleep(due - time.monotonic())
-            began = time.perf_counter()
-            answer = await client.post("/v1/embeddings", json=body)
-            statuses[answer.status_code] += 1
-            if answer.status_code == 429:
-                assert int(answer.headers["retry-after"]) >= 1
-                refused_ms.append(1000 * (time.perf_counter() - began))
-            due = max(due + every_s, time.monotonic())
-
-    async def look(client: httpx.AsyncClient) -> None:
-        while time.monotonic() < until:
-            began = time.perf_counter()
-            assert (await client.get("/health/ready")).status_code == 200
-            ready_ms.append(1000 * (time.perf_counter() - began))
-            await asyncio.sleep(0.1)
-
-    async def idle(number: int) -> None:
-        host, port = served.address.removeprefix("http://").split(":")
-        while time.monotonic() < until:
-            _, writer = await asyncio.open_connection(host, int(port))
-            for piece in (b"POST /v1/embeddings HT", b"TP/1.1\r\nHost: x\r\n", b"Content-Le"):
-                if number % 2:
-                    writer.write(piece)
-                await asyncio.sleep(min(5.0, max(0.0, until - time.monotonic())))
-            writer.close()
-
-    headers = served.client().headers
-    async with httpx.AsyncClient(base_url=served.address, headers=headers, timeout=600, limits=limits) as client:
-        until = time.monotonic() + max(5.0, seconds / 10)
-        possible = Counter[int]()
-        await asyncio.gather(*(ask(client, possible, 0.0) for _ in range(4)))
-        capacity = possible[200] / max(5.0, seconds / 10)
-        statuses = Counter[int]()
-        until = time.monotonic() + seconds
-        # Those that wait for their vectors ask for nothing meanwhile: about 30 of the 100.
-        active = [ask(client, statuses, 70 / (3 * capacity)) for _ in range(100)]
-        await asyncio.gather(*active, *(idle(number) for number in range(400)), look(client))
-    return {
-        "requests_per_s_possible": round(capacity, 2),
-        "asked_of_possible": round(statuses.total() / seconds / capacity, 2),
-        "statuses": dict(statuses),
-        "refused_p50_ms": percentile(refused_ms, 0.5),
-        "refused_p99_ms": percentile(refused_ms, 0.99),
-        "ready_p50_ms": percentile(ready_ms, 0.5),
-        "ready_p99_ms": percentile(ready_ms, 0.99),
-    }
-
-
-def percentile(values: list[float], part: float) -> float | None:
-    return round(sorted(values)[int(part * (len(values) - 1))], 1) if values else None
 
 
 def test_memory_stays_what_it_is(tmp_path: Path) -> None:
