@@ -64,7 +64,8 @@ class Settings:
     def share(self) -> Self:
         """The settings of one front end: its share of what all have together."""
         decoders = self.decoders or min(_MAX_DECODERS, os.cpu_count() or 1)
-        return replace(self, limits=self.limits.divided(self.front_ends), decoders=max(1, decoders // self.front_ends))
+        limits = replace(self.limits, shares=self.front_ends)
+        return replace(self, limits=limits, decoders=max(1, decoders // self.front_ends))
 
 
 class Assembly(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .statuses import RequestError
@@ -29,6 +29,8 @@ class Limits:
     max_tokens_under_way: for all requests together. A text counts as many tokens as it has bytes, which is never too
         few, and at most the length at which texts are cut or refused; a PDF counts as if it had `max_pdf_pages`.
     max_pixels_under_way: for all images that wait or are being decoded.
+    shares: how many processes share what may be under way. A request that is larger than a share is taken by a process
+        in which nothing else is under way.
     """
 
     max_body_bytes: int = 32 * 2**20
@@ -38,15 +40,7 @@ class Limits:
     max_bytes_under_way: int = 512 * 2**20
     max_tokens_under_way: int = 4 * 2**20
     max_pixels_under_way: int = 400_000_000
-
-    def divided(self, count: int) -> Limits:
-        """The limits of one of `count` processes that answer requests together."""
-        return replace(
-            self,
-            max_bytes_under_way=self.max_bytes_under_way // count,
-            max_tokens_under_way=self.max_tokens_under_way // count,
-            max_pixels_under_way=self.max_pixels_under_way // count,
-        )
+    shares: int = 1
 
 
 class Budget:
@@ -95,35 +89,33 @@ class Claim:
         self.num_bytes = self.num_tokens = self.num_pixels = 0
 
     def take_bytes(self, count: int) -> None:
-        budget = self._budget
-        _require(count, budget.num_bytes, budget.limits.max_bytes_under_way, "the body is too large")
-        budget.num_bytes += count
-        self.num_bytes += count
+        self._take("num_bytes", count, self._budget.limits.max_bytes_under_way, "the body is too large")
 
     def take_items(self, items: Sequence[Item]) -> None:
         """Adds the inputs' tokens, and checks the number of inputs."""
-        budget = self._budget
-        limits = budget.limits
+        limits = self._budget.limits
         if len(items) > limits.max_inputs:
             raise RequestError(
                 413, "too_many_inputs", f"{len(items)} inputs, {limits.max_inputs} are taken: send several requests"
             )
-        count = budget.cost(items)
-        _require(count, budget.num_tokens, limits.max_tokens_under_way, "the inputs are too long together")
-        budget.num_tokens += count
-        self.num_tokens += count
+        count = self._budget.cost(items)
+        self._take("num_tokens", count, limits.max_tokens_under_way, "the inputs are too long together")
 
     def take_pixels(self, count: int) -> None:
-        budget = self._budget
-        _require(count, budget.num_pixels, budget.limits.max_pixels_under_way, "the images are too large together")
-        budget.num_pixels += count
-        self.num_pixels += count
+        limit = self._budget.limits.max_pixels_under_way
+        self._take("num_pixels", count, limit, "the images are too large together")
 
-
-def _require(count: int, taken: int, total: int, never: str) -> None:
-    if count > total:
-        raise RequestError(413, "request_too_large", f"{never}: send several requests")
-    if taken + count > total:
-        raise RequestError(
-            429, "rate_concurrency_limit_exceeded", "too much is under way: try again", {"Retry-After": str(_RETRY_S)}
-        )
+    def _take(self, name: str, count: int, limit: int, never: str) -> None:
+        budget, own = self._budget, getattr(self, name) + count
+        taken = getattr(budget, name) + count
+        if own > limit:
+            raise RequestError(413, "request_too_large", f"{never}: send several requests")
+        if own < taken > limit // budget.limits.shares:
+            raise RequestError(
+                429,
+                "rate_concurrency_limit_exceeded",
+                "too much is under way: try again",
+                {"Retry-After": str(_RETRY_S)},
+            )
+        setattr(budget, name, taken)
+        setattr(self, name, own)
