@@ -18,8 +18,10 @@ import pytest
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.server.assembly import Settings
-from jina_embeddings.server.limits import Limits
-from served import COMMAND, KEY, Served, drain, serving
+from jina_embeddings.server.limits import Budget, Claim, Limits
+from jina_embeddings.server.statuses import RequestError
+from jina_embeddings.server.values import Item
+from served import COMMAND, KEY, Served, drain, free_port, serving
 
 TEXTS = ["one text", "another one"]
 PROCESSES = 2
@@ -128,8 +130,63 @@ def test_limits_a_minute_are_refused_with_front_ends() -> None:
     assert "leave out --front-ends" in done.stderr
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_front_ends_that_are_told_to_end_while_they_start_end_well(
+    tmp_path: Path, after_s: float, terminal: bool
+) -> None:
+    """terminal: by Ctrl-C, which every process of the terminal gets that hasn't left it."""
+    port = str(free_port())
+    command = [*COMMAND, "--engine", "fake", "--front-ends", "2", "--port", port, "--drain", "0", "--deadline", "1"]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as process,
+    ):
+        try:
+            starting = psutil.Process(process.pid)
+            deadline = time.monotonic() + 60
+            # The first of its children is multiprocessing's own.
+            while len(children := starting.children()) < 1 + PROCESSES and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(after_s)
+            if terminal:
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, (tmp_path / "log").read_text()
+            assert psutil.wait_procs(children, timeout=5)[1] == []
+        finally:
+            process.kill()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.long
+def test_a_front_end_that_is_ended_by_another_ends_the_server_at_once(served: Served, tmp_path: Path) -> None:
+    os.kill(front_ends(served)[0].pid, signal.SIGTERM)
+    assert served.process.wait(10) == 2
+    assert "a front end has ended" in (tmp_path / "stderr").read_text()
+
+
 def test_front_ends_share_what_may_be_under_way() -> None:
-    settings = Settings(front_ends=4, decoders=4, limits=Limits(max_tokens_under_way=1000, max_inputs=10)).share
-    assert settings.limits.max_tokens_under_way == 250
-    assert settings.limits.max_inputs == 10
-    assert settings.decoders == 1
+    share = Settings(front_ends=4, decoders=4, limits=Limits(max_tokens_under_way=1000, max_inputs=10)).share
+    assert share.limits.max_inputs == 10
+    assert share.decoders == 1
+    budget = Budget(share.limits, 10_000)
+
+    def status_of(claim: Claim, tokens: int) -> int:
+        try:
+            claim.take_items([Item("text", "x" * (tokens - 8))])
+        except RequestError as error:
+            return error.status
+        return 200
+
+    with budget.claim() as first, budget.claim() as second:
+        assert status_of(first, 150) == 200
+        assert [status_of(second, tokens) for tokens in (101, 100, 1)] == [429, 200, 429]
+    # What one server takes, a front end takes too, if nothing else is under way in it.
+    with budget.claim() as first, budget.claim() as second:
+        assert status_of(first, 1001) == 413
+        assert status_of(first, 1000) == 200
+        assert status_of(second, 10) == 429
+    assert budget.num_tokens == 0

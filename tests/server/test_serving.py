@@ -13,15 +13,22 @@ from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.engine.fake import FakeEngine
+from jina_embeddings.fill import Fill
 from jina_embeddings.server import lifecycle
 from jina_embeddings.server.gate import State
-from served import COMMAND, drain, free_port, serving, wait_until_ready
+from jina_embeddings.server.ledger import Ledger
+from jina_embeddings.server.limits import Budget, Limits
+from jina_embeddings.server.metrics import Metrics
+from jina_embeddings.server.request_log import RequestLog
+from jina_embeddings.server.spans import Spans
+from served import COMMAND, app_of, drain, free_port, serving, wait_until_ready
 
 TEXTS = ["one text", "another one"]
 
@@ -54,20 +61,36 @@ def test_a_busy_engine_is_not_taken_for_a_hanging_one(monkeypatch: pytest.Monkey
     monkeypatch.setattr(lifecycle, "_LOOK_S", 0.02)
     monkeypatch.setattr(lifecycle, "_LINGER_S", 0.0)
     server: Any = SimpleNamespace(should_exit=False)
-    state = State()
-    service: Any = SimpleNamespace(model=JinaEmbeddings(engine=Slow()), answered_at=0.0)
+    served = app_of(JinaEmbeddings(engine=Slow()))
 
     async def main() -> None:
-        watch = asyncio.ensure_future(lifecycle._watch(server, service, state))
+        watch = asyncio.ensure_future(lifecycle._watch(server, served.service, served.gate))
         for _ in range(20):
             await asyncio.sleep(0.05)
             if busy:
-                service.answered_at = asyncio.get_running_loop().time()
+                served.service.answered_at = asyncio.get_running_loop().time()
         watch.cancel()
 
     asyncio.run(main())
     assert server.should_exit == ended
-    assert state.healthy != ended
+    assert served.gate.state.healthy != ended
+
+
+def test_gauges_follow_what_is_under_way_while_nothing_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another front end tells of them, and reads what this one has written last."""
+    monkeypatch.setattr(lifecycle, "_LOOK_S", 0.02)
+    metrics, budget = Metrics(), Budget(Limits(), 100)
+    gate: Any = SimpleNamespace(state=State(), ledger=Ledger(budget, metrics, RequestLog(), Spans()))
+
+    async def main() -> None:
+        with JinaEmbeddings(engine="fake") as model, budget.claim() as claim:
+            watch = asyncio.ensure_future(lifecycle._watch(Mock(), Mock(model=model, answered_at=0.0), gate))
+            claim.take_bytes(1000)
+            await asyncio.sleep(0.2)
+            watch.cancel()
+
+    asyncio.run(main())
+    assert b"jina_bytes_under_way 1000.0" in metrics.render(Fill())
 
 
 ENDING = """

@@ -45,11 +45,15 @@ class Ledger:
             self._due.cancel()
             self._due = None
         waiting, self._waiting = self._waiting, []
-        self._metrics.measure(self._budget)
+        self.measure()
         for record, scope in waiting:
             self._metrics.count(record)
             self._spans.keep(record, scope)
         self._log.write([record.line() for record, _ in waiting])
+
+    def measure(self) -> None:
+        """Enters what is under way."""
+        self._metrics.measure(self._budget)
 
     def render(self, fill: Fill) -> bytes:
         """The metrics in Prometheus' text format, with all requests that this process has answered until now."""

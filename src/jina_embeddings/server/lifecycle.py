@@ -21,7 +21,7 @@ from .gate import Gate, State
 from .keys import Keys
 from .protocol import BoundedProtocol
 from .service import Service
-from .signals import handled_signals
+from .signals import Acts, handled_signals
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +109,10 @@ def serve(
         "SIGTERM": server.drain,
         "SIGHUP": partial(_read_again, gate.keys),
     }
-    with handled_signals(acts) as loops, collected_once():
+    with handled_signals(acts) as called, collected_once():
         # An engine with an event loop of its own runs the server in it, so that requests don't change threads.
         sockets = [_shared_socket(host, port)] if shares_port else None
-        service.model.run_async(_serve(server, service, gate, loops, sockets))
+        service.model.run_async(_serve(server, service, gate, called, sockets))
     return gate.state.healthy
 
 
@@ -139,11 +139,11 @@ async def _serve(
     server: DrainingServer,
     service: Service,
     gate: Gate,
-    loops: list[asyncio.AbstractEventLoop],
+    called: Acts,
     sockets: list[socket.socket] | None,
 ) -> None:
-    loops.append(asyncio.get_running_loop())
-    watch = asyncio.ensure_future(_watch(server, service, gate.state))
+    called.begin(asyncio.get_running_loop())
+    watch = asyncio.ensure_future(_watch(server, service, gate))
     try:
         await server.serve(sockets)
     finally:
@@ -160,13 +160,15 @@ def _read_again(keys: Keys) -> None:
         logger.error("the keys could not be read again, and the earlier ones stay: %s", error)
 
 
-async def _watch(server: DrainingServer, service: Service, state: State) -> None:
+async def _watch(server: DrainingServer, service: Service, gate: Gate) -> None:
     """Ends the server when the engine dies or hangs, after the requests that wait for it were answered."""
     loop, model = asyncio.get_running_loop(), service.model
     beat: asyncio.Future[Any] | None = None
     begun = 0.0
     while model.alive:
         await asyncio.sleep(_LOOK_S)
+        # Other front ends tell of this one's, which may answer nothing for a while.
+        gate.ledger.measure()
         if beat is None and loop.time() >= begun + HEARTBEAT_S:
             begun = loop.time()
             beat = asyncio.ensure_future(model.aembed(Request.texts(["heartbeat"], {})))
@@ -179,6 +181,6 @@ async def _watch(server: DrainingServer, service: Service, state: State) -> None
             logger.error("the engine has answered nothing for %.0f s", model.hang_s)
             break
     logger.error("the engine has ended; so does the server")
-    state.give_up()
+    gate.state.give_up()
     await asyncio.sleep(_LINGER_S)
     server.should_exit = True
