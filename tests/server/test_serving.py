@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -156,6 +157,23 @@ def test_an_engine_that_ends_is_seen_and_nobody_waits_for_it(tmp_path: Path, how
     # Requests that waited were answered, rather than disconnected.
     assert statuses.count(503) >= 3
     assert set(statuses) == {200, 503}
+
+
+def test_a_listener_that_turns_away_has_no_connection_to_lose_when_it_is_closed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            lifecycle.turn_away(listening)
+            # What had arrived before is still accepted.
+            listening.accept()[0].close()
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                socket.create_connection(("127.0.0.1", port), timeout=0.1)
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
 def test_objects_that_stay_are_not_collected_while_the_server_runs() -> None:

@@ -76,7 +76,7 @@ class Gate:
     async def answer(self, record: Record, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the response, and hands its record to the ledger."""
         response.raw_headers.append((b"x-request-id", record.request_id.encode()))
-        if self.state.draining:
+        if self.state.draining or not self.state.healthy:
             # The connection is about to be closed, and the client's next request on it would fail.
             response.raw_headers.append((b"connection", b"close"))
         record.finish(response.status_code)

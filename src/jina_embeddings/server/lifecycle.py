@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -36,6 +38,7 @@ _LINGER_S = 3.0
 _BACKLOG = 2048
 # Time for accepted connections to reach the event loop, and then again for their requests to arrive.
 _ARRIVING_S = 0.5
+_SO_ATTACH_FILTER = 26
 
 
 class DrainingServer(uvicorn.Server):
@@ -67,7 +70,7 @@ class DrainingServer(uvicorn.Server):
             for listening in (one for server in self.servers for one in server.sockets):
                 # Closing the listener resets connections that the event loop hasn't accepted, so no more may queue up.
                 with socket.socket(fileno=os.dup(listening.fileno())) as same:
-                    same.listen(0)
+                    turn_away(same)
             await asyncio.sleep(_ARRIVING_S)
             for server in self.servers:
                 server.close()
@@ -114,6 +117,17 @@ def serve(
         sockets = [_shared_socket(host, port)] if shares_port else None
         service.model.run_async(_serve(server, service, gate, called, sockets))
     return gate.state.healthy
+
+
+def turn_away(listening: socket.socket) -> None:
+    """Keeps a listening socket from getting new connections; those that come are refused when it is closed."""
+    # A packet filter (man 7 socket) that drops whatever arrives, as its only instruction is to return 0 bytes of it.
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop)))
+    except OSError:
+        # Not on Linux. One connection may still queue up.
+        listening.listen(0)
 
 
 @contextlib.contextmanager
