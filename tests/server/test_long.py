@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import fcntl
 import json
-import os
 import random
 import time
 from collections import Counter
@@ -44,29 +42,11 @@ from hostile import (
 )
 from inputs import picture
 from jina_embeddings import JinaEmbeddings
+from long_results import SHARE, keep, share
 from overload import overloaded
-from results import RESULTS, circumstances
 from served import App, Served, app_of, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
-
-SHARE = float(os.environ.get("JINA_EMBEDDINGS_LONG_SHARE", "1"))
-
-
-def share(whole: int) -> int:
-    return max(1, round(whole * SHARE))
-
-
-def keep(name: str, **found: Any) -> None:
-    """The result of one test, beside those of the others."""
-    file = RESULTS / "serving_long.json"
-    with (RESULTS / ".serving_long.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = json.loads(file.read_text()) if file.exists() else {}
-        about = {key: value for key, value in circumstances().items() if key in ("commit", "date", "device")}
-        known[name] = {**found, "share": SHARE, "load": round(os.getloadavg()[0], 1), **about}
-        file.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
-    (RESULTS / ".serving_long.lock").unlink()
 
 
 def many(count: int) -> hypothesis.settings:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import psutil
 import pytest
 
+from dying import ended_under_load
 from served import free_port, wait_until_ready
 
 if TYPE_CHECKING:
@@ -61,26 +58,15 @@ def test_an_engine_that_ends_under_load_leaves_nobody_waiting(
     try:
         wait_until_ready(address, process, tmp_path / "log", within_s=480)
         (engine,) = engines = [one for one in psutil.Process(process.pid).children(recursive=True) if is_engine(one)]
-        statuses: list[int] = []
-        askers = [threading.Thread(target=ask, args=(address, statuses)) for _ in range(NUM_CLIENTS)]
-        for asker in askers:
-            asker.start()
-        wait_for(lambda: statuses.count(200) > 50)
-        engine.send_signal(sent)
-        began = time.monotonic()
-        with httpx.Client(base_url=address, timeout=5) as client:
-            wait_for(lambda: client.get("/health/ready").status_code == 503)
-        took = time.monotonic() - began
-        record_property("seconds_until_not_ready", round(took, 2))
-        assert took < within_s
-        assert process.wait(120) == 2, (tmp_path / "log").read_text()[-2000:]
-        for asker in askers:
-            asker.join(30)
-            assert not asker.is_alive()
-        assert set(statuses) == {200, 503}
-        record_property("statuses", {status: statuses.count(status) for status in (200, 503)})
+        ended = ended_under_load(address, process, lambda: engine.send_signal(sent), NUM_CLIENTS)
+        record_property("seconds_until_not_ready", round(ended.seconds, 2))
+        record_property("statuses", dict(ended.statuses))
+        assert ended.seconds < within_s
+        assert process.returncode == 2, (tmp_path / "log").read_text()[-2000:]
+        assert set(ended.statuses) == {200, 503}
         # Every client had a request waiting when the engine died.
-        assert statuses.count(503) >= NUM_CLIENTS
+        assert ended.statuses[503] >= NUM_CLIENTS
+        assert ended.lost == 0
         assert psutil.wait_procs(engines, timeout=30)[1] == []
     finally:
         process.kill()
@@ -89,17 +75,3 @@ def test_an_engine_that_ends_under_load_leaves_nobody_waiting(
 
 def is_engine(process: psutil.Process) -> bool:
     return "EngineCore" in " ".join(process.cmdline())
-
-
-def ask(address: str, statuses: list[int]) -> None:
-    """Until the server's listener is closed."""
-    with httpx.Client(base_url=address, timeout=120) as client, suppress(httpx.TransportError):
-        while True:
-            statuses.append(client.post("/v1/embeddings", json={"input": ["one text", "another"]}).status_code)
-
-
-def wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)
