@@ -93,10 +93,13 @@ def page_costs(model: Any, processor: Processor, pages: list[Any]) -> dict[str, 
     """Milliseconds of CPU time for a page: of the whole call, of preparing it, and of sending it to the worker."""
     from jina_embeddings.plugin.packs import Pack, make_pack
 
-    # Enough that whatever is compiled for many images is ready.
-    processor.images([pages[0]] * 80, "retrieval")
-    while any(thread.name == "jina-embeddings-compile" for thread in threading.enumerate()):
-        time.sleep(0.1)
+    def warm_up(source: Any) -> None:
+        """Prepares so many that what is compiled for many is ready."""
+        processor.images([source] * 80, "retrieval")
+        while any(thread.name == "jina-embeddings-compile" for thread in threading.enumerate()):
+            time.sleep(0.1)
+
+    warm_up(pages[0])
     model.encode_image(pages[:4])
 
     def per_page(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -111,6 +114,7 @@ def page_costs(model: Any, processor: Processor, pages: list[Any]) -> dict[str, 
     costs = {"cpu_ms": whole, "preparing_ms": preparing, "to_wire_ms": sending, "from_wire_ms": receiving}
     for kind in ("PNG", "JPEG", "PDF"):
         files = [encoded(page, kind, number) for number, page in enumerate(pages)]
+        warm_up(files[0])
         costs[f"preparing_{kind.lower()}_ms"], _ = per_page(partial(processor.images, files, "retrieval"))
     return costs
 

@@ -71,7 +71,7 @@ def test_the_loops_are_compiled_once_many_images_have_come(monkeypatch: pytest.M
     for thread in threads:
         thread.join()
     # As before a process is forked.
-    resizer.wait()
+    resizer.loops.wait()
     np.testing.assert_array_equal(resizer(image, 28, 56), by_pillow(pixels, 28, 56))
     assert used[0] == (28, 56)
     assert made == [1]
@@ -81,14 +81,14 @@ def test_the_loops_are_compiled_once_many_images_have_come(monkeypatch: pytest.M
 def test_pillow_goes_on_where_there_is_no_numba_or_a_byte_differs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
-    caplog.set_level("INFO", "jina_embeddings.inputs.resizing")
+    caplog.set_level("INFO", "jina_embeddings.inputs.compiled")
     if reason == "missing":
         monkeypatch.setitem(sys.modules, "numba", None)
     else:
         monkeypatch.setattr(resizing, "filter_weights", off_by_one(filter_weights))
         resizing._taps.cache_clear()
     resizer = Resizer()
-    resizer.compile()
+    resizer.loops.compile()
     resizing._taps.cache_clear()
     assert ("numba" if reason == "missing" else "bytes are not Pillow's") in caplog.text
     pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)

@@ -1,30 +1,22 @@
 """Pillow's bicubic resizing in compiled loops over several rows at once: the same bytes in a third of the time.
 
-numba compiles them, where it is installed (vLLM brings it), and keeps the result for later processes. Until that is
-done, and everywhere else, Pillow resizes.
+Pillow resizes until they are compiled, and where they can't be.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .bicubic import FRACTION_BITS, filter_weights, height_first
+from .compiled import USES_BEFORE, Compiled, by_numba
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-logger = logging.getLogger(__name__)
-
-# Compiling takes two seconds of one core, once, and loading what was kept half a second; Pillow takes as long for about
-# this many pages.
-_IMAGES_BEFORE_COMPILING = 64
 # Rows whose width is changed together, so that one instruction does the same for several of them.
 _ROWS = 16
 _HALF = 1 << (FRACTION_BITS - 1)
@@ -33,11 +25,8 @@ _HALF = 1 << (FRACTION_BITS - 1)
 class Resizer:
     """Resizes images by the compiled loops once many have come, and by Pillow until then. Thread-safe."""
 
-    def __init__(self, images_before_compiling: int = _IMAGES_BEFORE_COMPILING):
-        self._left = images_before_compiling
-        self._lock = threading.Lock()
-        self._passes: Passes | None = None
-        self._thread: threading.Thread | None = None
+    def __init__(self, images_before_compiling: int = USES_BEFORE):
+        self.loops = Compiled(_passes, "Pillow resizes images", images_before_compiling)
 
     def __call__(self, image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
         """An RGB image resized to uint8 (height, width, 3), with the bytes of Pillow's bicubic filter."""
@@ -45,39 +34,20 @@ class Resizer:
 
         if image.size == (width, height):
             return np.array(image)
-        if self._passes is not None:
-            return self._passes.resized(np.asarray(image), height, width)
-        with self._lock:
-            self._left -= 1
-            begins = self._left == 0
-        if begins:
-            # Not a daemon: a compiler that is cut off by the end of the program may crash it.
-            thread = threading.Thread(target=self.compile, name="jina-embeddings-compile")
-            thread.start()
-            self._thread = thread
+        if passes := self.loops.use():
+            return passes.resized(np.asarray(image), height, width)
         return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
-    def wait(self) -> None:
-        """Waits for compiling to end if it has begun."""
-        if self._thread is not None:
-            self._thread.join()
 
-    def compile(self) -> None:
-        """Compiles the loops, and compares them with Pillow; on failure, or if they differ, Pillow goes on."""
-        try:
-            passes = Passes()
-            if wrong := passes.differing():
-                raise ValueError(f"{wrong} bytes are not Pillow's")
-            self._passes = passes
-        except Exception as error:
-            logger.info("Pillow resizes images: %s: %s", type(error).__name__, error)
+def _passes() -> Passes:
+    """Raises ValueError if they differ from Pillow."""
+    passes = Passes()
+    if wrong := passes.differing():
+        raise ValueError(f"{wrong} bytes are not Pillow's")
+    return passes
 
 
 RESIZER = Resizer()
-
-if hasattr(os, "register_at_fork"):
-    # numba's lock would never be given back in a forked process.
-    os.register_at_fork(before=RESIZER.wait)
 
 
 class Passes:
@@ -86,18 +56,10 @@ class Passes:
     def __init__(self) -> None:
         import numba
 
-        def compiled(function: Any) -> Any:
-            options = {"nogil": True, "boundscheck": False}
-            # Pillow's pixels are read-only.
-            pixels = numba.types.Array(numba.uint8, 2, "C", readonly=True)
-            signature = numba.void(pixels, numba.int64[::1], numba.int32[:, ::1], numba.uint8[:, ::1])
-            try:
-                return numba.njit(signature, cache=True, **options)(function)
-            except RuntimeError:
-                # There is no folder that numba can keep the result in.
-                return numba.njit(signature, **options)(function)
-
-        self._width, self._height = compiled(_change_width), compiled(_change_height)
+        # Pillow's pixels are read-only.
+        pixels = numba.types.Array(numba.uint8, 2, "C", readonly=True)
+        types = (pixels, numba.int64[::1], numba.int32[:, ::1], numba.uint8[:, ::1])
+        self._width, self._height = by_numba(_change_width, *types), by_numba(_change_height, *types)
 
     def resized(self, pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
         """uint8 (h, w, 3) resized to uint8 (height, width, 3)."""
