@@ -7,12 +7,14 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeAlias
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import DependencyError, ImageError, InputError
 from .budget import MAX_DECODED_PIXELS, PIXELS, Room
 from .decoding import check_image_size, describe_source
+from .pdfium import OpenPdf, PdfError
+from .renderers import RENDERERS, Renderer, RendererEndedError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,7 +37,7 @@ _pdfium = threading.RLock()
 
 def num_pdf_pages(source: PdfSource) -> int:
     """The number of pages of a PDF, given as a path or bytes. Raises ImageError and DependencyError as `pdf_pages`."""
-    with closing(_Document(source, describe_source(source))) as document:
+    with closing(_Document(_path_or_data(source), describe_source(source))) as document:
         return document.num_pages
 
 
@@ -53,7 +55,7 @@ def pdf_pages(source: PdfSource, *, dpi: float = PDF_DPI) -> Iterator[Image.Imag
     name = describe_source(source)
     if not (dpi > 0 and math.isfinite(dpi)):
         raise InputError(f"dpi is {dpi}, expected a number over 0")
-    with closing(_Document(source, name)) as document:
+    with closing(_Document(_path_or_data(source), name)) as document:
         for number in range(1, document.num_pages + 1):
             with PIXELS.room() as room:
                 image = document.render(number, dpi, room)
@@ -65,7 +67,7 @@ def pdf_texts(source: PdfSource) -> Iterator[str | ImageError]:
 
     Raises at the first page as `pdf_pages` does.
     """
-    with closing(_Document(source, describe_source(source))) as document:
+    with closing(_Document(_path_or_data(source), describe_source(source))) as document:
         for number in range(1, document.num_pages + 1):
             try:
                 text = document.text(number)
@@ -88,7 +90,21 @@ def pdf_page(
     if room is None:
         with PIXELS.room() as own:
             return pdf_page(source, number, name, own, max_pixels=max_pixels)
-    with closing(_Document(source, name)) as document:
+    try:
+        return _page(source, number, name, room, max_pixels)
+    except RendererEndedError as error:
+        if error.timed_out:
+            raise ImageError(f"{name}: takes too long to render") from None
+    try:
+        # The process may have ended for another reason.
+        return _page(source, number, name, room, max_pixels)
+    except RendererEndedError:
+        raise ImageError(f"{name}: ends the process that renders it") from None
+
+
+def _page(source: PdfSource, number: int | None, name: str, room: Room, max_pixels: int) -> Image.Image:
+    given = _path_or_data(source)
+    with RENDERERS.place(given) as renderer, closing(_Document(given, name, renderer)) as document:
         if document.num_pages == 0:
             raise ImageError(f"{name}: a PDF without pages")
         if number is None and document.num_pages != 1:
@@ -101,37 +117,38 @@ def pdf_page(
         return document.render(number or 1, PDF_DPI, room, max_pixels=max_pixels)
 
 
-class _Document:
-    """An open PDF; PDFium is called under a lock of the whole process."""
+def _path_or_data(source: PdfSource) -> str | bytes:
+    return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else bytes(source)
 
-    def __init__(self, source: PdfSource, name: str):
+
+class _Document:
+    """An open PDF. renderer: where; None for this process, in which PDFium is called under a lock."""
+
+    def __init__(self, source: str | bytes, name: str, renderer: Renderer | None = None):
+        self.name = name
+        self._pdf: OpenPdf | Renderer = renderer or OpenPdf()
+        self._lock: AbstractContextManager[object] = _pdfium if renderer is None else nullcontext()
         try:
-            from pypdfium2 import PdfDocument, PdfiumError
+            with self._lock:
+                self.num_pages = self._pdf.open(source)
         except ImportError:
             install = "pip install 'jina-embeddings-vllm[pdf]'"
             raise DependencyError(f"{name}: pypdfium2 is needed for a PDF: {install}") from None
-
-        self.name, self._error = name, PdfiumError
-        path_or_data = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else bytes(source)
-        try:
-            with _pdfium:
-                self._document: Any = PdfDocument(path_or_data)
-                self._document.init_forms()
-                self.num_pages = len(self._document)
         except FileNotFoundError:
             raise ImageError(f"{name}: no such file") from None
-        except (PdfiumError, OSError, ValueError) as error:
-            if _says_no_pages(path_or_data):
+        except PdfError as error:
+            if _says_no_pages(source):
                 # PDFium's message says that it is broken, or that a password is missing.
                 raise ImageError(f"{name}: a PDF without pages") from error
             raise ImageError(f"{name}: a broken or encrypted PDF: {error}") from error
 
     def render(self, number: int, dpi: float, room: Room, *, max_pixels: int | None = None) -> Image.Image:
+        from PIL import Image
+
         name, scale = f"{self.name}, page {number} at {dpi:g} dpi", dpi / _UNITS_PER_INCH
         try:
-            with _pdfium:
-                page = self._document[number - 1]
-                sides = page.get_size()
+            with self._lock:
+                sides = self._pdf.size(number)
             if max(sides) > _MAX_SIDE:
                 raise ImageError(f"{name}: a page of {sides[0]:.0f} x {sides[1]:.0f} units, {_MAX_SIDE} are the most")
             if max_pixels is not None and math.prod(math.ceil(side * scale) for side in sides) > max_pixels:
@@ -140,26 +157,25 @@ class _Document:
             check_image_size(width, height, name, MAX_DECODED_PIXELS)
             # Before the lock is taken: a thread that waits for room must not keep others from rendering.
             room.take(width * height)
-            with _pdfium:
-                image: Image.Image = page.render(scale=scale).to_pil().convert("RGB")
-                page.close()
-        except self._error as error:
+            with self._lock:
+                page = self._pdf.draw(number, scale)
+        except PdfError as error:
             raise ImageError(f"{name}: can't be rendered: {error}") from error
-        return image
+        # This copies, so the buffer may be written to again.
+        return Image.frombuffer("RGB", (page.width, page.height), page.buffer, "raw", "BGR", page.stride, 1)
 
     def text(self, number: int) -> str:
-        with _pdfium:
+        assert isinstance(self._pdf, OpenPdf)
+        with self._lock:
             try:
-                page = self._document[number - 1]
-                text: str = page.get_textpage().get_text_bounded()
-                page.close()
-            except self._error as error:
+                text = self._pdf.text(number)
+            except PdfError as error:
                 raise ImageError(f"{self.name}, page {number}: its text can't be read: {error}") from error
         return text.replace("\r\n", "\n")
 
     def close(self) -> None:
-        with _pdfium:
-            self._document.close()
+        with self._lock:
+            self._pdf.close()
 
 
 def _says_no_pages(source: str | bytes) -> bool:
