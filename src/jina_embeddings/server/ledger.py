@@ -46,10 +46,10 @@ class Ledger:
             self._due = None
         waiting, self._waiting = self._waiting, []
         self.measure()
+        self._metrics.count([record for record, _ in waiting])
         for record, scope in waiting:
-            self._metrics.count(record)
             self._spans.keep(record, scope)
-        self._log.write([record.line() for record, _ in waiting])
+        self._log.write(record.line() for record, _ in waiting)
 
     def measure(self) -> None:
         """Enters what is under way."""

@@ -16,7 +16,7 @@ from ..fill import TENTHS, Fill
 from .records import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .limits import Budget
     from .records import Record
@@ -62,24 +62,28 @@ class Metrics:
         self._stage = {stage: self._stages.labels(stage) for stage in STAGES}
         self._of: dict[tuple[str, int], tuple[Any, Any]] = {}
 
-    def count(self, record: Record) -> None:
-        """Counts a request that was answered or refused."""
-        key = record.route, record.status
-        if key not in self._of:
-            self._of[key] = self._requests.labels(record.route, str(record.status)), self._seconds.labels(record.route)
-        requests, seconds = self._of[key]
-        requests.inc()
-        seconds.observe(record.seconds)
-        if record.code:
-            self._refused.labels(record.code).inc()
-            return
-        for stage, took in record.stages.items():
-            self._stage[stage].observe(took)
-        self._inputs.inc(record.num_inputs)
-        self._tokens.inc(record.num_tokens)
-        if record.num_image_tokens:
-            self._image_tokens.inc(record.num_image_tokens)
-            self._pixels.inc(record.num_pixels)
+    def count(self, records: Sequence[Record]) -> None:
+        """Counts requests that were answered or refused."""
+        answered = [record for record in records if not record.code]
+        for record in records:
+            key = record.route, record.status
+            if key not in self._of:
+                self._of[key] = (
+                    self._requests.labels(record.route, str(record.status)),
+                    self._seconds.labels(record.route),
+                )
+            requests, seconds = self._of[key]
+            requests.inc()
+            seconds.observe(record.seconds)
+            if record.code:
+                self._refused.labels(record.code).inc()
+        for record in answered:
+            for stage, took in record.stages.items():
+                self._stage[stage].observe(took)
+        self._inputs.inc(sum(record.num_inputs for record in answered))
+        self._tokens.inc(sum(record.num_tokens for record in answered))
+        self._image_tokens.inc(sum(record.num_image_tokens for record in answered))
+        self._pixels.inc(sum(record.num_pixels for record in answered))
 
     def measure(self, budget: Budget) -> None:
         """Takes over what is under way."""
