@@ -6,10 +6,15 @@ import json
 import multiprocessing
 import os
 import random
+import secrets
+import shutil
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +28,7 @@ from PIL import Image
 
 from deadly import WORD, dead_model, deadly_model, drive_on_ray, fake_model, slow_model
 from jina_embeddings.errors import DependencyError, EngineDeadError, OptionError
-from jina_embeddings.pipeline import Cluster, Form, Run, Share
+from jina_embeddings.pipeline import Cluster, Form, Run, Share, status
 
 ray = pytest.importorskip("ray")
 
@@ -78,6 +83,40 @@ def test_no_cluster_at_an_address(tmp_path: Path) -> None:
         ray.shutdown()
     with pytest.raises(OptionError, match="there is no Ray cluster at"):
         replace(corpus(tmp_path), cluster=Cluster("127.0.0.1:1")).embed(fake_model)
+
+
+@pytest.mark.parametrize("address", ["auto", "10.1.2.3:6379"])
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "no token"])
+def test_a_cluster_that_lets_nobody_in_without_a_token_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, refused: bool
+) -> None:
+    """It is not taken for no cluster, for which one of this machine alone would be made."""
+
+    def init(**options: Any) -> None:
+        if refused:
+            raise ConnectionError("Failed to connect to Ray cluster at 10.1.2.3:6379")
+        raise ray.exceptions.AuthenticationError("RAY_AUTH_TOKEN_PATH is set but empty: /there")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr("jina_embeddings.pipeline.ray._check_address", lambda address: None)
+    with pytest.raises(OptionError, match=r"can't connect .* (10.1.2.3|/there).*RAY_AUTH_MODE=token"):
+        replace(corpus(tmp_path), cluster=Cluster(address)).embed(fake_model)
+
+
+@pytest.mark.long
+def test_the_address_that_a_killed_cluster_left_is_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ray.is_initialized():
+        ray.shutdown()
+    # Ray's sockets are in this folder, and their paths are short.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        (Path(folder) / "ray").mkdir()
+        (Path(folder) / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        start = time.monotonic()
+        assert replace(corpus(tmp_path), cluster=Cluster("auto", 1)).embed(fake_model).rows == NUM_ROWS
+        assert time.monotonic() - start < 60
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
@@ -151,6 +190,72 @@ def test_a_run_goes_on_when_a_node_goes(tmp_path: Path) -> None:
         assert table_of(run.into)["row"].to_pylist() == list(range(NUM_ROWS))
     finally:
         local.shutdown()
+
+
+def ray_start(*options: str) -> subprocess.Popen[str]:
+    """A node, as `ray start` makes it, as long as the process lives."""
+    ray_command = str(Path(sys.executable).with_name("ray"))
+    node = subprocess.Popen(
+        [ray_command, "start", "--block", "--num-cpus=1", "--disable-usage-stats", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert node.stdout is not None
+    assert any("Ray runtime started" in line for line in node.stdout)
+    return node
+
+
+def kill_node(node: subprocess.Popen[str]) -> None:
+    for process in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    assert node.stdout is not None
+    node.stdout.close()
+    node.wait()
+
+
+@pytest.mark.slow
+def test_nodes_that_are_started_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is killed in the middle, the driver later, and one host finishes what it had begun."""
+    if ray.is_initialized():
+        ray.shutdown()
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Paths of sockets are short, and the address of this cluster is noted where no other run looks.
+    monkeypatch.setenv("RAY_TMPDIR", folder := tempfile.mkdtemp(dir="/tmp"))
+    nodes = [ray_start("--head", f"--port={port}", "--include-dashboard=false")]
+    try:
+        nodes.append(ray_start(f"--address=127.0.0.1:{port}"))
+        run = corpus(tmp_path)
+        replace(run, share=Share(1, 3)).embed(fake_model)
+        on_ray = replace(run, cluster=Cluster(f"127.0.0.1:{port}", 2))
+        driver = multiprocessing.get_context("spawn").Process(target=drive_on_ray, args=(on_ray,))
+        driver.start()
+        kills: list[tuple[int, Callable[[], object]]] = [(3, lambda: kill_node(nodes.pop())), (4, driver.kill)]
+        for num_shards, kill in kills:
+            deadline = time.monotonic() + 120
+            while len(list(Path(run.into).glob("shard-*.parquet"))) < num_shards:
+                assert time.monotonic() < deadline
+                assert driver.is_alive()
+                time.sleep(0.02)
+            kill()
+        driver.join()
+        assert status(run.into).shards_done < 6
+        assert run.embed(fake_model).rows == NUM_ROWS
+        table = table_of(run.into)
+        assert table["row"].to_pylist() == list(range(NUM_ROWS))
+        alone = replace(run, into=tmp_path / "alone")
+        alone.embed(fake_model)
+        assert table.equals(table_of(alone.into))
+    finally:
+        for node in nodes:
+            kill_node(node)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.long

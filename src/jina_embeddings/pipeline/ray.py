@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..errors import DependencyError, EngineDeadError, JinaEmbeddingsError, OptionError
@@ -251,13 +252,17 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
         return
     _check_address(address)
-    options = {"log_to_driver": False, "configure_logging": False}
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     try:
-        ray.init(address=address, **options)
-    except ConnectionError as error:
-        if address != "auto":
-            raise OptionError(f"there is no Ray cluster at {address}: {error}") from None
-        ray.init(**options, include_dashboard=False)
+        ray.init(address="local" if address == "auto" and _is_left_behind() else address, **options)
+    except (ConnectionError, ray.exceptions.RayError) as error:
+        # Ray says so of a cluster that doesn't let this process in, too.
+        if address != "auto" or not isinstance(error, ConnectionError) or "Failed to connect" in str(error):
+            raise OptionError(
+                f"can't connect to the Ray cluster at {address}: {str(error).partition('. Ensure')[0]}. If it asks for "
+                "a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file with the cluster's"
+            ) from None
+        ray.init(address="local", **options, include_dashboard=False)
     try:
         yield ray
     finally:
@@ -273,6 +278,20 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), _CONNECT_S).close()
     except OSError as error:
         raise OptionError(f"there is no Ray cluster at {address}: {error.strerror or error}") from None
+
+
+def _is_left_behind() -> bool:
+    """Whether `auto` stands for a cluster that was killed, and left its address: Ray would wait for it for minutes."""
+    if os.environ.get("RAY_ADDRESS"):
+        return False
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        _check_address((Path(folder) / "ray" / "ray_current_cluster").read_text().strip())
+    except OptionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _resources(ray: Any) -> dict[str, float]:
