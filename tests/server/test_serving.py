@@ -26,6 +26,7 @@ from jina_embeddings.server import lifecycle
 from jina_embeddings.server.gate import State
 from jina_embeddings.server.ledger import Ledger
 from jina_embeddings.server.limits import Budget, Limits
+from jina_embeddings.server.listening import turn_away
 from jina_embeddings.server.metrics import Metrics
 from jina_embeddings.server.request_log import RequestLog
 from jina_embeddings.server.spans import Spans
@@ -163,7 +164,7 @@ def test_a_listener_that_turns_away_has_no_connection_to_lose_when_it_is_closed(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port), timeout=5):
-            lifecycle.turn_away(listening)
+            turn_away(listening)
             # What had arrived before is still accepted.
             listening.accept()[0].close()
         for _ in range(2):

@@ -11,7 +11,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +22,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError
 from .assembly import Settings, serve_model
+from .listening import require_free_port
 from .metrics import SHARED_FOLDER
 from .signals import Acts, handled_signals
 
@@ -49,7 +48,7 @@ class ModelArguments:
 
 def serve_from_front_ends(model: JinaEmbeddings, settings: Settings, arguments: ModelArguments) -> bool:
     """Serves until a signal arrives, or the engine or a front end dies; returns whether all were alive to the end."""
-    _require_free_port(settings)
+    require_free_port(settings.host, settings.port)
     front_ends = _FrontEnds()
     acts: dict[str, Callable[[], None]] = {
         "SIGINT": front_ends.end,
@@ -141,15 +140,6 @@ def _front_end(path: Path, settings: Settings, arguments: ModelArguments) -> Non
     with JinaEmbeddings(arguments.model, engine=path, **arguments.options) as model:
         well = serve_model(model, settings)
     sys.exit(0 if well else 2)
-
-
-def _require_free_port(settings: Settings) -> None:
-    """Raises OptionError if something listens on the port: front ends would share it."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        socket.create_server((settings.host, settings.port), family=family).close()
-    except OSError as error:
-        raise OptionError(f"port {settings.port} of {settings.host} can't be used: {error.strerror}") from error
 
 
 @contextmanager

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -21,6 +19,7 @@ from ..calls.request import Request
 from ..errors import OptionError
 from .gate import Gate, State
 from .keys import Keys
+from .listening import shared_socket, turn_away
 from .protocol import BoundedProtocol
 from .service import Service
 from .signals import Acts, handled_signals
@@ -35,10 +34,8 @@ _LOOK_S = 0.5
 _KEEP_ALIVE_S = 75
 # Time between the end of the engine and that of the listener, in which probes are told that the server isn't ready.
 _LINGER_S = 3.0
-_BACKLOG = 2048
 # Time for accepted connections to reach the event loop, and then again for their requests to arrive.
 _ARRIVING_S = 0.5
-_SO_ATTACH_FILTER = 26
 # Objects that a collection of the youngest takes; Python's 700 are those of a few requests under way.
 _COLLECTED_AFTER = 10_000
 
@@ -116,20 +113,9 @@ def serve(
     }
     with handled_signals(acts) as called, rarely_collected():
         # An engine with an event loop of its own runs the server in it, so that requests don't change threads.
-        sockets = [_shared_socket(host, port)] if shares_port else None
+        sockets = [shared_socket(host, port)] if shares_port else None
         service.model.run_async(_serve(server, service, gate, called, sockets))
     return gate.state.healthy
-
-
-def turn_away(listening: socket.socket) -> None:
-    """Keeps a listening socket from getting new connections; those that come are refused when it is closed."""
-    # A packet filter (man 7 socket) that drops whatever arrives, as its only instruction is to return 0 bytes of it.
-    drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop)))
-    except OSError:
-        # Not on Linux. One connection may still queue up.
-        listening.listen(0)
 
 
 @contextlib.contextmanager
@@ -148,11 +134,6 @@ def rarely_collected() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
-
-
-def _shared_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, reuse_port=True, backlog=_BACKLOG)
 
 
 async def _serve(
