@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from from_tools import make_checkpoint, write_result
-from input_sets import make_lines, make_pages, make_texts
+from input_sets import make_lines, make_pages, make_texts, text_pdf
 from jina_embeddings.fill import Fill
 from systems import PREFIX
 
@@ -128,27 +128,6 @@ def encoded(page: Image.Image, kind: str, number: int) -> bytes:
     else:
         page.save(file, kind, **({"quality": 90} if kind == "JPEG" else {}))
     return file.getvalue()
-
-
-def text_pdf(lines: Sequence[str]) -> bytes:
-    """A PDF with one A4 page of these lines."""
-    shown = [line.encode("ascii", "replace").replace(b"\\", b"\\\\") for line in lines]
-    shown = [line.replace(b"(", b"\\(").replace(b")", b"\\)") for line in shown]
-    text = b"BT /F1 9 Tf 12 TL 45 800 Td " + b" ".join(b"(%s) Tj T*" % line for line in shown) + b" ET"
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
-        b" /Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(text), text),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    out, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    return out + table + b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % len(out)
 
 
 def main() -> None:

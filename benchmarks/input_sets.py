@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from texts import docstrings
 
 # Tokens of a prompt, its prefix included.
-LENGTHS = {"short": 27, "passages": 256, "long": 2000}
+LENGTHS = {"short": 27, "many": 27, "passages": 256, "long": 2000}
 
 # Heights and widths in pixels: a megapixel, and what a spreadsheet draws.
 PHOTOGRAPH, CHART = (864, 1152), (300, 400)
@@ -79,6 +79,27 @@ def make_media(count: int) -> list[np.ndarray]:
 def _smooth(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     coarse = Image.fromarray(rng.integers(0, 256, (height // 12, width // 12, 3), dtype=np.uint8))
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def text_pdf(lines: Sequence[str]) -> bytes:
+    """A PDF with one A4 page of these lines."""
+    shown = [line.encode("ascii", "replace").replace(b"\\", b"\\\\") for line in lines]
+    shown = [line.replace(b"(", b"\\(").replace(b")", b"\\)") for line in shown]
+    text = b"BT /F1 9 Tf 12 TL 45 800 Td " + b" ".join(b"(%s) Tj T*" % line for line in shown) + b" ET"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(text), text),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    out, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    return out + table + b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % len(out)
 
 
 def make_lines(count: int, seed: int) -> list[str]:

@@ -9,7 +9,9 @@ it. `SCRATCH` holds the inputs and the checkpoints; `SCRATCH/plan.json` says wha
 from __future__ import annotations
 
 import json
+import math
 import pickle
+import shutil
 import sys
 import time
 import traceback
@@ -20,10 +22,13 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from bulk_files import write_files
 from call_sizes import measure as call_sizes
 
 # The number of inputs of each set whose vectors are kept for the comparison with float32.
 COMPARED = {"short": 48, "passages": 16, "pages": 4}
+# The sets that are embedded whole, as the bulk runs beside them do.
+WHOLE = ("many", "pdf")
 
 
 def main() -> None:
@@ -69,7 +74,10 @@ def measure_all(system: Any, name: str, scratch: Path, plan: dict[str, Any], dea
             report(scratch, name, {"system": name, "row": label, "set": set_name, "skipped": "no time left"})
             continue
         try:
-            figures = measure(system, inputs[set_name], how, plan["seconds"])
+            if how.endswith("+files"):
+                figures = measure_files(system, scratch, inputs[set_name], how)
+            else:
+                figures = measure(system, inputs[set_name], how, plan["seconds"] if set_name not in WHOLE else math.inf)
         except Exception as error:
             traceback.print_exc()
             figures = {"error": f"{type(error).__name__}: {error}"[:500]}
@@ -87,11 +95,11 @@ def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[st
 
     Of some full packs each: memory of that size is taken, and kernels for it are chosen, before the clock runs.
     """
-    count = max(4, len(inputs) // 20)
+    first = count = max(4, len(inputs) // 20)
     rate = 0.0
     for _ in range(2):
-        rate = max(rate, timed(system, inputs[:count], how)[0])
-    count = min(len(inputs), max(count, int(rate * seconds)))
+        rate = max(rate, timed(system, inputs[:first], how)[0])
+    count = int(min(len(inputs) - first, max(count, rate * seconds)))
     before, threads = cpu_seconds(), thread_seconds()
     # From the other end, as results of inputs that were just embedded may be cached.
     rate, used = timed(system, inputs[-count:], how)
@@ -99,6 +107,22 @@ def measure(system: Any, inputs: list[Any], how: str, seconds: float) -> dict[st
         "num_inputs": count,
         "seconds": round(used, 3),
         "inputs_per_s": round(rate, 2),
+        "cpu_s_per_1000": round((cpu_seconds() - before) / count * 1000, 3),
+        "busiest_threads": busiest(threads, thread_seconds(), used),
+    }
+
+
+def measure_files(system: Any, scratch: Path, inputs: list[Any], how: str) -> dict[str, Any]:
+    """Rows a second of a bulk run: from the files' survey to the last shard's commit."""
+    files = write_files(scratch / "files", inputs)
+    shutil.rmtree(scratch / "into", ignore_errors=True)
+    before, threads, started = cpu_seconds(), thread_seconds(), time.perf_counter()
+    count = system.run_files(files, scratch / "into", how)
+    used = time.perf_counter() - started
+    return {
+        "num_inputs": count,
+        "seconds": round(used, 3),
+        "inputs_per_s": round(count / used, 2),
         "cpu_s_per_1000": round((cpu_seconds() - before) / count * 1000, 3),
         "busiest_threads": busiest(threads, thread_seconds(), used),
     }
@@ -210,6 +234,8 @@ def read_inputs(scratch: Path) -> dict[str, list[Any]]:
     inputs: dict[str, list[Any]] = json.loads((scratch / "texts.json").read_text())
     if (scratch / "pages.npy").exists():
         inputs["pages"] = [Image.fromarray(pixels) for pixels in np.load(scratch / "pages.npy")]
+    if (scratch / "pdf.pickle").exists():
+        inputs["pdf"] = [{"image": page} for page in pickle.loads((scratch / "pdf.pickle").read_bytes())]
     if (scratch / "media.pickle").exists():
         images = [Image.fromarray(pixels) for pixels in pickle.loads((scratch / "media.pickle").read_bytes())]
         texts = inputs["short"]

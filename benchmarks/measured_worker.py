@@ -32,6 +32,8 @@ KINDS = {
     "pooling": ("segment_reduce",),
     "copies": ("memcpy", "copy", "memset"),
 }
+# How many kernels a profile names, and how much of their names.
+_NAMED, _NAME_LENGTH = 16, 90
 
 
 class MeasuredWorker(PackedWorker):
@@ -74,7 +76,10 @@ class MeasuredWorker(PackedWorker):
         self._measured.start()
 
     def stop_profile(self) -> dict[str, Any]:
-        """Returns milliseconds by kind of kernel and in total, and the share of the time in which any was running."""
+        """Returns milliseconds by kind of kernel and in total, and the share of the time in which any was running.
+
+        Of the kernels that took longest also: name, number, milliseconds.
+        """
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._measured.stop()
@@ -93,6 +98,7 @@ def summary(trace: str | os.PathLike[str]) -> dict[str, Any]:
     if not kernels:
         kernels = [event for event in events if event.get("cat") == "cpu_op"]
     spent: dict[str, float] = defaultdict(float)
+    named: dict[str, list[float]] = defaultdict(list)
     busy, end = 0.0, float("-inf")
     for event in sorted(kernels, key=lambda event: event["ts"]):
         start, stop = event["ts"], event["ts"] + event["dur"]
@@ -100,12 +106,15 @@ def summary(trace: str | os.PathLike[str]) -> dict[str, Any]:
         own = max(0.0, stop - max(start, end))
         busy, end = busy + own, max(end, stop)
         spent[kind_of(event["name"])] += own / 1000
+        named[event["name"][:_NAME_LENGTH]].append(own / 1000)
     span = (end - min(event["ts"] for event in kernels)) / 1000 if kernels else 0.0
     by_time = sorted(spent.items(), key=lambda pair: -pair[1])
+    longest = sorted(named.items(), key=lambda pair: -sum(pair[1]))[:_NAMED]
     return {
         "ms": {kind: round(ms, 2) for kind, ms in by_time},
         "span_ms": round(span, 2),
         "busy": round(busy / 1000 / span, 4) if span else 0.0,
+        "longest": [[name, len(each), round(sum(each), 2)] for name, each in longest],
     }
 
 

@@ -42,7 +42,7 @@ class System(Protocol):
 
 class Ours:
     """This package's vLLM engine. how: `packed` or `scheduled`; `+tasks` mixes all three in one call, `+tokens` asks
-    for multi-vectors, `+device` resizes images on the device."""
+    for multi-vectors, `+device` resizes images on the device, `+files` is a bulk run from files into shards."""
 
     rows: tuple[Row, ...] = (
         ("packed", "short", "packed"),
@@ -50,6 +50,10 @@ class Ours:
         ("packed, three tasks", "short", "packed+tasks"),
         ("packed", "pages", "packed"),
         ("packed", "media", "packed"),
+        ("packed", "many", "packed"),
+        ("bulk run, from Parquet", "many", "packed+files"),
+        ("packed, from PDF", "pdf", "packed"),
+        ("bulk run, from PDF", "pdf", "packed+files"),
         ("packed, multi-vector", "pages", "packed+tokens"),
         ("packed, resized on the device", "pages", "packed+device"),
         ("scheduled", "short", "scheduled"),
@@ -82,6 +86,12 @@ class Ours:
         model = self._model("device" if extra == "device" else "host")
         vectors: Any = model.encode(inputs, task="retrieval", prompt_name="passage", return_multivector=tokens)
         return np.stack([rows[0] for rows in vectors]) if tokens else vectors
+
+    def run_files(self, files: Path, into: Path, how: str) -> int:
+        """A bulk run over files into a folder; returns the number of rows."""
+        from bulk_files import run
+
+        return run(self._model(), files, into)
 
     def _model(self, image_resize: str = "host") -> JinaEmbeddings:
         """The model on the engine in use; several share it."""
@@ -122,7 +132,7 @@ class Ours:
 class OursFp8(Ours):
     """The same with fp8 weights and activations; on a GPU only."""
 
-    rows = tuple((f"{label}, fp8", set_name, how) for label, set_name, how in Ours.rows[:6])
+    rows = tuple((f"{label}, fp8", set_name, how) for label, set_name, how in Ours.rows[:10])
 
     def __init__(self, folder: Path, gpu: bool):
         if not gpu:
@@ -157,7 +167,7 @@ class OursOnSeveral(Ours):
     def __init__(self, folder: Path, gpu: bool, count: int):
         self.rows = tuple(
             row
-            for label, set_name, how in Ours.rows[:4]
+            for label, set_name, how in Ours.rows[:9]
             for row in (
                 *([(f"{label}, 1 engine of {count}", set_name, f"1:{how}")] if "+device" not in how else []),
                 (f"{label}, {count} engines", set_name, how),
@@ -166,14 +176,17 @@ class OursOnSeveral(Ours):
         super().__init__(folder, gpu, data_parallel_size=count)
 
     def run(self, inputs: list[Any], how: str) -> np.ndarray:
-        if not how.startswith("1:"):
-            return super().run(inputs, how)
-        with self._first_only():
+        with self._in_turn(how):
             return super().run(inputs, how.removeprefix("1:"))
 
+    def run_files(self, files: Path, into: Path, how: str) -> int:
+        with self._in_turn(how):
+            return super().run_files(files, into, how)
+
     @contextmanager
-    def _first_only(self) -> Iterator[None]:
-        self._in_use = self._engines[0]
+    def _in_turn(self, how: str) -> Iterator[None]:
+        if how.startswith("1:"):
+            self._in_use = self._engines[0]
         try:
             yield
         finally:

@@ -5,10 +5,10 @@
 
 README.md beside this file has the calls for a machine with a GPU. Makes an untrained checkpoint (twice: with all
 adapters, and with one merged for stock vLLM), and inputs: runs of docstrings of 27, 256 and 2,000 tokens and of mixed
-length, A4 pages at 150 dots an inch, and photographs, charts and texts in turn. On a GPU systems are loaded together,
-as many as fit in its memory, since loading takes longer than measuring, the first of them on the first GPU; they are
-measured one after another, while the others wait. Each row is printed, and written to the output, when it is there, so
-a run that is stopped keeps what it has.
+length, A4 pages at 150 dots an inch, also as PDF files, and photographs, charts and texts in turn. On a GPU systems
+are loaded together, as many as fit in its memory, since loading takes longer than measuring, the first of them on the
+first GPU; they are measured one after another, while the others wait. Each row is printed, and written to the output,
+when it is there, so a run that is stopped keeps what it has.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from from_tools import RESULTS, circumstances, lora_module, make_checkpoint, tensor_shapes
-from input_sets import CHART, LENGTHS, PHOTOGRAPH, make_media, make_pages, make_texts
+from input_sets import CHART, LENGTHS, PHOTOGRAPH, make_lines, make_media, make_pages, make_texts, text_pdf
 from jina_embeddings.inputs.patches import ImageConfig, resized_size
 from measure import COMPARED, least
 from systems import OTHER_VECTORS, PREFIX, SYSTEMS, num_devices
@@ -39,15 +39,24 @@ from systems import OTHER_VECTORS, PREFIX, SYSTEMS, num_devices
 HERE = Path(__file__).parent
 
 # Inputs of each set for each two GPUs, enough for ten seconds of the fastest system on H100s.
-COUNTS = {"short": 96_000, "passages": 10_000, "mixed": 3_000, "long": 300, "pages": 800, "media": 1_200}
-IMAGE_SETS = ("pages", "media")
+COUNTS = {
+    "short": 96_000,
+    "passages": 10_000,
+    "mixed": 3_000,
+    "long": 300,
+    "pages": 800,
+    "media": 1_200,
+    "many": 200_000,
+    "pdf": 1_200,
+}
+IMAGE_SETS = ("pages", "media", "pdf")
 # What else is measured: packed and scheduled vectors, calls of few texts, and the device's time by kind of kernel.
 STAGES = ("paths", "call-sizes", "profile")
 # The systems of a default run: those that need one GPU.
 DEFAULT = [name for name in SYSTEMS if num_devices(name) == 1]
 # Seconds that a system may take besides its rows, for the vectors that are compared, and to end.
 SPARE_S = 20
-TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8, "media": 9}
+TINY = {"short": 400, "passages": 60, "mixed": 40, "long": 8, "pages": 8, "media": 9, "many": 900, "pdf": 8}
 
 
 class Run:
@@ -168,6 +177,9 @@ def make_inputs(scratch: Path, size: str, counts: dict[str, int]) -> dict[str, A
     (scratch / "texts.json").write_text(json.dumps(made))
     if "pages" in counts:
         np.save(scratch / "pages.npy", make_pages(counts["pages"]))
+    if "pdf" in counts:
+        pages = [text_pdf(make_lines(60, number)) for number in range(counts["pdf"])]
+        (scratch / "pdf.pickle").write_bytes(pickle.dumps(pages))
     if "media" in counts:
         with (scratch / "media.pickle").open("wb") as file:
             pickle.dump(make_media(2 * counts["media"] // 3), file)
@@ -191,8 +203,9 @@ def sizes(size: str, tokenizer_file: Path, texts: dict[str, list[str]]) -> dict[
     }
     flop = {name: 2 * text * count for name, count in tokens.items()}
     # An A4 page at 150 dpi becomes 32 x 23 tokens of 2 x 2 patches, and its prompt has about 11 more.
-    tokens["pages"] = 747
-    flop["pages"] = 2 * (text * 747 + vision * 4 * 736)
+    for name in ("pages", "pdf"):
+        tokens[name] = 747
+        flop[name] = 2 * (text * 747 + vision * 4 * 736)
     if "short" in texts:
         config = ImageConfig()
         bounds = {"factor": config.factor, "min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
