@@ -14,6 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from checked_graphs import check
+from jina_embeddings.plugin.packed.channel import DeviceClock, Launched
 from jina_embeddings.plugin.packed.worker import PackedWorker
 from jina_embeddings.plugin.packs import Pack
 
@@ -59,16 +60,34 @@ class MeasuredWorker(PackedWorker):
             return arrival
 
         runner.replay = timed  # type: ignore[method-assign]
+        self._on_device = list[tuple[float, float]]()
+        measure = DeviceClock.times
+
+        def noted(clock: DeviceClock, launched: Launched) -> tuple[float, float]:
+            self._on_device.append(measure(clock, launched))
+            return self._on_device[-1]
+
+        clocks: Any = DeviceClock
+        clocks.times = noted
         super().jina_open_channel(path)
 
     def small_packs(self) -> dict[str, float]:
-        """The number of small packs since the last call, and medians: milliseconds of a launch, tokens, prompts."""
+        """The number of small packs since the last call, and medians: milliseconds of a launch, tokens, prompts.
+
+        Means of the milliseconds that a pack took the device, that the device had waited for it, and of its tokens.
+        """
         known: list[tuple[float, int, int]] = self.__dict__.get("_launches", [])
         launches, known[:] = list(known), []
         if not launches:
             return {"count": 0}
         seconds, tokens, prompts = np.median(np.array(launches), axis=0).tolist()
-        return {"count": len(launches), "launch_ms": round(1000 * seconds, 3), "tokens": tokens, "prompts": prompts}
+        found = {"count": len(launches), "launch_ms": round(1000 * seconds, 3), "tokens": tokens, "prompts": prompts}
+        found["mean_tokens"] = round(float(np.mean([tokens for _, tokens, _ in launches])), 1)
+        on_device, self._on_device[:] = list(self._on_device), []
+        if on_device:
+            took, idle = np.mean(on_device, axis=0).tolist()
+            found |= {"device_ms": round(1000 * took, 3), "idle_ms": round(1000 * idle, 3)}
+        return found
 
     def start_profile(self) -> None:
         activities = [ProfilerActivity.CUDA if torch.cuda.is_available() else ProfilerActivity.CPU]

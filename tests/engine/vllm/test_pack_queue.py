@@ -58,6 +58,31 @@ def test_every_input_is_taken_once_within_max_tokens(calls: list[list[int]], ali
     assert taken == Counter((number, index) for number, sizes in enumerate(calls) for index in range(len(sizes)))
 
 
+def call_with(prompts: list[list[int]]) -> Call:
+    """A call of prompts with these tokens."""
+    batch = [Prepared(np.array(ids, np.int32), "code", ((0, len(ids)),)) for ids in prompts]
+    done: Any = asyncio.Future(loop=asyncio.new_event_loop())
+    return Call([None] * len(batch), batch, len(batch), done)
+
+
+PROMPTS = st.lists(st.integers(0, 1), min_size=1, max_size=BUDGET)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(PROMPTS, min_size=1, max_size=6), max_size=6))
+def test_a_pack_is_never_larger_than_was_counted_whatever_prompts_share(calls: list[list[list[int]]]) -> None:
+    queue = queue_of(*(call_with(prompts) for prompts in calls))
+    while picks := queue.take():
+        inputs = [call.batch[index] for call, index in picks]
+        assert make_pack(inputs, ImageConfig(), half=False).num_tokens <= BUDGET
+
+
+def test_what_prompts_of_several_calls_share_leaves_room_for_more() -> None:
+    queue = queue_of(*(call_with([[7, 7, 7, number]]) for number in range(12)))
+    # 4 tokens of the first and 1 of each other would be 15; whole prompts may have 30.
+    assert len(queue.take()) == 7
+
+
 def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:
     queue = queue_of(call_of([8, 8, 8]), call_of([8, 8, 8, 4]))
     # Without sharing packs, there would be four: [8, 8], [8], [8, 8], [8, 4].
