@@ -46,35 +46,21 @@ def test_without_a_fused_kernel_vllms_activation_follows_the_product(bias: bool)
 
 
 @pytest.fixture
-def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Replaces QuACK's functions, on a device of the given capability."""
-
-    def replace(capability: tuple[int, int], **functions: Any) -> None:
-        names = dict.fromkeys(("gemm_gated_tuned", "gemm_tuned"))
-        tuned = names | {name: SimpleNamespace(fn=function) for name, function in functions.items()}
-        monkeypatch.setitem(sys.modules, "quack", SimpleNamespace())
-        monkeypatch.setitem(sys.modules, "quack.gemm_interface", SimpleNamespace(**tuned))
-        monkeypatch.setitem(sys.modules, "quack.gemm_config", SimpleNamespace(GemmConfig=SimpleNamespace))
-        monkeypatch.delitem(sys.modules, "jina_embeddings.plugin.kernels.products_quack", raising=False)
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-
-    kernels = products.gated_kernel, products.tiled_product
-    for kernel in kernels:
-        kernel.cache_clear()
-    yield replace
-    for kernel in kernels:
-        kernel.cache_clear()
-
-
-@pytest.fixture
-def gated_kernel(on_device: Callable[..., None]) -> Callable[..., Any]:
+def gated_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any, tuple[int, int]], Any]]:
     """Replaces QuACK by a function on a device of the given capability, and returns the kernel that is chosen."""
 
     def choose(function: Any, capability: tuple[int, int] = (9, 0), bias: bool = False) -> Any:
-        on_device(capability, gemm_gated_tuned=partial(written, function))
+        monkeypatch.setitem(sys.modules, "quack", SimpleNamespace())
+        tuned = SimpleNamespace(fn=partial(written, function))
+        monkeypatch.setitem(sys.modules, "quack.gemm_interface", SimpleNamespace(gemm_gated_tuned=tuned))
+        monkeypatch.setitem(sys.modules, "quack.gemm_config", SimpleNamespace(GemmConfig=SimpleNamespace))
+        monkeypatch.delitem(sys.modules, "jina_embeddings.plugin.kernels.products_quack", raising=False)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
         return products.gated_kernel(torch.device("cpu"), torch.bfloat16, bias)
 
-    return choose
+    products.gated_kernel.cache_clear()
+    yield choose
+    products.gated_kernel.cache_clear()
 
 
 def written(
@@ -160,65 +146,3 @@ def test_quack_is_not_used_where_it_fails(gated_kernel: Callable[..., Any], capl
 
     assert gated_kernel(older) is None
     assert "products_quack.gated_product: TypeError" in caplog.text
-
-
-def tiled(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    out: torch.Tensor,
-    added: torch.Tensor | None = None,
-    *,
-    bias: torch.Tensor | None = None,
-    config: Any = None,
-) -> None:
-    """What QuACK's plain product computes."""
-    whole = x.double() @ weight.double()
-    for other in (added, bias):
-        whole = whole if other is None else whole + other.double()
-    out.copy_(whole)
-
-
-@pytest.fixture
-def tiled_product(on_device: Callable[..., None]) -> Callable[..., Any]:
-    def choose(function: Any, shape: tuple[int, int] = (1280, 1280), capability: tuple[int, int] = (9, 0)) -> Any:
-        on_device(capability, gemm_tuned=function)
-        return products.tiled_product(torch.device("cpu"), torch.bfloat16, torch.Size(shape))
-
-    return choose
-
-
-def test_a_product_by_tiles_is_added_in_place(tiled_product: Callable[..., Any]) -> None:
-    kernel = tiled_product(tiled)
-    x, total, weight = torch.ones(3, 4), torch.ones(3, 5), torch.ones(5, 4)
-    assert torch.equal(kernel(x, weight, torch.ones(5)), torch.full((3, 5), 5.0))
-    kernel.add(total, x, weight)
-    assert torch.equal(total, torch.full((3, 5), 5.0))
-
-
-def test_tiles_are_those_of_the_shape(tiled_product: Callable[..., Any]) -> None:
-    used = set()
-
-    def noted(*given: torch.Tensor, config: Any, **options: Any) -> None:
-        used.add((config.tile_m, config.tile_n, config.pingpong, (config.cluster_m, config.cluster_n)))
-        tiled(*given, **options)
-
-    for shape, tiles in products.FASTER_TILES.items():
-        used.clear()
-        assert tiled_product(noted, shape) is not None
-        assert used == {tuple(tiles)}
-
-
-def test_other_shapes_and_devices_have_no_product_by_tiles(tiled_product: Callable[..., Any]) -> None:
-    assert tiled_product(tiled, (2048, 2048)) is None
-    assert tiled_product(tiled, capability=(8, 0)) is None
-    assert tiled_product(tiled, (1280, 3424), capability=(10, 0)) is None
-
-
-def test_a_wrong_product_by_tiles_is_not_used(
-    tiled_product: Callable[..., Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    def without_total(*given: torch.Tensor, **options: Any) -> None:
-        tiled(*given[:3], **options)
-
-    assert tiled_product(without_total) is None
-    assert "TiledProduct: its results are wrong" in caplog.text

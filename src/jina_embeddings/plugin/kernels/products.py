@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn.functional import linear, silu
@@ -17,28 +17,6 @@ _LOAD_ELEMENTS = 8
 _CHECKED_ROWS = (40, 128, 256)
 
 
-class Tiles(NamedTuple):
-    """How QuACK divides a product: rows and columns of a tile, and those of a cluster, whose tiles share their loads.
-
-    pingpong: two groups of warps take turns, so that one writes its tile while the other multiplies.
-    """
-
-    rows: int
-    columns: int
-    pingpong: bool
-    cluster: tuple[int, int]
-
-
-# Of these shapes of a weight, (outputs, inputs), QuACK's product takes less time than cuBLAS's, whose products of few
-# inputs wait for their results to be written: queries, keys and values, output, and down projection of the vision
-# tower. One division for all numbers of rows also gives an image the same vector, whatever runs beside it.
-FASTER_TILES: dict[tuple[int, ...], Tiles] = {
-    (3840, 1280): Tiles(128, 192, True, (2, 1)),
-    (1280, 1280): Tiles(128, 160, True, (2, 1)),
-    (1280, 3424): Tiles(128, 160, True, (2, 1)),
-}
-
-
 def has_plain_weight(layer: Any) -> bool:
     """Whether the layer's weight is one matrix, neither quantised nor sharded over GPUs."""
     require("linear layers", layer)
@@ -48,12 +26,7 @@ def has_plain_weight(layer: Any) -> bool:
 
 def product(layer: Any, x: torch.Tensor) -> torch.Tensor:
     """x W^T, plus the layer's bias if it has one."""
-    tiled = tiled_product(x.device, x.dtype, layer.weight.shape) if x.is_cuda else None
-    result: torch.Tensor
-    if tiled is not None:
-        result = tiled(x, layer.weight, layer.bias)
-    else:
-        result = layer.quant_method.apply(layer, x, layer.bias)
+    result: torch.Tensor = layer.quant_method.apply(layer, x, layer.bias)
     return result
 
 
@@ -65,11 +38,7 @@ def add_product(total: torch.Tensor, layer: Any, x: torch.Tensor) -> torch.Tenso
     if not total.is_cuda:
         total.add_(product(layer, x))
         return None
-    tiled = tiled_product(x.device, x.dtype, layer.weight.shape)
-    if tiled is not None:
-        tiled.add(total, x, layer.weight)
-    else:
-        torch.addmm(total, x, layer.weight.t(), out=total)
+    torch.addmm(total, x, layer.weight.t(), out=total)
     bias: torch.Tensor | None = layer.bias
     return bias
 
@@ -84,35 +53,6 @@ def gated_product(layer: Any, activation: Any, x: torch.Tensor) -> torch.Tensor:
     gated = gated_kernel(x.device, x.dtype, bias is not None) if x.is_cuda and aligned else None
     result: torch.Tensor = activation(product(layer, x)) if gated is None else gated(x, weight, bias)
     return result
-
-
-@cache
-def tiled_product(device: torch.device, dtype: torch.dtype, shape: torch.Size) -> Any:
-    """QuACK's product if it is the faster one for a weight of this shape; None if not, or if it is wrong."""
-    is_hopper = is_hopper_with_half_precision(device, dtype) and torch.cuda.get_device_capability(device)[0] == 9
-    if shape not in FASTER_TILES or not is_hopper:
-        return None
-
-    def errors(tiled: Any) -> list[float]:
-        outputs, inputs = shape
-        weight = random_rows(device, dtype, outputs, inputs) / inputs**0.5
-        bias = random_rows(device, dtype, 1, outputs)[0]
-        found = []
-        for rows in _CHECKED_ROWS:
-            x, total = random_rows(device, dtype, rows, inputs), random_rows(device, dtype, rows, outputs)
-            expected = linear(x.float(), weight.float())
-            found.append(relative_error(tiled(x, weight, bias), expected + bias))
-            expected += total
-            tiled.add(total, x, weight)
-            found.append(relative_error(total, expected))
-        return found
-
-    def load() -> Any:
-        from .products_quack import TiledProduct
-
-        return TiledProduct(FASTER_TILES[shape])
-
-    return checked("products_quack.TiledProduct", load, errors)
 
 
 @cache

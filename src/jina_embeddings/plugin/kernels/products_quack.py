@@ -1,15 +1,10 @@
-"""QuACK's products, alone and with SwiGLU in the epilogue; importing this needs QuACK, which vLLM installs on CUDA.
-
-The first call of each tile on a machine compiles for 3 s; QuACK caches the result on disk.
-"""
+"""QuACK's product with SwiGLU in its epilogue; importing this needs QuACK, which vLLM installs on CUDA."""
 
 from __future__ import annotations
 
 import torch
 from quack.gemm_config import GemmConfig
-from quack.gemm_interface import gemm_gated_tuned, gemm_tuned
-
-from .products import Tiles
+from quack.gemm_interface import gemm_gated_tuned
 
 # Rows of a tile, and of the smaller tile that few rows have.
 _TILE, _SMALL_TILE = 128, 64
@@ -18,7 +13,10 @@ _MAX_UNPAIRED_ROWS = 1024
 
 
 def gated_product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """silu(x G^T) * (x U^T), where the weight is G stacked on U; the bias likewise."""
+    """silu(x G^T) * (x U^T), where the weight is G stacked on U; the bias likewise.
+
+    The first call of each tile on a machine compiles for 3 s; QuACK caches the result on disk.
+    """
     out = x.new_empty(len(x), len(weight) // 2)
     halves = ("B",) if bias is None else ("B", "bias")
     # QuACK has a default for every other generation.
@@ -26,31 +24,6 @@ def gated_product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
     # `fn`: without trying all tiles first.
     gemm_gated_tuned.fn(x, weight.t(), None, out, bias=bias, activation="swiglu", config=config, concat_layout=halves)
     return out
-
-
-class TiledProduct:
-    """Products with weights of one shape."""
-
-    def __init__(self, tiles: Tiles):
-        self._config = GemmConfig(
-            tile_m=tiles.rows,
-            tile_n=tiles.columns,
-            pingpong=tiles.pingpong,
-            cluster_m=tiles.cluster[0],
-            cluster_n=tiles.cluster[1],
-            is_dynamic_persistent=False,
-            device_capacity=9,
-        )
-
-    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """x W^T, plus the bias."""
-        out = x.new_empty(len(x), len(weight))
-        gemm_tuned.fn(x, weight.t(), out, bias=bias, config=self._config)
-        return out
-
-    def add(self, total: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> None:
-        """Adds x W^T to `total` in place, with a single rounding."""
-        gemm_tuned.fn(x, weight.t(), total, total, config=self._config)
 
 
 def _config(rows: int) -> GemmConfig:

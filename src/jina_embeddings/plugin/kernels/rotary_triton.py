@@ -36,14 +36,10 @@ def turn(heads: torch.Tensor, table: torch.Tensor) -> None:
 @triton.jit
 def rotated(ptrs: tl.tensor, cos: tl.tensor, sin: tl.tensor, mask: tl.tensor, half: tl.constexpr) -> tl.tuple:
     """Both halves of rotated heads, for a kernel that reads them; ptrs: of the first halves."""
-    return turned(tl.load(ptrs, mask=mask, other=0.0), tl.load(ptrs + half, mask=mask, other=0.0), cos, sin)
-
-
-@triton.jit
-def turned(first: tl.tensor, second: tl.tensor, cos: tl.tensor, sin: tl.tensor) -> tl.tuple:
-    """The halves of heads after the rotation, in their dtype."""
-    a, b = first.to(tl.float32), second.to(tl.float32)
-    return (a * cos - b * sin).to(first.dtype), (b * cos + a * sin).to(first.dtype)
+    first = tl.load(ptrs, mask=mask, other=0.0).to(tl.float32)
+    second = tl.load(ptrs + half, mask=mask, other=0.0).to(tl.float32)
+    dtype = ptrs.dtype.element_ty
+    return (first * cos - second * sin).to(dtype), (second * cos + first * sin).to(dtype)
 
 
 # Without the option, Triton would compile the kernel a second time for numbers of tokens that are multiples of 16.
