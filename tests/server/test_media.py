@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import multiprocessing
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from starlette.testclient import TestClient
 from hostile import MB, chunk, encoded, many_frames, pdf, png, saved, zeros
 from inputs import picture
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.inputs.compiled import USES_BEFORE
 from jina_embeddings.inputs.pdf import pdf_pages
 from jina_embeddings.server.limits import Limits
 from jina_embeddings.server.media import IMAGE_S
@@ -225,3 +228,24 @@ def test_images_of_a_client_that_leaves_are_not_decoded(app: App, client: TestCl
         assert time.perf_counter() - began < 3
 
     asyncio.run(main())
+
+
+def test_a_decoder_neither_compiles_nor_starts_processes_however_much_it_decodes() -> None:
+    """It has no memory for that."""
+    code = """
+import threading
+import psutil
+from jina_embeddings.inputs import compiled, renderers
+from jina_embeddings.server import decoding
+renderers.RENDERERS._most = 2
+decoding.start()
+form, begun = decoding.Form(decoding.ImageConfig()), []
+threading.Thread.start = lambda thread: begun.append(thread.name)
+for _ in range(2 + max(compiled.USES_BEFORE, renderers._PAGES_BEFORE)):
+    decoding.image_pixels(PNG, form, 10**6)
+    decoding.pdf_pixels(PDF, form, 1)
+print(compiled.USES_BEFORE, begun, psutil.Process().children())
+"""
+    code = code.replace("PNG", repr(saved(picture(56, 84, 1), "PNG"))).replace("PDF", repr(pdf()))
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == f"{USES_BEFORE} [] []\n"

@@ -45,6 +45,11 @@ class Compiled(Generic[T]):
                 self._thread = thread
         return self._made
 
+    def never(self) -> None:
+        """Leaves the work to who does it until then."""
+        with self._lock:
+            self._left = 0
+
     def compile(self) -> None:
         try:
             self._made = self._make()
@@ -58,6 +63,12 @@ class Compiled(Generic[T]):
 
 
 _ALL: weakref.WeakSet[Compiled[Any]] = weakref.WeakSet()
+
+
+def compile_nothing() -> None:
+    """From now on nothing is compiled in this process, for those with little memory."""
+    for compiled in list(_ALL):
+        compiled.never()
 
 
 def _wait_for_all() -> None:

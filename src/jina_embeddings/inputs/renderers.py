@@ -167,6 +167,11 @@ class Renderers:
         for renderer in idle:
             renderer.end()
 
+    def never(self) -> None:
+        """From now on this process renders alone."""
+        with self._changed:
+            self._most = 0
+
     def forget(self) -> None:
         """In a forked process, which has no right to those of its parent."""
         self.__init__(self._most, _PAGES_BEFORE, self._page_s)  # type: ignore[misc]
@@ -174,7 +179,7 @@ class Renderers:
     def _take(self) -> Renderer | None:
         with self._changed:
             self._left -= 1
-            if self._left >= 0:
+            if self._left >= 0 or not self._most:
                 return None
             self._changed.wait_for(lambda: self._idle or self._num_running < self._most or not self._most)
             if not self._most:

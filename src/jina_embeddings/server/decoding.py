@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError
 from ..inputs.budget import PIXELS
+from ..inputs.compiled import compile_nothing
 from ..inputs.decoding import decode_image
 from ..inputs.patches import ImageConfig, resize_image
 from ..inputs.pdf import PDF_PIXELS, num_pdf_pages, pdf_page
+from ..inputs.renderers import RENDERERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,9 @@ class Form:
 
 def start() -> None:
     """Prepares a process: imports the decoding libraries, and limits its memory where the system can."""
+    # A compiler has no room in that memory, and a process that renders for this one would have as much again.
+    compile_nothing()
+    RENDERERS.never()
     import numpy as np
     from PIL import Image
 
