@@ -22,6 +22,7 @@ BY_COLUMNS: dict[str, dict[str, Any]] = {
     "texts": {"text": TEXTS},
     "large strings": {"text": pa.array(TEXTS, pa.large_string())},
     "ids": {"text": TEXTS, "id": [f"id{number}" for number in range(50)]},
+    "numbers as ids": {"text": TEXTS, "id": range(-25, 25)},
     "kept": {"text": TEXTS, "n": range(50), "tags": [["a"] * (number % 3) for number in range(50)]},
     "no images": {"text": TEXTS, "image": pa.nulls(50, pa.string())},
 }
@@ -31,7 +32,8 @@ ONE_BY_ONE: dict[str, dict[str, Any]] = {
     "images": {"text": [*TEXTS[1:], None], "image": [*[None] * 49, "a.png"]},
     "an image too many": {"text": TEXTS, "image": [*[None] * 49, "a.png"]},
     "numbers": {"text": range(50)},
-    "numbers as ids": {"text": TEXTS, "id": range(50)},
+    "a number missing among ids": {"text": TEXTS, "id": [*range(49), None]},
+    "truth values as ids": {"text": TEXTS, "id": [True, False] * 25},
     "a row without an id": {"text": TEXTS, "id": [*TEXTS[1:], None]},
     "an empty id": {"text": TEXTS, "id": [*TEXTS[1:], ""]},
     "another column": {"body": TEXTS},

@@ -54,7 +54,13 @@ class _Zstandard(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count = int(self._reader.readinto(buffer))
+        import zstandard
+
+        try:
+            count = int(self._reader.readinto(buffer))
+        except zstandard.ZstdError as error:
+            # As gzip says it.
+            raise OSError(f"a broken .zst: {error}") from None
         self._place += count
         return count
 

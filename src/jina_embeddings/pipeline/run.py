@@ -14,7 +14,7 @@ from .busy import BusyShare
 from .chunks import Report
 from .folder import Folder
 from .job import Job
-from .kept import check_kept, kept_types
+from .kept import check_fields, check_kept, kept_types
 from .manifest import Manifest, Share, folder_for, locked
 from .memory_tables import store_table
 from .plan import Plan
@@ -175,6 +175,7 @@ class Run:
             known=known or (),
         )
         plan = Plan(found.sources, self.shard_rows, self.fields)
+        check_fields(plan)
         kept_types(plan)
         allowed = None if self.max_rejected is None else int(self.max_rejected * plan.num_rows)
         return Job(folder, plan, self.form, self.share, allowed, self.batch_size), found.left_out

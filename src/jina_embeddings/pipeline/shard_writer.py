@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ from .chunks import Chunk
 from .folder import Folder
 from .layouts import InArrays, InLance, InParquet, Layout, types_of, vectors_column
 from .provenance import Form
+from .rows import printable
 from .shards import FOOTER, Done, rejects_name, shard_name
 from .writers import ROW_GROUP_BYTES
 
@@ -74,6 +76,9 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # One that is left open says at some later time that it can't be closed.
+        with suppress(pa.ArrowException):
+            self._file.close()
         self._sink.close()
         self._rejects.discard()
         self._draft.discard()
@@ -151,12 +156,13 @@ def kept_column(values: Any, type_: Any) -> Any:
         values = values.to_pylist()
     if pa.types.is_string(type_):
         # Fields of JSON records have no one type: what is no string is written as JSON.
-        values = [
-            value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            for value in values
-        ]
+        values = [None if value is None else printable(_text_of(value)) for value in values]
     return pa.array(values, type_)
 
 
+def _text_of(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def _message(error: Exception) -> str:
-    return str(error).encode("utf-8", "backslashreplace").decode()
+    return printable(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -82,7 +83,7 @@ def survey(
                 raise
             found.left_out.append(LeftOut(printable(path), str(error)))
             continue
-        except (JinaEmbeddingsError, OSError) as error:
+        except (JinaEmbeddingsError, OSError, EOFError, zlib.error) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if named:
                 raise InputError(f"{path} can't be read: {reason}") from error

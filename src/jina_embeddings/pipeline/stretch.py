@@ -64,7 +64,9 @@ def texts_of(table: Any, path: str, first: int, fields: Fields) -> Stretch | Non
         return None
     if fields.id not in names:
         ids = [f"{path}:{number}" for number in range(first, first + len(table))]
-    elif _is_filled(own := table[fields.id]):
+    elif pa.types.is_integer((own := table[fields.id]).type) and not own.null_count:
+        ids = own.cast(pa.string()).to_pylist()
+    elif _is_filled(own):
         ids = own.to_pylist()
     else:
         return None

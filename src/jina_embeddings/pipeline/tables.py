@@ -23,17 +23,25 @@ _BATCH_ROWS = 4096
 
 
 def num_table_rows(path: str, kind: str) -> int:
-    """Raises InputError for what is no such table."""
+    """Raises InputError for what is no such table, and for one with two columns of one name."""
     try:
         if kind == "lance":
             return int(_lance(path).count_rows())
         if kind == "parquet":
-            with open_stored(path) as file:
-                return int(pq.ParquetFile(file).metadata.num_rows)
+            with open_stored(path) as file, pq.ParquetFile(file) as table:
+                _check_names(table.schema_arrow.names)
+                return int(table.metadata.num_rows)
         with closing(_source(path)) as source:
-            return sum(batch.num_rows for batch in _arrow_batches(source))
+            reader = _arrow_reader(source)
+            _check_names(reader.schema.names)
+            return sum(batch.num_rows for batch in _batches_of(reader))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"not a file of {kind}: {error}") from None
+
+
+def _check_names(names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"two columns have one name ({', '.join(map(repr, twice))}): rename one")
 
 
 def lance_version(path: str) -> str:
@@ -97,12 +105,21 @@ class TableReader:
 
 
 def records_of(batch: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a record batch, also of one without columns."""
+    """The rows of a record batch, also of one without columns.
+
+    Values are Python's, but times in nanoseconds, which Python has not, stay Arrow's.
+    """
     names = batch.schema.names
     if not names:
         yield from ({} for _ in range(batch.num_rows))
-    for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+    for values in zip(*map(_values, batch.columns), strict=True):
         yield dict(zip(names, values, strict=True))
+
+
+def _values(column: Any) -> list[Any]:
+    if getattr(column.type, "unit", None) == "ns":
+        return [value if value.is_valid else None for value in column]
+    return column.to_pylist()  # type: ignore[no-any-return]
 
 
 def _batches(path: str, kind: str, start: int, columns: list[str]) -> Generator[Any, None, None]:
@@ -162,10 +179,6 @@ def _arrow_reader(source: Any) -> Any:
     magic = source.read(6)
     source.seek(0)
     return pa.ipc.open_file(source) if magic == b"ARROW1" else pa.ipc.open_stream(source)
-
-
-def _arrow_batches(source: Any) -> Iterator[Any]:
-    return _batches_of(_arrow_reader(source))
 
 
 def _batches_of(reader: Any) -> Iterator[Any]:
