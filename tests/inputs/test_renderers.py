@@ -243,3 +243,12 @@ def test_nothing_is_left_at_the_end(tmp_path: Path, end: str) -> None:
     assert not psutil.pid_exists(renderer)
     if end == "killed":
         os.kill(forked, signal.SIGKILL)
+
+
+def test_a_page_that_comes_alone_is_rendered_here(use: Use) -> None:
+    """As in the server's decoders, whose memory is bounded."""
+    pool = use(Renderers(1, pages_before=0))
+    assert pdf.pdf_page(PAGES["text"], None, "page").tobytes() == load_image(PAGES["text"]).tobytes()
+    pool.end()
+    pdf.pdf_page(PAGES["text"], None, "page")
+    assert pool._num_running == 0

@@ -78,33 +78,45 @@ def pdf_texts(source: PdfSource) -> Iterator[str | ImageError]:
 
 
 def pdf_page(
-    source: PdfSource, number: int | None, name: str, room: Room | None = None, *, max_pixels: int = PDF_PIXELS
+    source: PdfSource,
+    number: int | None,
+    name: str,
+    room: Room | None = None,
+    *,
+    max_pixels: int = PDF_PIXELS,
+    many: bool = False,
 ) -> Image.Image:
     """Renders page `number` (from 1) at 150 dpi; None renders the only page of a PDF with one page.
 
     room: takes the page's pixels, and keeps them; None gives them back at the end.
     max_pixels: the most pixels of the rendered page; a larger one is rendered at a lower dpi.
+    many: one of so many that other processes may render it.
 
     Raises as `pdf_pages` does, and ImageError if there is no such page or, without a number, more than one.
     """
     if room is None:
         with PIXELS.room() as own:
-            return pdf_page(source, number, name, own, max_pixels=max_pixels)
-    try:
-        return _page(source, number, name, room, max_pixels)
-    except RendererEndedError as error:
-        if error.timed_out:
-            raise ImageError(f"{name}: takes too long to render") from None
-    try:
-        # The process may have ended for another reason.
-        return _page(source, number, name, room, max_pixels)
-    except RendererEndedError:
-        raise ImageError(f"{name}: ends the process that renders it") from None
-
-
-def _page(source: PdfSource, number: int | None, name: str, room: Room, max_pixels: int) -> Image.Image:
+            return pdf_page(source, number, name, own, max_pixels=max_pixels, many=many)
     given = _path_or_data(source)
-    with RENDERERS.place(given) as renderer, closing(_Document(given, name, renderer)) as document:
+    if not many:
+        return _page(given, number, name, room, max_pixels)
+    # A process that ends may have done so for another reason than the page.
+    for _ in range(2):
+        try:
+            with RENDERERS.place(given) as renderer:
+                return _page(given, number, name, room, max_pixels, renderer)
+        except RendererEndedError as error:
+            if error.timed_out:
+                raise ImageError(f"{name}: takes too long to render") from None
+            # Or threads with processes wait for room, and this one for a process.
+            room.give_back()
+    raise ImageError(f"{name}: ends the process that renders it")
+
+
+def _page(
+    source: str | bytes, number: int | None, name: str, room: Room, max_pixels: int, renderer: Renderer | None = None
+) -> Image.Image:
+    with closing(_Document(source, name, renderer)) as document:
         if document.num_pages == 0:
             raise ImageError(f"{name}: a PDF without pages")
         if number is None and document.num_pages != 1:

@@ -180,11 +180,11 @@ class _Opener:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ImageError(f"{self.name}: can't be read: {reason}") from error
-        return pdf_page(path, page, self.name, self.room, max_pixels=self.pdf_pixels)
+        return pdf_page(path, page, self.name, self.room, max_pixels=self.pdf_pixels, many=True)
 
     def _bytes(self, data: bytes, page: int | None) -> Image.Image:
         if _is_pdf(data[:_PDF_HEADER_BYTES]):
-            return pdf_page(data, page, self.name, self.room, max_pixels=self.pdf_pixels)
+            return pdf_page(data, page, self.name, self.room, max_pixels=self.pdf_pixels, many=True)
         _refuse_page(page, self.name)
         return decode_image(io.BytesIO(data), self.name, self.room, as_stored=self.as_stored, many=True)
 
