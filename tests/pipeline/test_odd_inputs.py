@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import tarfile
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +20,7 @@ from jina_embeddings.pipeline import Fields, Form, tables
 from jina_embeddings.pipeline.folder import Folder
 from jina_embeddings.pipeline.job import Job
 from jina_embeddings.pipeline.kept import check_fields, kept_types
+from jina_embeddings.pipeline.manifest import Manifest
 from jina_embeddings.pipeline.plan import Plan, PlanReader
 from jina_embeddings.pipeline.sources import survey
 
@@ -171,3 +174,33 @@ def test_the_schemas_of_files_are_read_once_for_all_shards(tmp_path: Path, monke
     # A file that has changed is read again.
     pq.write_table(pa.table({"text": ["a"], "n": ["one"]}), tmp_path / "0.parquet")
     assert kept_types(plan_of(tmp_path / "0.parquet", keep=("n",))) == [("n", pa.string())]
+
+
+def test_what_each_shard_asks_for_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a run of many files or marks has as much to do for each shard as for its whole plan."""
+    made: list[int] = []
+    real = Manifest.to_json
+
+    def to_json(manifest: Manifest) -> str:
+        made.append(1)
+        return real(manifest)
+
+    monkeypatch.setattr(Manifest, "to_json", to_json)
+    (tmp_path / "a.txt").write_text("row\n" * 60)
+    plan = plan_of(tmp_path / "a.txt", lines=True)
+    assert embedded(tmp_path, plan).num_rows == 60
+    assert plan.num_shards == 20
+    assert len(made) <= 3
+    assert plan.num_rows == 60
+    assert vars(plan)["num_rows"] == 60
+
+
+def test_a_sample_whose_json_is_nested_too_deeply_has_no_fields(tmp_path: Path) -> None:
+    deep = b'{"n": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, data in (("a.txt", b"one"), ("a.json", deep), ("b.txt", b"two")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    table = embedded(tmp_path, plan_of(tmp_path / "a.tar", keep=("n",)))
+    assert (table["n"].to_pylist(), table["error"].null_count) == ([None, None], 2)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ NAME = "_manifest.json"
 FORMAT = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """The definition of a run, which is written once, before its first shard.
 
@@ -34,7 +35,8 @@ class Manifest:
     form: Form
     made_by: dict[str, Any]
 
-    @property
+    # Each shard asks for it.
+    @cached_property
     def run(self) -> str:
         """A digest that each shard's footer carries."""
         return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 
 from .cursors import Cursor
@@ -14,7 +15,7 @@ from .sources import Source
 from .stretch import Stretch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Row 0 is the first of the first source; shard 0 holds rows 0 to `shard_rows`."""
 
@@ -22,7 +23,8 @@ class Plan:
     shard_rows: int
     fields: Fields = field(default_factory=Fields)
 
-    @property
+    # Each shard asks for it.
+    @cached_property
     def num_rows(self) -> int:
         return sum(source.rows for source in self.sources)
 

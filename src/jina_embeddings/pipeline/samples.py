@@ -75,7 +75,7 @@ def _fields(sample: dict[str, Any]) -> dict[str, Any]:
             record[ending] = text.strip() if ending == "txt" else text
     try:
         own = json.loads(record.get("json", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         own = {}
     return {**(own if isinstance(own, dict) else {}), **record}
 
