@@ -167,11 +167,6 @@ class Renderers:
         for renderer in idle:
             renderer.end()
 
-    def never(self) -> None:
-        """From now on this process renders alone."""
-        with self._changed:
-            self._most = 0
-
     def forget(self) -> None:
         """In a forked process, which has no right to those of its parent."""
         self.__init__(self._most, _PAGES_BEFORE, self._page_s)  # type: ignore[misc]

@@ -17,7 +17,6 @@ from ..inputs.compiled import compile_nothing
 from ..inputs.decoding import decode_image
 from ..inputs.patches import ImageConfig, resize_image
 from ..inputs.pdf import PDF_PIXELS, num_pdf_pages, pdf_page
-from ..inputs.renderers import RENDERERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +42,8 @@ class Form:
 
 def start() -> None:
     """Prepares a process: imports the decoding libraries, and limits its memory where the system can."""
-    # A compiler has no room in that memory, and a process that renders for this one would have as much again.
+    # A compiler has no room in that memory.
     compile_nothing()
-    RENDERERS.never()
     import numpy as np
     from PIL import Image
 
