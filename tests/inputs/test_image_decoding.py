@@ -256,3 +256,14 @@ def test_as_stored_drops_transparency_and_leaves_the_orientation() -> None:
     stored = saved(palette, "GIF", transparency=3)
     expected = Image.open(io.BytesIO(stored)).convert("RGB")
     assert np.array_equal(np.asarray(load_image(stored, as_stored=True)), np.asarray(expected))
+
+
+def test_an_image_that_could_be_transparent_and_is_not_is_the_same_as_without() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 40, 3), dtype=np.uint8))
+    with_alpha = noise.convert("RGBA")
+    assert load_image(with_alpha).tobytes() == noise.tobytes()
+    # One pixel decides.
+    with_alpha.putpixel((39, 299), (0, 0, 0, 254))
+    expected = noise.copy()
+    expected.putpixel((39, 299), (1, 1, 1))
+    assert load_image(with_alpha).tobytes() == expected.tobytes()

@@ -171,6 +171,9 @@ def _on_white(image: Image.Image, name: str) -> Image.Image:
 
     if image.mode == "F" or image.mode.startswith("I") or not image.has_transparency_data:
         return _opaque(image, name)
+    # Many programs write screenshots and pages with transparency of which nothing is transparent.
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
+        return image.convert("RGB")
     canvas = Image.new("RGB", image.size, "white")
     for top in range(0, image.height, _BAND_ROWS):
         band = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))

@@ -1,6 +1,6 @@
 """PNG in a third of Pillow's time: zlib-ng inflates the rows, and a compiled loop undoes their filters.
 
-Pillow still reads the file and checks it; it is given another decoder, for RGB images of 8 bits a channel that are not
+Pillow still reads the file and checks it; it is given another decoder, for images of 8 bits a channel that are not
 interlaced. Everything else, and all until the loop is compiled, is decoded by Pillow's own.
 """
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-Unfilter = Callable[["NDArray[np.uint8]", "NDArray[np.uint8]"], int]
+Unfilter = Callable[["NDArray[np.uint8]", "NDArray[np.uint8]", int], int]
 
 _NAME = "jina-embeddings-png"
+_CHANNELS = {"L": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 # What Pillow's decoder of PNG returns for damaged data, and for a row with an unknown filter.
 _BROKEN, _UNKNOWN = -2, -3
 # Rows that are decoded together stay in a core's cache.
@@ -31,9 +32,9 @@ _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
 def decode_faster(image: Image.Image) -> None:
     """Gives an opened image that is not loaded yet the faster decoder, if there is one for it."""
     tiles: Any = getattr(image, "tile", ())
-    plain = image.format == "PNG" and image.mode == "RGB" and getattr(image, "n_frames", 1) == 1 == len(tiles)
-    # The last value of a tile says how many bits the file has. Older versions of Pillow have plain tuples.
-    if not plain or image.info.get("interlace") or tiles[0][-1] != "RGB" or not hasattr(tiles[0], "_replace"):
+    plain = image.format == "PNG" and image.mode in _CHANNELS and getattr(image, "n_frames", 1) == 1 == len(tiles)
+    # The last value of a tile is the mode if the file has 8 bits. Older versions of Pillow have plain tuples.
+    if not plain or image.info.get("interlace") or tiles[0][-1] != image.mode or not hasattr(tiles[0], "_replace"):
         return
     if LOOP.use() is not None:
         vars(image)["tile"] = [tiles[0]._replace(codec_name=_NAME)]
@@ -44,7 +45,7 @@ def _loop() -> Unfilter:
     import numba
 
     rows = numba.uint8[:, ::1]
-    unfilter: Unfilter = by_numba(_unfilter, rows, rows, returns=numba.int64)
+    unfilter: Unfilter = by_numba(_unfilter, rows, rows, numba.int64, returns=numba.int64)
     _register()
     return unfilter
 
@@ -66,7 +67,8 @@ def _register() -> None:
 
         def setimage(self, im: Any, extents: tuple[int, int, int, int] | None = None) -> None:
             super().setimage(im, extents)
-            self._height, row_bytes = self.state.ysize, 3 * self.state.xsize
+            self._channels = _CHANNELS[self.mode]
+            self._height, row_bytes = self.state.ysize, self._channels * self.state.xsize
             num_rows = min(self._height, max(1, _BAND_BYTES // row_bytes))
             self._band = np.empty((num_rows, 1 + row_bytes), np.uint8)
             # The first row is the one above the band.
@@ -94,7 +96,7 @@ def _register() -> None:
             """Puts the rows of a full band into the image. Returns False for an unknown filter."""
             unfilter, num_rows = LOOP.use(), min(len(self._band), self._height - self._row)
             assert unfilter is not None
-            if unfilter(self._band[:num_rows], self._pixels) < num_rows:
+            if unfilter(self._band[:num_rows], self._pixels, self._channels) < num_rows:
                 return False
             self.state.yoff, self.state.ysize = self._row, num_rows
             self.set_as_raw(self._pixels[1 : 1 + num_rows].tobytes())
@@ -105,33 +107,33 @@ def _register() -> None:
     Image.register_decoder(_NAME, Decoder)
 
 
-def _unfilter(rows: Any, pixels: Any) -> int:
+def _unfilter(rows: Any, pixels: Any, channels: int) -> int:
     """Undoes the filters of PNG (ISO/IEC 15948, section 9), and returns how many rows come before an unknown one.
 
-    rows: uint8 (num_rows, 1 + 3 * width), the filter of each and what it made of the row.
-    pixels: uint8 (1 + num_rows, 3 * width), the row above the first, and where the others go.
+    rows: uint8 (num_rows, 1 + channels * width), the filter of each and what it made of the row.
+    pixels: uint8 (1 + num_rows, channels * width), the row above the first, and where the others go.
     """
     for y in range(len(rows)):
         kind, row, above, out = rows[y, 0], rows[y, 1:], pixels[y], pixels[y + 1]
         if kind == _NONE:
             out[:] = row
         elif kind == _SUB:
-            out[:3] = row[:3]
-            for i in range(3, len(row)):
-                out[i] = row[i] + out[i - 3]
+            out[:channels] = row[:channels]
+            for i in range(channels, len(row)):
+                out[i] = row[i] + out[i - channels]
         elif kind == _UP:
             for i in range(len(row)):
                 out[i] = row[i] + above[i]
         elif kind == _AVERAGE:
-            for i in range(3):
+            for i in range(channels):
                 out[i] = row[i] + (above[i] >> 1)
-            for i in range(3, len(row)):
-                out[i] = row[i] + ((np.int32(out[i - 3]) + np.int32(above[i])) >> 1)
+            for i in range(channels, len(row)):
+                out[i] = row[i] + ((np.int32(out[i - channels]) + np.int32(above[i])) >> 1)
         elif kind == _PAETH:
             # A channel after the other, so that its neighbours stay in registers.
-            for channel in range(3):
+            for channel in range(channels):
                 left = corner = np.int32(0)
-                for i in range(channel, len(row), 3):
+                for i in range(channel, len(row), channels):
                     up = np.int32(above[i])
                     # The neighbour that is nearest to left + up - corner; left, up, corner where two are as near.
                     to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
