@@ -85,6 +85,8 @@ def test_images_of_datasets_are_embedded(tmp_path: Path) -> None:
         (datasets.DatasetDict({"train": KINDS["datasets"]}), "a DatasetDict is no input"),
         (pl.DataFrame({"text": ["x"]}).lazy(), "a LazyFrame is no input"),
         (7, "a int is no input"),
+        (pa.table([["x"], ["y"]], names=["text", "text"]), r"two columns have one name \('text'\)"),
+        (pd.DataFrame({"text": ["x", "y"], "id": [1, "z"]}), "a column can't be stored: .*id.*: convert it"),
     ],
 )
 def test_a_value_that_is_no_table_is_refused_with_what_to_give(tmp_path: Path, given: Any, message: str) -> None:
@@ -95,3 +97,19 @@ def test_a_value_that_is_no_table_is_refused_with_what_to_give(tmp_path: Path, g
 def test_one_path_needs_no_list(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
     assert Run(tmp_path / "a.txt", tmp_path / "v").embed(fake_model).rows == 1
+
+
+def test_columns_that_are_not_needed_may_be_of_any_type(tmp_path: Path) -> None:
+    for number, table in enumerate(
+        (
+            pd.DataFrame({"text": ["x", "y"], "mixed": [1, "z"], "object": [object(), 1j]}),
+            pl.DataFrame({"text": ["x", "y"], "object": pl.Series([object(), 1j], dtype=pl.Object)}),
+        )
+    ):
+        assert Run(table, tmp_path / f"{number}").embed(fake_model).rejected == 0
+
+
+def test_categories_of_polars_are_kept_as_their_names(tmp_path: Path) -> None:
+    given = pl.DataFrame({"text": ["x", "y", "z"], "c": pl.Series(["b", None, "a"], dtype=pl.Enum(["a", "b"]))})
+    Run(given, tmp_path / "v", fields=Fields(keep=("c",))).embed(fake_model)
+    assert pq.read_table(tmp_path / "v")["c"].to_pylist() == ["b", None, "a"]

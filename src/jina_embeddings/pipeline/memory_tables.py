@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 from ..errors import InputError, RunMismatchError
 from .folder import Folder
 from .sources import Source
+from .tables import check_names
 
 FOLDER = "_inputs"
 _BATCH_ROWS = 1000
+_VIEWS: dict[Any, Any] = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 
 
 def store_table(table: Any, columns: list[str], folder: Folder, known: Iterable[Source] | None) -> str:
@@ -24,9 +26,16 @@ def store_table(table: Any, columns: list[str], folder: Folder, known: Iterable[
     known: what the run that the folder has already is made of; None if it has none.
 
     Raises:
-        InputError: no such table, or none of the columns.
+        InputError: no such table, none of the columns, or one that Parquet can't hold.
         RunMismatchError: the folder's run is made of other rows.
     """
+    try:
+        return _stored(table, columns, folder, known)
+    except pa.ArrowException as error:
+        raise InputError(f"a column can't be stored: {error}: convert it, or leave it out") from error
+
+
+def _stored(table: Any, columns: list[str], folder: Folder, known: Iterable[Source] | None) -> str:
     schema, batches = _read(table, columns)
     digest = hashlib.blake2b(schema.serialize(), digest_size=8)
     for batch in batches:
@@ -54,6 +63,9 @@ def _read(table: Any, columns: list[str]) -> tuple[Any, Iterator[Any]]:
         parts = table.with_format("arrow").iter(batch_size=_BATCH_ROWS)
         schema, batches = table.features.arrow_schema, (batch for part in parts for batch in part.to_batches())
     elif hasattr(table, "__arrow_c_stream__"):
+        if not isinstance(table, pa.Table) and hasattr(table, "columns"):  # a DataFrame
+            # The others may be of types that Arrow has not.
+            table = table[[name for name in table.columns if name in columns]]
         reader = pa.RecordBatchReader.from_stream(table)
         schema, batches = reader.schema, iter(reader)
     else:
@@ -62,17 +74,29 @@ def _read(table: Any, columns: list[str]) -> tuple[Any, Iterator[Any]]:
             "split of `datasets`"
         )
     names = [name for name in schema.names if name in columns]
+    check_names(names)
     if not names:
         raise InputError(f"the table has none of the columns {', '.join(columns)}: choose them with `Fields`")
     chosen = pa.schema([_in_parquet(schema.field(name)) for name in names])
     return chosen, (
-        batch.select(names).slice(first, _BATCH_ROWS).cast(chosen)
+        pa.record_batch([_as(part[name], chosen.field(name).type) for name in names], schema=chosen)
         for batch in batches
         for first in range(0, batch.num_rows, _BATCH_ROWS)
+        for part in (batch.slice(first, _BATCH_ROWS),)
     )
 
 
 def _in_parquet(field: Any) -> Any:
     """Parquet has no views of strings, which polars makes."""
-    types = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-    return field.with_type(types.get(field.type, field.type)).remove_metadata()
+    return field.with_type(_VIEWS.get(_values_of(field.type), field.type)).remove_metadata()
+
+
+def _values_of(type_: Any) -> Any:
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def _as(column: Any, type_: Any) -> Any:
+    if column.type != type_ and pa.types.is_dictionary(column.type):
+        # Arrow can't take views by their indices.
+        column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(type_)).dictionary_decode()
+    return column.cast(type_)

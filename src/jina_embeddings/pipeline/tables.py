@@ -29,17 +29,18 @@ def num_table_rows(path: str, kind: str) -> int:
             return int(_lance(path).count_rows())
         if kind == "parquet":
             with open_stored(path) as file, pq.ParquetFile(file) as table:
-                _check_names(table.schema_arrow.names)
+                check_names(table.schema_arrow.names)
                 return int(table.metadata.num_rows)
         with closing(_source(path)) as source:
             reader = _arrow_reader(source)
-            _check_names(reader.schema.names)
+            check_names(reader.schema.names)
             return sum(batch.num_rows for batch in _batches_of(reader))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"not a file of {kind}: {error}") from None
 
 
-def _check_names(names: list[str]) -> None:
+def check_names(names: list[str]) -> None:
+    """Raises InputError where a name comes twice."""
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two columns have one name ({', '.join(map(repr, twice))}): rename one")
 
