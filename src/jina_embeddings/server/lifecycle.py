@@ -26,7 +26,7 @@ from .signals import Acts, handled_signals
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_S = 4.0
+HEARTBEAT_S = 3.0
 """Time between two small calls that test whether the engine still answers."""
 
 _LOOK_S = 0.5
