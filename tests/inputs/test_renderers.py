@@ -187,14 +187,28 @@ def test_large_files_in_memory_are_rendered_here(use: Use, monkeypatch: pytest.M
     assert pool._num_running == 0
 
 
+def test_a_path_is_of_the_working_directory_of_now(use: Use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use(Renderers(1, pages_before=0))
+    for name in ("text", "image"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page.pdf").write_bytes(PAGES[name])
+        monkeypatch.chdir(tmp_path / name)
+        assert outcome("page.pdf") == outcome(PAGES[name])
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"), [("/bin/false", "ended before it was ready"), ("/none", "No such file")]
+)
 def test_this_process_renders_where_no_other_can_be_started(
-    use: Use, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    use: Use, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, program: str, reason: str
 ) -> None:
     expected = outcome(PAGES["text"])
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", program)
     pool = use(Renderers(2, pages_before=0))
+    descriptors = len(os.listdir("/proc/self/fd"))
     assert [outcome(PAGES["text"]) for _ in range(3)] == [expected] * 3
-    assert "ended before it was ready" in caplog.text
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert reason in caplog.text
     assert len(caplog.records) == 1
     assert pool._idle == []
 

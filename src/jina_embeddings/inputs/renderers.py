@@ -57,14 +57,20 @@ class Renderer:
         descriptors = theirs.fileno(), self._memory
         module = f"{__package__}.rendering"
         # Not multiprocessing: it would run the program's main module again. -P: no module of the working directory.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *map(str, descriptors), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=descriptors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-        theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *map(str, descriptors), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=descriptors,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+        except OSError:
+            self._pipe.close()
+            os.close(self._memory)
+            raise
+        finally:
+            theirs.close()
         try:
             self._answer(_START_S)
         except RendererEndedError:
@@ -81,7 +87,8 @@ class Renderer:
 
     def open(self, source: str | bytes) -> int:
         """The number of pages."""
-        num_pages: int = self._call("open", source)
+        # The working directory of this process may be another than when that one was started.
+        num_pages: int = self._call("open", source if isinstance(source, bytes) else os.path.abspath(source))
         return num_pages
 
     def size(self, number: int) -> tuple[float, float]:
