@@ -135,11 +135,14 @@ def test_an_engine_that_ends_is_seen_and_nobody_waits_for_it(tmp_path: Path, how
     ):
         wait_until_ready(address, process, tmp_path / "log")
         statuses: list[int] = []
+        kept = set[tuple[int, str]]()
 
         def ask() -> None:
             with httpx.Client(base_url=address, timeout=60) as asking, suppress(httpx.TransportError):
                 while True:
-                    statuses.append(asking.post("/v1/embeddings", json={"input": "a"}).status_code)
+                    answer = asking.post("/v1/embeddings", json={"input": "a"})
+                    statuses.append(answer.status_code)
+                    kept.add((answer.status_code, answer.headers.get("connection", "keep-alive")))
 
         askers = [threading.Thread(target=ask) for _ in range(3)]
         for asker in askers:
@@ -158,6 +161,8 @@ def test_an_engine_that_ends_is_seen_and_nobody_waits_for_it(tmp_path: Path, how
     # Requests that waited were answered, rather than disconnected.
     assert statuses.count(503) >= 3
     assert set(statuses) == {200, 503}
+    # Nobody sends another request on a connection that is about to be closed.
+    assert kept == {(200, "keep-alive"), (503, "close")}
 
 
 def test_a_listener_that_turns_away_has_no_connection_to_lose_when_it_is_closed() -> None:
