@@ -131,8 +131,7 @@ def test_limits_a_minute_are_refused_with_front_ends() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("after_s", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(("after_s", "terminal"), [(0.0, True), (0.2, False), (1.0, False)])
 def test_front_ends_that_are_told_to_end_while_they_start_end_well(
     tmp_path: Path, after_s: float, terminal: bool
 ) -> None:
