@@ -106,11 +106,12 @@ class Claim:
         self._take("num_pixels", count, limit, "the images are too large together")
 
     def _take(self, name: str, count: int, limit: int, never: str) -> None:
-        budget, own = self._budget, getattr(self, name) + count
-        taken = getattr(budget, name) + count
+        budget = self._budget
+        own, taken = getattr(self, name) + count, getattr(budget, name) + count
         if own > limit:
             raise RequestError(413, "request_too_large", f"{never}: send several requests")
-        if own < taken > limit // budget.limits.shares:
+        is_alone = own == taken
+        if not is_alone and taken > limit // budget.limits.shares:
             raise RequestError(
                 429,
                 "rate_concurrency_limit_exceeded",
