@@ -77,12 +77,6 @@ def test_a_pack_is_never_larger_than_was_counted_whatever_prompts_share(calls: l
         assert make_pack(inputs, ImageConfig(), half=False).num_tokens <= BUDGET
 
 
-def test_what_prompts_of_several_calls_share_leaves_room_for_more() -> None:
-    queue = queue_of(*(call_with([[7, 7, 7, number]]) for number in range(12)))
-    # 4 tokens of the first and 1 of each other would be 15; whole prompts may have 30.
-    assert len(queue.take()) == 7
-
-
 def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:
     queue = queue_of(call_of([8, 8, 8]), call_of([8, 8, 8, 4]))
     # Without sharing packs, there would be four: [8, 8], [8], [8, 8], [8, 4].

@@ -84,24 +84,23 @@ class _Line:
 
 
 class _Filling:
-    """A pack that is being filled: counts its tokens, with what an input and the one before share in front once.
+    """A pack that is being filled: counts its tokens, with prefixes that neighbours of one share have in common once.
 
-    The count is an upper bound: when all are sorted, an input shares at least as much with its neighbour.
+    The count is an upper bound: sorted together with other shares, neighbours share at least as much.
     """
 
-    def __init__(self, max_tokens: int, max_whole: int):
-        self._max_tokens, self._max_whole = max_tokens, max_whole
+    def __init__(self, max_tokens: int):
+        self._max_tokens = max_tokens
         self._rows = self._whole = 0
-        self._before: Prepared | None = None
 
-    def takes(self, prepared: Prepared) -> bool:
-        """Adds the input to the pack if it fits; returns whether it does."""
-        rows = self._rows + prepared.num_tokens - shared_prefix(self._before, prepared)
+    def takes(self, prepared: Prepared, before: Prepared | None) -> bool:
+        """Adds the input to the pack if it fits; returns whether it does. before: the one before it in its share."""
+        rows = self._rows + prepared.num_tokens - shared_prefix(before, prepared)
         whole = self._whole + prepared.num_tokens
-        # The first input is always taken, though the limits may be smaller for a while.
-        if self._whole and (rows > self._max_tokens or whole > self._max_whole):
+        # The first input is always taken, though max_tokens may be smaller for a while.
+        if self._whole and (rows > self._max_tokens or whole > _MAX_WHOLE_RATIO * self._max_tokens):
             return False
-        self._rows, self._whole, self._before = rows, whole, prepared
+        self._rows, self._whole = rows, whole
         return True
 
 
@@ -153,11 +152,10 @@ class PackQueue:
             if not line.shares:
                 del self._lines[kind]
 
-    def take(self, max_tokens: int | None = None, max_whole: int | None = None) -> list[Pick]:
+    def take(self, max_tokens: int | None = None) -> list[Pick]:
         """Takes the inputs of the next pack: (call, index) in the order of `by_prefix`; empty if nothing waits.
 
         max_tokens: a lower limit for this pack; an input with more tokens is a pack alone.
-        max_whole: the same, of the tokens of whole prompts.
 
         A kind that fills a pack goes before others, but before each at most `_MAX_PASSED_PACKS` times. Within a kind,
         shares that fit into one pack go before larger ones, with the same limit. So a small call doesn't wait for a
@@ -170,15 +168,14 @@ class PackQueue:
             other.passed += other is not line
         line.passed = 0
         picks: list[Pick] = []
-        limit = min(max_tokens or self._max_tokens, self._max_tokens)
-        most_whole = int(_MAX_WHOLE_RATIO * limit)
-        filling = _Filling(limit, min(max_whole or most_whole, most_whole))
+        filling = _Filling(min(max_tokens or self._max_tokens, self._max_tokens))
         for share in sorted(line.shares, key=self._turn):
-            batch, before = share.call.batch, len(picks)
-            while share.indices and filling.takes(batch[share.indices[0]]):
-                share.num_tokens -= batch[share.indices[0]].num_tokens
+            batch, last = share.call.batch, None
+            while share.indices and filling.takes(batch[share.indices[0]], last):
+                last = batch[share.indices[0]]
+                share.num_tokens -= last.num_tokens
                 picks.append((share.call, share.indices.popleft()))
-            share.passed = share.passed + 1 if len(picks) == before else 0
+            share.passed = share.passed + 1 if last is None else 0
         line.shares = [share for share in line.shares if share.indices]
         if not line.shares:
             del self._lines[kind]

@@ -104,7 +104,7 @@ class SmallPacks:
             if holds and (wait := self._too_soon_by(loop.time())) > 0:
                 self._timer = loop.call_later(wait, self._send)
                 return
-            picks = self._queue.take(max_whole=self._most_tokens())
+            picks = self._queue.take(self._most_tokens())
             size = _size(sum(prepared.num_tokens for prepared in inputs_of(picks)))
             pack = _Pack(picks, loop.time(), size, was_held)
             self._in_progress.append(pack)
@@ -114,7 +114,7 @@ class SmallPacks:
             task.add_done_callback(self._tasks.discard)
 
     def _most_tokens(self) -> int | None:
-        """The most tokens of whole prompts of the next pack; None for the usual number."""
+        """The most tokens of the next pack; None for the usual number."""
         waiting = self._queue.num_tokens
         return -(-waiting // 2) if not self._in_progress and waiting >= _MIN_HALVED_TOKENS else None
 
