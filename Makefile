@@ -33,7 +33,7 @@ test: $(READY)
 test-quick: $(READY)
 	$(PYTEST) -m "not engine and not long and not browser and not slow"
 
-# The long forms, such as 200 kills of a bulk run.
+# The long forms, such as 200 kills of a bulk run; JINA_EMBEDDINGS_KILLED_RUNS=700 makes them 3,500.
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from pathlib import Path
@@ -19,6 +20,8 @@ from killed_run import SHARD_ROWS, run, start
 
 STEPS = ("write", "fsync", "replace", "link")
 NUM_ROWS = 1004
+# Runs of five kills in the long form.
+MANY = int(os.environ.get("JINA_EMBEDDINGS_KILLED_RUNS", "40"))
 FORMS = {
     "parquet": Form(also=("float16", "multivector-int8")),
     "npy": Form(also=("int8",), layout="npy"),
@@ -96,7 +99,7 @@ def test_killed_runs_lose_nothing_and_do_nothing_twice(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize("seed", range(100, 100 + MANY))
 def test_many_killed_runs(inputs: list[str], references: Any, tmp_path: Path, seed: int) -> None:
     form = list(FORMS)[seed % len(FORMS)]
     kill_until_done(tmp_path / "v", inputs, seed, 5, 0.5, form)
