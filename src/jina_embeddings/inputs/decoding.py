@@ -81,12 +81,10 @@ def decode_image(
     as_stored: bool = False,
     formats: Sequence[str] = FORMATS,
     max_pixels: int = MAX_DECODED_PIXELS,
-    many: bool = False,
 ) -> Image.Image:
     """The first frame of an encoded image as RGB. Its size is checked before anything is decoded.
 
     room, as_stored: as in `rgb_image`. formats: Pillow's names of those that are read.
-    many: one of so many that it is worth compiling what decodes them faster.
 
     Raises:
         ImageError: the format is unknown, or the image is damaged or too large.
@@ -101,8 +99,7 @@ def decode_image(
     except Exception as error:  # a damaged header makes Pillow's plugins raise nearly anything
         raise ImageError(f"{name}: {_reason(error)}") from error
     check_image_size(*image.size, name, max_pixels)
-    if many:
-        decode_faster(image)
+    decode_faster(image)
     return rgb_image(image, name, room, as_stored=as_stored)
 
 

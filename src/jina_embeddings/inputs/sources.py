@@ -172,7 +172,7 @@ class _Opener:
                 if not path.lower().endswith(".pdf") and not _is_pdf(file.read(_PDF_HEADER_BYTES)):
                     _refuse_page(page, self.name)
                     file.seek(0)
-                    return decode_image(file, self.name, self.room, as_stored=self.as_stored, many=True)
+                    return decode_image(file, self.name, self.room, as_stored=self.as_stored)
         except ImageError:
             raise
         except FileNotFoundError:
@@ -186,7 +186,7 @@ class _Opener:
         if _is_pdf(data[:_PDF_HEADER_BYTES]):
             return pdf_page(data, page, self.name, self.room, max_pixels=self.pdf_pixels, many=True)
         _refuse_page(page, self.name)
-        return decode_image(io.BytesIO(data), self.name, self.room, as_stored=self.as_stored, many=True)
+        return decode_image(io.BytesIO(data), self.name, self.room, as_stored=self.as_stored)
 
     def _require(self, allowed: bool, what: str) -> None:
         if not allowed:
