@@ -16,7 +16,7 @@ import pytest
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.errors import InputError, RunError
-from jina_embeddings.pipeline import Fields, Form, tables
+from jina_embeddings.pipeline import Fields, Form, Run, tables
 from jina_embeddings.pipeline.folder import Folder
 from jina_embeddings.pipeline.job import Job
 from jina_embeddings.pipeline.kept import check_fields, kept_types
@@ -108,7 +108,8 @@ def test_a_run_without_anything_to_embed_is_refused_before_it_begins(tmp_path: P
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
     (tmp_path / "b.csv").write_text("title\nb\n")
     with pytest.raises(RunError, match="no file has a column 'text' or 'image' \\(but 'body'\\): name one with"):
-        check_fields(plan_of(tmp_path / "a.parquet", tmp_path / "b.csv"))
+        Run([tmp_path / "a.parquet", tmp_path / "b.csv"], tmp_path / "v").embed(JinaEmbeddings)
+    assert not Manifest.read(Folder.at(tmp_path / "v"))
     (tmp_path / "c.csv").write_text("text\nb\n")
     check_fields(plan_of(tmp_path / "a.parquet", tmp_path / "c.csv"))
 

@@ -184,9 +184,11 @@ def test_a_listener_that_turns_away_has_no_connection_to_lose_when_it_is_closed(
 
 def test_objects_that_stay_are_not_collected_while_the_server_runs() -> None:
     """Traversing a model's modules would pause every request."""
-    before = gc.get_freeze_count()
+    before, threshold = gc.get_freeze_count(), gc.get_threshold()
     counts: list[int] = []
     with lifecycle.rarely_collected():
         counts.append(gc.get_freeze_count())
+        assert gc.get_threshold()[0] > threshold[0]
     assert counts[0] > before + 10_000
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == threshold
