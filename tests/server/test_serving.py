@@ -29,6 +29,7 @@ from jina_embeddings.server.limits import Budget, Limits
 from jina_embeddings.server.listening import turn_away
 from jina_embeddings.server.metrics import Metrics
 from jina_embeddings.server.request_log import RequestLog
+from jina_embeddings.server.signals import Acts
 from jina_embeddings.server.spans import Spans
 from served import COMMAND, app_of, drain, free_port, serving, wait_until_ready
 
@@ -192,3 +193,20 @@ def test_objects_that_stay_are_not_collected_while_the_server_runs() -> None:
     assert counts[0] > before + 10_000
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == threshold
+
+
+def test_a_signal_waits_for_the_event_loop_and_a_second_one_ends_the_start() -> None:
+    acts, called = Acts(), list[int]()
+    acts.add(lambda: called.append(1))
+    with pytest.raises(KeyboardInterrupt):
+        acts.add(lambda: called.append(2))
+
+    async def serve() -> None:
+        acts.begin(asyncio.get_running_loop())
+        assert not called
+        await asyncio.sleep(0)
+        acts.add(lambda: called.append(3))
+        await asyncio.sleep(0.01)
+
+    asyncio.run(serve())
+    assert called == [1, 2, 3]
