@@ -174,7 +174,7 @@ def test_the_schemas_of_files_are_read_once_for_all_shards(tmp_path: Path, monke
     assert len(read) == 3
     # A file that has changed is read again.
     pq.write_table(pa.table({"text": ["a"], "n": ["one"]}), tmp_path / "0.parquet")
-    assert kept_types(plan_of(tmp_path / "0.parquet", keep=("n",))) == [("n", pa.string())]
+    assert kept_types(plan_of(tmp_path / "0.parquet", keep=("n",)), "parquet") == [("n", pa.string())]
 
 
 def test_what_each_shard_asks_for_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,19 @@ class DeadFromTheStart(FakeEngine):
         raise AssertionError
 
 
+class RaisingEngine(FakeEngine):
+    def run(
+        self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None
+    ) -> list[FloatArray]:
+        if any(_TOKEN in prepared.token_ids for prepared in batch):
+            raise ZeroDivisionError("by a word")
+        return super().run(batch, batch_size=batch_size, call_size=call_size)
+
+
+def raising_model() -> JinaEmbeddings:
+    return JinaEmbeddings(engine=RaisingEngine())
+
+
 def deadly_model() -> JinaEmbeddings:
     return JinaEmbeddings(engine=DeadlyEngine())
 

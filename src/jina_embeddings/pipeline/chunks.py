@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..calls.request import Request
-from ..errors import EngineDeadError
+from ..errors import EngineDeadError, JinaEmbeddingsError
 from ..types import Both, Partial
 from ..vectors.quantization import quantize
 from .busy import BusyTime
@@ -20,6 +20,7 @@ from .caution import Caution, Span
 from .plan import Plan, PlanReader
 from .provenance import Column, Form
 from .rows import Failure, Row
+from .storing import reason_of
 from .stretch import Stretch
 
 if TYPE_CHECKING:
@@ -142,7 +143,13 @@ class Chunks:
             return Chunk(start, rows, {})
         inputs = [rows.inputs[place] for place in good] if rows.errors else rows.inputs
         began = time.perf_counter()
-        result = self._model.embed(Request.mixed(inputs, self._options))
+        try:
+            result = self._model.embed(Request.mixed(inputs, self._options))
+        except (JinaEmbeddingsError, OSError):
+            raise
+        except Exception as error:
+            # Of one row, maybe: it is looked for like one that ends the process.
+            raise EngineDeadError(reason_of(error)) from error
         ended = time.perf_counter()
         before, after = result.times.prepare_s, result.times.finish_s
         # The parts of a large call overlap, and so do their times: the engine has work all along.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .plan import Plan
 from .provenance import Form, made_by
 from .shard_writer import ShardWriter, shard_schema
 from .shards import Done, read_done, shard_name
+from .storing import storing
 
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
@@ -67,8 +68,9 @@ class Job:
     def begin(self, model: JinaEmbeddings) -> Manifest:
         """Writes the manifest, if there is none. Raises RunMismatchError if the folder's run is another model's."""
         made = made_by(model, self.form)
-        self.folder.tidy()
-        manifest = Manifest.read(self.folder) or Manifest(self.plan, self.form, made).write(self.folder)
+        with storing("the manifest", self.folder):
+            self.folder.tidy()
+            manifest = Manifest.read(self.folder) or Manifest(self.plan, self.form, made).write(self.folder)
         manifest.check_inputs(self.plan, self.form, self.folder)
         manifest.check_model(made, self.folder)
         return manifest
@@ -120,7 +122,7 @@ class Job:
     def finish(self, manifest: Manifest) -> None:
         """What is done once when all shards are there, whoever made them; may be done again."""
         if self.form.layout == "lance":
-            self.commit_dataset(manifest, kept_types(self.plan))
+            self.commit_dataset(manifest, kept_types(self.plan, self.form.layout))
 
     def commit_dataset(self, manifest: Manifest, kept: list[tuple[str, Any]]) -> None:
         """Makes the fragments of all shards one Lance dataset, if all are there. kept: see `ShardWriter`."""
@@ -129,7 +131,8 @@ class Job:
             return
         fragments = [text for shard in sorted(done) for text in done[shard].fragments]
         schema = shard_schema(kept, types_of(self.form, widths_of_run(manifest)))
-        num_rows = commit_lance(self.folder, fragments, schema)
+        with storing("the Lance dataset", self.folder):
+            num_rows = commit_lance(self.folder, fragments, schema)
         if num_rows != self.plan.num_rows:
             raise RunError(
                 f"the Lance dataset of {self.folder} has {num_rows:,} rows instead of {self.plan.num_rows:,}"
@@ -145,13 +148,19 @@ class Job:
 
     def _write(self, manifest: Manifest, shard: int, stream: Any) -> Done:
         start, stop = span = self.plan.span(shard)
-        kept = kept_types(self.plan)
-        with ShardWriter(self.folder, manifest.run, shard, span, self.form, widths_of_run(manifest), kept) as writer:
+        kept = kept_types(self.plan, self.form.layout)
+        widths, what = widths_of_run(manifest), shard_name(shard)
+        with ExitStack() as stack:
+            with storing(what, self.folder):
+                writer = ShardWriter(self.folder, manifest.run, shard, span, self.form, widths, kept)
+                stack.enter_context(writer)
             while start < stop:
                 chunk: Chunk = next(stream)
-                writer.write(chunk)
+                with storing(what, self.folder):
+                    writer.write(chunk)
                 start += len(chunk.rows)
-            return writer.commit()
+            with storing(what, self.folder):
+                return writer.commit()
 
 
 def widths_of_run(manifest: Manifest) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import OptionError, RunError
+from .lance_table import has_type
 from .offsets import csv_header
 from .plan import Plan
 from .records import Fields
@@ -52,19 +53,20 @@ def check_fields(plan: Plan) -> None:
         )
 
 
-def kept_types(plan: Plan) -> list[tuple[str, Any]]:
-    """Name and Arrow type of each column kept: the files' own if they agree and Parquet has it, else strings.
+def kept_types(plan: Plan, layout: str) -> list[tuple[str, Any]]:
+    """Name and Arrow type of each column kept: the files' own if they agree and the output has it, else strings.
 
-    The ids of rows are there without being kept.
+    layout: of the output, see `Form`. The ids of rows are there without being kept.
 
     Raises RunError for a field that no file can have.
     """
-    return _kept_types(tuple((source.path, source.kind, source.digest) for source in plan.sources), plan.fields)
+    sources = tuple((source.path, source.kind, source.digest) for source in plan.sources)
+    return _kept_types(sources, plan.fields, layout)
 
 
 # Asked for each shard, and the schemas may be in a store.
 @lru_cache(maxsize=4)
-def _kept_types(sources: tuple[tuple[str, str, str], ...], fields: Fields) -> list[tuple[str, Any]]:
+def _kept_types(sources: tuple[tuple[str, str, str], ...], fields: Fields, layout: str) -> list[tuple[str, Any]]:
     found: dict[str, set[Any]] = {name: set() for name in fields.keep if not name == fields.id == "id"}
     for path, kind, _ in sources if found else ():
         schema = table_schema(path, kind) if kind in TABLES else None
@@ -76,10 +78,10 @@ def _kept_types(sources: tuple[tuple[str, str, str], ...], fields: Fields) -> li
     for name, types in found.items():
         if not types:
             raise RunError(f"no file has a field {name!r} to keep")
-    return [(name, _stored_type(types)) for name, types in found.items()]
+    return [(name, _stored_type(types, layout)) for name, types in found.items()]
 
 
-def _stored_type(types: set[Any]) -> Any:
+def _stored_type(types: set[Any], layout: str) -> Any:
     if len(types) > 1:
         return pa.string()
     (type_,) = types
@@ -87,4 +89,4 @@ def _stored_type(types: set[Any]) -> Any:
         pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("kept", type_)])).close()
     except pa.ArrowNotImplementedError:
         return pa.string()
-    return type_
+    return type_ if layout != "lance" or has_type(type_) else pa.string()

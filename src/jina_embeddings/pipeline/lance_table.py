@@ -4,14 +4,43 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from collections.abc import Iterable
 from typing import Any
 
-from ..errors import DependencyError
+import pyarrow as pa
+
+from ..errors import DependencyError, OptionError
 from .drafts import sync_folder
 from .folder import Folder, LocalFolder
 
 TABLE = "vectors.lance"
 """As LanceDB names a table `vectors` of a database that is the run's folder."""
+
+
+def has_type(type_: Any) -> bool:
+    """Whether a column of a Lance dataset can have an Arrow type."""
+    _lance()
+    from lance.schema import LanceSchema
+
+    try:
+        LanceSchema.from_pyarrow(pa.schema([("column", type_)]))
+    except ValueError:
+        return False
+    return True
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises OptionError for a name that no column of a Lance dataset can have."""
+    lance = _lance()
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="jina-embeddings-") as folder:
+            try:
+                # What Lance writes under some names it can't read.
+                lance.write_dataset(pa.table({name: pa.nulls(1, pa.string())}), folder).to_table()
+            except (ValueError, OSError) as error:
+                reason = str(error).partition(", /")[0]
+                raise OptionError(f"{name!r} can't be kept in a Lance dataset: {reason}: rename it") from None
 
 
 def write_fragments(folder: Folder, table: Any) -> list[str]:

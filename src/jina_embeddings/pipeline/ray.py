@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DependencyError, EngineDeadError, JinaEmbeddingsError, OptionError
+from ..errors import DependencyError, EngineDeadError, JinaEmbeddingsError, OptionError, RunError
 from .caution import Caution, Span, pieces
 from .chunks import Chunks, Report
 from .job import Job
 from .shards import Done
+from .storing import reason_of
 from .supervise import MAX_DEATHS_IN_VAIN, Load
 
 _CONNECT_S = 10
@@ -161,7 +162,9 @@ class _Driver:
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, ImportError):
                 raise _missing_package(str(error)) from None
-            raise error.cause if isinstance(error.cause, JinaEmbeddingsError | OSError) else error from None
+            if isinstance(error.cause, JinaEmbeddingsError | OSError):
+                raise error.cause from None
+            raise RunError(f"a Ray worker has failed: {reason_of(error.cause)}") from error
         else:
             if task.piece is not None and task.shard is not None:
                 known = self._known[task.shard]

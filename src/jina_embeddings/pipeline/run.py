@@ -15,6 +15,7 @@ from .chunks import Report
 from .folder import Folder
 from .job import Job
 from .kept import check_fields, check_kept, kept_types
+from .lance_table import check_names
 from .manifest import Manifest, Share, folder_for, locked
 from .memory_tables import store_table
 from .plan import Plan
@@ -23,6 +24,7 @@ from .ray import Cluster, run_on_ray
 from .records import Fields
 from .rows import LeftOut
 from .sources import Source, survey
+from .storing import storing
 from .supervise import Load, run_supervised
 
 SHARD_ROWS = 10_000
@@ -152,7 +154,8 @@ class Run:
             assert manifest is not None
             job.finish(manifest)
             summary = _summary(begun, Status.of(job, manifest), took_s, busy.share, restarts, left_out)
-            folder.write(f"_summary{self.share.name}.json", json.dumps(asdict(summary), indent=1).encode() + b"\n")
+            with storing("the summary", folder):
+                folder.write(f"_summary{self.share.name}.json", json.dumps(asdict(summary), indent=1).encode() + b"\n")
         return summary
 
     def _work(self, job: Job, load: Load, report: Report) -> int:
@@ -176,7 +179,9 @@ class Run:
         )
         plan = Plan(found.sources, self.shard_rows, self.fields)
         check_fields(plan)
-        kept_types(plan)
+        kept = kept_types(plan, self.form.layout)
+        if self.form.layout == "lance":
+            check_names(name for name, _ in kept)
         allowed = None if self.max_rejected is None else int(self.max_rejected * plan.num_rows)
         return Job(folder, plan, self.form, self.share, allowed, self.batch_size), found.left_out
 

@@ -76,13 +76,16 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # One that is left open says at some later time that it can't be closed.
-        with suppress(pa.ArrowException):
-            self._file.close()
-        self._sink.close()
-        self._rejects.discard()
-        self._draft.discard()
-        self._layout.discard()
+        # Each even if another fails, as they do on a full disk; what is not committed doesn't matter.
+        for close in (
+            self._file.close,
+            self._sink.close,
+            self._layout.discard,
+            self._draft.discard,
+            self._rejects.discard,
+        ):
+            with suppress(pa.ArrowException, OSError):
+                close()
 
     def write(self, chunk: Chunk) -> None:
         rows = chunk.rows

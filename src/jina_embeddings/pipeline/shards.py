@@ -48,15 +48,19 @@ def rejects_name(shard: int) -> str:
 
 
 def read_done(folder: Folder, shard: int, run: str) -> Done | None:
-    """None where the shard is not there, is torn, or is another run's."""
+    """None where the shard is not there, is torn, or is another run's. Raises OSError where it can't be read."""
     try:
         with folder.open(shard_name(shard)) as file:
             metadata = pq.read_metadata(file)
         done = Done(**json.loads(metadata.metadata[FOOTER]))
         if any(folder.size(name) != size for name, size in done.files.items()):
             return None
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError, TypeError):
+    except (FileNotFoundError, pa.ArrowInvalid, KeyError, ValueError, TypeError):
         return None
+    except OSError as error:
+        if error.errno is not None or isinstance(error, TimeoutError):
+            raise
+        return None  # Arrow says so of a torn file
     return done if (done.run, done.shard, done.rows) == (run, shard, metadata.num_rows) else None
 
 
