@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Self
 
@@ -20,17 +20,14 @@ from .terminal import say
 
 
 class EngineOutput:
-    """The log file of an engine. It is deleted at the end, unless the engine failed: then its path is printed.
+    """The log file of an engine. It has a name only if the engine failed, which is then printed.
 
     shown: nothing is redirected.
     """
 
     def __init__(self, *, shown: bool):
-        self._path: Path | None = None
-        if not shown and not os.environ.get(logs.VARIABLE):
-            handle, name = tempfile.mkstemp(prefix="jina-embeddings-", suffix=".log")
-            os.close(handle)
-            self._path = Path(name)
+        # Without a name, nothing is left of it however this process ends.
+        self._file = None if shown or os.environ.get(logs.VARIABLE) else tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self
@@ -38,12 +35,14 @@ class EngineOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._path is None:
+        if self._file is None:
             return
-        if isinstance(error, EngineError) and self._path.stat().st_size:
-            say(f"what the engine printed is in {self._path}")
-        else:
-            self._path.unlink(missing_ok=True)
+        with self._file:
+            if isinstance(error, EngineError) and os.fstat(self._file.fileno()).st_size:
+                self._file.seek(0)
+                with tempfile.NamedTemporaryFile(prefix="jina-embeddings-", suffix=".log", delete=False) as named:
+                    shutil.copyfileobj(self._file, named)
+                say(f"what the engine printed is in {named.name}")
 
     @contextmanager
     def redirected(self) -> Iterator[None]:
@@ -52,15 +51,15 @@ class EngineOutput:
         Processes that start in the block keep the file as their output. File descriptors are redirected, since compiled
         code and other processes don't use `sys.stderr`. The package's own warnings are still shown.
         """
-        if self._path is None:
+        if self._file is None:
             yield
             return
         sys.stdout.flush()
         sys.stderr.flush()
         kept = {number: os.dup(number) for number in (1, 2)}
-        with self._path.open("ab") as file, open(os.dup(2), "w") as stderr, _warnings_on(stderr):
+        with open(os.dup(2), "w") as stderr, _warnings_on(stderr):
             for number in kept:
-                os.dup2(file.fileno(), number)
+                os.dup2(self._file.fileno(), number)
             try:
                 yield
             finally:
@@ -102,8 +101,9 @@ def stops_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         threading.Thread(target=stop, name="jina-embeddings-stop").start()
         raise KeyboardInterrupt
 
-    # A shell starts background jobs with SIGINT ignored, which must stay so.
-    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    # A shell starts background jobs with SIGINT ignored, which must stay so, as must handlers of the command.
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) in defaults]
     before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield

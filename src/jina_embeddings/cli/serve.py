@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import ending
 from .model import ModelChoice, takes_model_of_index
 from .terminal import ERROR, say
 
@@ -113,6 +114,7 @@ def serve(
 
     Exit status: 0 ended by a signal, with every accepted request answered; 2 an error, or the engine has died.
     """
+    ending.with_processes()
     from ..errors import DependencyError, OptionError
 
     try:
@@ -157,6 +159,7 @@ def serve(
             well = serve_from_front_ends(model, settings, arguments)
         failed = "a front end has ended" if model.alive else "the engine has ended"
         if not well:
+            ending.set_status(ERROR)
             # Closing an engine that hangs may hang too.
             ended = threading.Timer(_CLOSE_S, os._exit, (ERROR,))
             ended.daemon = True
