@@ -75,7 +75,7 @@ def prompts_of(lengths: Sequence[int]) -> list[np.ndarray[Any, Any]]:
 
 def pack_of(prompts: Sequence[np.ndarray[Any, Any]], *, share: bool) -> Pack:
     batch = [Prepared(ids, "code", ((0, len(ids)),)) for ids in prompts]
-    return make_pack(batch, ImageConfig(), half=False, small=not share)
+    return make_pack(batch, ImageConfig(), half=False, small=not share, for_graph=True)
 
 
 def check(states: States, expected: torch.Tensor, lengths: Sequence[int]) -> None:
@@ -103,6 +103,18 @@ def test_every_size_gives_the_states_of_each_prompt_alone_at_every_fill(shape: S
         states = model.run(pack)
         assert states is not None
         check(states, model.alone(prompts), lengths)
+
+
+def test_prompts_that_share_more_than_a_graph_has_room_for_share_a_part_of_it() -> None:
+    model = Model([SHAPES[-1]])
+    model.graphs.record("code")
+    prompts = [np.array([5, 6, 7, 8, 9, number], np.int32) for number in range(5)]
+    pack = pack_of(prompts, share=True)
+    assert (pack.num_tokens, pack.shared.tolist()) == (20, [0, 5, 5, 0, 0])
+    model.spoil()
+    states = model.run(pack)
+    assert states is not None
+    check(states, model.alone(prompts), [6] * 5)
 
 
 def test_packs_follow_each_other_in_the_same_buffers() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,6 +25,36 @@ _SORT_KEY_TOKENS = 512
 # Small packs share prefixes only above this number of tokens of whole prompts. Below it, gathering the shared keys and
 # values in every layer costs more than computing the prefix again.
 MIN_SHARING_TOKENS = 512
+# Most tokens of whole prompts in a pack, as a multiple of its tokens: a shared prefix is computed once, but its keys
+# and values are repeated for each prompt.
+_WHOLE_RATIO = 1.5
+# A graph has room for one prompt for each this many tokens.
+_TOKENS_PER_PROMPT = 4
+# FlashAttention sorts up to 992 prompts by length in one kernel, and is slower with more.
+_MAX_PROMPTS = 768
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a pack may have at most: computed tokens, prompts, and tokens of whole prompts.
+
+    whole: larger than `tokens` only if prompts may share prefixes.
+    """
+
+    tokens: int
+    prompts: int
+    whole: int
+
+    @classmethod
+    def of_pack(cls, tokens: int) -> Self:
+        """Of a pack of so many tokens that is launched kernel by kernel."""
+        return cls(tokens, tokens, int(_WHOLE_RATIO * tokens))
+
+    @classmethod
+    def of_graph(cls, tokens: int) -> Self:
+        """Of a CUDA graph of so many tokens."""
+        prompts = min(max(8, tokens // _TOKENS_PER_PROMPT), _MAX_PROMPTS)
+        return cls(tokens, prompts, int(_WHOLE_RATIO * tokens) if tokens > MIN_SHARING_TOKENS else tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +162,15 @@ def _image_from_wire(fields: Sequence[Any], config: ImageConfig, memory: NDArray
     return PackedImage(start, num_tokens, tuple(grid), digest, values.reshape(height, width, 3), config)
 
 
-def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool, small: bool = False) -> Pack:
+def make_pack(
+    inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bool, small: bool = False, for_graph: bool = False
+) -> Pack:
     """One pack of these inputs, in their order.
 
     half: see `Pack`.
     small: whether prefixes are shared only in a pack of more than `MIN_SHARING_TOKENS` tokens.
+    for_graph: whether so much of prefixes is computed again that whole prompts have at most the tokens that a graph
+        of the computed ones has room for.
     """
     first = inputs[0]
     lengths = np.array([prepared.num_tokens for prepared in inputs], dtype=np.int32)
@@ -143,6 +178,10 @@ def make_pack(inputs: Sequence[Prepared], image_config: ImageConfig, *, half: bo
     if not small or lengths.sum() > MIN_SHARING_TOKENS:
         before = itertools.chain([None], inputs)
         shared[:] = [shared_prefix(*pair) for pair in zip(before, inputs, strict=False)]
+    if for_graph:
+        whole = int(lengths.sum())
+        most = whole - math.ceil(whole / _WHOLE_RATIO)
+        shared = np.diff(np.minimum(np.cumsum(shared), most), prepend=0).astype(np.int32)
     starts, rows = starts_of(lengths), starts_of(lengths - shared)
     counts = [len(prepared.spans) for prepared in inputs]
     spans = np.array([span for prepared in inputs for span in prepared.spans], dtype=np.int32).reshape(-1, 2)

@@ -12,9 +12,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jina_embeddings.engine.vllm.queue import Call, PackQueue
+from jina_embeddings.engine.vllm.queue import Call, PackQueue, Pick
 from jina_embeddings.inputs.patches import ImageConfig
-from jina_embeddings.plugin.packs import by_prefix, make_pack
+from jina_embeddings.plugin.packed.graphs import shapes_up_to
+from jina_embeddings.plugin.packs import Room, by_prefix, make_pack
 from jina_embeddings.types import Prepared, Task
 
 BUDGET = 20
@@ -30,7 +31,7 @@ def call_of(sizes: list[int], task: Task = "retrieval", *, alike: bool = False) 
 
 
 def queue_of(*calls: Call) -> PackQueue:
-    queue = PackQueue(BUDGET)
+    queue = PackQueue(Room.of_pack(BUDGET))
     for call in calls:
         queue.add(call, range(len(call.batch)))
     return queue
@@ -75,6 +76,43 @@ def test_a_pack_is_never_larger_than_was_counted_whatever_prompts_share(calls: l
     while picks := queue.take():
         inputs = [call.batch[index] for call, index in picks]
         assert make_pack(inputs, ImageConfig(), half=False).num_tokens <= BUDGET
+
+
+def test_what_prompts_of_several_calls_share_leaves_room_for_more() -> None:
+    queue = queue_of(*(call_with([[7, 7, 7, number]]) for number in range(12)))
+    # 4 tokens of the first and 1 of each other would be 15; whole prompts may have 30.
+    assert len(queue.take()) == 7
+
+
+GRAPH_TOKENS = (64, 512, 640, 4096)
+
+
+@settings(deadline=None)
+@given(st.randoms(), st.sampled_from(GRAPH_TOKENS), st.booleans())
+def test_a_graph_holds_every_pack_whatever_its_prompts_share_and_however_short_they_are(
+    random: Any, most: int, small_first: bool
+) -> None:
+    room = Room.of_graph(most)
+    queue = PackQueue(room)
+    for _ in range(random.randrange(1, 40)):
+        prefix, longest = random.randrange(0, most // 2), random.choice([1, 4, 30, most // 2])
+        rows = [[1] * prefix + [random.randrange(3)] * random.randint(1, longest) for _ in range(random.randrange(40))]
+        call = call_with([*rows, [0]])
+        queue.add(call, range(len(call.batch)))
+    if small_first:
+        picks = queue.take(replace(room, whole=room.whole // 2))
+        check_held(picks, most)
+    while picks := queue.take():
+        check_held(picks, most)
+
+
+def check_held(picks: list[Pick], most: int) -> None:
+    inputs = [call.batch[index] for call, index in picks]
+    pack = make_pack(inputs, ImageConfig(), half=False, small=True, for_graph=True)
+    assert any(shape.holds(pack) for shape in shapes_up_to(most)), (pack.num_tokens, len(pack.lengths))
+    prompts = np.split(np.concatenate([prepared.token_ids for prepared in inputs]), np.cumsum(pack.lengths)[:-1])
+    for before, ids, count in zip([None, *prompts], prompts, pack.shared.tolist(), strict=False):
+        assert before is None or ids[:count].tolist() == before[:count].tolist()
 
 
 def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:

@@ -12,6 +12,7 @@ from jina_embeddings.engine.vllm import small_packs
 from jina_embeddings.engine.vllm.channel import PackTimes
 from jina_embeddings.engine.vllm.queue import Call
 from jina_embeddings.engine.vllm.small_packs import SmallPacks
+from jina_embeddings.plugin.packs import Room
 from jina_embeddings.types import Prepared
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def call_of(num_tokens: int) -> Call:
 def with_packs(test: Callable[[SmallPacks, Any], Awaitable[None]], idle_s: float = 0.0, took_s: float = TOOK_S) -> None:
     async def main() -> None:
         sender: Any = Sender(idle_s, took_s)
-        await asyncio.wait_for(test(SmallPacks(sender, 4096), sender), 20)
+        await asyncio.wait_for(test(SmallPacks(sender, Room.of_graph(4096)), sender), 20)
 
     asyncio.run(main())
 

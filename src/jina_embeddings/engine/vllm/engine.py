@@ -20,6 +20,7 @@ from ...fill import Fill
 from ...inputs.processor import read_image_config
 from ...logs import configure
 from ...options import Options
+from ...plugin.packs import Room
 from ...types import Prepared, Task
 from ..loop_thread import LoopThread
 from .arguments import on_cpu, require_plugin
@@ -83,7 +84,10 @@ class VllmEngine:
         self.hang_s = _HANG_S_ON_CPU if on_cpu() else _HANG_S
         self.pack_tokens: int = self._llm.vllm_config.scheduler_config.max_num_batched_tokens
         # The most tokens of a small call, and of the packs that small calls share.
-        self.small_tokens: int = min(options.graph_tokens or _SMALL_CALL_TOKENS, self.pack_tokens)
+        # A size of 0 stands for weights without graphs.
+        graph_sizes = [tokens for tokens in self.graphs.get("tokens", {}).values() if tokens]
+        self.small_tokens: int = min(options.graph_tokens or _SMALL_CALL_TOKENS, self.pack_tokens, *graph_sizes)
+        self._has_graphs = bool(graph_sizes)
         self._sender: Any = PackSender(
             self._llm.collective_rpc,
             {task: lora_fields(adapter) for task, adapter in self._adapters.items()},
@@ -91,17 +95,19 @@ class VllmEngine:
             hidden_size=checkpoint.config.hidden_size,
             multivector_dim=checkpoint.config.multivector_dim,
             half=options.multivector_dtype == "float16",
+            graphs=self._has_graphs,
         )
         self.pack_fill: Fill = self._sender.pack_fill
-        if self.graphs.get("tokens") and options.tensor_parallel_size == 1 and hasattr(socket, "AF_UNIX"):
+        if self._has_graphs and options.tensor_parallel_size == 1 and hasattr(socket, "AF_UNIX"):
             try:
                 self._sender.channel = self._loop.run(Channel.open(self._llm.collective_rpc))
             except Exception as error:
                 logger.warning("small packs go through vLLM's calls: %s: %s", type(error).__name__, error)
         if self.path != "scheduled":
             self._loop.run(self._sender.share_memory())
+        room = (Room.of_graph if self._has_graphs else Room.of_pack)(self.small_tokens)
         self._packed: Any = PackedPath(self._sender, self.pack_tokens)
-        self._small = SmallPacks(self._sender, self.small_tokens, before_each=self._packed.halve_packs)
+        self._small = SmallPacks(self._sender, room, before_each=self._packed.halve_packs)
         self._calls = SmallCalls(self._loop, self._accept, self._small.drop)
         self._requests: set[asyncio.Future[None]] = set()
         self._died = self._loop.run(self._watch())
@@ -196,7 +202,7 @@ class VllmEngine:
             call.fail(EngineClosedError("the engine was closed during the call"))
         elif self._died.done():
             call.fail(VllmDeadError())
-        elif self.path == "packed" or self.graphs.get("tokens") or self._many_wait(call):
+        elif self.path == "packed" or self._has_graphs or self._many_wait(call):
             self._small.add(call)
         else:
             request = asyncio.ensure_future(self._schedule(call))

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ...plugin.packs import Room
 from ...types import Prepared
 from .queue import Call, PackQueue, Pick
 from .sender import Message, PackSender
@@ -32,7 +33,7 @@ class PackedPath:
         self._sender = sender
         self._rpc = sender.rpc
         self._tickets = itertools.count()
-        self._queue = PackQueue(max_tokens)
+        self._queue = PackQueue(Room.of_pack(max_tokens))
         self._calls: set[Call] = set()
         self._pump: asyncio.Future[None] | None = None
         # The next pack, which is made while the workers run others, and whether they have an RPC of this path.
@@ -121,7 +122,7 @@ class PackedPath:
             if not all(call.done.done() for call, _ in ahead.picks):
                 return ahead
             self._drop(ahead)
-        picks = self._queue.take(self._budget())
+        picks = self._queue.take(self._room())
         return self._begun(picks) if picks else None
 
     def _begun(self, picks: list[Pick]) -> _Pack:
@@ -129,12 +130,12 @@ class PackedPath:
 
     def _make_ahead(self) -> None:
         """Begins to make the next pack while the worker runs others, if the inputs that wait fill it."""
-        if self._is_exchanging and self._ahead is None and self._queue.has_full_pack(self._budget()):
-            self._ahead = self._begun(self._queue.take(self._budget()))
+        if self._is_exchanging and self._ahead is None and self._queue.has_full_pack(self._room()):
+            self._ahead = self._begun(self._queue.take(self._room()))
 
-    def _budget(self) -> int:
+    def _room(self) -> Room:
         sparing = asyncio.get_running_loop().time() < self._half_packs_until
-        return self.max_tokens // 2 if sparing else self.max_tokens
+        return Room.of_pack(self.max_tokens // 2 if sparing else self.max_tokens)
 
     async def _exchange(self, start: _Pack | None, fetch: _Pack | None) -> list[bytes | None]:
         """Starts one pack and fetches another; returns the workers' answers, of which one has the vectors."""

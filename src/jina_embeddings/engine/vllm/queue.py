@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from ...plugin.packs import by_prefix, shared_prefix
+from ...plugin.packs import Room, by_prefix, shared_prefix
 from ...types import Prepared
 from ..batching import Kind, by_kind
 
-# Most tokens of whole prompts in a pack, as a multiple of its tokens: a shared prefix is computed once, but its keys
-# and values are repeated for each prompt.
-_MAX_WHOLE_RATIO = 1.5
+# How often the tokens of one pack are counted; each time there is less to gain.
+_MAX_COUNTS = 2
 # Most packs that may go before a waiting kind, or before a waiting large call of the same kind.
 _MAX_PASSED_PACKS = 4
 
@@ -86,22 +85,39 @@ class _Line:
 class _Filling:
     """A pack that is being filled: counts its tokens, with prefixes that neighbours of one share have in common once.
 
-    The count is an upper bound: sorted together with other shares, neighbours share at least as much.
+    The count is an upper bound: sorted together with other shares, neighbours share at least as much. When the bound
+    leaves no more room, the tokens are counted as they are then.
     """
 
-    def __init__(self, max_tokens: int):
-        self._max_tokens = max_tokens
+    def __init__(self, room: Room):
+        self._room = room
+        self._inputs: list[Prepared] = []
         self._rows = self._whole = 0
+        self._num_counts = 0
 
     def takes(self, prepared: Prepared, before: Prepared | None) -> bool:
         """Adds the input to the pack if it fits; returns whether it does. before: the one before it in its share."""
         rows = self._rows + prepared.num_tokens - shared_prefix(before, prepared)
         whole = self._whole + prepared.num_tokens
-        # The first input is always taken, though max_tokens may be smaller for a while.
-        if self._whole and (rows > self._max_tokens or whole > _MAX_WHOLE_RATIO * self._max_tokens):
-            return False
+        # The first input is always taken, though there may be less room for a while.
+        if self._inputs:
+            if whole > self._room.whole or len(self._inputs) == self._room.prompts:
+                return False
+            if rows > self._room.tokens and self._num_counts < _MAX_COUNTS:
+                self._num_counts += 1
+                rows = _num_rows([*self._inputs, prepared])
+            if rows > self._room.tokens:
+                return False
+        self._inputs.append(prepared)
         self._rows, self._whole = rows, whole
         return True
+
+
+def _num_rows(inputs: Sequence[Prepared]) -> int:
+    """The tokens that a pack of these inputs computes."""
+    ordered = sorted(inputs, key=by_prefix)
+    neighbours = zip([None, *ordered], ordered, strict=False)
+    return sum(prepared.num_tokens - shared_prefix(before, prepared) for before, prepared in neighbours)
 
 
 Pick: TypeAlias = "tuple[Call, int]"
@@ -110,11 +126,11 @@ Pick: TypeAlias = "tuple[Call, int]"
 class PackQueue:
     """The waiting inputs of all calls by kind; a pack has one kind.
 
-    max_tokens: the most tokens that a pack computes, shared prefixes counted once; no input may have more.
+    room: what a pack may have at most; no input may have more tokens.
     """
 
-    def __init__(self, max_tokens: int):
-        self._max_tokens = max_tokens
+    def __init__(self, room: Room):
+        self._room = room
         self._numbers = itertools.count()
         self._lines: dict[Kind, _Line] = defaultdict(_Line)
         self._num_waiting = 0
@@ -140,9 +156,10 @@ class PackQueue:
         """The tokens of the waiting inputs."""
         return sum(line.num_tokens for line in self._lines.values())
 
-    def has_full_pack(self, max_tokens: int) -> bool:
-        """Whether the inputs of one kind fill a pack of this size, whatever prefixes they share."""
-        return any(line.num_tokens >= _MAX_WHOLE_RATIO * max_tokens for line in self._lines.values())
+    def has_full_pack(self, room: Room | None = None) -> bool:
+        """Whether the inputs of one kind fill a pack, whatever prefixes they share. room: as of `take`."""
+        whole = (room or self._room).whole
+        return any(line.num_tokens >= whole for line in self._lines.values())
 
     def drop(self, call: Call) -> None:
         """Removes the inputs of the call that still wait."""
@@ -152,10 +169,10 @@ class PackQueue:
             if not line.shares:
                 del self._lines[kind]
 
-    def take(self, max_tokens: int | None = None) -> list[Pick]:
+    def take(self, room: Room | None = None) -> list[Pick]:
         """Takes the inputs of the next pack: (call, index) in the order of `by_prefix`; empty if nothing waits.
 
-        max_tokens: a lower limit for this pack; an input with more tokens is a pack alone.
+        room: less room for this pack; an input with more tokens is a pack alone.
 
         A kind that fills a pack goes before others, but before each at most `_MAX_PASSED_PACKS` times. Within a kind,
         shares that fit into one pack go before larger ones, with the same limit. So a small call doesn't wait for a
@@ -168,7 +185,7 @@ class PackQueue:
             other.passed += other is not line
         line.passed = 0
         picks: list[Pick] = []
-        filling = _Filling(min(max_tokens or self._max_tokens, self._max_tokens))
+        filling = _Filling(room or self._room)
         for share in sorted(line.shares, key=self._turn):
             batch, last = share.call.batch, None
             while share.indices and filling.takes(batch[share.indices[0]], last):
@@ -183,9 +200,9 @@ class PackQueue:
         return sorted(picks, key=lambda pick: by_prefix(pick[0].batch[pick[1]]))
 
     def _turn(self, share: _Share) -> tuple[bool, bool, int]:
-        return share.passed < _MAX_PASSED_PACKS, share.num_tokens > self._max_tokens, share.number
+        return share.passed < _MAX_PASSED_PACKS, share.num_tokens > self._room.tokens, share.number
 
     def _urgency(self, item: tuple[Kind, _Line]) -> tuple[bool, bool, int]:
         line = item[1]
         oldest = min(share.number for share in line.shares)
-        return line.passed >= _MAX_PASSED_PACKS, line.num_tokens >= self._max_tokens, -oldest
+        return line.passed >= _MAX_PASSED_PACKS, line.num_tokens >= self._room.tokens, -oldest

@@ -43,6 +43,7 @@ class PackSender:
     rpc: `collective_rpc` of vLLM's engine.
     adapters: the adapter of each task; empty if one is merged into the weights.
     half: whether workers send multi-vectors as float16.
+    graphs: whether small packs run as CUDA graphs.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class PackSender:
         hidden_size: int,
         multivector_dim: int | None,
         half: bool,
+        graphs: bool = False,
     ):
         self.rpc = rpc
         self._adapters = adapters
@@ -61,6 +63,7 @@ class PackSender:
         self._hidden_size = hidden_size
         self._multivector_dim = multivector_dim or 0
         self._half = half
+        self._graphs = graphs
         self.pack_fill = Fill()
         # The weights that each task's packs run on, and why; set before its first pack.
         self.choices: dict[Task, str] = {}
@@ -105,7 +108,7 @@ class PackSender:
     ) -> tuple[list[Any], int]:
         """The pack in its wire format, and its tokens."""
         half = self._half and inputs[0].multivector
-        pack = make_pack(inputs, self._image_config, half=half, small=small)
+        pack = make_pack(inputs, self._image_config, half=half, small=small, for_graph=small and self._graphs)
         return pack.to_wire(memory, reference), pack.num_tokens
 
     def answered(self, message: Message) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ...plugin.packs import Room
 from .channel import PackTimes
 from .queue import Call, PackQueue, Pick
 from .sender import PackSender, inputs_of
@@ -46,15 +47,15 @@ class _Pack:
 class SmallPacks:
     """The packs of small calls to one engine. All methods run in the engine's event loop.
 
-    max_tokens: the most tokens of a pack.
+    room: what a pack may have at most.
     before_each: called before each pack is sent.
     """
 
-    def __init__(self, sender: PackSender, max_tokens: int, before_each: Callable[[], None] = lambda: None):
+    def __init__(self, sender: PackSender, room: Room, before_each: Callable[[], None] = lambda: None):
         self._sender = sender
         self._before_each = before_each
-        self._max_tokens = max_tokens
-        self._queue = PackQueue(max_tokens)
+        self._room = room
+        self._queue = PackQueue(room)
         self._calls: set[Call] = set()
         self._in_progress: list[_Pack] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,11 +101,11 @@ class SmallPacks:
             self._timer = None
         while self._queue and len(self._in_progress) < _MAX_PACKS_IN_PROGRESS:
             # A full pack has nothing to wait for.
-            holds = self._in_progress and not self._queue.has_full_pack(self._max_tokens)
+            holds = self._in_progress and not self._queue.has_full_pack()
             if holds and (wait := self._too_soon_by(loop.time())) > 0:
                 self._timer = loop.call_later(wait, self._send)
                 return
-            picks = self._queue.take(self._most_tokens())
+            picks = self._queue.take(self._next_room())
             size = _size(sum(prepared.num_tokens for prepared in inputs_of(picks)))
             pack = _Pack(picks, loop.time(), size, was_held)
             self._in_progress.append(pack)
@@ -113,10 +114,12 @@ class SmallPacks:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _most_tokens(self) -> int | None:
-        """The most tokens of the next pack; None for the usual number."""
+    def _next_room(self) -> Room:
+        """What the next pack may have at most."""
         waiting = self._queue.num_tokens
-        return -(-waiting // 2) if not self._in_progress and waiting >= _MIN_HALVED_TOKENS else None
+        if self._in_progress or waiting < _MIN_HALVED_TOKENS:
+            return self._room
+        return replace(self._room, whole=min(-(-waiting // 2), self._room.whole))
 
     def _too_soon_by(self, now: float) -> float:
         """Seconds until the second pack should be sent; negative if that time has passed."""
@@ -126,7 +129,7 @@ class SmallPacks:
 
     async def _run(self, pack: _Pack) -> None:
         try:
-            self._learn(pack, await self._sender.answer(pack.picks, self._max_tokens))
+            self._learn(pack, await self._sender.answer(pack.picks, self._room.tokens))
         except Exception as error:
             await self._answer_each(pack.picks, error)
         finally:
@@ -147,7 +150,7 @@ class SmallPacks:
                 continue
             if len(by_call) > 1:
                 try:
-                    await self._sender.answer(own, self._max_tokens)
+                    await self._sender.answer(own, self._room.tokens)
                     continue
                 except Exception as own_error:
                     error = own_error

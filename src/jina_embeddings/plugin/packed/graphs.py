@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from ..packs import MIN_SHARING_TOKENS, Pack, starts_of
+from ..packs import Pack, Room, starts_of
 from .layout import PackMetadata, bounds_of, kept_tokens, pack_positions, sources
 from .transfer import Staging
 
@@ -44,29 +44,11 @@ _SIZES = (64, 128, 256, 384, 512, 640, 768, 896, 1024, *range(1280, 4097, 256))
 _SIZE_STEP = 1024
 # The largest graph with attention in a kernel of our own, which is faster than FlashAttention up to there.
 _MAX_CAUSAL_TOKENS = 1024
-# FlashAttention sorts up to 992 prompts by length in one kernel, and is slower with more.
-_MAX_PROMPTS = 768
-# A graph has room for one prompt for each this many tokens.
-_TOKENS_PER_PROMPT = 4
-# Most tokens of whole prompts, as a multiple of the computed tokens, of graphs in which prompts share prefixes.
-_WHOLE_RATIO = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """The size of a graph: the most computed tokens, prompts, and tokens of whole prompts that a pack may have.
-
-    whole: larger than `tokens` only if prompts may share prefixes.
-    """
-
-    tokens: int
-    prompts: int
-    whole: int
-
-    @classmethod
-    def of(cls, tokens: int) -> Shape:
-        prompts = min(max(8, tokens // _TOKENS_PER_PROMPT), _MAX_PROMPTS)
-        return cls(tokens, prompts, int(_WHOLE_RATIO * tokens) if tokens > MIN_SHARING_TOKENS else tokens)
+class Shape(Room):
+    """The size of a graph: what a pack that it runs may have at most."""
 
     @property
     def shares(self) -> bool:
@@ -124,7 +106,7 @@ def shapes_up_to(tokens: int) -> list[Shape]:
     if not tokens:
         return []
     sizes = [*_SIZES, *range(_SIZES[-1] + _SIZE_STEP, tokens, _SIZE_STEP)]
-    return [Shape.of(size) for size in sorted({size for size in sizes if size < tokens} | {tokens})]
+    return [Shape.of_graph(size) for size in sorted({size for size in sizes if size < tokens} | {tokens})]
 
 
 class PackGraphs:
