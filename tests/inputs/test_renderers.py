@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -38,8 +40,11 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Use]:
         used.append(pool)
         return pool
 
+    # Shorter than a test may take, and a thread that waited for so long rendered its page itself.
+    monkeypatch.setattr(renderers, "_WAIT_S", 2)
     yield use
     for pool in used:
+        assert pool._num_running == len(pool._idle), "a place was not given back"
         pool.end()
 
 
@@ -166,16 +171,75 @@ def test_a_page_that_ends_its_process_or_hangs_is_an_error_of_its_own(
     assert isinstance(outcome(PAGES["text"]), tuple)
 
 
-def test_a_thread_that_waits_gets_the_place_of_one_whose_process_ended(use: Use) -> None:
+@pytest.mark.parametrize("num_bytes", [0, 3 * 2**20])
+def test_a_process_that_is_stopped_between_pages_is_replaced(use: Use, num_bytes: int) -> None:
+    """Small files fit in the pipe, large ones have to be read."""
+    pool = use(Renderers(1, pages_before=0, page_s=0.5))
+    page = PAGES["text"] + b"%" * num_bytes
+    expected = outcome(page)
+    pid = pool._idle[0].pid
+    os.kill(pid, signal.SIGSTOP)
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(outcome(page)), daemon=True)
+    thread.start()
+    thread.join(20)
+    if not found:
+        os.kill(pid, signal.SIGKILL)
+    assert found == [expected]
+    assert pool._idle[0].pid != pid
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_thread_that_is_interrupted_leaves_no_answer_behind(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = use(Renderers(1, pages_before=0))
+    expected = outcome(PAGES["text"])
+    real = Renderer._answer
+
+    for number in range(4):  # open, size, draw, close
+        calls = itertools.count()
+
+        def answer(renderer: Renderer, timeout_s: float, calls: Any = calls, number: int = number) -> object:
+            if next(calls) == number:
+                raise KeyboardInterrupt
+            return real(renderer, timeout_s)
+
+        monkeypatch.setattr(Renderer, "_answer", answer)
+        with pytest.raises(KeyboardInterrupt):
+            load_image(PAGES["image"])
+        monkeypatch.setattr(Renderer, "_answer", real)
+        assert outcome(PAGES["text"]) == expected
+
+    def interrupted(renderer: Renderer, page_s: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Renderer, "__init__", interrupted)
+    pool.end()
+    with pytest.raises(KeyboardInterrupt):
+        load_image(PAGES["image"])
+    assert pool._num_running == 0
+
+
+def test_a_thread_that_waits_in_vain_renders_its_page(use: Use) -> None:
+    pool = use(Renderers(1, pages_before=0, wait_s=0.1))
+    with pool.place(PAGES["text"]) as held:
+        assert held is not None
+        with pool.place(PAGES["image"]) as other:
+            assert other is None
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_thread_that_waits_gets_the_place_of_another(use: Use, ends: bool) -> None:
+    pool = use(Renderers(1, pages_before=0, wait_s=60))
     load_image(PAGES["text"])
     with pool.place(PAGES["text"]) as held:
         assert held is not None
-        thread = threading.Thread(target=load_image, args=(PAGES["text"],))
+        thread = threading.Thread(target=load_image, args=(PAGES["text"],), daemon=True)
         thread.start()
-        os.kill(held.pid, signal.SIGKILL)
-        with pytest.raises(renderers.RendererEndedError):
-            held.open(PAGES["text"])
+        time.sleep(0.1)
+        if ends:
+            os.kill(held.pid, signal.SIGKILL)
+            with pytest.raises(renderers.RendererEndedError):
+                held.open(PAGES["text"])
     thread.join(20)
     assert not thread.is_alive()
 

@@ -100,17 +100,16 @@ def pdf_page(
     given = _path_or_data(source)
     if not many:
         return _page(given, number, name, room, max_pixels)
-    # A process that ends may have done so for another reason than the page.
+    # A process may end, or be stopped, for another reason than the page.
     for _ in range(2):
         try:
             with RENDERERS.place(given) as renderer:
                 return _page(given, number, name, room, max_pixels, renderer)
         except RendererEndedError as error:
-            if error.timed_out:
-                raise ImageError(f"{name}: takes too long to render") from None
+            what = "takes too long to render" if error.timed_out else "ends the process that renders it"
             # Or threads with processes wait for room, and this one for a process.
             room.give_back()
-    raise ImageError(f"{name}: ends the process that renders it")
+    raise ImageError(f"{name}: {what}")
 
 
 def _page(

@@ -7,6 +7,8 @@ import logging
 import mmap
 import multiprocessing
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -23,7 +25,9 @@ _PAGES_BEFORE = 64
 _CORES_OF_A_RENDERER, _MOST_RENDERERS = 4, 8
 _START_S = 60.0
 _PAGE_S = 120.0
-"""The most time that a page takes."""
+"""The most time that each step of a page takes."""
+_WAIT_S = 1800.0
+"""The most time that a thread waits for a process: longer than all before it could take. It then renders here."""
 _MOST_SENT_BYTES = 4 * 2**20
 """Larger files in memory are not sent."""
 
@@ -54,6 +58,7 @@ class Renderer:
         self._memory = os.memfd_create("jina-embeddings-pages")
         self._place: mmap.mmap | None = None
         self._pipe, theirs = multiprocessing.Pipe()
+        _bound(self._pipe.fileno(), page_s)
         descriptors = theirs.fileno(), self._memory
         module = f"{__package__}.rendering"
         # Not multiprocessing: it would run the program's main module again. -P: no module of the working directory.
@@ -103,7 +108,9 @@ class Renderer:
         return Drawn(width, height, stride, self._place)
 
     def close(self) -> None:
-        """Closes the document; the process goes on."""
+        """Closes the document; the process goes on, if it hasn't ended."""
+        if self._ended is not None:
+            return
         self._call("close")
         if self._place is not None and os.fstat(self._memory).st_size < len(self._place):
             self._place = None
@@ -122,9 +129,17 @@ class Renderer:
             raise self._ended
         try:
             self._pipe.send((operation, *arguments))
+            error, result = self._answer(self._page_s)
+        except BlockingIOError:
+            raise self._has_ended(timed_out=True) from None
         except OSError:
             raise self._has_ended(timed_out=False) from None
-        error, result = self._answer(self._page_s)
+        except RendererEndedError:
+            raise
+        except BaseException:
+            # An answer that nobody has read would be taken for that to the next question.
+            self._has_ended(timed_out=False)
+            raise
         if error is None:
             return result
         raise _ERRORS.get(error, PdfError)(result)
@@ -143,11 +158,22 @@ class Renderer:
         return self._ended
 
 
+def _bound(descriptor: int, most_s: float) -> None:
+    """Makes reading and writing a socket fail with BlockingIOError when nothing moves for so long."""
+    timeval = struct.pack("@ll", int(most_s), int(most_s % 1 * 1e6))
+    with socket.socket(fileno=os.dup(descriptor)) as pipe:
+        pipe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+
+
 class Renderers:
     """As many processes as threads want at a time, up to `most`, once there have been many pages. Thread-safe."""
 
-    def __init__(self, most: int, pages_before: int = _PAGES_BEFORE, page_s: float = _PAGE_S):
+    def __init__(
+        self, most: int, pages_before: int = _PAGES_BEFORE, page_s: float = _PAGE_S, wait_s: float | None = None
+    ):
         self._most, self._left, self._page_s = most, pages_before, page_s
+        self._wait_s = _WAIT_S if wait_s is None else wait_s
         self._changed = threading.Condition()
         self._idle: list[Renderer] = []
         self._num_running = 0
@@ -176,26 +202,32 @@ class Renderers:
 
     def forget(self) -> None:
         """In a forked process, which has no right to those of its parent."""
-        self.__init__(self._most, _PAGES_BEFORE, self._page_s)  # type: ignore[misc]
+        self.__init__(self._most, _PAGES_BEFORE, self._page_s, self._wait_s)  # type: ignore[misc]
 
     def _take(self) -> Renderer | None:
         with self._changed:
             self._left -= 1
             if self._left >= 0 or not self._most:
                 return None
-            self._changed.wait_for(lambda: self._idle or self._num_running < self._most or not self._most)
-            if not self._most:
+            freed = self._changed.wait_for(
+                lambda: self._idle or self._num_running < self._most or not self._most, self._wait_s
+            )
+            if not freed or not self._most:
                 return None
             if self._idle:
                 return self._idle.pop()
             self._num_running += 1
         try:
             return Renderer(self._page_s)
-        except (OSError, ValueError) as error:
-            logger.warning("pages of PDFs are rendered one at a time: another process can't be started: %s", error)
+        except BaseException as error:
+            failed = isinstance(error, OSError | ValueError)
             with self._changed:
-                self._most = 0
+                self._num_running -= 1
+                self._most = 0 if failed else self._most
                 self._changed.notify_all()
+            if not failed:
+                raise
+            logger.warning("pages of PDFs are rendered one at a time: another process can't be started: %s", error)
             return None
 
     def _give_back(self, renderer: Renderer) -> None:
