@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ImageError
 from .budget import MAX_DECODED_PIXELS, PIXELS, Room
-from .png import decode_faster
+from .png import decode_faster, load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,7 +115,7 @@ def rgb_image(image: Image.Image, name: str, room: Room | None = None, *, as_sto
             return rgb_image(image, name, own, as_stored=as_stored)
     room.take(image.width * image.height)
     try:
-        image.load()
+        load(image)
         rgb = _opaque(image, name) if as_stored else _upright(_on_white(image, name), image)
     except ImageError:
         raise

@@ -1,12 +1,14 @@
 """PNG in a third of Pillow's time: zlib-ng inflates the rows, and a compiled loop undoes their filters.
 
 Pillow still reads the file and checks it; it is given another decoder, for images of 8 bits a channel that are not
-interlaced. Everything else, and all until the loop is compiled, is decoded by Pillow's own.
+interlaced. Everything else, and all until the loop is compiled, is decoded by Pillow's own. A file without all of its
+rows is refused by both, as a cut JPEG is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,63 @@ _BROKEN, _UNKNOWN = -2, -3
 # Rows that are decoded together stay in a core's cache.
 _BAND_BYTES = 2**19
 _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
+# Of an interlaced image: first column and row of each pass, and the steps between them (ISO/IEC 15948, section 8).
+_PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+
+
+def load(image: Image.Image) -> None:
+    """Decodes an opened image. Raises OSError for a PNG without all of its rows, and what Pillow raises."""
+    from PIL import ImageFile
+
+    tiles: Any = getattr(image, "tile", ())
+    if image.format != "PNG" or len(tiles) != 1 or tiles[0][0] != "zip" or ImageFile.LOAD_TRUNCATED_IMAGES:
+        image.load()
+        return
+    attributes, read, blocks = vars(image), image.load_read, list[bytes]()  # type: ignore[attr-defined]
+
+    def kept(num_bytes: int) -> bytes:
+        blocks.append(read(num_bytes))
+        return blocks[-1]
+
+    attributes["load_read"] = kept
+    try:
+        image.load()
+    finally:
+        del attributes["load_read"]
+    # Pillow leaves rows black that are missing, if the compressed data say that they end there.
+    interlaced = bool(image.info.get("interlace"))
+    if not interlaced and any(image.crop((0, image.height - 1, *image.size)).tobytes()):
+        return
+    left, upper, right, lower = tiles[0][1]
+    raw_mode = tiles[0][3] if isinstance(tiles[0][3], str) else tiles[0][3][0]
+    missing = _missing(blocks, _num_row_bytes(right - left, lower - upper, raw_mode, interlaced))
+    if missing:
+        attributes["tile"] = tiles  # as Pillow leaves it after an error, so that it is one again
+        raise OSError(f"image file is truncated ({missing} bytes of its rows are missing)")
+
+
+def _missing(blocks: Iterable[bytes], num_bytes: int) -> int:
+    """How many of so many bytes the compressed blocks don't have."""
+    inflater = zlib.decompressobj()
+    for block in blocks:
+        while block and num_bytes:
+            try:
+                num_bytes -= len(inflater.decompress(block, min(num_bytes, _BAND_BYTES)))
+            except zlib.error:
+                return 0  # behind the rows, or Pillow would have refused it
+            block = inflater.unconsumed_tail
+    return num_bytes
+
+
+def _num_row_bytes(width: int, height: int, raw_mode: str, interlaced: bool) -> int:
+    """How many bytes the rows have, with that of each one's filter. raw_mode: Pillow's, such as `RGB;16B`."""
+    mode, _, bits = raw_mode.partition(";")
+    pixel_bits = _CHANNELS.get(mode, 1) * int(bits.rstrip("B") or (1 if mode == "1" else 8))
+    total = 0
+    for x, y, step_x, step_y in _PASSES if interlaced else [(0, 0, 1, 1)]:
+        columns, rows = -(-(width - x) // step_x), -(-(height - y) // step_y)
+        total += max(0, rows) * (1 + -(-columns * pixel_bits // 8)) if columns > 0 else 0
+    return total
 
 
 def decode_faster(image: Image.Image) -> None:
