@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 
 from .errors import OptionError
 
 VARIABLE = "JINA_EMBEDDINGS_LOG"
 _LEVELS = ("debug", "info", "warning", "error")
 _VLLM_VARIABLE = "VLLM_LOGGING_LEVEL"
+# Control characters, separators of lines and paragraphs, and what turns the direction of writing.
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -36,9 +39,24 @@ def configure(level: str | None = None) -> None:
     logger.setLevel(level.upper())
     if not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.setFormatter(OneLine(_FORMAT))
         logger.addHandler(handler)
         logger.propagate = False
+
+
+def shown(text: object, keep: str = "") -> str:
+    """A name or a text for a terminal or a log: one line, which can't move a cursor or change a direction of writing.
+
+    keep: characters that are left as they are.
+    """
+    return _UNSHOWN.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], str(text))
+
+
+class OneLine(logging.Formatter):
+    """Formats messages by `shown`; a traceback has its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return shown(super().formatMessage(record))
 
 
 def _pass_on(level: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..logs import shown
 from .model import BatchSize, ModelChoice, takes_model_of_index
 from .streams import read_text
 from .terminal import SOME_FAILED
@@ -175,9 +176,9 @@ def show(hits: Sequence[Hit], place: Place, *, lines: int, as_json: bool) -> Non
     for hit in hits:
         passage = hit.passage
         head = Text.assemble(
-            (f"{place.shown(passage.path)}:{passage.line}", "bold cyan"),
+            (shown(f"{place.shown(passage.path)}:{passage.line}"), "bold cyan"),
             "  ",
-            (passage.title or "", "bold"),
+            (shown(passage.title or ""), "bold"),
             "  ",
             (f"{hit.score:.3f}", "dim"),
         )
@@ -191,10 +192,10 @@ def _print_code(console: Console, hit: Hit, lines: int) -> None:
     from rich.syntax import Syntax
 
     passage = hit.passage
-    shown = passage.text.rstrip("\n").split("\n")[:lines]
+    first = [shown(line, keep="\t") for line in passage.text.rstrip("\n").split("\n")[:lines]]
     language = passage.metadata.get("language", "text")
     syntax = Syntax(
-        "\n".join(shown),
+        "\n".join(first),
         language,
         line_numbers=True,
         start_line=passage.line,
@@ -204,8 +205,8 @@ def _print_code(console: Console, hit: Hit, lines: int) -> None:
     if console.is_terminal:
         console.print(syntax, soft_wrap=False)
         return
-    width = len(str(passage.line + len(shown)))
-    for number, line in enumerate(shown, passage.line):
+    width = len(str(passage.line + len(first)))
+    for number, line in enumerate(first, passage.line):
         console.print(f"  {number:{width}} {line}", markup=False)
 
 

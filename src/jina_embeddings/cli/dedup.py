@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError, OptionError
+from ..logs import shown
 from ..pipeline.drafts import Draft, check_target
 from .matching import ImageField, MaxLength, Task, TextField, TruncateDim, comparing, require_some, sum_up
 from .model import BatchSize, ModelChoice, takes_model
@@ -169,4 +170,5 @@ def _kept(paths: Sequence[str], found: Duplicates, inputs: Inputs) -> Iterable[b
 def _line(inputs: Inputs, row: int) -> str:
     name = str(inputs.names[row])
     text = inputs.text(row)
-    return name if text == name else f"{name}  {text[:_SHOWN_CHARS]}{'…' if len(text) > _SHOWN_CHARS else ''}"
+    cut = f"{text[:_SHOWN_CHARS]}…" if len(text) > _SHOWN_CHARS else text
+    return shown(name if text == name else f"{name}  {cut}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..logs import shown
 from .index import index as index_files
 from .terminal import PROBLEM, command, say
 
@@ -115,4 +116,4 @@ def export(
 def _lines(facts: dict[str, Any]) -> list[str]:
     from .doctor.report import shown_lines
 
-    return list(shown_lines(facts))
+    return [shown(line) for line in shown_lines(facts)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EmptyInputError
+from ..logs import shown
 from .progress import Progress
 from .summary import say_cut, say_failed, say_left_out
 from .terminal import SOME_FAILED, say
@@ -38,7 +39,7 @@ def print_found(pairs: Sequence[Pair], left: Inputs, right: Inputs, as_json: boo
             }
             print(json.dumps(record, ensure_ascii=False))
         else:
-            print(f"{pair.score:.4f}\t{texts[0]}\t{texts[1]}")
+            print(f"{pair.score:.4f}\t{shown(texts[0])}\t{shown(texts[1])}")
     say(f"{len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'}")
 
 

@@ -74,7 +74,7 @@ class EngineOutput:
 def _warnings_on(stream: IO[str]) -> Iterator[None]:
     logger = logging.getLogger("jina_embeddings")
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(logs.OneLine("warning: %(message)s"))
     handler.setLevel(logging.WARNING)
     propagate, logger.propagate = logger.propagate, False
     logger.addHandler(handler)

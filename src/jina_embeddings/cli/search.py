@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..logs import shown
 from .model import ModelChoice, takes_model_of_index
 from .terminal import PROBLEM, say
 
@@ -152,7 +153,7 @@ def _print_records(queries: list[Any], found: list[list[Hit]]) -> None:
 def _show_all(queries: list[Any], found: list[list[Hit]]) -> None:
     for number, (query, hits) in enumerate(zip(queries, found, strict=True)):
         if len(queries) > 1:
-            print(f"\n{query}" if number else query)
+            print(f"\n{shown(query)}" if number else shown(query))
         _show(hits)
 
 
@@ -163,8 +164,9 @@ def _show(hits: list[Hit]) -> None:
     for rank, hit in enumerate(hits, 1):
         passage = hit.passage
         own = passage.metadata.get("id")
-        print(f"{rank:2}  {hit.score:.3f}  {passage.source.removeprefix(here)}" + (f"  (id {own})" if own else ""))
+        source = shown(passage.source.removeprefix(here))
+        print(f"{rank:2}  {hit.score:.3f}  {source}" + (f"  (id {shown(own)})" if own else ""))
         if passage.title:
-            print(f"    {passage.title}")
+            print(f"    {shown(passage.title)}")
         if passage.text:
-            print(textwrap.indent(textwrap.shorten(passage.text, 300, placeholder=" …"), "    "))
+            print(f"    {shown(textwrap.shorten(passage.text, 300, placeholder=' …'))}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EmptyInputError, InputError
+from ..logs import shown
 from ..pipeline.rows import Failure
 from .matching import Task, TruncateDim
 from .model import ModelChoice, takes_model
@@ -100,7 +101,10 @@ def read_pairs(path: Path) -> tuple[list[str], list[str], list[Failure]]:
 
 def print_pairs(scores: FloatArray, left: Sequence[str], right: Sequence[str], as_json: bool) -> None:
     for score, a, b in zip(scores.tolist(), left, right, strict=True):
-        print(json.dumps({"score": score, "left": a, "right": b}) if as_json else f"{score:.{_DIGITS}f}\t{a}\t{b}")
+        if as_json:
+            print(json.dumps({"score": score, "left": a, "right": b}))
+        else:
+            print(f"{score:.{_DIGITS}f}\t{shown(a)}\t{shown(b)}")
 
 
 def print_matrix(scores: FloatArray, texts: Sequence[str], as_json: bool) -> None:
@@ -111,4 +115,4 @@ def print_matrix(scores: FloatArray, texts: Sequence[str], as_json: bool) -> Non
         print(f"{scores[0, 1]:.{_DIGITS}f}")
     else:
         for row, text in zip(scores, texts, strict=True):
-            print("\t".join([*(f"{score:.{_DIGITS}f}" for score in row), text]))
+            print("\t".join([*(f"{score:.{_DIGITS}f}" for score in row), shown(text)]))

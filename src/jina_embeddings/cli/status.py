@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..logs import shown
 from .terminal import SOME_FAILED, command
 
 
@@ -31,6 +32,6 @@ def status(
         else:
             bad = f"{found.rejected:,} of them rejected, {found.cut:,} too long and cut"
             print(f"{found.rows_done:,} of {found.rows:,} rows, {bad}")
-            print(f"{found.shards_done:,} of {found.shards:,} shards; {found.model}, {found.task}")
+            print(f"{found.shards_done:,} of {found.shards:,} shards; {shown(found.model)}, {found.task}")
         if found.shards_done < found.shards:
             raise typer.Exit(SOME_FAILED)

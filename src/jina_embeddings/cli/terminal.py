@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 import typer
 
 from ..errors import CautionWarning, JinaEmbeddingsError
+from ..logs import shown
 from .streams import finish_output
 
 # Exit statuses.
@@ -59,12 +60,13 @@ def command(debug: bool) -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """Prints a line on stderr, and ignores it if stderr can't be written.
+    """Prints a line on stderr, with line breaks and control characters escaped; ignores it if stderr can't be written.
 
     An argument that a message of the library names, such as `text_field`, is printed as the option --text-field.
     """
     with suppress(OSError):
-        print(_ARGUMENT.sub(lambda name: f"--{name[1].replace('_', '-')}", message), file=sys.stderr, flush=True)
+        text = _ARGUMENT.sub(lambda name: f"--{name[1].replace('_', '-')}", message)
+        print(shown(text), file=sys.stderr, flush=True)
 
 
 def to_terminal() -> bool:

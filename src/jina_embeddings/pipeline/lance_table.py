@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 from ..errors import DependencyError, OptionError
 from .drafts import sync_folder
 from .folder import Folder, LocalFolder
+from .stores import is_address
 
 TABLE = "vectors.lance"
 """As LanceDB names a table `vectors` of a database that is the run's folder."""
@@ -28,6 +30,16 @@ def has_type(type_: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_address(address: str | os.PathLike[str]) -> None:
+    """Raises OptionError for a folder in which Lance can't store anything, because of its path's characters."""
+    path = os.fspath(address)
+    whole = path if is_address(path) else os.path.abspath(path)
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", whole):
+        raise OptionError(
+            f"Lance can't store anything in {whole!r}: give a path in UTF-8 without line breaks and control characters"
+        )
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from .chunks import Report
 from .folder import Folder
 from .job import Job
 from .kept import check_fields, check_kept, kept_types
-from .lance_table import check_names
+from .lance_table import check_address, check_names
 from .manifest import Manifest, Share, folder_for, locked
 from .memory_tables import store_table
 from .plan import Plan
@@ -131,6 +131,8 @@ class Run:
         """
         self.form.check()
         check_kept(self.fields, self.form.columns)
+        if self.form.layout == "lance":
+            check_address(self.into)
         folder = folder_for(self.into)
         with locked(folder, self.share):
             job, left_out = self._job(folder)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import JinaEmbeddingsError, RunError
+from ..logs import shown
 from .folder import Folder
 
 
@@ -27,7 +28,7 @@ def storing(what: str, folder: Folder) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """An exception of another package in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
+    return shown(" ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split()))
 
 
 def _message(what: str, reason: str, advice: str) -> str:

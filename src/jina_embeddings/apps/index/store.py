@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from ...errors import DependencyError, IndexMismatchError, IndexNotFoundError
 from ...pipeline.columns import has_all_numbers, matrix_of
+from ...pipeline.lance_table import check_address
 from . import approximate, merging, multivectors, words
 from .address import is_remote, reaches, reaching
 from .approximate import ANN_NUMBERS
@@ -316,6 +317,7 @@ def _connect(address: str) -> Any:
         import lancedb
     except ImportError:
         raise DependencyError("an index needs LanceDB and its like: pip install 'jina-embeddings-vllm[apps]'") from None
+    check_address(address)
     # Zero makes every search see what other processes have written.
     return lancedb.connect(address, read_consistency_interval=timedelta(0))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...checkpoint.resolve import DEFAULT_MODEL
+from ...logs import shown
 from ..settings import ENGINE
 from ..terminal import PROBLEM, command
 
@@ -56,7 +57,7 @@ def doctor(
     with command(debug):
         with _stdout_kept_clean():
             report = _examine(index, model, engine, task, revision, local_files_only, parity, dtype, debug)
-        print(report.as_json() if json else "\n".join(report.lines()))
+        print(report.as_json() if json else "\n".join(map(shown, report.lines())))
         if not report.healthy:
             raise typer.Exit(PROBLEM)
 
