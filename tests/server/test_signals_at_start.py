@@ -113,11 +113,13 @@ def test_a_model_that_closes_on_signals_leaves_those_that_the_command_handles() 
     def handler(number: int, frame: object) -> None:
         pass
 
-    before = signal.signal(signal.SIGTERM, handler)
+    # Whoever runs the tests may ignore SIGINT.
+    before = [signal.signal(signal.SIGTERM, handler), signal.signal(signal.SIGINT, signal.default_int_handler)]
     try:
         with stops_on_signals(lambda: None):
             assert signal.getsignal(signal.SIGTERM) is handler
             assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])

