@@ -172,3 +172,21 @@ def test_ids_are_there_without_being_kept_and_other_names_of_the_run_are_refused
         with pytest.raises(OptionError, match="can't be kept: a run has a column of its own of that name"):
             replace(run, into=tmp_path / "other", fields=fields).embed(fake_model)
     assert not (tmp_path / "other").exists()
+
+
+def test_little_is_begun_of_the_next_shard(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
+    """What a kill costs, beside the shard itself."""
+    (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(2000)))
+    plan = Plan(survey([str(tmp_path / "lines.txt")], lines=True).sources, 100)
+    most = committed = 0
+
+    def report(name: str, *values: Any) -> None:
+        nonlocal most, committed
+        if name == "begun":
+            most = max(most, values[1] - committed)
+        elif name == "committed":
+            committed += values[0].rows
+
+    Job(Folder.at(tmp_path / "v"), plan, Form(truncate_dim=128)).work(fake_model, report)
+    assert committed == 2000
+    assert 100 <= most <= 175

@@ -33,6 +33,8 @@ _CHUNK_BYTES = 64 * 2**20
 _MIN_CHUNKS_AT_ONCE = 2
 """One that the engine runs, and one that is prepared or finished."""
 _CHUNKS_READ_AHEAD = 1
+_CHUNKS_OF_A_SHARD = 4
+"""At least so many, since what is under way for the next shard is lost with this one when the process is killed."""
 
 
 @dataclass(slots=True)
@@ -112,11 +114,12 @@ class Chunks:
     def _read(self, shards: Sequence[int], caution: Caution) -> Generator[tuple[int, Stretch], None, None]:
         """Cut at the same rows whenever a shard is embedded: what runs together decides the last bits of a vector."""
         reader = PlanReader(self._plan)
+        most = max(1, self._plan.shard_rows // _CHUNKS_OF_A_SHARD)
         try:
             for shard in shards:
                 start, stop = self._plan.span(shard)
                 while start < stop:
-                    last = min(start + caution.most_rows(start), stop)
+                    last = min(start + min(most, caution.most_rows(start)), stop)
                     self._report("begun", start, last)
                     rows = self._stretch(reader, start, last, caution.poison)
                     yield start, rows
