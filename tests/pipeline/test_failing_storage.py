@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from deadly import WORD, dead_model, fake_model, raising_model
+from failing_stores import failing_load, with_failing_writes, with_small_files
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.errors import EngineDeadError, OptionError, RunError
 from jina_embeddings.pipeline import Fields, Form, Run, status
 from jina_embeddings.pipeline.folder import Folder
-from jina_embeddings.pipeline.shard_writer import ShardWriter
 from jina_embeddings.pipeline.shards import shard_name
 from jina_embeddings.pipeline.supervise import MAX_DEATHS_IN_VAIN
 
@@ -26,27 +25,6 @@ from jina_embeddings.pipeline.supervise import MAX_DEATHS_IN_VAIN
 def rows(folder: Path, num_rows: int = 12) -> str:
     (folder / "rows.jsonl").write_text("".join(f'{{"text": "row {n}"}}\n' for n in range(num_rows)))
     return str(folder / "rows.jsonl")
-
-
-def with_small_files(log: Path) -> JinaEmbeddings:
-    """A disk with room for the manifest and no shard."""
-    log.open("a").write("began\n")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-    return fake_model()
-
-
-def with_failing_writes(log: Path, error: Exception) -> JinaEmbeddings:
-    """The second shard can't be written."""
-    log.open("a").write("began\n")
-    real = ShardWriter.write
-
-    def write(self: Any, chunk: Any) -> None:
-        if chunk.start >= 4:
-            raise error
-        real(self, chunk)
-
-    ShardWriter.write = write  # type: ignore[method-assign]
-    return fake_model()
 
 
 @pytest.mark.parametrize(
@@ -69,11 +47,6 @@ def test_what_cannot_be_written_ends_the_run_at_once(
     assert not [name for name in os.listdir(tmp_path / "v") if name.endswith(".part")]
     summary = run.embed(fake_model)
     assert (summary.rows, summary.rows_this_time, summary.rejected) == (12, 12 - 4 * done, 0)
-
-
-def failing_load(log: Path) -> JinaEmbeddings:
-    log.open("a").write("began\n")
-    raise ZeroDivisionError("nothing to divide by")
 
 
 def test_an_exception_of_the_loader_ends_the_run_at_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from deadly import fake_model as load_fake_model
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.cli import app
-from jina_embeddings.errors import DependencyError, InputError, RunMismatchError
+from jina_embeddings.errors import DependencyError, InputError, RunError, RunMismatchError
 from jina_embeddings.pipeline import Fields, Form, Run, status, stores
 from jina_embeddings.pipeline.folder import Folder, StoreDraft
 from jina_embeddings.pipeline.job import Job
@@ -130,7 +130,7 @@ def test_an_exception_in_the_middle_of_a_shard_leaves_nothing_under_its_name(
         real(draft, mode)
 
     monkeypatch.setattr(StoreDraft, "_put", fails)
-    with pytest.raises(OSError, match="the store is gone"):
+    with pytest.raises(RunError, match="the store is gone"):
         work(fake_model, [str(folder)], into)
     names = Folder.at(into).names()
     assert shard_name(0) in names
