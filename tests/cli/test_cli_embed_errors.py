@@ -159,3 +159,17 @@ def test_no_library_module_names_an_option_of_the_command_line() -> None:
     ]
     # git's own option.
     assert [(path, text) for path, text in strings if naming.search(text) and text != "--others"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--overwrite",), "--overwrite and --on-error go with --output FILE"),
+        (("--on-error", "raise"), "--overwrite and --on-error go with --output FILE"),
+        (("--ray-workers", "2"), "--ray-workers goes with --ray"),
+    ],
+)
+def test_options_that_a_folder_has_no_use_for_are_refused(options: tuple[str, ...], says: str) -> None:
+    Path("a.txt").write_text("a")
+    result = run("a.txt", "--into", "v", *options)
+    assert (result.exit_code, result.stderr) == (2, f"error [unknown_option]: {says}\n")

@@ -165,8 +165,8 @@ def damaged(path: Path) -> Iterator[Path]:
 def test_a_damaged_table_rejects_its_rows_and_the_next_file_is_read(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet")
     (tmp_path / "b.jsonl").write_bytes(LINES)
-    plan = Plan(survey([str(tmp_path)]).sources, 100)
     next(damaged(tmp_path / "a.parquet"))
+    plan = Plan(survey([str(tmp_path)]).sources, 100)
     reader = PlanReader(plan)
     rows = [row for start in range(0, plan.num_rows, 500) for row in reader.read(start, start + 500)]
     assert len(rows) == 2 * NUM_ROWS

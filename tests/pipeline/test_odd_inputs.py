@@ -22,7 +22,7 @@ from jina_embeddings.pipeline.job import Job
 from jina_embeddings.pipeline.kept import check_fields, kept_types
 from jina_embeddings.pipeline.manifest import Manifest
 from jina_embeddings.pipeline.plan import Plan, PlanReader
-from jina_embeddings.pipeline.sources import survey
+from jina_embeddings.pipeline.sources import changed, survey
 
 BOM = b"\xef\xbb\xbf"
 
@@ -206,3 +206,19 @@ def test_a_sample_whose_json_is_nested_too_deeply_has_no_fields(tmp_path: Path) 
             tar.addfile(member, io.BytesIO(data))
     table = embedded(tmp_path, plan_of(tmp_path / "a.tar", keep=("n",)))
     assert (table["n"].to_pylist(), table["error"].null_count) == ([None, None], 2)
+
+
+def test_a_table_that_is_cut_later_is_no_table_of_bad_rows(tmp_path: Path) -> None:
+    """Rows that were never read are not rejected for good."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": [f"row {n}" for n in range(50)]}), path, row_group_size=10)
+    plan = plan_of(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="has changed since the run was planned"):
+        list(PlanReader(plan).read(0, 50))
+
+
+def test_a_file_that_is_read_in_another_way_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    before, now = plan_of(tmp_path / "a.txt", lines=True), plan_of(tmp_path / "a.txt")
+    assert list(changed(before.sources, now.sources)) == [f"{tmp_path}/a.txt was read as lines and is read as text"]

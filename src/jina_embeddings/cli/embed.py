@@ -145,6 +145,10 @@ def embed(
 
     if (output is None) == (into is None):
         raise OptionError("give one of --output FILE and --into FOLDER")
+    if into is not None and (overwrite or on_error != "skip"):
+        raise OptionError("--overwrite and --on-error go with --output FILE")
+    if ray_workers is not None and ray is None:
+        raise OptionError("--ray-workers goes with --ray")
     if into is not None:
         from ..pipeline import Cluster, Fields, Form, Share
         from ..pipeline import Run as BulkRun

@@ -21,7 +21,7 @@ from .readers import Reader
 from .records import Fields, row_of
 from .rows import Failure, Row
 from .samples import sample_row, samples
-from .sources import Source
+from .sources import Source, is_other
 from .stored_pdf import StoredPdf
 from .stores import is_address
 from .stretch import Stretch, texts_of
@@ -63,11 +63,13 @@ class Cursor:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             self.close()
+            if is_other(self._source):
+                raise self._changed() from error
             damage = InputError(f"can't be read: {error}")
             yield from (Failure(f"{self._source.path}:{number}", damage) for number in range(given + 1, stop + 1))
             return
         if given != stop:
-            raise InputError(f"{self._source.path} has changed since the run was planned: use another folder")
+            raise self._changed()
 
     def texts(self, start: int, stop: int) -> Stretch | None:
         """The rows by columns, where all of them are texts of a table; None where `read` has to look at each."""
@@ -89,6 +91,9 @@ class Cursor:
         self._raw = self._pdf = None
         if self._table is not None:
             self._table.close()
+
+    def _changed(self) -> InputError:
+        return InputError(f"{self._source.path} has changed since the run was planned: use another folder")
 
     def _raws(self, start: int, stop: int) -> Iterator[Any]:
         if self._table is None:

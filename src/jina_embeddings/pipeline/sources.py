@@ -95,6 +95,12 @@ def survey(
     return found
 
 
+def is_other(source: Source) -> bool:
+    """Whether the file has another size, time or etag than when it was surveyed."""
+    size, mtime_ns, stored = _state(source.path, source.kind)
+    return (size, mtime_ns) != (source.size, source.mtime_ns) or stored not in ("", source.digest)
+
+
 def changed(before: list[Source], now: list[Source]) -> Iterator[str]:
     """In words, what differs between two surveys; the time of a file alone is no difference."""
     old, new = ({source.path: source for source in sources} for sources in (before, now))
@@ -102,7 +108,8 @@ def changed(before: list[Source], now: list[Source]) -> Iterator[str]:
     yield from (f"{path} is new" for path in new if path not in old)
     for path in old.keys() & new.keys():
         if (old[path].kind, old[path].rows, old[path].digest) != (new[path].kind, new[path].rows, new[path].digest):
-            yield f"{path} has changed"
+            was, is_now = old[path].kind, new[path].kind
+            yield f"{path} has changed" if was == is_now else f"{path} was read as {was} and is read as {is_now}"
     if old.keys() == new.keys() and list(old) != list(new):
         yield "the files come in another order"
 
