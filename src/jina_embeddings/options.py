@@ -102,6 +102,8 @@ class Options:
     torch and transformers:
     device: `cpu`, `cuda`, `cuda:1`, `mps`; if left out, the best there is.
     max_batch_tokens: tokens of one forward, padding included; if left out, 32,768 on CUDA, else 8,192.
+    cpu_threads: threads of a forward on a CPU: `all` that torch has (`OMP_NUM_THREADS`), or `free`, fewer of them while
+        other processes use the cores. `free` changes torch's number in all of the process; the command line takes it.
 
     vLLM:
     gpu_memory_utilization: share of the device's memory that vLLM takes, above 0 and at most 1; if left out, vLLM's
@@ -146,6 +148,7 @@ class Options:
     trust_remote_code: bool = False
     device: str | None = None
     max_batch_tokens: int | None = None
+    cpu_threads: Literal["all", "free"] = "all"
     gpu_memory_utilization: float | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
@@ -163,7 +166,7 @@ class Options:
     swap_space: float | None = None
 
 
-ONLY_PADDED = frozenset({"device", "max_batch_tokens"})
+ONLY_PADDED = frozenset({"device", "max_batch_tokens", "cpu_threads"})
 ONLY_VLLM = frozenset(
     {
         "gpu_memory_utilization",
@@ -237,6 +240,7 @@ _SWITCHES = (
 )
 _CHOICES = {
     "dtype": DTYPES,
+    "cpu_threads": ("all", "free"),
     "path": PATHS,
     "bulk_weights": ("auto", "merged", "lora"),
     "image_resize": ("auto", "host", "device"),

@@ -111,8 +111,10 @@ class ModelChoice:
         # Downloaded here, outside `redirected`, which would hide the progress bar.
         fetch_checkpoint(model, engine=self.engine, **self.source)
         with EngineOutput(shown=self.debug) as output:
+            # The process is the command's own, so torch may have another number of threads in all of it.
+            options = {"cpu_threads": "free", **self.options}
             with output.redirected():
-                loaded = JinaEmbeddings(model, engine=self.engine, task=task, **self.source, **self.options)
+                loaded = JinaEmbeddings(model, engine=self.engine, task=task, **self.source, **options)
             with loaded, stops_on_signals(loaded.close):
                 yield loaded
 

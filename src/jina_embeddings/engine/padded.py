@@ -6,7 +6,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from ..options import Options
 from ..types import Both, Prepared, Task
 from ..vectors.pooling import pool
 from .event_loop import run_here
+from .free_threads import FreeThreads
 from .lora import ActiveTask, attach_adapters
 from .memory import require_memory
 from .sharing import SharedBatches
@@ -86,6 +87,8 @@ class PaddedEngine(ABC):
         self._model: Model | None = None
         self._task_index: dict[Task, int] = {}
         self._projectors: dict[Task, tuple[torch.Tensor, torch.Tensor]] = {}
+        adapts = options.cpu_threads == "free" and self.device.type == "cpu"
+        self._threads = FreeThreads(torch.get_num_threads()) if adapts else None
         self._batches = SharedBatches(
             self._forward,
             max_tokens=self._max_tokens,
@@ -150,7 +153,7 @@ class PaddedEngine(ABC):
     def _forward(self, batch: Sequence[Prepared]) -> list[Vectors]:
         """Runs one padded forward; a batch that doesn't fit in the device's memory is run in two halves."""
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._threads.forward() if self._threads else nullcontext():
                 if self._model is None:
                     raise EngineClosedError("the engine is closed: make a new JinaEmbeddings")
                 return self._run_batch(self._model, batch)
