@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -25,8 +26,10 @@ async def read_body(headers: Headers, receive: Receive, claim: Claim, max_bytes:
     """Reads the body of a request, whose bytes are added to its claim before they are kept.
 
     Raises:
-        RequestError: 413 or 429 as soon as it is too long, 408 if it doesn't arrive in time.
+        RequestError: 415 if it is compressed, 413 or 429 as soon as it is too long, 408 if it doesn't arrive in time.
     """
+    if (encoding := headers.get("content-encoding", "identity")).lower() != "identity":
+        raise RequestError(415, "unsupported_encoding", f"the body is in {encoding[:20]}: send it as it is")
     declared = headers.get("content-length", "")
     size = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
     _take(claim, size, 0, max_bytes)
@@ -66,7 +69,7 @@ async def _received(receive: Receive) -> Message:
 def decoded(body: bytes, kind: type[S]) -> S:
     """Decodes a body of JSON into that struct. Raises RequestError 400 or 422, which says what is wrong in it."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=kind)
     except msgspec.ValidationError as error:
         raise RequestError(422, "validation_error", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

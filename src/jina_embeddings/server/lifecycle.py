@@ -104,6 +104,7 @@ def serve(
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(deadline_s)),
         http=BoundedProtocol,
+        ws="none",
     )
     server = DrainingServer(config, gate.state, drain_s)
     acts: dict[str, Callable[[], None]] = {

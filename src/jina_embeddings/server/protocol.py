@@ -1,8 +1,9 @@
-"""uvicorn's HTTP protocol with limits of size and time for headers, and one write for each answer."""
+"""uvicorn's HTTP protocol with limits for all that isn't a body, and one write for each answer."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,6 +12,10 @@ from .gate import MAX_HEADER_BYTES
 
 HEADERS_S = 20.0
 """Time for headers to arrive, from the start of the connection or from the first byte of its next request."""
+
+# What the size of a chunk takes in a body of chunks, and more.
+_CHUNK_BYTES = 32
+_UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -45,10 +50,14 @@ class _Together:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """The protocol with the limits, which uvicorn's parser doesn't have."""
+    """The protocol with the limits, which uvicorn's parser doesn't have.
 
-    _header_bytes = 0
+    Trailers, headers that follow a body of chunks, are dropped: nobody has limited or checked them.
+    """
+
+    _extra_bytes = 0
     _in_headers = True
+    _between = True
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -60,24 +69,39 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._extra_bytes += len(data)
+        if self._in_headers or self._between:
+            data = _without_upgrade(data)
         super().data_received(data)
-        if not self._in_headers:
-            return
-        self._header_bytes += len(data)
-        if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+        if self._extra_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        self._in_headers, self._header_bytes = True, 0
+        self._in_headers, self._between = True, False
         if self._deadline is None:
             self._deadline = self.loop.call_later(HEADERS_S, self._give_up)
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._stop_waiting()
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # One that came together with other requests. Nothing is read after it.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._extra_bytes -= len(body) + _CHUNK_BYTES
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._extra_bytes, self._between = 0, True
+        super().on_message_complete()
 
     def _give_up(self) -> None:
         self._deadline = None
@@ -88,3 +112,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Renames the header `Upgrade` in data that begin with headers, or between them.
+
+    A server may ignore the wish for another protocol, which Java's client always has, but the parser drops the body.
+    """
+    end = data.find(b"\r\n\r\n")
+    end = len(data) if end < 0 else end
+    if _UPGRADE.search(data, 0, end) is None:
+        return data
+    return _UPGRADE.sub(b"\r\nx-upgrade", data[:end]) + data[end:]
