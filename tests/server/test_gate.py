@@ -282,18 +282,24 @@ def test_keys_that_cannot_be_read_are_named_without_their_path(tmp_path: Path) -
 
 
 def test_requests_that_wait_for_a_dead_engine_are_answered() -> None:
+    waiting = 0
+
     class Endless(FakeEngine):
         async def arun(self, batch: Any, **options: Any) -> Any:
-            await asyncio.sleep(60)
+            nonlocal waiting
+            waiting += 1
+            await asyncio.sleep(3600)
 
     served = app_of(JinaEmbeddings(engine=Endless()))
 
     async def main() -> list[httpx.Response]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(served.app), base_url="http://server") as client:
             asked = [asyncio.ensure_future(client.post("/v1/embeddings", json={"input": "a"})) for _ in range(5)]
-            await asyncio.sleep(0.2)
-            served.gate.state.give_up()
-            answers = await asyncio.wait_for(asyncio.gather(*asked), 1)
+            async with asyncio.timeout(60):
+                while waiting < len(asked):
+                    await asyncio.sleep(0.01)
+                served.gate.state.give_up()
+                answers = await asyncio.gather(*asked)
             return [*answers, await client.get("/health/ready")]
 
     answers = asyncio.run(main())

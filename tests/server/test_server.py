@@ -197,9 +197,11 @@ def test_errors_are_in_the_words_of_the_dialect(client: TestClient) -> None:
 
 
 def test_what_never_fits_is_413_and_what_does_not_fit_now_429() -> None:
+    others_answered = asyncio.Event()
+
     class Slow(FakeEngine):
         async def arun(self, batch: Any, **options: Any) -> Any:
-            await asyncio.sleep(0.5)
+            await others_answered.wait()
             return self.run(batch)
 
     app = app_of(JinaEmbeddings(engine=Slow()), limits=Limits(max_tokens_under_way=100, max_inputs=10)).app
@@ -207,7 +209,12 @@ def test_what_never_fits_is_413_and_what_does_not_fit_now_429() -> None:
     async def main() -> list[httpx.Response]:
         inputs: list[Any] = ["a" * 80, "a" * 80, "a" * 101, ["a"] * 11]
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
-            return await asyncio.gather(*(client.post("/v1/embeddings", json={"input": one}) for one in inputs))
+            asked = [asyncio.ensure_future(client.post("/v1/embeddings", json={"input": one})) for one in inputs]
+            async with asyncio.timeout(60):
+                while sum(one.done() for one in asked) < 3:
+                    await asyncio.sleep(0.01)
+                others_answered.set()
+                return await asyncio.gather(*asked)
 
     first, second, too_large, too_many = asyncio.run(main())
     assert sorted([first.status_code, second.status_code]) == [200, 429]

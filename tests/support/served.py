@@ -146,9 +146,10 @@ def drain(served: Served) -> None:
     for asker in askers:
         asker.start()
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
     # While it drains, it still answers, and is not ready.
-    assert httpx.get(f"{address}/health/ready").status_code == 503
+    while (status := httpx.get(f"{address}/health/ready").status_code) == 200:
+        time.sleep(0.01)
+    assert status == 503
     assert httpx.get(f"{address}/health/live").status_code == 200
     assert process.wait(30) == 0
     stop.set()
