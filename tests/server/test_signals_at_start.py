@@ -16,7 +16,7 @@ from served import free_port
 
 # The command, with an engine whose loading starts a process that doesn't heed SIGTERM, and then blocks in C for ever.
 BLOCKED = """
-import ctypes, subprocess, sys
+import ctypes, signal, subprocess, sys
 from pathlib import Path
 
 def load(*arguments):
@@ -30,6 +30,8 @@ def load(*arguments):
         ctypes.CDLL(None).pthread_mutex_lock(mutex)
 
 if __name__ == "__main__":
+    # A shell may have started the tests in the background, and with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = Path(sys.argv.pop(1))
     from jina_embeddings import embedder
     from jina_embeddings.cli import main
