@@ -19,7 +19,8 @@ from deadly import dead_model, fake_model
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.cli import app
 from jina_embeddings.errors import OptionError, RunBusyError, RunError, RunMismatchError
-from jina_embeddings.pipeline import Fields, Form, Run, Share, status
+from jina_embeddings.pipeline import Fields, Form, Run, Share, drafts, status
+from jina_embeddings.pipeline.drafts import remove_abandoned
 from jina_embeddings.pipeline.folder import Folder
 from jina_embeddings.pipeline.job import Job
 from jina_embeddings.pipeline.manifest import Manifest, locked
@@ -143,7 +144,8 @@ def test_the_command_sums_up(run: Run) -> None:
 
 
 @pytest.mark.long
-def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(300_000)))
     line = [sys.executable, "-c", "from jina_embeddings.cli import main; main()", "embed", str(tmp_path / "lines.txt")]
     line += ["--lines", "--into", str(tmp_path / "v"), "--engine", "fake", "--shard-rows", "500"]
@@ -152,7 +154,7 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path) -> None:
     while not (tmp_path / "v" / "shard-000001.parquet").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "what is committed is kept: give the same command again to go on" in errors
@@ -190,3 +192,32 @@ def test_little_is_begun_of_the_next_shard(tmp_path: Path, fake_model: JinaEmbed
     Job(Folder.at(tmp_path / "v"), plan, Form(truncate_dim=128)).work(fake_model, report)
     assert committed == 2000
     assert 100 <= most <= 175
+
+
+def test_a_draft_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two shares begin at once, and one tidies up."""
+    real, calls = drafts._lock, 0
+
+    def lock(file: Any, **options: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            remove_abandoned(tmp_path / "a")
+            assert not list(tmp_path.iterdir())
+        return real(file, **options)
+
+    monkeypatch.setattr(drafts, "_lock", lock)
+    Folder.at(tmp_path).write("a", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"format": 2}', '{"format": 2, "fields": {"keep": []}, "sources": [1]}']
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "_manifest.json").write_text(text)
+    with pytest.raises(RunError, match=r"_manifest\.json is (damaged|no manifest of a run): "):
+        status(tmp_path)

@@ -10,6 +10,7 @@ from ..errors import OptionError
 from ..pipeline.busy import BusyShare
 from ..pipeline.run import Run, Status
 from ..pipeline.supervise import Load
+from .process import stops_on_signals
 from .progress import Progress
 from .summary import say_left_out
 from .terminal import say
@@ -17,7 +18,8 @@ from .terminal import say
 
 def embed_into(run: Run, load: Load) -> int:
     """Does what is left of a run, and returns how many rows of its share were rejected, earlier ones included."""
-    with Watch() as watch:
+    # SIGTERM, which schedulers of clusters send, leaves the shard under way as Ctrl-C does.
+    with Watch() as watch, stops_on_signals(lambda: None):
         try:
             summary = run.embed(load, watch.report)
         except KeyboardInterrupt:

@@ -49,13 +49,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _lock(file: IO[bytes]) -> bool:
+def _lock(file: IO[bytes], *, wait: bool = False) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows: nothing is known of the writer, so nothing is removed
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -71,9 +71,14 @@ class Draft:
         target = Path(os.path.realpath(target))
         self._target = target
         remove_abandoned(target)
-        self.path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        self.file = self.path.open("xb")
-        _lock(self.file)
+        while True:
+            self.path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+            self.file = self.path.open("xb")
+            _lock(self.file, wait=True)
+            if self.path.exists():
+                break
+            # Before it was locked, another process took it for one that was abandoned.
+            self.file.close()
 
     def commit(self) -> None:
         """Replaces any file of that name; after this, `discard` does nothing."""

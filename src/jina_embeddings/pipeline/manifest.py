@@ -63,15 +63,18 @@ class Manifest:
             return None
         except ValueError as error:
             raise RunError(f"{folder}/{NAME} is damaged: {error}") from None
-        if fields.get("format") != FORMAT:
-            raise RunError(f"{folder} has format {fields.get('format')}, this version reads {FORMAT}")
-        names = fields["fields"]
-        plan = Plan(
-            [Source.from_dict(source) for source in fields["sources"]],
-            fields["shard_rows"],
-            Fields(**{**names, "keep": tuple(names["keep"])}),
-        )
-        return cls(plan, Form(**{**fields["form"], "also": tuple(fields["form"]["also"])}), fields["made_by"])
+        try:
+            if fields["format"] != FORMAT:
+                raise RunError(f"{folder} has format {fields['format']}, this version reads {FORMAT}")
+            names = fields["fields"]
+            plan = Plan(
+                [Source.from_dict(source) for source in fields["sources"]],
+                fields["shard_rows"],
+                Fields(**{**names, "keep": tuple(names["keep"])}),
+            )
+            return cls(plan, Form(**{**fields["form"], "also": tuple(fields["form"]["also"])}), fields["made_by"])
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{folder}/{NAME} is no manifest of a run: {type(error).__name__}: {error}") from None
 
     def write(self, folder: Folder) -> Manifest:
         """The one that the folder has then: this, or the one that another process wrote at the same time."""
