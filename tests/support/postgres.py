@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_LIMIT_S = 100
-_TRIES = 3
+_START_S = 300
 
 
 @contextmanager
@@ -23,12 +20,8 @@ def postgres(folder: Path) -> Iterator[str]:
     execute = pgserver.postgres_server.pgexec
 
     def patient(*arguments: Any, **options: Any) -> Any:
-        # The package gives PostgreSQL ten seconds to start, once. Beside other tests it takes longer, or fails first.
-        for _ in range(_TRIES - 1):
-            with suppress(subprocess.SubprocessError):
-                return execute(*arguments, **{**options, "timeout": _LIMIT_S})
-            time.sleep(1)
-        return execute(*arguments, **{**options, "timeout": _LIMIT_S})
+        # The package gives PostgreSQL ten seconds to start, which take longer beside other tests.
+        return execute(*arguments, **{**options, "timeout": _START_S})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pgserver.postgres_server, "pgexec", patient)
