@@ -83,14 +83,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(HEADERS_S, self._give_up)
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_headers:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._stop_waiting()
         super().on_headers_complete()
+        # Trailers are added to this list, and not to that of the request.
+        self.headers = []
         if self.parser.should_upgrade():
             # One that came together with other requests. Nothing is read after it.
             self.cycle.keep_alive = False
@@ -119,8 +117,8 @@ def _without_upgrade(data: bytes) -> bytes:
 
     A server may ignore the wish for another protocol, which Java's client always has, but the parser drops the body.
     """
+    if b"pgrade" not in data and b"PGRADE" not in data:
+        return data
     end = data.find(b"\r\n\r\n")
     end = len(data) if end < 0 else end
-    if _UPGRADE.search(data, 0, end) is None:
-        return data
     return _UPGRADE.sub(b"\r\nx-upgrade", data[:end]) + data[end:]
