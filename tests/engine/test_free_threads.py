@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -21,16 +23,25 @@ class Machine:
     """A clock, and what the system reports, by averages over each forward of a second."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = self.waited = self.idle = 0.0
+        self.now = self.waited = self.idle = self.others = 0.0
         self.counts: list[int] = []
-        monkeypatch.setattr(free_threads, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(free_threads, "time", SimpleNamespace(monotonic=lambda: self.now, process_time=lambda: 0.0))
         monkeypatch.setattr(free_threads, "_waited", lambda: self.waited)
         monkeypatch.setattr(free_threads, "_idle", lambda: self.idle)
+        monkeypatch.setattr(free_threads, "_others", lambda: self.others)
         monkeypatch.setattr(torch, "set_num_threads", self.counts.append)
 
-    def forward(self, threads: FreeThreads, waiting: float = 0.0, idle: float = 0.0, seconds: float = 1.0) -> None:
+    def forward(
+        self,
+        threads: FreeThreads,
+        waiting: float = 0.0,
+        idle: float = 0.0,
+        others: float = 1.0,
+        seconds: float = 1.0,
+    ) -> None:
         with threads.forward():
             self.now += seconds
+            self.others += others * seconds
             self.waited += waiting * seconds
             self.idle += idle * seconds
 
@@ -49,6 +60,14 @@ def test_threads_that_wait_for_cores_are_given_up(machine: Machine) -> None:
     assert machine.counts == [8, 8, 6, 5, 1]
 
 
+def test_threads_that_wait_for_those_of_their_own_process_are_kept(machine: Machine) -> None:
+    threads = FreeThreads(2)
+    for others in (0.0, 0.4, 0.2, 0.6):
+        machine.forward(threads, waiting=1.0, others=others)
+    machine.forward(threads)
+    assert machine.counts == [2, 2, 2, 1]
+
+
 def test_cores_that_become_idle_are_used_again(machine: Machine) -> None:
     threads = FreeThreads(8)
     machine.forward(threads, waiting=7)
@@ -63,6 +82,7 @@ def test_all_are_tried_more_and_more_seldom(machine: Machine) -> None:
     for _ in range(160):
         with threads.forward():
             machine.now += 0.5
+            machine.others += 0.5
             machine.waited += 1.0 if threads.count == 4 else 0.0
     tries = [number / 2 for number, count in enumerate(machine.counts) if count == 4]
     assert [later - one for one, later in pairwise(tries)] == [4.5, *[8.5] * 8]
@@ -75,6 +95,15 @@ def test_nothing_is_looked_at_within_a_short_forward(machine: Machine) -> None:
         assert threads.count == 4
     machine.forward(threads)
     assert threads.count == 1
+
+
+def test_work_of_this_process_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import time\nwhile time.process_time() < 0.5: pass"
+    others = free_threads._others()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert free_threads._others() - others > 0.4
+    monkeypatch.setattr(psutil, "cpu_times", lambda: SimpleNamespace(user=5.0, system=2.0, idle=100.0))
+    assert free_threads._others() == pytest.approx(7.0 - time.process_time(), abs=0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how long threads have waited")

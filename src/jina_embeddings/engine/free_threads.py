@@ -20,6 +20,8 @@ import torch
 _WINDOW_S = 0.25
 # How many threads may be waiting for a core, on average, before there are too many.
 _WAITING = 0.5
+# Cores that other processes use, on average, without which threads wait only for those of their own process.
+_OTHERS = 0.5
 # Idle cores, on average, that are worth another try.
 _IDLE = 0.5
 # Time until all threads are tried though no core is idle, since the system may give this process what others use now.
@@ -30,7 +32,7 @@ _TASKS = Path("/proc/self/task")
 
 
 class FreeThreads:
-    """Lowers the number of threads while they wait for cores, and raises it when cores become idle.
+    """Lowers the number of threads while they wait for cores of others, and raises it when cores become idle.
 
     most: the number to begin with, which is never exceeded.
     """
@@ -44,7 +46,7 @@ class FreeThreads:
     def _begin(self) -> None:
         """Begins a window."""
         self._forwards_s = 0.0
-        self._at, self._waited, self._idle = time.monotonic(), _waited(), _idle()
+        self._at, self._waited, self._idle, self._others = time.monotonic(), _waited(), _idle(), _others()
 
     @contextmanager
     def forward(self) -> Iterator[None]:
@@ -63,7 +65,8 @@ class FreeThreads:
         now = time.monotonic()
         waiting = (_waited() - self._waited) / self._forwards_s
         idle = (_idle() - self._idle) / (now - self._at)
-        if waiting > _WAITING and self.count > 1:
+        others = (_others() - self._others) / (now - self._at)
+        if waiting > _WAITING and others > _OTHERS and self.count > 1:
             if self.count == self._most:
                 self._try_s = min(_LAST_TRY_S, 2 * self._try_s)
             self.count = max(1, self.count - max(1, round(waiting)))
@@ -84,6 +87,13 @@ def _waited() -> float:
             with suppress(OSError):
                 nanoseconds += int((_TASKS / thread / "schedstat").read_text().split()[1])
     return nanoseconds / 1e9
+
+
+def _others() -> float:
+    """The seconds of cores that other processes have used, of all virtual machines on this one too."""
+    times = psutil.cpu_times()
+    kinds = ("user", "nice", "system", "irq", "softirq", "steal")
+    return float(sum(getattr(times, kind, 0.0) for kind in kinds)) - time.process_time()
 
 
 def _idle() -> float:
