@@ -99,6 +99,7 @@ def test_options_reach_the_model_in_their_own_types(monkeypatch: pytest.MonkeyPa
         "revision": "r",
         "task": "code",
         "local_files_only": False,
+        "cpu_threads": "free",
         "device": "cpu",
         "dtype": "bfloat16",
         "max_model_len": 64,

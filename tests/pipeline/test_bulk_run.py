@@ -147,8 +147,11 @@ def test_the_command_sums_up(run: Run) -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(300_000)))
-    line = [sys.executable, "-c", "from jina_embeddings.cli import main; main()", "embed", str(tmp_path / "lines.txt")]
-    line += ["--lines", "--into", str(tmp_path / "v"), "--engine", "fake", "--shard-rows", "500"]
+    # A shell may have started the tests in the background, and with SIGINT ignored.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from jina_embeddings.cli import main; main()"
+    line = [sys.executable, "-c", code, "embed", str(tmp_path / "lines.txt"), "--lines", "--into", str(tmp_path / "v")]
+    line += ["--engine", "fake", "--shard-rows", "500"]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "v" / "shard-000001.parquet").exists():
