@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_embeddings.engine.vllm.queue import Call, PackQueue, Pick
+from jina_embeddings.engine.vllm.sender import PackSender
 from jina_embeddings.inputs.patches import ImageConfig
 from jina_embeddings.plugin.packed.graphs import shapes_up_to
-from jina_embeddings.plugin.packs import Room, by_prefix, make_pack
+from jina_embeddings.plugin.packs import Pack, Room, by_prefix, make_pack
 from jina_embeddings.types import Prepared, Task
 
 BUDGET = 20
@@ -113,6 +115,22 @@ def check_held(picks: list[Pick], most: int) -> None:
     prompts = np.split(np.concatenate([prepared.token_ids for prepared in inputs]), np.cumsum(pack.lengths)[:-1])
     for before, ids, count in zip([None, *prompts], prompts, pack.shared.tolist(), strict=False):
         assert before is None or ids[:count].tolist() == before[:count].tolist()
+
+
+@pytest.mark.parametrize(("graphs", "small", "shared"), [(True, True, 400), (True, False, 950), (False, True, 950)])
+def test_only_packs_that_graphs_run_share_no_more_than_those_have_room_for(
+    graphs: bool, small: bool, shared: int
+) -> None:
+    call = call_with([[7] * 50 + [number] * 10 for number in range(20)])
+
+    async def main() -> None:
+        sizes: Any = {"hidden_size": 4, "multivector_dim": None, "half": False, "graphs": graphs}
+        sender = PackSender(None, {}, ImageConfig(), **sizes)  # type: ignore[arg-type]
+        message = await sender.message([(call, index) for index in range(20)], 4096, small=small)
+        pack = Pack.from_wire(message.wire)
+        assert (pack.num_tokens, int(pack.shared.sum())) == (1200 - shared, shared)
+
+    asyncio.run(main())
 
 
 def test_the_end_of_one_call_shares_a_pack_with_the_next() -> None:
