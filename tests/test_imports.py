@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("inputs",),
     ("model", "plugin"),
     ("engine",),
-    ("calls",),
+    ("calls", "opened"),
     ("embedder",),
     ("__init__",),
     ("pipeline", "integrations"),

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -20,19 +19,19 @@ from .calls.query_document import QueryDocument
 from .calls.request import Request
 from .calls.run import Result, arun, run
 from .calls.streaming import astream, check_stream, stream
-from .checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
+from .checkpoint import DEFAULT_MODEL, Checkpoint
 from .engine.base import Engine
 from .engine.choice import choose_engine, load_engine, most_resized_later
 from .engine.remote.engine import RemoteEngine
 from .engine.remote.host import EngineHost
-from .errors import EngineError, TaskUnavailableError
+from .errors import EngineError
 from .fill import Fill
 from .inputs.patches import ImageConfig
 from .inputs.processor import Processor
-from .inputs.prompts import resolve_task
 from .inputs.sources import ImageSource, SourcePolicy
 from .logs import configure
-from .options import Options, make_options
+from .opened import Opened
+from .options import Options
 from .types import ModelInfo, Task
 from .vectors import similarity as scores
 from .vectors.maps import SimilarityMap, make_map
@@ -83,20 +82,19 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
         if isinstance(engine, Path):
             engine = RemoteEngine(engine)
         name = choose_engine(engine) if isinstance(engine, str | None) else engine.name
-        self.options: Options = make_options(options, name)
-        default, prompt_name = resolve_task(task) if task is not None else (None, None)
-        if self.options.merge_adapter is not None:
-            self.options = replace(self.options, merge_adapter=resolve_task(self.options.merge_adapter)[0])
-        checkpoint = open_checkpoint(
-            model, engine=name, task=default, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        self.opened = Opened.of(
+            model,
+            engine=name,
+            task=task,
+            options=options,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
         )
-        self.info: ModelInfo = self._describe(checkpoint.info)
-        tasks = self.info.tasks
-        self.task: Task = default or ("retrieval" if "retrieval" in tasks else tasks[0])
-        if self.task not in tasks:
-            raise TaskUnavailableError(
-                f"task={self.task!r} is left out by merge_adapter={tasks[0]!r}: name one of them only"
-            )
+        checkpoint, prompt_name = self.opened.checkpoint, self.opened.prompt_name
+        self.options: Options = self.opened.options
+        self.info: ModelInfo = self.opened.info
+        self.task: Task = self.opened.task
         # Everything that can be refused is, before an engine starts.
         processor = self._processor(checkpoint, resize_later=most_resized_later(name, self.options))
         pooling, normalize = resolve_pooling(self.options.pooling_type), self.options.normalize
@@ -115,15 +113,6 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
             urls=self.options.image_urls,
             private_addresses=self.options.image_private_addresses,
         )
-
-    def _describe(self, info: ModelInfo) -> ModelInfo:
-        """What is loaded: all tasks of the checkpoint, or the one that is merged."""
-        merged = self.options.merge_adapter
-        if merged is None:
-            return info
-        if merged not in info.tasks:
-            raise TaskUnavailableError(f"{info.name} has adapters for {', '.join(info.tasks)}, not {merged!r}")
-        return replace(info, tasks=(merged,))
 
     def _processor(self, checkpoint: Checkpoint, *, resize_later: int) -> Processor:
         options = self.options

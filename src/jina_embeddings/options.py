@@ -190,6 +190,7 @@ _UNUSED = {
     "torch": ONLY_VLLM,
     "transformers": ONLY_VLLM,
     "fake": ONLY_VLLM | ONLY_PADDED,
+    "auto": frozenset[str](),
 }
 OBSOLETE = {
     "trust_remote_code": "this package never runs code from a checkpoint; the option does nothing",

@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from deadly import WORD, dead_model, deadly_model, drive_on_ray, fake_model, slow_model
-from jina_embeddings.errors import DependencyError, EngineDeadError, OptionError
+from deadly import WORD, dead_model, deadly_model, drive_on_ray, fake_code_model, fake_model, slow_model
+from jina_embeddings.errors import DependencyError, EngineDeadError, OptionError, RunMismatchError
 from jina_embeddings.pipeline import Cluster, Form, Run, Share, status
 
 ray = pytest.importorskip("ray")
@@ -67,8 +67,11 @@ def test_a_run_begun_on_one_host_is_finished_by_ray_and_a_deadly_row_rejected(cl
     alone = replace(run, into=tmp_path / "alone")
     assert alone.embed(deadly_model).rejected == 1
     assert table.equals(table_of(alone.into))
-    # Nothing is left to do for a run without Ray.
+    # Nothing is left to do, whoever is asked.
     assert run.embed(deadly_model).rows_this_time == 0
+    assert replace(run, cluster=cluster).embed(fake_model).rows_this_time == 0
+    with pytest.raises(RunMismatchError, match="task was retrieval and is code"):
+        replace(run, cluster=cluster).embed(fake_code_model)
 
 
 @pytest.mark.long

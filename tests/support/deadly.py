@@ -63,6 +63,10 @@ def fake_model() -> JinaEmbeddings:
     return JinaEmbeddings(engine="fake")
 
 
+def fake_code_model() -> JinaEmbeddings:
+    return JinaEmbeddings(engine="fake", task="code")
+
+
 class SlowEngine(FakeEngine):
     def run(
         self, batch: Sequence[Prepared], *, batch_size: int | None = None, call_size: int | None = None

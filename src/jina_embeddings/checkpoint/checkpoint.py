@@ -12,6 +12,7 @@ from ..errors import CheckpointInvalidError, MultivectorUnavailableError, TaskUn
 from ..types import ARCHITECTURE, TASKS, ModelInfo, Task
 from .adapters import AdapterSet, merge, read_adapters
 from .config import ModelConfig, read_config, read_json
+from .digest import digest_of
 from .resolve import DEFAULT_MODEL, MERGED_REPOSITORIES, resolve
 from .tensors import PROJECTOR, WeightStore, load_tensors
 from .tokenizer import load_tokenizer
@@ -84,6 +85,11 @@ class Checkpoint:
     def image_settings(self) -> dict[str, Any]:
         """What is in preprocessor_config.json."""
         return read_json(self.folder / "preprocessor_config.json")
+
+    @cached_property
+    def digest(self) -> str:
+        """See `digest_of`; empty for a checkpoint without files. Raises OSError."""
+        return digest_of(self.folder, self.config, self.weights, self.adapters)
 
     @cached_property
     def _projector(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -48,12 +48,15 @@ def canonical(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """One tensor of a file: the file, the tensor's name in it, its shape and its safetensors dtype."""
+    """One tensor of a file: the file, the tensor's name in it, its shape, its safetensors dtype, and the byte of the
+    file where it starts.
+    """
 
     file: Path
     stored_name: str
     shape: Shape
     dtype: str
+    start: int
 
     @property
     def num_values(self) -> int:
@@ -93,7 +96,8 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 def _entry(path: Path, name: str, description: Any, data_start: int, size: int) -> TensorEntry:
     try:
         start, stop = map(operator.index, description["data_offsets"])
-        entry = TensorEntry(path, name, tuple(map(operator.index, description["shape"])), str(description["dtype"]))
+        shape = tuple(map(operator.index, description["shape"]))
+        entry = TensorEntry(path, name, shape, str(description["dtype"]), data_start + start)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointInvalidError(f"{path}: the header describes tensor {name!r} badly ({error})") from error
     if data_start + stop > size:

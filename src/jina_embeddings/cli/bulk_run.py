@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from ..errors import OptionError
 from ..pipeline.busy import BusyShare
+from ..pipeline.identity import Load
 from ..pipeline.run import Run, Status
-from ..pipeline.supervise import Load
 from .process import stops_on_signals
 from .progress import Progress
 from .summary import say_left_out

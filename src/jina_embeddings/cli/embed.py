@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -169,7 +168,7 @@ def embed(
             batch_size=batch_size,
             cluster=Cluster(ray, ray_workers) if ray else None,
         )
-        if embed_into(bulk, partial(choice.loaded, task)):
+        if embed_into(bulk, choice.loader(task)):
             raise typer.Exit(SOME_FAILED)
         return
 

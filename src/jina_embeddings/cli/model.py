@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -98,6 +98,16 @@ class ModelChoice:
         """The model; the default if none is given."""
         return self.model or _default_model()
 
+    def loader(self, task: str | None = None) -> Loader:
+        """`loaded`, for other processes."""
+        return Loader(self, task)
+
+    def arguments(self, task: str | None = None) -> dict[str, Any]:
+        """What `JinaEmbeddings` is given, by name."""
+        # The process is the command's own, so torch may have another number of threads in all of it.
+        options = {"cpu_threads": "free", **self.options}
+        return {"model": self.name, "engine": self.engine, "task": task, **self.source, **options}
+
     @contextmanager
     def loaded(self, task: str | None = None) -> Iterator[JinaEmbeddings]:
         """Loads the model, and closes it when the block ends or a signal comes. Raises as `JinaEmbeddings` does."""
@@ -111,12 +121,25 @@ class ModelChoice:
         # Downloaded here, outside `redirected`, which would hide the progress bar.
         fetch_checkpoint(model, engine=self.engine, **self.source)
         with EngineOutput(shown=self.debug) as output:
-            # The process is the command's own, so torch may have another number of threads in all of it.
-            options = {"cpu_threads": "free", **self.options}
             with output.redirected():
-                loaded = JinaEmbeddings(model, engine=self.engine, task=task, **self.source, **options)
+                loaded = JinaEmbeddings(**self.arguments(task))
             with loaded, stops_on_signals(loaded.close):
                 yield loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads the model of a choice, and tells which it is without loading it."""
+
+    choice: ModelChoice
+    task: str | None
+
+    def __call__(self) -> AbstractContextManager[JinaEmbeddings]:
+        return self.choice.loaded(self.task)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return self.choice.arguments(self.task)
 
 
 Body = Callable[..., None]

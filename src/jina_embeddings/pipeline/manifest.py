@@ -16,7 +16,7 @@ from ..errors import OptionError, RunBusyError, RunError, RunMismatchError
 from .folder import Folder
 from .memory_tables import FOLDER as TABLES
 from .plan import Plan
-from .provenance import Form, differences
+from .provenance import Form, differences, other_settings, tell_apart
 from .records import Fields
 from .sources import Source, changed
 
@@ -96,18 +96,32 @@ class Manifest:
         _refuse(wrong, folder)
 
     def check_model(self, made: dict[str, Any], folder: Folder) -> None:
-        """Raises RunMismatchError for another model, revision or task."""
-        _refuse(list(differences(self.made_by, made)), folder)
+        """Raises RunMismatchError for another model or task, and for options with which vectors are others.
+
+        made: see `provenance.identified`; of a model that is loaded, `made_by` there.
+        """
+        wrong = [*differences(self.made_by, made), *other_settings(self.made_by, made)]
+        _refuse(wrong, folder, "Embed with what the run was begun with, or give another folder")
+
+    def check_unloaded(self, identity: dict[str, Any] | None, folder: Folder) -> bool:
+        """Whether the run's model is this one; False where only its vectors would tell. identity: see `identity_of`.
+
+        Raises RunMismatchError for another model or task, as `check_model`.
+        """
+        if identity is None or not tell_apart(self.made_by, identity):
+            return False
+        self.check_model(identity, folder)
+        return True
 
 
 def _flat(plan: Plan, form: Form) -> dict[str, Any]:
     return {"shard_rows": plan.shard_rows, **asdict(plan.fields), **form.to_dict()}
 
 
-def _refuse(wrong: Sequence[str], folder: Folder) -> None:
+def _refuse(wrong: Sequence[str], folder: Folder, change: str = "Give another folder") -> None:
     if wrong:
         more = f"; and {len(wrong) - 5:,} more" if len(wrong) > 5 else ""
-        raise RunMismatchError(f"{folder} holds another run: {'; '.join(wrong[:5])}{more}. Give another folder")
+        raise RunMismatchError(f"{folder} holds another run: {'; '.join(wrong[:5])}{more}. {change}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ..vectors.quantization import EMBEDDING_TYPES, check_embedding_type
 
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
+    from ..opened import Opened
     from ..types import FloatArray
 
 DEFAULT_PROMPT = "passage"
@@ -25,6 +26,8 @@ PROBE_COSINE = 0.99
 """Engines and number formats of one model agree to 0.999 and better; two models don't agree at all."""
 
 _PROBE_NUMBERS = 128
+_SETTINGS = ("pooling_type", "normalize", "max_model_len", "min_pixels", "max_pixels", "image_reading")
+"""Options that change vectors."""
 
 LAYOUTS = ("parquet", "npy", "safetensors", "lance")
 NUMBERS = (*EMBEDDING_TYPES, "float16")
@@ -98,10 +101,10 @@ class Form:
         return {**asdict(self), "also": list(self.also), "prompt_name": self.prompt}
 
 
-def described(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
-    """Describes the model and form that made vectors, for people."""
-    task, prompt_name = resolve_task(form.task or model.task, form.prompt)
-    info = model.info
+def described(opened: Opened, form: Form) -> dict[str, Any]:
+    """Describes the model and form that make vectors, for people."""
+    task, prompt_name = resolve_task(form.task or opened.task, form.prompt)
+    info = opened.info
     return {
         "model": info.name,
         "revision": info.revision,
@@ -109,15 +112,21 @@ def described(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
         "prompt_name": prompt_name,
         "dimension": form.truncate_dim or info.dimension,
         "multivector_dim": info.multivector_dim,
-        "engine": model.engine,
         "version": __version__,
     }
 
 
+def identified(opened: Opened, form: Form) -> dict[str, Any]:
+    """The description, and what tells models of one name apart. checkpoint: see `Checkpoint.digest`."""
+    settings = {name: getattr(opened.options, name) for name in _SETTINGS}
+    return {**described(opened, form), "checkpoint": opened.checkpoint.digest, "settings": settings}
+
+
 def made_by(model: JinaEmbeddings, form: Form) -> dict[str, Any]:
     """What a manifest says of the model: its description, and numbers by which other weights are noticed."""
-    made = described(model, form)
-    return {**made, "probe": shortened(model.encode_text(PROBE, task=made["task"], prompt_name="passage"))}
+    made = identified(model.opened, form)
+    probe = shortened(model.encode_text(PROBE, task=made["task"], prompt_name="passage"))
+    return {**made, "engine": model.engine, "probe": probe}
 
 
 def shortened(probe: Sequence[float] | FloatArray) -> list[float]:
@@ -126,17 +135,49 @@ def shortened(probe: Sequence[float] | FloatArray) -> list[float]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what differs, in words. Engine and version may: they change vectors by less than a number format does."""
-    for name in ("model", "revision", "task", "prompt_name", "dimension"):
-        if before[name] != now[name]:
-            yield f"{name} was {before[name]} and is {now[name]}"
-    dims = before["multivector_dim"], now["multivector_dim"]
+    """Yields what differs, in words, of what both say.
+
+    Engine and version may: they change vectors by less than a number format does. The name of a model may too where its
+    checkpoint, or the vector of the probe, is the same.
+    """
+    names = [
+        f"{name} was {before[name]} and is {now[name]}" for name in ("model", "revision") if _other(name, before, now)
+    ]
+    probes = [np.array(made["probe"], dtype=np.float64) for made in (before, now) if "probe" in made]
+    if before.get("checkpoint") and now.get("checkpoint"):
+        if before["checkpoint"] != now["checkpoint"]:
+            yield from names or [f"the weights of {now['model']} have changed"]
+    elif len(probes) < 2:
+        yield from names
+    yield from (
+        f"{name} was {before[name]} and is {now[name]}"
+        for name in ("task", "prompt_name", "dimension", "multivector_dim")
+        if _other(name, before, now)
+    )
+    if len(probes) == 2 and not (cosine := _cosine(*probes)) >= PROBE_COSINE:
+        yield "; ".join([*names, f"the model's vectors differ (cosine {cosine:.3f} for the same text)"])
+
+
+def tell_apart(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether `differences` knows without the vector of the probe if both are the same model."""
+    return bool(before.get("checkpoint")) or not (_other("model", before, now) or _other("revision", before, now))
+
+
+def other_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yields which options that change vectors differ."""
+    old, new = before.get("settings", {}), now.get("settings", {})
+    yield from (
+        f"{name} was {old[name]} and is {new[name]}" for name in old.keys() & new.keys() if old[name] != new[name]
+    )
+
+
+def _other(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     # An index without multi-vectors doesn't know what they would be.
-    if None not in dims and dims[0] != dims[1]:
-        yield f"multivector_dim was {dims[0]} and is {dims[1]}"
-    old, new = (np.array(made["probe"], dtype=np.float64) for made in (before, now))
+    unknown = name not in now or (name == "multivector_dim" and None in (before[name], now[name]))
+    return not unknown and bool(before[name] != now[name])
+
+
+def _cosine(old: Any, new: Any) -> float:
     common = min(len(old), len(new))
     old, new = old[:common], new[:common]
-    cosine = float(old @ new / (np.linalg.norm(old) * np.linalg.norm(new)))
-    if not cosine >= PROBE_COSINE:
-        yield f"the model's vectors differ (cosine {cosine:.3f} for the same text)"
+    return float(old @ new / (np.linalg.norm(old) * np.linalg.norm(new)))

@@ -15,10 +15,11 @@ from typing import Any
 from ..errors import DependencyError, EngineDeadError, JinaEmbeddingsError, OptionError, RunError
 from .caution import Caution, Span, pieces
 from .chunks import Chunks, Report
+from .identity import Load
 from .job import Job
 from .shards import Done
 from .storing import reason_of
-from .supervise import MAX_DEATHS_IN_VAIN, Load
+from .supervise import MAX_DEATHS_IN_VAIN
 
 _CONNECT_S = 10
 _IMPORT_FAILED = "failed to import on the worker"
@@ -135,12 +136,17 @@ class _Driver:
         self._rejected = sum(shard.rejected for shard in done.values())
         self._job.check_rejected(self._rejected)
         self._left = deque(shard for shard in self._job.shards if shard not in done)
+        if not self._left:
+            # One is to compare its model with the run's.
+            self._start()
+            while self._running:
+                self._take_one()
+            return self._deaths
         for _ in range(min(num_workers, len(self._left))):
             self._start()
         # A worker that replaces another may find no place any more, and wait for one when all is done.
         while self._left or any(task.shard is not None for _, task in self._running.values()):
-            (ended, *_), _ = self._ray.wait(list(self._running), num_returns=1)
-            self._take(ended)
+            self._take_one()
         return self._deaths
 
     def close(self) -> None:
@@ -151,7 +157,8 @@ class _Driver:
         worker = self._make()
         self._running[worker.begin.remote(*self._arguments)] = worker, _Task(None)
 
-    def _take(self, ended: Any) -> None:
+    def _take_one(self) -> None:
+        (ended, *_), _ = self._ray.wait(list(self._running), num_returns=1)
         worker, task = self._running.pop(ended)
         try:
             result = self._ray.get(ended)

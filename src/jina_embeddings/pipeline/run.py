@@ -13,6 +13,7 @@ from ..errors import RunError
 from .busy import BusyShare
 from .chunks import Report
 from .folder import Folder
+from .identity import Load, identity_of
 from .job import Job
 from .kept import check_fields, check_kept, kept_types
 from .lance_table import check_address, check_names
@@ -25,7 +26,7 @@ from .records import Fields
 from .rows import LeftOut
 from .sources import Source, survey
 from .storing import storing
-from .supervise import Load, run_supervised
+from .supervise import run_supervised
 
 SHARD_ROWS = 10_000
 
@@ -118,7 +119,8 @@ class Run:
         """Does what is left, in a process that is started again when it dies.
 
         load: gives the model as a context manager; called in that process, so it has to be picklable:
-            `partial(JinaEmbeddings, ...)`.
+            `partial(JinaEmbeddings, ...)`. Where all is done it is called for another callable alone, whose model is
+            compared with the run's.
         report: called with `planned` and a `Status`, then as `Job.embed_shards` says.
 
         Raises:
@@ -149,7 +151,8 @@ class Run:
                 if report is not None:
                     report(name, *values)
 
-            if manifest is None or begun.shards_done < begun.shards:
+            same = manifest is not None and manifest.check_unloaded(identity_of(load, self.form), folder)
+            if not same or begun.shards_done < begun.shards:
                 restarts = self._work(job, load, noted)
             took_s = time.perf_counter() - start
             manifest = Manifest.read(folder)

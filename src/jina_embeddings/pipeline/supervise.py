@@ -9,21 +9,19 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..embedder import JinaEmbeddings
 from ..errors import EngineClosedError, EngineDeadError, JinaEmbeddingsError, RunError
 from .caution import Caution, Span
 from .chunks import Report
+from .identity import Load
 from .job import Job
 from .storing import reason_of
 
 logger = logging.getLogger(__name__)
 
-Load = Callable[[], AbstractContextManager[JinaEmbeddings]]
 _ENGINE_DEAD_STATUS = 70
 MAX_EARLY_DEATHS = 2
 MAX_DEATHS_IN_VAIN = 12

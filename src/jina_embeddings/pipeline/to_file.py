@@ -121,7 +121,8 @@ class FileRun:
     def _metadata(self, model: JinaEmbeddings) -> dict[str, Any]:
         form = self.form
         metadata = {
-            **described(model, form),
+            **described(model.opened, form),
+            "engine": model.engine,
             "embedding_type": form.embedding_type,
             "multivector": form.multivector,
             "max_length": form.max_length,
