@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from jina_embeddings.errors import InputError
+from jina_embeddings.errors import InputError, RunMismatchError
 from jina_embeddings.pipeline import opening
 from jina_embeddings.pipeline.kept import kept_types
 from jina_embeddings.pipeline.plan import Plan, PlanReader
@@ -151,7 +151,7 @@ def test_a_file_with_fewer_rows_than_it_had_ends_the_run(tmp_path: Path) -> None
     write(tmp_path / "a.jsonl")
     plan = Plan(survey([str(tmp_path / "a.jsonl")]).sources, 100)
     (tmp_path / "a.jsonl").write_bytes(LINES[: len(LINES) // 2])
-    with pytest.raises(InputError, match="has changed since the run was planned"):
+    with pytest.raises(RunMismatchError, match="has changed since the run was planned"):
         list(PlanReader(plan).read(0, NUM_ROWS))
 
 

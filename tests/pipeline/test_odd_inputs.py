@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jina_embeddings import JinaEmbeddings
-from jina_embeddings.errors import InputError, RunError
+from jina_embeddings.errors import InputError, RunError, RunMismatchError
 from jina_embeddings.pipeline import Fields, Form, Run, tables
 from jina_embeddings.pipeline.folder import Folder
 from jina_embeddings.pipeline.job import Job
@@ -214,7 +214,7 @@ def test_a_table_that_is_cut_later_is_no_table_of_bad_rows(tmp_path: Path) -> No
     pq.write_table(pa.table({"text": [f"row {n}" for n in range(50)]}), path, row_group_size=10)
     plan = plan_of(path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="has changed since the run was planned"):
+    with pytest.raises(RunMismatchError, match="has changed since the run was planned"):
         list(PlanReader(plan).read(0, 50))
 
 

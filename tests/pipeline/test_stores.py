@@ -27,6 +27,7 @@ from jina_embeddings.pipeline.plan import Plan, PlanReader
 from jina_embeddings.pipeline.rows import Row
 from jina_embeddings.pipeline.shards import shard_name
 from jina_embeddings.pipeline.sources import survey
+from jina_embeddings.pipeline.unchanged import check_all, check_shard
 
 pytest.importorskip("s3fs")
 
@@ -196,3 +197,20 @@ def test_a_store_without_its_package_names_it(monkeypatch: pytest.MonkeyPatch) -
     stores._filesystem.cache_clear()
     with pytest.raises(InputError, match="no store that fsspec knows"):
         stores.store_of("nowhere://bucket")
+
+
+@pytest.mark.parametrize("num_files", [3, 20])
+def test_an_object_that_is_replaced_during_a_run_is_named(s3: Any, num_files: int) -> None:
+    folder = f"corpus/replaced{num_files}"
+    for number in range(num_files):
+        s3.pipe_file(f"{folder}/{number:02}.txt", b"old")
+    sources = survey([f"s3://{folder}"]).sources
+    check_shard(sources)
+    check_all(sources)
+    # By another client: ours would forget what it has listed.
+    type(s3)(skip_instance_cache=True).pipe_file(f"{folder}/01.txt", b"new")
+    if num_files == 3:
+        with pytest.raises(RunMismatchError, match=r"01\.txt has changed"):
+            check_shard(sources)
+    with pytest.raises(RunMismatchError, match=r"01\.txt has changed"):
+        check_all(sources)

@@ -21,12 +21,13 @@ from .readers import Reader
 from .records import Fields, row_of
 from .rows import Failure, Row
 from .samples import sample_row, samples
-from .sources import Source, is_other
+from .sources import Source
 from .stored_pdf import StoredPdf
 from .stores import is_address
 from .stretch import Stretch, texts_of
 from .tables import TABLES, TableReader, records_of
 from .text import decode
+from .unchanged import changed_meanwhile, is_other
 
 # What a file's own content can raise; an OSError with a number is the machine's.
 _DAMAGE_ERRORS = (OSError, EOFError, zlib.error, csv.Error, tarfile.TarError, pa.ArrowException)
@@ -50,7 +51,7 @@ class Cursor:
         """One item for each of the rows from `start` to before `stop`; what can't be read is a `Failure`.
 
         Raises:
-            InputError: the source has fewer rows than it had.
+            RunMismatchError: the source has fewer rows than it had.
             OSError: the machine or the store failed, not the file.
         """
         given = start
@@ -64,12 +65,12 @@ class Cursor:
                 raise
             self.close()
             if is_other(self._source):
-                raise self._changed() from error
+                raise changed_meanwhile(self._source.path) from error
             damage = InputError(f"can't be read: {error}")
             yield from (Failure(f"{self._source.path}:{number}", damage) for number in range(given + 1, stop + 1))
             return
         if given != stop:
-            raise self._changed()
+            raise changed_meanwhile(self._source.path)
 
     def texts(self, start: int, stop: int) -> Stretch | None:
         """The rows by columns, where all of them are texts of a table; None where `read` has to look at each."""
@@ -91,9 +92,6 @@ class Cursor:
         self._raw = self._pdf = None
         if self._table is not None:
             self._table.close()
-
-    def _changed(self) -> InputError:
-        return InputError(f"{self._source.path} has changed since the run was planned: use another folder")
 
     def _raws(self, start: int, stop: int) -> Iterator[Any]:
         if self._table is None:

@@ -20,7 +20,9 @@ from .plan import Plan
 from .provenance import Form, made_by
 from .shard_writer import ShardWriter, shard_schema
 from .shards import Done, read_done, shard_name
+from .sources import Source
 from .storing import storing
+from .unchanged import check_shard
 
 if TYPE_CHECKING:
     from ..embedder import JinaEmbeddings
@@ -54,6 +56,12 @@ class Job:
     def shards(self) -> list[int]:
         """Of this share."""
         return [shard for shard in range(self.plan.num_shards) if self.share.has(shard)]
+
+    @property
+    def sources(self) -> list[Source]:
+        """Whose rows are in this share."""
+        found = {source.path: source for shard in self.shards for source in self.plan.sources_of(shard)}
+        return list(found.values())
 
     def done(self, manifest: Manifest | None) -> dict[int, Done]:
         """Of this share, what is committed."""
@@ -159,6 +167,7 @@ class Job:
                 with storing(what, self.folder):
                     writer.write(chunk)
                 start += len(chunk.rows)
+            check_shard(self.plan.sources_of(shard))
             with storing(what, self.folder):
                 return writer.commit()
 

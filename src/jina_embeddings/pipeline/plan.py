@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +28,11 @@ class Plan:
     def num_rows(self) -> int:
         return sum(source.rows for source in self.sources)
 
+    @cached_property
+    def ends(self) -> list[int]:
+        """The row after the last of each source."""
+        return list(accumulate(source.rows for source in self.sources))
+
     @property
     def num_shards(self) -> int:
         return -(-self.num_rows // self.shard_rows)
@@ -36,13 +41,18 @@ class Plan:
         """First row of a shard, and the first after it."""
         return shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.num_rows)
 
+    def sources_of(self, shard: int) -> list[Source]:
+        """Whose rows are in a shard."""
+        start, stop = self.span(shard)
+        return self.sources[bisect_right(self.ends, start) : bisect_left(self.ends, stop) + 1]
+
 
 class PlanReader:
     """Reads rows of a plan by number; a stretch that follows the last one is read on, not searched for."""
 
     def __init__(self, plan: Plan):
         self._sources, self._fields = plan.sources, plan.fields
-        self._ends = list(accumulate(source.rows for source in plan.sources))
+        self._ends = plan.ends
         self._index: int | None = None
         self._cursor: Cursor | None = None
 

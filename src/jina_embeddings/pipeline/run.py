@@ -27,6 +27,7 @@ from .rows import LeftOut
 from .sources import Source, survey
 from .storing import storing
 from .supervise import run_supervised
+from .unchanged import check_all
 
 SHARD_ROWS = 10_000
 
@@ -124,7 +125,7 @@ class Run:
         report: called with `planned` and a `Status`, then as `Job.embed_shards` says.
 
         Raises:
-            RunMismatchError: the folder holds another run, or something else.
+            RunMismatchError: the folder holds another run, or something else; or a file has changed meanwhile.
             RunBusyError: another process works on it.
             TooManyRejectedError: see `max_rejected`; what is done is kept.
             InputError: a path can't be read.
@@ -154,6 +155,7 @@ class Run:
             same = manifest is not None and manifest.check_unloaded(identity_of(load, self.form), folder)
             if not same or begun.shards_done < begun.shards:
                 restarts = self._work(job, load, noted)
+                check_all(job.sources)
             took_s = time.perf_counter() - start
             manifest = Manifest.read(folder)
             assert manifest is not None

@@ -17,7 +17,7 @@ from .opening import is_packed, open_stored, unpacked_name
 from .rows import LeftOut, NothingInsideError, printable
 from .samples import sample_offsets
 from .stored_pdf import StoredPdf
-from .stores import find_addresses, is_address, state_of
+from .stores import find_addresses, is_address, stored_state
 from .tables import TABLES, datasets_files, lance_version, num_table_rows
 
 _WHOLE_DIGEST_BYTES = 256 * 2**20
@@ -95,12 +95,6 @@ def survey(
     return found
 
 
-def is_other(source: Source) -> bool:
-    """Whether the file has another size, time or etag than when it was surveyed."""
-    size, mtime_ns, stored = _state(source.path, source.kind)
-    return (size, mtime_ns) != (source.size, source.mtime_ns) or stored not in ("", source.digest)
-
-
 def changed(before: list[Source], now: list[Source]) -> Iterator[str]:
     """In words, what differs between two surveys; the time of a file alone is no difference."""
     old, new = ({source.path: source for source in sources} for sources in (before, now))
@@ -131,7 +125,7 @@ def _source(path: str, lines: bool, known: Source | None) -> Source:
     if path != printable(path):
         raise InputError("its name is not UTF-8: rename it")
     kind = _kind(path, lines)
-    size, mtime_ns, stored = _state(path, kind)
+    size, mtime_ns, stored = state_of(path, kind)
     if known and (known.kind, known.size, known.mtime_ns) == (kind, size, mtime_ns) and stored in ("", known.digest):
         return known
     rows, marks = 1, tuple[int, ...]()
@@ -143,7 +137,7 @@ def _source(path: str, lines: bool, known: Source | None) -> Source:
         rows = num_table_rows(path, kind)
     elif kind == "text" and not size:
         raise NothingInsideError("the file is empty")
-    return Source(path, kind, rows, size, mtime_ns, stored or _digest(path, size, mtime_ns), marks)
+    return Source(path, kind, rows, size, mtime_ns, stored or digest_of(path, size, mtime_ns), marks)
 
 
 _OFFSETS: dict[str, Callable[[str], Iterable[int]]] = {
@@ -155,12 +149,12 @@ _OFFSETS: dict[str, Callable[[str], Iterable[int]]] = {
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tar": "tar"}
 
 
-def _state(path: str, kind: str) -> tuple[int, int, str]:
-    """Size, time, and the digest where it is there without reading."""
+def state_of(path: str, kind: str) -> tuple[int, int, str]:
+    """Size, time in nanoseconds, and the digest where it is there without reading. Raises OSError."""
     if kind == "lance":
         return 0, 0, lance_version(path)
     if is_address(path):
-        size, etag = state_of(path)
+        size, etag = stored_state(path)
         return size, 0, etag
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns, ""
@@ -198,7 +192,7 @@ def _marked(offsets: Iterable[int]) -> tuple[int, tuple[int, ...]]:
     return rows, tuple(marks)
 
 
-def _digest(path: str, size: int, mtime_ns: int) -> str:
+def digest_of(path: str, size: int, mtime_ns: int) -> str:
     """Hashes the whole file; of a very large one, its size, time, start and end."""
     digest = hashlib.blake2b(digest_size=16)
     with open_stored(path) as file:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import IO, Any
 
@@ -48,11 +50,26 @@ def open_address(address: str) -> IO[bytes]:
     return filesystem.open(path, "rb")  # type: ignore[no-any-return]
 
 
-def state_of(address: str) -> tuple[int, str]:
+def stored_state(address: str) -> tuple[int, str]:
     """Size in bytes, and what changes when the file does: its etag where there is one."""
     filesystem, path = store_of(address)
     info = filesystem.info(path)
     return int(info["size"]), str(info.get("ETag") or filesystem.ukey(path)).strip('"')
+
+
+def forget(addresses: Iterable[str]) -> None:
+    """Drops what fsspec remembers of listings with these addresses, so that the store is asked again."""
+    for folder in {address.rpartition("/")[0] for address in addresses}:
+        filesystem, path = store_of(folder)
+        filesystem.invalidate_cache(path)
+
+
+def list_again(folders: Iterable[str]) -> None:
+    """Lists folders of stores, by which `stored_state` then knows each file in them where fsspec remembers listings."""
+    for folder in folders:
+        filesystem, path = store_of(folder)
+        with suppress(FileNotFoundError):
+            filesystem.ls(path, detail=True)
 
 
 def find_addresses(address: str) -> list[str]:
