@@ -14,6 +14,8 @@ import numpy as np
 
 from ..errors import ImageError
 from .budget import MAX_DECODED_PIXELS, PIXELS, Room
+from .icons import png_in_icon
+from .jpeg2000 import check_tiles
 from .png import decode_faster, load
 
 if TYPE_CHECKING:
@@ -93,7 +95,8 @@ def decode_image(
 
     Image.init()
     try:
-        image = Image.open(file, formats=[known for known in formats if known in Image.OPEN])
+        icon = png_in_icon(file) if "ICO" in formats else None
+        image = icon or Image.open(file, formats=[known for known in formats if known in Image.OPEN])
     except UnidentifiedImageError:
         raise UnknownFormatError(f"{name}: not an image that can be read ({', '.join(formats)})") from None
     except Exception as error:  # a damaged header makes Pillow's plugins raise nearly anything
@@ -115,6 +118,7 @@ def rgb_image(image: Image.Image, name: str, room: Room | None = None, *, as_sto
             return rgb_image(image, name, own, as_stored=as_stored)
     room.take(image.width * image.height)
     try:
+        check_tiles(image)
         load(image)
         rgb = _opaque(image, name) if as_stored else _upright(_on_white(image, name), image)
     except ImageError:
