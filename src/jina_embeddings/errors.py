@@ -197,7 +197,7 @@ class IndexBusyError(VectorIndexError):
 
 
 class IndexUnreachableError(VectorIndexError):
-    """The object store that an index is in can't be reached, or refuses."""
+    """The folder or object store that an index is in can't be reached or written."""
 
     code = "index_unreachable"
 

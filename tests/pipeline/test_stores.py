@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +15,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 from typer.testing import CliRunner
 
 from deadly import fake_model as load_fake_model
+from failing_stores import with_small_files
 from jina_embeddings import JinaEmbeddings
 from jina_embeddings.cli import app
 from jina_embeddings.errors import DependencyError, InputError, RunError, RunMismatchError
 from jina_embeddings.pipeline import Fields, Form, Run, status, stores
-from jina_embeddings.pipeline.folder import Folder, StoreDraft
+from jina_embeddings.pipeline.folder import Folder, LocalFolder, StoreDraft
 from jina_embeddings.pipeline.job import Job
 from jina_embeddings.pipeline.manifest import Manifest
 from jina_embeddings.pipeline.plan import Plan, PlanReader
 from jina_embeddings.pipeline.rows import Row
 from jina_embeddings.pipeline.shards import shard_name
 from jina_embeddings.pipeline.sources import survey
+from jina_embeddings.pipeline.storing import storing
 from jina_embeddings.pipeline.unchanged import check_all, check_shard
 
 pytest.importorskip("s3fs")
@@ -214,3 +220,46 @@ def test_an_object_that_is_replaced_during_a_run_is_named(s3: Any, num_files: in
             check_shard(sources)
     with pytest.raises(RunMismatchError, match=r"01\.txt has changed"):
         check_all(sources)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("s3")
+def test_a_full_disk_for_temporary_files_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"text": "row {n}"}}\n' for n in range(20)))
+    run = Run([str(tmp_path / "rows.jsonl")], "s3://corpus/full")
+    before = sorted(Path(tempfile.gettempdir()).glob("jina-embeddings-*"))
+    says = f"File too large. Make room in {tempfile.gettempdir()} for temporary files, or set TMPDIR to another folder"
+    with pytest.raises(RunError, match=says):
+        run.embed(partial(with_small_files, tmp_path / "log"))
+    assert sorted(Path(tempfile.gettempdir()).glob("jina-embeddings-*")) == before
+    assert status(run.into).shards_done == 0
+    assert run.embed(load_fake_model).rows == 20
+
+
+def test_without_a_folder_for_temporary_files_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_folder(*_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    for name in ("mkstemp", "gettempdir"):
+        monkeypatch.setattr(tempfile, name, no_folder)
+    folder = Folder.at("memory://corpus/v")
+    with pytest.raises(RunError, match="Set TMPDIR to a folder that can be written to"), storing("it", folder):
+        folder.draft("a")
+
+
+def test_a_file_address_is_a_folder_of_this_machine(tmp_path: Path) -> None:
+    assert Folder.at(f"file://{tmp_path}/a b") == LocalFolder(tmp_path / "a b")
+    assert Folder.at(f"local://{tmp_path}") == LocalFolder(tmp_path)
+
+
+def test_folders_are_made_in_a_store_that_has_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Remote(LocalFileSystem):  # type: ignore[misc]
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return path.rpartition("://")[2]
+
+    monkeypatch.setattr(stores, "_filesystem", lambda _: Remote())
+    Folder.at(f"sftp://{tmp_path}/new/v").write("_rejects/0.jsonl", b"whole")
+    assert (tmp_path / "new" / "v" / "_rejects" / "0.jsonl").read_bytes() == b"whole"
+    with pytest.raises(FileNotFoundError):
+        Folder.at(f"s3://{tmp_path}/nobucket").write("a", b"whole")

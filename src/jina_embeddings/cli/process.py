@@ -16,6 +16,7 @@ from typing import IO, Self
 
 from .. import logs
 from ..errors import EngineError
+from ..pipeline.temporary import temporary_files
 from .terminal import say
 
 
@@ -27,7 +28,8 @@ class EngineOutput:
 
     def __init__(self, *, shown: bool):
         # Without a name, nothing is left of it however this process ends.
-        self._file = None if shown or os.environ.get(logs.VARIABLE) else tempfile.TemporaryFile()  # noqa: SIM115
+        with temporary_files():
+            self._file = None if shown or os.environ.get(logs.VARIABLE) else tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from .drafts import Draft, remove_abandoned, sync_folder
-from .stores import is_address, store_of
+from .stores import is_address, make_folder, store_of
+from .temporary import is_of_a_disk, remedy
+
+_LOCAL_SCHEMES = ("file://", "local://")
 
 
 class Drafted(Protocol):
@@ -43,7 +46,9 @@ class Folder(ABC):
         name = os.fspath(address)
         if not is_address(name):
             return LocalFolder(Path(name))
-        store_of(name)
+        _, path = store_of(name)
+        if name.lower().startswith(_LOCAL_SCHEMES):
+            return LocalFolder(Path(path))
         return StoreFolder(name.rstrip("/"))
 
     @abstractmethod
@@ -68,6 +73,10 @@ class Folder(ABC):
     @abstractmethod
     def tidy(self) -> None:
         """Removes what writers have left that were killed before the run had begun."""
+
+    @abstractmethod
+    def remedy(self, error: OSError) -> str:
+        """What to change where a file couldn't be written, for the end of a message."""
 
     def read(self, name: str) -> bytes:
         """Raises FileNotFoundError."""
@@ -116,6 +125,9 @@ class LocalFolder(Folder):
     def tidy(self) -> None:
         remove_abandoned(self.path / "_manifest.json")
 
+    def remedy(self, error: OSError) -> str:
+        return f"make room in {self}, or let it be written to"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreFolder(Folder):
@@ -155,6 +167,10 @@ class StoreFolder(Folder):
     def tidy(self) -> None:
         """A store shows nothing that is not whole."""
 
+    def remedy(self, error: OSError) -> str:
+        """Files are written here first, so a full disk is one of this machine."""
+        return remedy() if is_of_a_disk(error) else f"let {self} be written to"
+
 
 class StoreDraft:
     """A temporary file here, put into the store in one go: fsspec's own files appear half written after an error."""
@@ -181,7 +197,13 @@ class StoreDraft:
         filesystem, path = store_of(self._address)
         if mode == "create" and filesystem.exists(path):
             raise FileExistsError(self._address)
-        filesystem.put_file(str(self.path), path, **({"mode": mode} if mode == "create" else {}))
+        options = {"mode": mode} if mode == "create" else {}
+        try:
+            filesystem.put_file(str(self.path), path, **options)
+        except FileNotFoundError:
+            if not make_folder(self._address.rpartition("/")[0]):
+                raise
+            filesystem.put_file(str(self.path), path, **options)
 
 
 def _flock(file: IO[str], *, exclusive: bool) -> bool:

@@ -15,6 +15,7 @@ from ..errors import DependencyError, OptionError
 from .drafts import sync_folder
 from .folder import Folder, LocalFolder
 from .stores import is_address
+from .temporary import temporary_files
 
 TABLE = "vectors.lance"
 """As LanceDB names a table `vectors` of a database that is the run's folder."""
@@ -46,7 +47,7 @@ def check_names(names: Iterable[str]) -> None:
     """Raises OptionError for a name that no column of a Lance dataset can have."""
     lance = _lance()
     for name in names:
-        with tempfile.TemporaryDirectory(prefix="jina-embeddings-") as folder:
+        with temporary_files(), tempfile.TemporaryDirectory(prefix="jina-embeddings-") as folder:
             try:
                 # What Lance writes under some names it can't read.
                 lance.write_dataset(pa.table({name: pa.nulls(1, pa.string())}), folder).to_table()

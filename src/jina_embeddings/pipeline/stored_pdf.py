@@ -8,16 +8,17 @@ from pathlib import Path
 
 from ..inputs.pdf import num_pdf_pages
 from .stores import open_address
+from .temporary import temporary_files
 
 
 class StoredPdf:
     """A copy of a PDF in a temporary file, which goes when nobody holds this object any more."""
 
     def __init__(self, address: str):
-        self._file = tempfile.NamedTemporaryFile(prefix="jina-embeddings-", suffix=".pdf")  # noqa: SIM115
-        with open_address(address) as stored:
+        with temporary_files(), open_address(address) as stored:
+            self._file = tempfile.NamedTemporaryFile(prefix="jina-embeddings-", suffix=".pdf")  # noqa: SIM115
             shutil.copyfileobj(stored, self._file)
-        self._file.flush()
+            self._file.flush()
 
     @property
     def num_pages(self) -> int:

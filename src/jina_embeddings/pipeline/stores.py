@@ -57,6 +57,15 @@ def stored_state(address: str) -> tuple[int, str]:
     return int(info["size"]), str(info.get("ETag") or filesystem.ukey(path)).strip('"')
 
 
+def make_folder(address: str) -> bool:
+    """Makes a folder where a store has some; returns False for object stores, where a bucket would be made."""
+    if address.partition("://")[0].lower() in _PACKAGES:
+        return False
+    filesystem, path = store_of(address)
+    filesystem.makedirs(path, exist_ok=True)
+    return True
+
+
 def forget(addresses: Iterable[str]) -> None:
     """Drops what fsspec remembers of listings with these addresses, so that the store is asked again."""
     for folder in {address.rpartition("/")[0] for address in addresses}:

@@ -19,8 +19,8 @@ def storing(what: str, folder: Folder) -> Iterator[None]:
     except JinaEmbeddingsError:
         raise
     except OSError as error:
-        advice = f"make room in {folder}, or let it be written to"
-        raise RunError(_message(what, os.strerror(error.errno) if error.errno else reason_of(error), advice)) from error
+        reason = os.strerror(error.errno) if error.errno else reason_of(error)
+        raise RunError(_message(what, reason, folder.remedy(error))) from error
     except Exception as error:  # Arrow, Lance and the packages of stores have trees of their own
         advice = "convert the column that it names, or look after the store"
         raise RunError(_message(what, reason_of(error), advice)) from error

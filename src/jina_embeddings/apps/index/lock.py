@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...errors import IndexBusyError
-from .address import is_remote
+from .address import is_remote, reaching
 
 _NAME = ".writer"
 
@@ -23,8 +23,10 @@ def written_by_us(address: str) -> Iterator[None]:
     if is_remote(address):
         yield
         return
-    os.makedirs(address, exist_ok=True)
-    with open(os.path.join(address, _NAME), "a") as file:
+    with reaching(address):
+        os.makedirs(address, exist_ok=True)
+        file = open(os.path.join(address, _NAME), "a")  # noqa: SIM115
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -247,6 +247,7 @@ class Store:
             add(self._table.search().where(any_of("id", group)).select(columns).limit(len(group)).to_arrow())
         return scores
 
+    @reaches
     def index_words(self) -> None:
         """Makes the full-text index if it is missing, as it is after a kill between the two commits of `create`."""
         if not self.has_words or self.indexes_words:

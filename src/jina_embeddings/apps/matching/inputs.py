@@ -17,6 +17,7 @@ from ...pipeline.columns import has_all_numbers, matrix_of
 from ...pipeline.files import STDIN, kind_of
 from ...pipeline.readers import Reader, count_lines
 from ...pipeline.rows import Failure, Item, Row, printable
+from ...pipeline.temporary import temporary_files
 
 if TYPE_CHECKING:
     from ...types import FloatArray
@@ -161,18 +162,21 @@ class VectorFile:
     """Collects vectors in an unnamed temporary file, so that a million of them aren't in memory twice."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="jina-embeddings-")  # noqa: SIM115 - lives as long as its array
+        with temporary_files():
+            self._file = tempfile.TemporaryFile(prefix="jina-embeddings-")  # noqa: SIM115 - lives as long as its array
         self._shape = (0, 0)
 
     def append(self, vector: FloatArray) -> None:
         """Adds one vector (dim,)."""
         data: Any = np.ascontiguousarray(vector, dtype=np.float32)
-        self._file.write(data.data)
+        with temporary_files():
+            self._file.write(data.data)
         self._shape = (self._shape[0] + 1, len(data))
 
     def array(self) -> FloatArray:
         """All vectors, (n, dim), memory-mapped."""
-        self._file.flush()
+        with temporary_files():
+            self._file.flush()
         if not os.fstat(self._file.fileno()).st_size:
             return np.zeros(self._shape, dtype=np.float32)
         return np.memmap(self._file, dtype=np.float32, mode="r", shape=self._shape)

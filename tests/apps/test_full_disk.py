@@ -1,0 +1,66 @@
+"""An index, and what else is written while applications run, on a disk without room."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jina_embeddings import JinaEmbeddings
+from jina_embeddings.apps.matching.inputs import VectorFile
+from jina_embeddings.apps.retrieval import index_files
+from jina_embeddings.cli import app
+from jina_embeddings.errors import IndexUnreachableError
+
+
+@contextmanager
+def files_of(num_bytes: int) -> Iterator[None]:
+    """No file may be larger, which fails as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    (tmp_path / "texts").mkdir()
+    for number in range(30):
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"the text of number {number}")
+    return tmp_path / "texts"
+
+
+def test_an_index_says_that_there_is_no_room_and_goes_on(
+    tmp_path: Path, texts: Path, fake_model: JinaEmbeddings
+) -> None:
+    into = tmp_path / "a.index"
+    says = rf"{into} can't be read or written: File too large\. Make room there, or let it be written to"
+    with files_of(20_000), pytest.raises(IndexUnreachableError, match=says):
+        index_files([texts], into, fake_model)
+    _, summary = index_files([texts], into, fake_model)
+    assert summary.embedded == 30
+    (texts / "new.txt").write_text("new")
+    with files_of(1000), pytest.raises(IndexUnreachableError, match=says):
+        index_files([texts], into, fake_model)
+    _, summary = index_files([texts], into, fake_model)
+    assert (summary.embedded, summary.unchanged) == (1, 30)
+
+
+def test_a_folder_that_can_not_be_made_is_an_error_of_the_index(texts: Path) -> None:
+    line = ["index", str(texts), "--into", str(texts / "0.txt" / "a.index"), "--engine", "fake"]
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 2
+    assert "can't be read or written: Not a directory. Make room there, or let it be written to" in result.stderr
+
+
+def test_vectors_that_find_no_room_name_the_temporary_folder() -> None:
+    vectors = VectorFile()
+    with files_of(20_000), pytest.raises(OSError, match=r"File too large: make room in .* or set TMPDIR"):
+        vectors.append(np.zeros(10_000, np.float32))
