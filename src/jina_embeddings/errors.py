@@ -38,13 +38,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 
 class JinaEmbeddingsError(Exception):
-    """Base of all errors. `code` identifies the case for programs; the message says what to change."""
+    """Base of all errors. `code` identifies the case for programs; the message says what to change.
+
+    argument: the name of the argument that is wrong; None if it is an input, or nothing that was given.
+    index: which of several inputs is wrong, from 0.
+    plain: the message without names of arguments, for those who give them by other names, as clients of the server do.
+    """
 
     code = "jina_embeddings_error"
+
+    def __init__(self, *args: object, argument: str | None = None, plain: str | None = None):
+        super().__init__(*args)
+        self.argument, self.plain = argument, str(self) if plain is None else plain
+        self.index: int | None = None
+
+    def at(self, index: int, what: str = "input") -> Self:
+        """The same error of one of several inputs, which the message then names."""
+        error = copy(self)
+        error.args, error.index = (f"{what} {index}: {self}",), index
+        return error
 
 
 class InputError(JinaEmbeddingsError, ValueError):

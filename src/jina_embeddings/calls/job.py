@@ -107,7 +107,7 @@ class Job:
 
     def _skip(self, index: int, error: JinaEmbeddingsError) -> None:
         if self.output.on_error == "raise":
-            raise error if self._alone else type(error)(f"input {index}: {error}") from error
+            raise error if self._alone else error.at(index) from error
         self._skipped.append(Skipped(index, error))
 
     def finish(self, outputs: Sequence[Vectors]) -> Any:

@@ -116,7 +116,9 @@ class Preparer:
     def _chunks(self, request: Request, task: Task, prompt: str) -> list[Prepared]:
         if request.single or request.return_multivector or request.return_both or request.on_error == "skip":
             raise OptionError(
-                "late_chunking takes a list of chunks, and neither return_multivector nor on_error='skip'"
+                "late_chunking takes a list of chunks, and neither return_multivector nor on_error='skip'",
+                argument="late_chunking",
+                plain="takes a list of chunks, and gives no multi-vectors",
             )
         if not request.inputs:
             return []
@@ -145,10 +147,9 @@ class Preparer:
             task, prompt_name = self._task, prompt_name if prompt_name is not None else self._prompt_name
         resolved, prompt = resolve_task(task, prompt_name)
         if resolved not in self._info.tasks:
-            raise TaskUnavailableError(
-                f"{self._info.name} was loaded for {', '.join(self._info.tasks)}, not {resolved!r}: "
-                "load the multi-task checkpoint, without merge_adapter"
-            )
+            plain = f"{self._info.name} was loaded for {', '.join(self._info.tasks)}, not {resolved!r}"
+            message = f"{plain}: load the multi-task checkpoint, without merge_adapter"
+            raise TaskUnavailableError(message, argument="task", plain=plain)
         return resolved, prompt
 
     def _output(self, request: Request) -> Output:
@@ -156,20 +157,27 @@ class Preparer:
         if request.return_multivector or request.return_both:
             if info.multivector_dim is None:
                 raise MultivectorUnavailableError(
-                    f"{info.name} has no multi_vector_projector: load the multi-task checkpoint for multi-vectors"
+                    f"{info.name} has no multi_vector_projector: load the multi-task checkpoint for multi-vectors",
+                    argument="return_multivector",
+                    plain=f"{info.name} has no multi-vectors",
                 )
             if truncate_dim is not None and not request.return_both:
-                raise DimensionError("multi-vectors can't be truncated: leave truncate_dim out")
+                raise DimensionError(
+                    "multi-vectors can't be truncated: leave truncate_dim out",
+                    argument="truncate_dim",
+                    plain="multi-vectors can't be truncated: leave it out",
+                )
         if truncate_dim is None:
             truncate_dim = info.truncate_dim
         elif not isinstance(truncate_dim, (int, np.integer)) or truncate_dim not in (
             *info.matryoshka_dims,
             info.hidden_size,
         ):
-            raise DimensionError(
-                f"truncate_dim={truncate_dim} is not one that {info.name} was trained for: "
+            plain = (
+                f"{truncate_dim} is not one that {info.name} was trained for: "
                 f"choose one of {', '.join(map(str, info.matryoshka_dims))}"
             )
+            raise DimensionError(f"truncate_dim={plain}", argument="truncate_dim", plain=plain)
         output = Output(
             multivector=request.return_multivector and not request.return_both,
             both=request.return_both,

@@ -163,7 +163,7 @@ class Processor:
         for index, chunk in enumerate(chunks):
             error = _text_error(chunk)
             if error is not None:
-                raise type(error)(f"chunk {index}: {error}")
+                raise error.at(index, "chunk")
         texts = [PREFIXES[prompt_name], *("" + chunk for chunk in chunks if isinstance(chunk, str))]
         firsts = tokenize_first(self.tokenizer, texts, limit)
         parts = [firsts[text].ids for text in texts]
@@ -215,7 +215,8 @@ class Processor:
         if len(ids) > self.max_length:
             room = self.max_length - len(ids) + num_tokens
             advice = f"lower max_pixels to {room * config.factor**2} or " if room > 0 else ""
-            raise ImageError(f"the image needs {len(ids)} tokens, {self.max_length} fit: {advice}raise max_model_len")
+            plain = f"the image needs {len(ids)} tokens, {self.max_length} fit"
+            raise ImageError(f"{plain}: {advice}raise max_model_len", plain=f"{plain}: make it smaller")
         digest = _digest(pixels, shape, config)
         prepared = PreparedImage(pixels, shape, len(before), num_tokens, digest)
         # The vision-end token is the first one after the pads.
@@ -284,7 +285,8 @@ def _text_error(text: object) -> InputError | None:
             return InputError(f"a text is not valid Unicode at character {error.start}: {error.reason}")
     # White space alone is a text, as in the published code.
     if not text:
-        return EmptyInputError("a text is empty: leave it out, or call with on_error='skip'")
+        plain = "a text is empty: leave it out"
+        return EmptyInputError(f"{plain}, or call with on_error='skip'", plain=plain)
     return None
 
 
@@ -293,8 +295,9 @@ def _text(first: First, limit: int, task: Task, truncate: bool) -> Prepared | In
     cut = len(ids) > limit
     if cut and not truncate:
         least = "" if first.whole else "at least "
+        plain = f"a text has {least}{len(ids)} tokens, {limit} fit: shorten it"
         return TextTooLongError(
-            f"a text has {least}{len(ids)} tokens, {limit} fit: shorten it, raise max_length, or allow truncate=True"
+            f"{plain}, raise max_length, or allow truncate=True", plain=f"{plain}, or have it truncated"
         )
     if cut:
         ids = ids[:limit]

@@ -50,7 +50,8 @@ def resolve_task(task: str, prompt_name: str | None = None) -> tuple[Task, str]:
             )
         return plain, implied or DEFAULT_PROMPT
     if task not in TASKS:
-        raise UnknownTaskError(f"unknown task {task!r}{suggest(task, (*TASKS, *_HOSTED))}")
+        known = suggest(task, (*TASKS, *_HOSTED))
+        raise UnknownTaskError(f"unknown task {task!r}{known}", argument="task", plain=f"there is no {task!r}{known}")
     if prompt_name is not None and prompt_name not in PREFIXES:
         raise UnknownPromptError(f"unknown prompt_name {prompt_name!r}{suggest(prompt_name, PREFIXES)}")
     if task == "text-matching":

@@ -25,7 +25,9 @@ def to_sql(filters: Filters, root: str | None = None) -> str | None:
     for name, wanted in filters.items():
         values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
         if not name or not values or not all(isinstance(value, str) for value in values):
-            raise OptionError(f"filter {name!r}: {wanted!r}: a filter has a name and one or more strings")
+            raise OptionError(
+                f"filter {name!r}: {wanted!r}: a filter has a name and one or more strings", argument="filters"
+            )
         conditions.append("(" + " OR ".join(_condition(name, value, root) for value in values) + ")")
     return " AND ".join(conditions) or None
 
@@ -47,7 +49,7 @@ def quoted(text: str) -> str:
 def _condition(name: str, value: str, root: str | None) -> str:
     if name == "kind":
         if value not in KINDS:
-            raise OptionError(f"unknown kind {value!r}{suggest(value, KINDS)}")
+            raise OptionError(f"unknown kind {value!r}{suggest(value, KINDS)}", argument="filters")
         return f"kind = {quoted(value)}"
     of_metadata = f"array_has(metadata, {quoted(f'{name}={value}')})"
     if name == "path":

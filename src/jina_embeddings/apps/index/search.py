@@ -71,7 +71,8 @@ class SearchOptions:
         if self.mode is None:
             return DEFAULT_MODE if text is not None and has_words else "dense"
         if text is None and self.mode != "dense":
-            raise OptionError(f"a picture has no words: leave mode={self.mode!r} out")
+            plain = "a picture has no words"
+            raise OptionError(f"{plain}: leave mode={self.mode!r} out", argument="mode", plain=f"{plain}: leave it out")
         return self.mode
 
 
