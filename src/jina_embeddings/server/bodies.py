@@ -71,8 +71,28 @@ def decoded(body: bytes, kind: type[S]) -> S:
     try:
         return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=kind)
     except msgspec.ValidationError as error:
-        raise RequestError(422, "validation_error", str(error)) from error
+        # The place is the end of the message, as in "Expected `int`, got `str` - at `$.dimensions`".
+        message, _, place = str(error).partition(" - at `$")
+        field = place.removeprefix(".").removesuffix("`")
+        raise RequestError(422, "validation_error", message + _choices(kind, field), field=field) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(400, "invalid_json", f"the body is not JSON: {error}") from error
     except RecursionError as error:
         raise RequestError(400, "invalid_json", "the body is nested too deeply") from error
+
+
+def _choices(kind: type[msgspec.Struct], field: str) -> str:
+    """The end of an error message about a field, if it takes certain values only: these."""
+    known = {one.encode_name: one.type for one in msgspec.inspect.type_info(kind).fields}  # type: ignore[attr-defined]
+    values = _literals(known.get(field.partition("[")[0]))
+    return f": choose one of {', '.join(map(repr, values))}" if values else ""
+
+
+def _literals(kind: object) -> list[object]:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _literals(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return [*dict.fromkeys(value for one in kind.types for value in _literals(one))]
+    if isinstance(kind, msgspec.inspect.ListType):
+        return _literals(kind.item_type)
+    return list(kind.values) if isinstance(kind, msgspec.inspect.LiteralType) else []

@@ -101,7 +101,7 @@ class _Handler:
             response = refused(error, record)
         except JinaEmbeddingsError as error:
             logger.info("request %s: %s: %s", record.request_id, error.code, error)
-            response = refused(refusal(error), record)
+            response = refused(refusal(error, record.fields), record)
         except Exception:
             logger.exception("request %s", record.request_id)
             response = refused(RequestError(500, "internal_error", "internal error"), record)

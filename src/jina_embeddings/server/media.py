@@ -63,10 +63,13 @@ class Media:
         """
         if all(item.kind == "text" for item in items):
             return [{"text": item.value} for item in items]
-        media = [item for item in items if item.kind != "text"]
-        files = list(zip(await _gathered([self._data(item, claim) for item in media]), media, strict=True))
-        claim.take_pixels(sum(self._num_pixels(data, item) for data, item in files))
-        decoded = iter(await _gathered([self._decoded(data, item) for data, item in files]))
+        media = {index: item for index, item in enumerate(items) if item.kind != "text"}
+        many = len(items) > 1
+        read = await _gathered([_at(index, self._read(item, claim), many) for index, item in media.items()])
+        claim.take_pixels(sum(num_pixels for _, num_pixels in read))
+        files = zip(media.items(), read, strict=True)
+        work = [_at(index, self._decoded(data, item), many) for (index, item), (data, _) in files]
+        decoded = iter(await _gathered(work))
         opened: list[dict[str, Any]] = []
         for item in items:
             opened += [{"text": item.value}] if item.kind == "text" else [{"image": one} for one in next(decoded)]
@@ -74,6 +77,11 @@ class Media:
 
     def close(self) -> None:
         self._decoders.close()
+
+    async def _read(self, item: Item, claim: Claim) -> tuple[bytes, int]:
+        """The bytes of an image or a PDF, and the pixels that decoding them needs."""
+        data = await self._data(item, claim)
+        return data, self._num_pixels(data, item)
 
     async def _data(self, item: Item, claim: Claim) -> bytes:
         """The bytes of an image or a PDF. A string from a client is never taken for a path."""
@@ -119,6 +127,14 @@ class Media:
             return await self._decoders.run(decoding.pdf_pixels, data, self._form, most, timeout_s=PDF_S)
         most = self._limits.max_image_pixels
         return [await self._decoders.run(decoding.image_pixels, data, self._form, most, timeout_s=IMAGE_S)]
+
+
+async def _at(index: int, work: Coroutine[Any, Any, Any], many: bool) -> Any:
+    """Awaits it. many: there are other inputs, so that an error says which one is meant."""
+    try:
+        return await work
+    except ImageError as error:
+        raise (error.at(index) if many else error) from error
 
 
 async def _gathered(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:

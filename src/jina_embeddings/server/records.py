@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ class Record:
     """
     route: the route of the server, rather than the path that the client wrote.
     began: start in seconds of time.perf_counter; began_ns: start in nanoseconds since 1970.
+    fields: the client's names of arguments, as `statuses.refusal` takes them.
     stages: seconds of each stage that was reached.
     num_pixels: pixels of the images before they were resized.
     """
@@ -33,6 +35,7 @@ class Record:
     status: int = 0
     code: str = ""
     seconds: float = 0.0
+    fields: Mapping[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     num_inputs: int = 0
     num_tokens: int = 0

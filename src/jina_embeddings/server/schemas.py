@@ -12,7 +12,8 @@ from msgspec import Meta, Struct, field
 from ..errors import InputError
 from ..types import EmbeddingType
 
-Forms = EmbeddingType | list[EmbeddingType]
+Several = Annotated[list[EmbeddingType], Meta(min_length=1)]
+Forms = EmbeddingType | Several
 
 _TEXT = {"type": "string", "minLength": 1}
 _IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
@@ -145,29 +146,31 @@ class CohereRequest(Struct, kw_only=True):
     inputs: Annotated[
         list[CohereInput] | None, Meta(description='`{"content": [...]}` with one text or one image each')
     ] = None
-    embedding_types: Annotated[
-        list[EmbeddingType], Meta(description="`float`, `int8`, `binary`, `ubinary`, `base64`")
-    ] = field(default_factory=lambda: ["float"])
+    embedding_types: Annotated[Several, Meta(description="`float`, `int8`, `binary`, `ubinary`, `base64`")] = field(
+        default_factory=lambda: ["float"]
+    )
     output_dimension: Annotated[int | None, Meta(description="a matryoshka size; left out, all")] = None
     truncate: Annotated[
         Literal["NONE", "END", "START"], Meta(description="where texts that are too long are cut; `START` is an error")
     ] = "END"
 
     @property
-    def items(self) -> list[Any]:
-        """What `/v1/embeddings` takes as `input`.
+    def given(self) -> tuple[str, list[Any]]:
+        """The name of the field with the inputs, and these as `/v1/rerank` takes `documents`.
 
         Raises:
             InputError: none or several of the fields were given, or an input of several parts.
         """
-        given = [value for value in (self.texts, self.images, self.inputs) if value is not None]
+        fields = {"texts": self.texts, "images": self.images, "inputs": self.inputs}
+        given = [field for field, value in fields.items() if value is not None]
         if len(given) != 1:
             raise InputError("give texts, images or inputs, one of them")
+        (field,) = given
         if self.texts is not None:
-            return [{"text": text} for text in self.texts]
+            return field, [{"text": text} for text in self.texts]
         if self.images is not None:
-            return [{"image": image} for image in self.images]
-        return [_part(one.content) for one in self.inputs or []]
+            return field, [{"image": image} for image in self.images]
+        return field, [_part(one.content) for one in self.inputs or []]
 
 
 class TokenizeRequest(Struct, kw_only=True):

@@ -17,7 +17,7 @@ from ..errors import InputError
 from .answers import embeddings_json, rows_in, usage_of
 from .schemas import CohereRequest, EmbeddingsRequest, RerankRequest, SearchRequest, TokenizeRequest
 from .statuses import RequestError
-from .values import Decode, Item, items_of
+from .values import Decode, Item, items_of, pageless_items_of
 
 if TYPE_CHECKING:
     from ..apps.index import Index
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 
 # The hosted API's default, for requests that name no task.
 DEFAULT_TASK = "text-matching"
+# The names of arguments of `JinaEmbeddings.encode` in each dialect.
+_FIELDS = {
+    "inputs": "input",
+    "task": "task",
+    "truncate_dim": "dimensions",
+    "late_chunking": "late_chunking",
+    "return_multivector": "return_multivector",
+}
+_COHERE_FIELDS = {"task": "input_type", "truncate_dim": "output_dimension"}
+_SEARCH_FIELDS = {"inputs": "query", "mode": "mode", "filters": "filters", "return_multivector": "rerank"}
 _COHERE_TASKS = {"search_query": "retrieval.query", "search_document": "retrieval.passage", "image": "retrieval"}
 
 
@@ -49,10 +59,11 @@ class Service:
 
     async def embeddings(self, body: EmbeddingsRequest, record: Record, claim: Claim) -> bytes:
         """`POST /v1/embeddings`."""
+        record.fields = _FIELDS
         if body.is_jina:
             record.dialect = "jina"
         if not body.normalized:
-            raise RequestError(422, "input_error", "vectors are normalised: leave normalized out")
+            raise RequestError(422, "input_error", "vectors are normalised: leave it out", field="normalized")
         forms = body.forms
         result = await self._embed(
             items_of(body.input, self._decode),
@@ -78,12 +89,15 @@ class Service:
 
     async def rerank(self, body: RerankRequest, record: Record, claim: Claim) -> dict[str, Any]:
         """`POST /v1/rerank`: the mean over the query's tokens of their best cosine in each document."""
-        query, documents = items_of([body.query]), items_of(body.documents)
-        if any(item.kind == "pdf" for item in (*query, *documents)):
-            raise InputError("rerank takes texts and images: send a PDF's pages as images")
+        record.fields = {"inputs": "query"}
+        query = pageless_items_of([body.query])
+        record.fields = {"inputs": "documents"}
+        documents = pageless_items_of(body.documents)
         claim.take_items([*query, *documents])
         options = {"truncate": body.truncate, "return_multivector": True}
+        record.fields = {"inputs": "query"}
         asked = await self._run(query, record, claim, task="retrieval.query", **options)
+        record.fields = {"inputs": "documents"}
         found = await self._run(documents, record, claim, task="retrieval.passage", **options)
         began = time.perf_counter()
         (tokens,) = asked.embeddings
@@ -101,8 +115,12 @@ class Service:
     async def cohere(self, body: CohereRequest, record: Record, claim: Claim) -> dict[str, Any]:
         """`POST /v2/embed`."""
         if body.truncate == "START":
-            raise InputError("truncate START is not possible: texts are cut at their end")
-        items = items_of(body.items)
+            raise RequestError(
+                422, "input_error", "START is not possible: texts are cut at their end", field="truncate"
+            )
+        field, values = body.given
+        record.fields = _COHERE_FIELDS | {"inputs": field}
+        items = pageless_items_of(values)
         task = _COHERE_TASKS.get(body.input_type, self.default_task)
         options = {"truncate": body.truncate == "END", "truncate_dim": body.output_dimension}
         result = await self._embed(items, record, claim, task=task, **options)
@@ -119,9 +137,8 @@ class Service:
         from ..apps.index import SearchOptions
 
         assert self.index is not None
-        (item,) = items_of([body.query])
-        if item.kind == "pdf":
-            raise InputError("a query is a text or an image")
+        record.fields = _SEARCH_FIELDS
+        (item,) = pageless_items_of([body.query])
         claim.take_items([item])
         record.num_inputs = 1
         options = SearchOptions(body.limit, body.filters, body.mode, body.rerank, min_score=body.min_score)
@@ -164,10 +181,12 @@ class Service:
     ) -> Result:
         """Embeds inputs that are in the claim already."""
         record.num_inputs += len(items)
+        # Said, or the server's own log would be told of the texts that clients had cut.
+        options["max_length"] = self.model.info.max_length
         texts = [item.value for item in items if item.kind == "text"]
         if late_chunking:
             if len(texts) < len(items):
-                raise InputError("late_chunking takes texts alone")
+                raise InputError("takes texts alone", argument="late_chunking")
             del options["truncate"]
             options["late_chunking"] = True
         if len(texts) == len(items):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ..errors import (
@@ -34,18 +35,33 @@ STATUSES: tuple[tuple[type[JinaEmbeddingsError], int], ...] = (
 
 
 class RequestError(Exception):
-    """Raised to refuse a request. headers: additional headers of the answer."""
+    """Raised to refuse a request. headers: additional headers of the answer. field: what in the body is wrong."""
 
-    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None):
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, headers or {}
+    def __init__(
+        self, status: int, code: str, message: str, headers: dict[str, str] | None = None, field: str | None = None
+    ):
+        super().__init__(f"{field}: {message}" if field else message)
+        self.status, self.code, self.headers, self.field = status, code, headers or {}, field
 
 
-def refusal(error: JinaEmbeddingsError) -> RequestError:
-    """The refusal for an error of this package; the message of an internal error is only logged."""
+def refusal(error: JinaEmbeddingsError, fields: Mapping[str, str]) -> RequestError:
+    """The refusal for an error of this package; the message of an internal error is only logged.
+
+    fields: the client's name of each argument of `JinaEmbeddings.encode` that it gave, and of the `inputs`.
+    """
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
-    message = str(error) if status < 500 else "the engine can't answer now" if status == 503 else "internal error"
-    return RequestError(status, error.code, message, {"Retry-After": "1"} if status == 503 else None)
+    if status < 500:
+        return RequestError(status, error.code, error.plain, field=_field(error, fields))
+    if status == 503:
+        return RequestError(status, error.code, "the engine can't answer now", {"Retry-After": "1"})
+    return RequestError(status, error.code, "internal error")
+
+
+def _field(error: JinaEmbeddingsError, fields: Mapping[str, str]) -> str | None:
+    if error.argument is not None:
+        return fields.get(error.argument)
+    inputs = fields.get("inputs")
+    return f"{inputs}[{error.index}]" if inputs and error.index is not None else inputs
 
 
 def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[str, Any]:
@@ -54,6 +70,6 @@ def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[s
     if dialect == "cohere":
         return {"id": request_id, "message": message}
     kind = "invalid_request_error" if error.status < 500 else "server_error"
-    openai: dict[str, Any] = {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
+    openai: dict[str, Any] = {"error": {"message": message, "type": kind, "param": error.field, "code": error.code}}
     jina: dict[str, Any] = {"detail": message, "code": error.code.upper(), "request_id": request_id}
     return jina if dialect == "jina" else openai if dialect == "openai" else openai | jina

@@ -32,17 +32,38 @@ def items_of(value: Any, decode: Decode | None = None) -> list[Item]:
         InputError: there is no input, a value is no input, or a PDF is not alone.
     """
     listed = value if isinstance(value, list) else [value]
-    if not listed:
-        raise InputError("input is empty: give at least one text or image")
-    if _is_ids(listed):
+    if listed and _is_ids(listed):
         listed = [listed]
-    items = [_item(item, decode) for item in listed]
+    items = _items(listed, decode or _unknown_ids, '{"image": base64 or data URL}, or {"pdf": ...} alone')
     if len(items) > 1 and any(item.kind == "pdf" for item in items):
         raise InputError("a PDF stands alone: its pages are the answer; send others in requests of their own")
     return items
 
 
-def _item(value: Any, decode: Decode | None) -> Item:
+def pageless_items_of(values: list[Any]) -> list[Item]:
+    """The inputs among which there can be neither PDFs, which have several pages, nor token ids.
+
+    Raises:
+        InputError: there is no input, or a value is none.
+    """
+    items = _items(values, _no_ids, '{"image": base64 or data URL}')
+    if any(item.kind == "pdf" for item in items):
+        raise InputError("no PDF is taken here: send its pages as images")
+    return items
+
+
+def _items(values: list[Any], decode: Decode, others: str) -> list[Item]:
+    if not values:
+        raise InputError("the list is empty: give at least one text or image")
+    items: list[Item] = []
+    try:
+        items.extend(_item(value, decode, others) for value in values)
+    except InputError as error:
+        raise (error.at(len(items)) if len(values) > 1 else error) from None
+    return items
+
+
+def _item(value: Any, decode: Decode, others: str) -> Item:
     if isinstance(value, str):
         # A text may begin with "data:" too; only a whole data URL is taken for an image.
         if value[:5] == "data:" and data_of_url(value) is not None:
@@ -53,13 +74,19 @@ def _item(value: Any, decode: Decode | None) -> Item:
         if field in _FIELDS and isinstance(content, str):
             return Item(_FIELDS[field], content)  # type: ignore[arg-type]
     if isinstance(value, list) and value and _is_ids(value):
-        if decode is None:
-            raise InputError(
-                "input holds token ids, and this server was not told of which tokenizer: send texts (LangChain: "
-                "check_embedding_ctx_length=False), or set `token_ids` when it starts"
-            )
         return Item("text", decode(value))
-    raise InputError('an input is a text, {"text": ...}, {"image": base64 or data URL}, or one {"pdf": ...} alone')
+    raise InputError(f'expected a text, {{"text": ...}}, {others}')
+
+
+def _unknown_ids(token_ids: list[int]) -> str:
+    raise InputError(
+        "these are token ids, and this server was not told of which tokenizer: send texts (LangChain: "
+        "check_embedding_ctx_length=False), or start it with --token-ids"
+    )
+
+
+def _no_ids(token_ids: list[int]) -> str:
+    raise InputError("these are token ids: send a text")
 
 
 def _is_ids(value: list[Any]) -> bool:
