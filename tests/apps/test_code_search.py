@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -316,3 +317,40 @@ def test_the_python_api_gives_the_same_results(repository: Path, fake_model: Jin
         search.search("x", language="cobol")
     with pytest.raises(InputError, match="nothing at that line"):
         search.similar(repository / "auth.py", 50)
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize("is_git", [True, False])
+def test_a_folder_that_can_not_be_listed_is_a_failure_and_keeps_its_files(
+    is_git: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("new").mkdir()
+    Path("new/late.py").write_text("def late_password(user): pass\n")
+    if not is_git:
+        shutil.rmtree(".git")
+    index()
+    assert "new/late.py" in files()
+    listed, real_run = os.listdir, subprocess.run
+
+    def refuse(path: Any) -> list[str]:
+        if str(path).endswith("new"):
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    def run_git(command: list[str], **options: Any) -> Any:
+        done = real_run(command, **options)
+        if "--others" in command:
+            assert b"new/late.py\0" in done.stdout
+            # What git prints for a user who may not list it; root may.
+            done.stderr = b"warning: could not open directory 'new/': Permission denied\n"
+            done.stdout = done.stdout.replace(b"new/late.py\0", b"")
+        return done
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(subprocess, "run", run_git)
+    for options in ((), ("--changed",)):
+        result = run("index", *options)
+        assert result.exit_code == 3
+        assert "new: the folder can't be listed: change its permissions" in result.stderr
+        assert "0 removed" in result.stderr
+    monkeypatch.undo()

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jina_embeddings import JinaEmbeddings
+from jina_embeddings.apps.index.address import reaching
 from jina_embeddings.apps.matching.inputs import VectorFile
 from jina_embeddings.apps.retrieval import index_files
 from jina_embeddings.cli import app
@@ -64,3 +65,11 @@ def test_vectors_that_find_no_room_name_the_temporary_folder() -> None:
     vectors = VectorFile()
     with files_of(20_000), pytest.raises(OSError, match=r"File too large: make room in .* or set TMPDIR"):
         vectors.append(np.zeros(10_000, np.float32))
+
+
+def test_what_lance_can_not_connect_to_is_an_error_of_the_index(tmp_path: Path) -> None:
+    message = 'Invalid input, Failed to connect: inner: Io { err: Os { code: 13, kind: PermissionDenied, message: "" }'
+    with pytest.raises(IndexUnreachableError, match="or written: Permission denied"), reaching(str(tmp_path)):
+        raise ValueError(message)
+    with pytest.raises(ValueError, match="something else"), reaching(str(tmp_path)):
+        raise ValueError("something else")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Container, Iterator, Mapping
@@ -31,6 +32,9 @@ TEXT = "text"
 _NO_COMMANDS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.devnull)
 _NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
 
+# git's warning of a folder that it can't list, and passes over.
+_NOT_OPENED = re.compile(rb"could not open directory '(.+)/'")
+
 # Modes of git's index entries.
 _LINK, _SUBMODULE = "120000", "160000"
 
@@ -47,6 +51,7 @@ class Repository:
         self.root = Path(root).absolute()
         if not self.root.is_dir():
             raise InputError(f"{root} is no folder: give a repository")
+        self._unlisted = set[str]()
         self.is_git = self._is_git()
 
     def __len__(self) -> int:
@@ -58,9 +63,15 @@ class Repository:
 
         without: paths that are left out.
         """
-        for name in self._files():
+        names = self._files()
+        for name in sorted({*names, *self._unlisted}):
             if printable(name) not in without:
                 yield from self._document(name)
+
+    def gone(self, path: str) -> bool:
+        """Whether a path that is not among the documents is known not to be one: its folders can all be listed."""
+        folder = self.root
+        return all(_is_listed(folder := folder / name) for name in Path(path).parts[:-1])
 
     def unchanged(self, states: Mapping[str, str]) -> frozenset[str]:
         """The paths of files whose content has the state that an index has for them."""
@@ -94,6 +105,8 @@ class Repository:
         path, shown = self.root / name, printable(name)
         try:
             status = path.lstat()
+            if stat.S_ISDIR(status.st_mode) and not _is_listed(path):
+                raise InputError("the folder can't be listed: change its permissions")
             if reason := _unfit(path, status):
                 yield LeftOut(shown, reason)
             else:
@@ -142,6 +155,7 @@ class Repository:
         )
         if done.returncode:
             raise InputError(f"git can't read {self.root}: {done.stderr.decode(errors='replace').strip()}")
+        self._unlisted |= {os.fsdecode(name) for name in _NOT_OPENED.findall(done.stderr)}
         return done.stdout
 
 
@@ -169,6 +183,17 @@ def passages(name: str, path: Path) -> Iterator[Passage]:
             end_line=chunk.last,
             metadata={"language": language.name if language else TEXT},
         )
+
+
+def _is_listed(folder: Path) -> bool:
+    """Whether a folder can be listed; of one that is not there, that it is known to be empty."""
+    try:
+        os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _is_own(name: str) -> bool:

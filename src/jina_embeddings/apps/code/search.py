@@ -65,7 +65,7 @@ class CodeSearch:
         unchanged = repository.unchanged(self.index.store.states()) if changed else frozenset()
         return self.index.update(
             reading(repository.documents(without=unchanged)),
-            gone=lambda path: path not in unchanged,
+            gone=lambda path: path not in unchanged and repository.gone(path),
             advance=advance,
             **options,
         )

@@ -47,8 +47,8 @@ def reaching(address: str) -> Iterator[None]:
 
 def _number(message: str) -> int | None:
     """What the system said, by a message of Lance."""
-    found = re.search(r"\(os error (\d+)\)", message)
-    return int(found[1]) if found else None
+    found = re.search(r"\(os error (\d+)\)|\bOs \{ code: (\d+),", message)
+    return int(found[1] or found[2]) if found else None
 
 
 def reaches(method: Method) -> Method:
