@@ -74,7 +74,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "torch, vLLM",
         "GPUs that may be used; their memory is checked before vLLM starts",
     ),
-    "PYTHONWARNINGS, TRANSFORMERS_VERBOSITY, HF_HUB_DISABLE_PROGRESS_BARS": (
+    "PYTHONWARNINGS, TRANSFORMERS_VERBOSITY, HF_HUB_DISABLE_PROGRESS_BARS, LANCE_LOG, LANCEDB_LOG": (
         "the command line's libraries",
         "set by the command line to keep them quiet, unless they are set already",
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import lancedb
@@ -208,3 +210,17 @@ def test_bad_inputs_are_reported_and_skipped(docs: Path, tmp_path: Path, monkeyp
     assert "9 inputs failed" in result.stderr
     assert "4 passages" in result.stderr
     assert search(tmp_path / "index", "Tea needs hot water.", "--limit", "1").stdout.count("tea.txt") == 1
+
+
+@pytest.mark.long
+def test_lance_says_nothing_of_its_own(tmp_path: Path) -> None:
+    """Many equal passages make clusters that are empty, of which it warns."""
+    (tmp_path / "same.jsonl").write_text('{"text": "the same"}\n' * 12_000)
+    code = "from jina_embeddings.apps.index import Index; Index.update.__kwdefaults__['ann_numbers'] = 1; "
+    code += "from jina_embeddings.cli import main; main()"
+    line = [sys.executable, "-c", code, "index", str(tmp_path / "same.jsonl"), "--engine", "fake", "--dimension", "128"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LANCE")}
+    done = subprocess.run(
+        [*line, "--into", str(tmp_path / "i")], capture_output=True, text=True, env=environment, check=True
+    )
+    assert len(done.stderr.splitlines()) == 1, done.stderr

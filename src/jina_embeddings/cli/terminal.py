@@ -27,6 +27,8 @@ _QUIET = {
     "PYTHONWARNINGS": "ignore",
     "TRANSFORMERS_VERBOSITY": "error",
     "VLLM_LOGGING_LEVEL": "ERROR",
+    "LANCE_LOG": "error",
+    "LANCEDB_LOG": "error",
 }
 
 
