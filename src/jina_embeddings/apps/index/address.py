@@ -14,6 +14,8 @@ from ...errors import IndexUnreachableError, JinaEmbeddingsError
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _LONGEST_REASON = 300
+# What LanceDB says of files that are not there or not whole.
+_OF_FILES = re.compile(r"LanceError\(IO\)|lance error: Not found|[Cc]orrupt")
 
 
 def is_remote(address: str) -> bool:
@@ -30,19 +32,36 @@ def reaching(address: str) -> Iterator[None]:
         raise
     except (RuntimeError, ValueError, OSError) as error:
         if not is_remote(address):
-            number = error.errno if isinstance(error, OSError) else _number(str(error))
-            if number is None:
+            concerning_files = _of_folder(address, error)
+            if concerning_files is None:
                 raise
-            raise IndexUnreachableError(
-                f"{address} can't be read or written: {os.strerror(number)}. Make room there, or let it be written to, "
-                "and do the same again: it goes on"
-            ) from error
-        # Without the line of LanceDB's source that follows.
-        reason = re.split(r", /\S+\.rs:\d+|, location: ", str(error))[0][:_LONGEST_REASON]
+            raise concerning_files from error
+        reason = _reason(error)
         raise IndexUnreachableError(
             f"{address} can't be read or written: check its name, its region and the credentials in the environment "
             f"({reason})"
         ) from error
+
+
+def _of_folder(address: str, error: Exception) -> IndexUnreachableError | None:
+    """The error for a folder; None where it is not about its files."""
+    number = error.errno if isinstance(error, OSError) else _number(str(error))
+    if number is not None:
+        return IndexUnreachableError(
+            f"{address} can't be read or written: {os.strerror(number)}. Make room there, or let it be written to, and "
+            "do the same again: it goes on"
+        )
+    if _OF_FILES.search(str(error)):
+        return IndexUnreachableError(
+            f"{address} can't be read: files in it are missing or damaged. Delete it and make it again "
+            f"({_reason(error)})"
+        )
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """Without the line of LanceDB's source that follows."""
+    return re.split(r", /\S+\.rs:\d+|, location: ", str(error))[0][:_LONGEST_REASON]
 
 
 def _number(message: str) -> int | None:

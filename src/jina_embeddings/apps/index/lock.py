@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...errors import IndexBusyError
+from ...errors import IndexBusyError, OptionError
 from .address import is_remote, reaching
 
 _NAME = ".writer"
@@ -23,6 +23,8 @@ def written_by_us(address: str) -> Iterator[None]:
     if is_remote(address):
         yield
         return
+    if os.path.isfile(address):
+        raise OptionError(f"{address} is a file: give a folder")
     with reaching(address):
         os.makedirs(address, exist_ok=True)
         file = open(os.path.join(address, _NAME), "a")  # noqa: SIM115

@@ -1,9 +1,10 @@
-"""An index, and what else is written while applications run, on a disk without room."""
+"""An index on a disk without room or with damaged files, and what else is written while applications run."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from jina_embeddings.apps.index.address import reaching
 from jina_embeddings.apps.matching.inputs import VectorFile
 from jina_embeddings.apps.retrieval import index_files
 from jina_embeddings.cli import app
-from jina_embeddings.errors import IndexUnreachableError
+from jina_embeddings.errors import IndexUnreachableError, OptionError
 
 
 @contextmanager
@@ -73,3 +74,39 @@ def test_what_lance_can_not_connect_to_is_an_error_of_the_index(tmp_path: Path) 
         raise ValueError(message)
     with pytest.raises(ValueError, match="something else"), reaching(str(tmp_path)):
         raise ValueError("something else")
+
+
+def cut_versions(table: Path) -> None:
+    for path in (table / "_versions").iterdir():
+        path.write_bytes(path.read_bytes()[:10])
+
+
+def lose_words(table: Path) -> None:
+    shutil.rmtree(table / "_indices")
+
+
+def lose_rows(table: Path) -> None:
+    for path in (table / "data").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_versions, lose_words, lose_rows])
+def test_a_damaged_index_is_an_error_that_says_so(
+    tmp_path: Path, texts: Path, fake_model: JinaEmbeddings, damage: Callable[[Path], None]
+) -> None:
+    into = tmp_path / "a.index"
+    for name in ("0.txt", "1.txt"):
+        index_files([texts / name], into, fake_model)
+    damage(into / "passages.lance")
+    for mode in ("hybrid", "dense"):
+        line = ["search", str(into), "number", "--engine", "fake", "--mode", mode]
+        result = CliRunner().invoke(app, line)
+        if damage is not lose_words or mode == "hybrid":
+            assert result.exit_code == 2
+            says = f"error [index_unreachable]: {into} can't be read: files in it are missing or damaged. Delete it and"
+            assert result.stderr.startswith(says), result.stderr
+
+
+def test_an_index_in_place_of_a_file_is_refused(texts: Path, fake_model: JinaEmbeddings) -> None:
+    with pytest.raises(OptionError, match=r"1\.txt is a file: give a folder"):
+        index_files([texts / "0.txt"], texts / "1.txt", fake_model)
