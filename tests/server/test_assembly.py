@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_every_option_of_the_command_reaches_the_settings(monkeypatch: pytest.Mo
     )
     served: list[Settings] = []
 
-    def serve_model(model: JinaEmbeddings, settings: Settings) -> bool:
+    def serve_model(model: JinaEmbeddings, settings: Settings, begun: Callable[[], None]) -> bool:
         served.append(settings)
         return True
 

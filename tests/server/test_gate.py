@@ -14,7 +14,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from jina_embeddings import JinaEmbeddings
+from jina_embeddings import JinaEmbeddings, Request
 from jina_embeddings.apps.index import Index
 from jina_embeddings.apps.retrieval import index_files
 from jina_embeddings.engine.fake import FakeEngine
@@ -121,7 +121,11 @@ def test_requests_a_minute(fake_model: JinaEmbeddings, keys: Keys) -> None:
         refused = ask(KEY)
         assert (refused.status_code, refused.json()["code"]) == (429, "RATE_REQUEST_LIMIT_EXCEEDED")
         assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert refused.headers["x-ratelimit-remaining-requests"] == "0"
         # Another key has limits of its own, and health routes have none.
+        headers = {"Authorization": "Bearer another"}
+        failed = client.post("/v1/embeddings", json={"input": ""}, headers=headers)
+        assert (failed.status_code, failed.headers["x-ratelimit-remaining-requests"]) == (422, "1")
         assert ask("another").status_code == 200
         assert client.get("/health/ready").status_code == 200
 
@@ -181,10 +185,37 @@ def test_an_index_is_searched(tmp_path: Path, fake_model: JinaEmbeddings) -> Non
         assert hit["score"] == pytest.approx(expected.score)
         words = {"query": "cat", "mode": "words", "filters": {"title": "Cats"}}
         assert [one["title"] for one in client.post("/v1/search", json=words).json()["results"]] == ["Cats"]
-        assert client.post("/v1/search", json={"query": "a", "filters": {"kind": "no"}}).status_code == 422
-        assert client.post("/v1/search", json={"query": ""}).status_code == 422
+        for body, detail in (
+            ({"query": "a", "filters": {"kind": "no"}}, "filters: unknown kind 'no'"),
+            ({"query": "a", "mode": "word"}, "mode: Invalid enum value 'word': choose one of 'dense', "),
+            ({"query": ""}, "query: a text is empty: leave it out"),
+            ({"query": ["a"]}, "query: expected a text"),
+        ):
+            refused = client.post("/v1/search", json=body)
+            assert (refused.status_code, refused.json()["detail"][: len(detail)]) == (422, detail)
     with TestClient(app_of(fake_model).app) as client:
         assert client.post("/v1/search", json={"query": "a"}).status_code == 404
+
+
+def test_the_tokens_of_a_search_are_counted(tmp_path: Path, fake_model: JinaEmbeddings, keys: Keys) -> None:
+    (tmp_path / "cats.md").write_text("# Cats\nWhat a cat eats.\n")
+    index_files([tmp_path / "cats.md"], tmp_path / "notes.index", fake_model)
+    index = Index.open(tmp_path / "notes.index", fake_model)
+    served = app_of(fake_model, keys, index=index, rates=Rates(tokens_per_minute=1000))
+    with TestClient(served.app) as client:
+        headers = {"Authorization": f"Bearer {KEY}"}
+
+        def ask(**body: Any) -> tuple[int, int]:
+            answer = client.post("/v1/search", json={"query": "a cat"} | body, headers=headers)
+            return answer.json()["usage"]["total_tokens"], int(answer.headers["x-ratelimit-remaining-tokens"])
+
+        query = fake_model.embed(Request.texts(["a cat"], {"task": "retrieval.query"})).usage.num_tokens
+        assert ask() == (query, 1000 - query)
+        # Ranking by multi-vectors embeds the query and the passages once more.
+        reranked, left = ask(rerank=True)
+        assert reranked > 2 * query
+        assert left == 1000 - query - reranked
+        assert f"jina_tokens_total {query + reranked}.0" in client.get("/metrics", headers=headers).text
 
 
 def test_a_request_is_one_line_of_json(fake_model: JinaEmbeddings, keys: Keys) -> None:

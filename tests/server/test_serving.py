@@ -26,7 +26,7 @@ from jina_embeddings.server import lifecycle
 from jina_embeddings.server.gate import State
 from jina_embeddings.server.ledger import Ledger
 from jina_embeddings.server.limits import Budget, Limits
-from jina_embeddings.server.listening import turn_away
+from jina_embeddings.server.listening import listening_socket, turn_away
 from jina_embeddings.server.metrics import Metrics
 from jina_embeddings.server.request_log import RequestLog
 from jina_embeddings.server.signals import Acts
@@ -48,6 +48,45 @@ def test_without_keys_only_this_machine_is_served() -> None:
     )
     assert done.returncode == 2
     assert "give --api-key-file" in done.stderr
+
+
+def test_what_cannot_be_served_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        for options, says in (
+            (["--port", port], f"error [unknown_option]: port {port} of 127.0.0.1 can't be used: Address already in"),
+            (
+                ["--host", "localhost.invalid", "--api-key-file", str(tmp_path / "keys.txt")],
+                "of localhost.invalid can't",
+            ),
+            (["--port", str(free_port()), "--index", "no.index"], "error [index_not_found]: there is no index at no."),
+        ):
+            (tmp_path / "keys.txt").write_text("a-key\n")
+            # A model that isn't there either, or the time would pass in which it is loaded.
+            command = [*COMMAND, "--model", str(tmp_path / "no_model"), *options]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert says in done.stderr
+
+
+@pytest.mark.long
+def test_the_address_is_said_once_it_answers(tmp_path: Path) -> None:
+    port = free_port()
+    command = [*COMMAND, "--engine", "fake", "--host", "::1", "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == f"fake on http://[::1]:{port}\n"
+            assert httpx.get(f"http://[::1]:{port}/health/ready").status_code == 200
+        finally:
+            process.kill()
+
+
+def test_every_address_of_the_machine_is_that_of_ipv4_too() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    with listening_socket("::", port := free_port()), socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
 
 
 @pytest.mark.parametrize(("busy", "ended"), [(True, False), (False, True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,6 +123,7 @@ def serve(
         from ..server.front_ends import ModelArguments, serve_from_front_ends
         from ..server.keys import Keys
         from ..server.limits import Limits
+        from ..server.listening import require_free_port, url_of
     except ModuleNotFoundError as error:
         raise DependencyError(f"serve needs {error.name}: pip install 'jina-embeddings-vllm[server]'") from error
 
@@ -147,14 +149,20 @@ def serve(
         raise OptionError(f"without keys only this machine is served: give --api-key-file, or leave out --host {host}")
     if front_ends > 1 and (requests_per_minute or tokens_per_minute):
         raise OptionError("requests and tokens a minute are counted in one process: leave out --front-ends")
+    # Checked before a model is loaded, which takes long.
     decode_of(token_ids)
+    require_free_port(host, port)
     if index is not None:
+        from ..apps.index.store import Store
+
+        Store.open(index)
         choice = choice.for_index(index)
     with choice.loaded() as model:
-        say(f"{model.info.name} on http://{host}:{port}")
+        begun = partial(say, f"{model.info.name} on {url_of(host, port)}")
         if front_ends == 1:
-            well = serve_model(model, settings)
+            well = serve_model(model, settings, begun)
         else:
+            begun()
             arguments = ModelArguments(choice.name, {**choice.source, **choice.options})
             well = serve_from_front_ends(model, settings, arguments)
         failed = "a front end has ended" if model.alive else "the engine has ended"

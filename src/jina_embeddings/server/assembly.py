@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -105,8 +105,11 @@ def assembled(model: JinaEmbeddings, settings: Settings) -> Iterator[Assembly]:
         media.close()
 
 
-def serve_model(model: JinaEmbeddings, settings: Settings) -> bool:
-    """Serves until a signal arrives or the engine dies; returns whether the engine was alive to the end."""
+def serve_model(model: JinaEmbeddings, settings: Settings, begun: Callable[[], None] = lambda: None) -> bool:
+    """Serves until a signal arrives or the engine dies; returns whether the engine was alive to the end.
+
+    begun: called when the server takes requests.
+    """
     with assembled(model, settings) as parts:
         return serve(
             *parts,
@@ -115,6 +118,7 @@ def serve_model(model: JinaEmbeddings, settings: Settings) -> bool:
             drain_s=settings.drain_s,
             deadline_s=settings.deadline_s,
             shares_port=settings.front_ends > 1,
+            begun=begun,
         )
 
 

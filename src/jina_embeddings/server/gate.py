@@ -79,6 +79,8 @@ class Gate:
         if self.state.draining or not self.state.healthy:
             # The connection is about to be closed, and the client's next request on it would fail.
             response.raw_headers.append((b"connection", b"close"))
+        if record.key is not None:
+            response.raw_headers += self.rates.remaining(record.key)
         record.finish(response.status_code)
         await response(scope, receive, send)
         if not record.route.startswith("/health/"):
@@ -119,9 +121,10 @@ class _Handler:
         key = gate.keys.require(headers.getlist("authorization")) if endpoint.access == "key" else ""
         with gate.budget.claim() as claim:
             if endpoint.body is None:
-                return _response(await endpoint.answer(None, record, claim), {})
+                return _response(await endpoint.answer(None, record, claim))
             if not gate.state.healthy:
                 raise _engine_dead()
+            record.key = key
             gate.rates.enter(key)
             raw = await read_body(headers, receive, claim, gate.budget.limits.max_body_bytes)
             body = decoded(raw, endpoint.body)
@@ -130,7 +133,7 @@ class _Handler:
                 answer = await self._unless_gone(receive, endpoint.answer(body, record, claim))
             finally:
                 gate.rates.charge(key, record.num_tokens)
-        return _response(answer, gate.rates.remaining(key))
+        return _response(answer)
 
     async def _unless_gone(self, receive: Receive, work: Any) -> Any:
         """Awaits the work, which is cancelled if the client leaves or the engine dies first.
@@ -194,7 +197,7 @@ def refused(error: RequestError, record: Record) -> Response:
     return Json(body, error.status, error.headers)
 
 
-def _response(answer: Any, headers: dict[str, str]) -> Response:
+def _response(answer: Any) -> Response:
     if isinstance(answer, Response):
         return answer
-    return Json(answer if isinstance(answer, bytes) else to_json(answer), headers=headers)
+    return Json(answer if isinstance(answer, bytes) else to_json(answer))

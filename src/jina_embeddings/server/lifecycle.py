@@ -19,7 +19,7 @@ from ..calls.request import Request
 from ..errors import OptionError
 from .gate import Gate, State
 from .keys import Keys
-from .listening import shared_socket, turn_away
+from .listening import listening_socket, turn_away
 from .protocol import BoundedProtocol
 from .service import Service
 from .signals import Acts, handled_signals
@@ -44,14 +44,18 @@ class DrainingServer(uvicorn.Server):
     """uvicorn with other signal handling: on the first signal it reports that it isn't ready while it still listens,
     and then finishes the requests that it has accepted; a second signal ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, state: State, drain_s: float):
+    def __init__(self, config: uvicorn.Config, state: State, drain_s: float, begun: Callable[[], None]):
         super().__init__(config)
-        self._state, self._drain_s = state, drain_s
+        self._state, self._drain_s, self._begun = state, drain_s, begun
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Does nothing: `handled_signals` does that, since uvicorn expects its event loop to be in the main thread."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begun()
 
     def drain(self) -> None:
         if self._state.draining:
@@ -87,16 +91,19 @@ def serve(
     drain_s: float,
     deadline_s: float,
     shares_port: bool = False,
+    begun: Callable[[], None] = lambda: None,
 ) -> bool:
     """Serves until a signal arrives or the engine dies; returns whether the engine was alive to the end.
 
     drain_s: time between a signal and the end of listening. deadline_s: time for the requests that are then under way.
     shares_port: other processes listen on the port too, and the system spreads connections over them.
+    begun: called when the server takes requests.
+
+    Raises:
+        OptionError: the port can't be listened on.
     """
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -106,7 +113,7 @@ def serve(
         http=BoundedProtocol,
         ws="none",
     )
-    server = DrainingServer(config, gate.state, drain_s)
+    server = DrainingServer(config, gate.state, drain_s, begun)
     acts: dict[str, Callable[[], None]] = {
         "SIGINT": server.drain,
         "SIGTERM": server.drain,
@@ -114,8 +121,8 @@ def serve(
     }
     with handled_signals(acts) as called, rarely_collected():
         # An engine with an event loop of its own runs the server in it, so that requests don't change threads.
-        sockets = [shared_socket(host, port)] if shares_port else None
-        service.model.run_async(_serve(server, service, gate, called, sockets))
+        listening = listening_socket(host, port, shared=shares_port)
+        service.model.run_async(_serve(server, service, gate, called, listening))
     return gate.state.healthy
 
 
@@ -142,12 +149,12 @@ async def _serve(
     service: Service,
     gate: Gate,
     called: Acts,
-    sockets: list[socket.socket] | None,
+    listening: socket.socket,
 ) -> None:
     called.begin(asyncio.get_running_loop())
     watch = asyncio.ensure_future(_watch(server, service, gate))
     try:
-        await server.serve(sockets)
+        await server.serve([listening])
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

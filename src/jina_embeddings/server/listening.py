@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from typing import Any
 
 from ..errors import OptionError
 
@@ -15,19 +14,29 @@ _SO_ATTACH_FILTER = 26
 
 def require_free_port(host: str, port: int) -> None:
     """Raises OptionError if something listens on the port: processes that share it wouldn't notice."""
+    listening_socket(host, port).close()
+
+
+def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that listens on the port; on `::` for IPv4 too.
+
+    shared: other processes of this user may listen on it too, and the system spreads connections over them.
+
+    Raises:
+        OptionError: the port is taken or not allowed, or the address isn't one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        _listening(host, port).close()
+        return socket.create_server(
+            (host, port), family=family, backlog=_BACKLOG, reuse_port=shared, dualstack_ipv6=both
+        )
     except OSError as error:
         raise OptionError(f"port {port} of {host} can't be used: {error.strerror}") from error
 
 
-def shared_socket(host: str, port: int) -> socket.socket:
-    """A socket on a port that others of this user may listen on too; the system spreads connections over them."""
-    return _listening(host, port, reuse_port=True, backlog=_BACKLOG)
-
-
-def _listening(host: str, port: int, **options: Any) -> socket.socket:
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, **options)
+def url_of(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def turn_away(listening: socket.socket) -> None:

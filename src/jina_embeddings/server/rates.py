@@ -38,13 +38,13 @@ class Rates:
             left = self._limiter.get_window_stats(self._tokens, key, "tokens").remaining
             self._limiter.hit(self._tokens, key, "tokens", cost=max(1, min(num_tokens, left)))
 
-    def remaining(self, key: str) -> dict[str, str]:
+    def remaining(self, key: str) -> list[tuple[bytes, bytes]]:
         """Headers with what is left of each limit, by the names of the hosted API."""
-        headers = {}
+        headers = []
         for name, limit in (("Requests", self._requests), ("Tokens", self._tokens)):
             if limit is not None:
                 left = self._limiter.get_window_stats(limit, key, name.lower()).remaining
-                headers[f"X-RateLimit-Remaining-{name}"] = str(left)
+                headers.append((f"x-ratelimit-remaining-{name.lower()}".encode(), b"%d" % left))
         return headers
 
     def _refusal(self, limit: RateLimitItemPerMinute, key: str, what: str, code: str) -> RequestError:

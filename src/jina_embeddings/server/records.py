@@ -22,6 +22,7 @@ class Record:
     """
     route: the route of the server, rather than the path that the client wrote.
     began: start in seconds of time.perf_counter; began_ns: start in nanoseconds since 1970.
+    key: the name of the key whose rates count; None before its key is checked, and where there is nothing to count.
     fields: the client's names of arguments, as `statuses.refusal` takes them.
     stages: seconds of each stage that was reached.
     num_pixels: pixels of the images before they were resized.
@@ -35,6 +36,7 @@ class Record:
     status: int = 0
     code: str = ""
     seconds: float = 0.0
+    key: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     num_inputs: int = 0
@@ -45,10 +47,13 @@ class Record:
     def add(self, stage: str, seconds: float) -> None:
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
-    def add_result(self, usage: Usage, times: Times) -> None:
-        """Adds the tokens and the times of a call of the model."""
+    def add_usage(self, usage: Usage) -> None:
         self.num_tokens += usage.num_tokens
         self.num_image_tokens += usage.num_image_tokens
+
+    def add_result(self, usage: Usage, times: Times) -> None:
+        """Adds the tokens and the times of a call of the model."""
+        self.add_usage(usage)
         self.add("tokenise", times.prepare_s)
         self.add("run", times.run_s)
         self.add("write", times.finish_s)

@@ -14,6 +14,7 @@ from ..calls.options import EncodeOptions, TextOptions
 from ..calls.request import Request
 from ..calls.run import Result
 from ..errors import InputError
+from ..types import Usage
 from .answers import embeddings_json, rows_in, usage_of
 from .schemas import CohereRequest, EmbeddingsRequest, RerankRequest, SearchRequest, TokenizeRequest
 from .statuses import RequestError
@@ -144,10 +145,12 @@ class Service:
         options = SearchOptions(body.limit, body.filters, body.mode, body.rerank, min_score=body.min_score)
         (query,) = await self._media.opened([item], claim)
         began = time.perf_counter()
-        hits = await self.index.asearch(query["text"] if "text" in query else query["image"], options)
+        asked = query["text"] if "text" in query else query["image"]
+        hits = await self.index.asearch(asked, options, spent=record.add_usage)
         record.add("run", time.perf_counter() - began)
         self._answered()
-        return {"object": "list", "model": self._name(None), "results": [hit.record() for hit in hits]}
+        usage = usage_of(Usage(record.num_tokens, record.num_image_tokens))
+        return {"object": "list", "model": self._name(None), "results": [hit.record() for hit in hits], "usage": usage}
 
     async def tokenize(self, body: TokenizeRequest, record: Record, claim: Claim) -> dict[str, Any]:
         """`POST /tokenize`."""

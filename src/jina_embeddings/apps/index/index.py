@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from ...calls.progress import progress_bar
+from ...calls.request import Request
 from ...errors import OptionError
 from ...inputs.prompts import resolve_task
 from ...vectors.similarity import normalize
@@ -24,7 +25,7 @@ from .update import Item, Summary, Update
 if TYPE_CHECKING:
     from ...embedder import JinaEmbeddings
     from ...inputs.sources import ImageSource
-    from ...types import FloatArray, MultivectorFormat
+    from ...types import FloatArray, MultivectorFormat, Usage
 
 
 class Index:
@@ -200,14 +201,30 @@ class Index:
             tokens = self._encode_query(queries, return_multivector=True)
         return [self._find(*one, options) for one in zip(queries, vectors, tokens, strict=True)]
 
-    async def asearch(self, query: str | ImageSource, options: SearchOptions | None = None) -> list[Hit]:
-        """`search` for asyncio; the event loop is not blocked."""
+    async def asearch(
+        self,
+        query: str | ImageSource,
+        options: SearchOptions | None = None,
+        *,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> list[Hit]:
+        """`search` for asyncio; the event loop is not blocked.
+
+        spent: called with the tokens of each call of the model, from any thread.
+        """
         _check_single(query)
         options = options or SearchOptions()
-        encode = partial(self.model.aencode, query, task=self.store.fingerprint.task, prompt_name="query")
-        vector = await encode(truncate_dim=self.store.fingerprint.dimension)
-        tokens = await encode(return_multivector=True) if options.needs_multivector else None
-        return await asyncio.to_thread(self._find, query, vector, tokens, options)
+
+        async def embedded(**form: Any) -> Any:
+            asked = {"task": self.store.fingerprint.task, "prompt_name": "query", **form}
+            result = await self.model.aembed(Request.mixed(query, asked))
+            if spent is not None:
+                spent(result.usage)
+            return result.embeddings
+
+        vector = await embedded(truncate_dim=self.store.fingerprint.dimension)
+        tokens = await embedded(return_multivector=True) if options.needs_multivector else None
+        return await asyncio.to_thread(self._find, query, vector, tokens, options, spent)
 
     def describe(self) -> dict[str, Any]:
         """Describes what the index has and how it is searched, in plain types.
@@ -282,24 +299,32 @@ class Index:
         return self._encode_query(query, return_multivector=True) if options.needs_multivector else None
 
     def _find(
-        self, query: str | ImageSource, vector: FloatArray, tokens: FloatArray | None, options: SearchOptions
+        self,
+        query: str | ImageSource,
+        vector: FloatArray,
+        tokens: FloatArray | None,
+        options: SearchOptions,
+        spent: Callable[[Usage], None] | None = None,
     ) -> list[Hit]:
         text = query if isinstance(query, str) else None
-        return find(self.store, Question(text, normalize(vector), tokens), options, self._remade)
+        remade = partial(self._remade, spent=spent)
+        return find(self.store, Question(text, normalize(vector), tokens), options, remade)
 
-    def _remade(self, hits: Sequence[Hit]) -> list[FloatArray | None]:
+    def _remade(self, hits: Sequence[Hit], spent: Callable[[Usage], None] | None) -> list[FloatArray | None]:
         """Embeds the passages of hits as multi-vectors; None for each that can't be embedded any more."""
         made: list[FloatArray | None] = [None] * len(hits)
         if not hits:
             return made
-        partial_result = self.model.encode(
-            [hit.passage.input for hit in hits],
-            task=self.store.fingerprint.task,
-            prompt_name="passage",
-            return_multivector=True,
-            on_error="skip",
-        )
-        for place, tokens in zip(partial_result.kept, partial_result.embeddings, strict=True):
+        asked = {
+            "task": self.store.fingerprint.task,
+            "prompt_name": "passage",
+            "return_multivector": True,
+            "on_error": "skip",
+        }
+        result = self.model.embed(Request.mixed([hit.passage.input for hit in hits], asked))
+        if spent is not None:
+            spent(result.usage)
+        for place, tokens in zip(result.embeddings.kept, result.embeddings.embeddings, strict=True):
             made[place] = tokens
         return made
 
