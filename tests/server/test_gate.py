@@ -14,9 +14,10 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from jina_embeddings import JinaEmbeddings, Request
+from jina_embeddings import JinaEmbeddings
 from jina_embeddings.apps.index import Index
 from jina_embeddings.apps.retrieval import index_files
+from jina_embeddings.calls.request import Request
 from jina_embeddings.engine.fake import FakeEngine
 from jina_embeddings.errors import InputError
 from jina_embeddings.server.app import Endpoint, endpoints
