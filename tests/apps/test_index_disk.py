@@ -110,3 +110,5 @@ def test_a_damaged_index_is_an_error_that_says_so(
 def test_an_index_in_place_of_a_file_is_refused(texts: Path, fake_model: JinaEmbeddings) -> None:
     with pytest.raises(OptionError, match=r"1\.txt is a file: give a folder"):
         index_files([texts / "0.txt"], texts / "1.txt", fake_model)
+    with pytest.raises(OptionError, match="no folder is named"):
+        index_files([texts / "0.txt"], "", fake_model)

@@ -66,10 +66,11 @@ def _read(descriptor: int) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _interrupts_count() -> Iterator[None]:
-    """SIGINT interrupts: a shell makes its background jobs, and the processes that they start, ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell makes its background jobs, and the processes that they start, ignore SIGINT, and nohup SIGHUP."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -87,7 +88,7 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_no_file(number: int) -> None:
     with start("-", "-o", "v.parquet", "--engine", "fake") as process:
         process.send_signal(number)

@@ -102,6 +102,8 @@ def test_a_folder_with_other_files_is_refused(run: Run, tmp_path: Path) -> None:
         replace(run, into=tmp_path).embed(fake_model)
     with pytest.raises(OptionError, match="is a file"):
         replace(run, into=tmp_path / "rows.jsonl").embed(fake_model)
+    with pytest.raises(OptionError, match="no folder is named"):
+        replace(run, into="").embed(fake_model)
 
 
 @pytest.mark.long
@@ -144,11 +146,12 @@ def test_the_command_sums_up(run: Run) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     (tmp_path / "lines.txt").write_text("".join(f"line {number}\n" for number in range(300_000)))
-    # A shell may have started the tests in the background, and with SIGINT ignored.
+    # A shell may have started the tests in the background and with SIGINT ignored, or with nohup.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     code += "from jina_embeddings.cli import main; main()"
     line = [sys.executable, "-c", code, "embed", str(tmp_path / "lines.txt"), "--lines", "--into", str(tmp_path / "v")]
     line += ["--engine", "fake", "--shard-rows", "500"]

@@ -19,6 +19,9 @@ from ..errors import EngineError
 from ..pipeline.temporary import temporary_files
 from .terminal import say
 
+# Ctrl-C, what schedulers send, and the end of the terminal, which Windows has no signal for.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class EngineOutput:
     """The log file of an engine. It has a name only if the engine failed, which is then printed.
@@ -89,7 +92,7 @@ def _warnings_on(stream: IO[str]) -> Iterator[None]:
 
 @contextmanager
 def stops_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Within the block, SIGINT and SIGTERM call `stop` and raise KeyboardInterrupt. Only works in the main thread.
+    """Within the block, `_SIGNALS` call `stop` and raise KeyboardInterrupt. Only works in the main thread.
 
     An interrupted run waits for the chunk in progress, which may take minutes. If `stop` closes the model, that chunk
     fails after the current forward.
@@ -103,9 +106,10 @@ def stops_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         threading.Thread(target=stop, name="jina-embeddings-stop").start()
         raise KeyboardInterrupt
 
-    # A shell starts background jobs with SIGINT ignored, which must stay so, as must handlers of the command.
+    # A shell starts background jobs with SIGINT ignored, and nohup a command with SIGHUP; both must stay so, as must
+    # handlers of the command.
     defaults = (signal.SIG_DFL, signal.default_int_handler)
-    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) in defaults]
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) in defaults]
     before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield

@@ -164,8 +164,8 @@ def locked(folder: Folder, share: Share) -> Iterator[None]:
 
 def folder_for(into: str | os.PathLike[str]) -> Folder:
     """The folder of a run that is there or is to be. Raises RunMismatchError for one that holds something else."""
-    if os.path.isfile(into):
-        raise OptionError(f"{into} is a file: give a folder")
+    if not os.fspath(into) or os.path.isfile(into):
+        raise OptionError(f"{into} is a file: give a folder" if os.fspath(into) else "no folder is named: give one")
     folder = Folder.at(into)
     # A run that was killed before its manifest leaves tables at most, and hidden files.
     others = [name for name in folder.names() if name != TABLES]

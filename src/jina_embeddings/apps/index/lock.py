@@ -23,8 +23,8 @@ def written_by_us(address: str) -> Iterator[None]:
     if is_remote(address):
         yield
         return
-    if os.path.isfile(address):
-        raise OptionError(f"{address} is a file: give a folder")
+    if not address or os.path.isfile(address):
+        raise OptionError(f"{address} is a file: give a folder" if address else "no folder is named: give one")
     with reaching(address):
         os.makedirs(address, exist_ok=True)
         file = open(os.path.join(address, _NAME), "a")  # noqa: SIM115
