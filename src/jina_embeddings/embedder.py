@@ -81,7 +81,8 @@ class JinaEmbeddings(Encode, AsyncEncode, QueryDocument):
         configure()
         if isinstance(engine, Path):
             engine = RemoteEngine(engine)
-        name = choose_engine(engine) if isinstance(engine, str | None) else engine.name
+        named = isinstance(engine, str) or not hasattr(engine, "run")
+        name = choose_engine(engine) if named else engine.name  # type: ignore[arg-type, union-attr]
         self.opened = Opened.of(
             model,
             engine=name,

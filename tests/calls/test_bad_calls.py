@@ -207,3 +207,8 @@ def test_a_misspelled_argument_gets_a_suggestion(fake_model: JinaEmbeddings, nam
         fake_model.encode(["a"], **wrong)
     with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
         asyncio.run(fake_model.aencode_text(["a"], **wrong))
+
+
+def test_an_array_without_a_dimension_is_no_list_of_texts(fake_model: JinaEmbeddings) -> None:
+    with pytest.raises(InputError, match="texts must be a list of str: iteration over a 0-d array"):
+        fake_model.encode_text(np.array("a"))  # type: ignore[call-overload]

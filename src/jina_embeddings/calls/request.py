@@ -95,7 +95,10 @@ def listed_texts(texts: Any, name: str) -> list[Any]:
     _refuse_unordered(texts, name)
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         raise InputError(f"{name} must be a list of str, not {type(texts).__name__}")
-    return list(texts)
+    try:
+        return list(texts)
+    except TypeError as error:  # an array without a dimension
+        raise InputError(f"{name} must be a list of str: {error}") from None
 
 
 def _listed(inputs: Any) -> tuple[Sequence[Any], bool]:

@@ -40,7 +40,13 @@ def resolve(
         CheckpointNotFoundError: there is no such folder, repository or revision; or it isn't in the cache and the
             network can't be used or isn't allowed to be.
     """
-    name = os.fspath(model)
+    name = os.fspath(model) if isinstance(model, str | os.PathLike) else model
+    if not isinstance(name, str):
+        raise CheckpointNotFoundError(f"a model is a str or a path, not {type(name).__name__}")
+    if not name:
+        raise CheckpointNotFoundError(
+            f"the name of the model is empty: give a folder, or a hub id like {DEFAULT_MODEL!r}"
+        )
     if name in BUNDLED:
         return Path(str(files("jina_embeddings") / "models" / BUNDLED[name]))
     try:
