@@ -198,6 +198,10 @@ OBSOLETE = {
 }
 
 
+class Unasked(str):
+    """The value of an option that no user has given, so that nobody is told where it has no effect."""
+
+
 def make_options(given: dict[str, Any], engine: str) -> Options:
     """Checks names and values, and says in the log which of them the engine does not use.
 
@@ -216,7 +220,8 @@ def make_options(given: dict[str, Any], engine: str) -> Options:
         if given.get(name):
             logger.warning("%s=%r: %s", name, given[name], reason)
     for name in sorted(_UNUSED[engine] & given.keys()):
-        logger.info("%s has no effect on the %s engine", name, engine)
+        if not isinstance(given[name], Unasked):
+            logger.info("%s has no effect on the %s engine", name, engine)
     return options
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from jina_embeddings import JinaEmbeddings
+from jina_embeddings import JinaEmbeddings, options
 from jina_embeddings.cli.model import ModelChoice
 from jina_embeddings.engine import free_threads
 from jina_embeddings.engine.free_threads import FreeThreads
@@ -142,3 +142,13 @@ def test_an_engine_sets_the_number_only_where_it_was_asked_to(monkeypatch: pytes
 def test_the_command_line_leaves_cores_to_others(given: list[str], expected: str) -> None:
     with ModelChoice.of(model="pocket", engine="fake", option=given).loaded() as model:
         assert model.options.cpu_threads == expected
+
+
+@pytest.mark.parametrize("given", [[], ["cpu_threads=all"]])
+def test_no_effect_is_said_of_threads_only_if_they_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, given: list[str]
+) -> None:
+    said: list[tuple[str, str]] = []
+    monkeypatch.setattr(options.logger, "info", lambda message, *names: said.append(names))
+    with ModelChoice.of(model="pocket", engine="fake", option=given).loaded():
+        assert said == [("cpu_threads", "fake")][: len(given)]

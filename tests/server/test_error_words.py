@@ -29,7 +29,7 @@ SEARCH = {"input_type": "search_query"}
         (EMBED, {"input": ["a", ""]}, "input[1]", "a text is empty: leave it out"),
         (EMBED, {"input": ["a", LONG]}, "input[1]", "shorten it, or have it truncated"),
         (EMBED, {"input": ["a", 1]}, "input[1]", 'expected a text, {"text": ...}, {"image": '),
-        (EMBED, {"input": ["a", [1, 2]]}, "input[1]", "--token-ids"),
+        (EMBED, {"input": ["a", [1, 2]]}, "input[1]", "have `token_ids` set"),
         (EMBED, {"input": ["a", NO_IMAGE]}, "input[1]", "an image is none of "),
         (EMBED, {"input": ["a", "b", {"image": "é"}]}, "input[2]", "neither base64 nor a data URL"),
         (EMBED, {"input": NO_PDF}, "input", "a PDF begins with %PDF-"),

@@ -166,7 +166,7 @@ def test_token_ids_are_the_text_that_they_stand_for(fake_model: JinaEmbeddings, 
 
 
 def test_token_ids_of_an_unknown_tokenizer_are_refused_in_words(fake_model: JinaEmbeddings) -> None:
-    with pytest.raises(InputError, match="--token-ids"):
+    with pytest.raises(InputError, match="token_ids"):
         items_of([1, 2])
     with pytest.raises(InputError, match="no token id"):
         fake_model.text_of([-1])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +50,35 @@ def test_without_keys_only_this_machine_is_served() -> None:
     )
     assert done.returncode == 2
     assert "give --api-key-file" in done.stderr
+
+
+@pytest.mark.long
+def test_a_drain_waits_for_requests_that_have_begun_to_arrive_until_its_deadline(tmp_path: Path) -> None:
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-key\r\nContent-Length: 14\r\n"
+    begun = [b"", head, head + b"\r\n", head + b"\r\n" + b'{"input": ', head + b"\r\n" + b'{"input": ']
+    with serving(tmp_path, "--drain", "0", "--deadline", "4") as served, ExitStack() as stack:
+        port = int(served.address.rpartition(":")[2])
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in begun]
+        for client, data in zip(clients, begun, strict=True):
+            client.sendall(data)
+        time.sleep(0.5)
+        served.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        clients[-1].sendall(b'"a"}')
+        nothing, no_headers, no_body, half, whole = (received(client) for client in clients)
+        # Nobody knows yet what they ask for, so their connections are closed.
+        assert (nothing, no_headers) == (b"", b"")
+        for answer in (no_body, half):
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b'"code":"SERVER_ENDING"' in answer
+        assert whole.startswith(b"HTTP/1.1 200 ")
+        assert served.process.wait(20) == 0
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def received(client: socket.socket) -> bytes:
+    """All that arrives until the server closes the connection."""
+    return b"".join(iter(partial(client.recv, 2**16), b""))
 
 
 def test_what_cannot_be_served_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:

@@ -75,13 +75,16 @@ def statuses(server: Served, *data: bytes) -> list[int]:
         CHUNKED + b"ffffffffffffffffff\r\n" + BODY,
         (POST + LENGTH + b"\r\n").replace(b"\r\n", b"\n") + BODY,
         POST + LENGTH + b"X: a\r\n b\r\n\r\n" + BODY,
+        (POST + LENGTH).replace(b"Host: x", b"Host: x\r\nhost: y") + b"\r\n" + BODY,
+        (POST + LENGTH).replace(b"Host: x\r\n", b"") + b"\r\n" + BODY,
+        b"GET /health/live HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n",
     ],
     ids=[
         "length and chunks", "chunks and length", "two lengths", "list of lengths", "signed length",
         "space before colon", "unknown coding", "two codings", "chunks with bare LF", "huge chunk",
-        "headers with bare LF", "folded header", "HTTP/2", "CONNECT",
+        "headers with bare LF", "folded header", "two hosts", "no host", "two hosts in 1.0", "HTTP/2", "CONNECT",
     ],
 )  # fmt: skip
 def test_what_two_servers_could_read_differently_is_refused(server: Served, request_: bytes) -> None:
@@ -95,6 +98,20 @@ def test_what_two_servers_could_read_differently_is_refused(server: Served, requ
 )
 def test_websockets_are_ordinary_requests(server: Served, line: bytes, status: int) -> None:
     assert statuses(server, line + b" HTTP/1.1\r\n" + WEBSOCKET + CLOSE) == [status, 200]
+    # In this spelling it reaches uvicorn, which would begin the other protocol.
+    spelt = WEBSOCKET.replace(b"Upgrade", b"uPgRaDe")
+    assert statuses(server, line + b" HTTP/1.1\r\n" + spelt) == [status]
+
+
+def test_a_request_of_http_1_0_needs_no_host(server: Served) -> None:
+    assert statuses(server, b"GET /health/live HTTP/1.0\r\n\r\n") == [200]
+
+
+def test_what_follows_a_request_and_is_none_costs_it_no_answer(server: Served) -> None:
+    request = POST + LENGTH + b"\r\n" + BODY
+    assert statuses(server, request + b"nonsense\r\n\r\n") == [200]
+    assert statuses(server, request + request + b"nonsense\r\n\r\n") == [200, 200]
+    assert statuses(server, request, b"nonsense\r\n\r\n")[:1] == [200]
 
 
 @pytest.mark.parametrize("spelling", [b"Upgrade", b"upgrade", b"uPGRADE"])

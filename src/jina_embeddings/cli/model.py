@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from ..checkpoint.resolve import DEFAULT_MODEL
+from ..options import Unasked
 from .settings import ENGINE, MODEL
 from .terminal import command, say, to_terminal
 
@@ -105,7 +106,7 @@ class ModelChoice:
     def arguments(self, task: str | None = None) -> dict[str, Any]:
         """What `JinaEmbeddings` is given, by name."""
         # The process is the command's own, so torch may have another number of threads in all of it.
-        options = {"cpu_threads": "free", **self.options}
+        options = {"cpu_threads": Unasked("free"), **self.options}
         return {"model": self.name, "engine": self.engine, "task": task, **self.source, **options}
 
     @contextmanager

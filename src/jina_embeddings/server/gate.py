@@ -104,6 +104,12 @@ class _Handler:
         except JinaEmbeddingsError as error:
             logger.info("request %s: %s: %s", record.request_id, error.code, error)
             response = refused(refusal(error, record.fields), record)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not gate.state.draining:
+                raise
+            task.uncancel()
+            response = refused(_ended(), record)
         except Exception:
             logger.exception("request %s", record.request_id)
             response = refused(RequestError(500, "internal_error", "internal error"), record)
@@ -188,6 +194,11 @@ class _Watch:
 
 def _engine_dead() -> RequestError:
     return RequestError(503, "engine_dead", "the engine can't answer now", {"Retry-After": "5"})
+
+
+def _ended() -> RequestError:
+    message = "the server ends, and the request was not done in time: send it again"
+    return RequestError(503, "server_ending", message, {"Retry-After": "1"})
 
 
 def refused(error: RequestError, record: Record) -> Response:

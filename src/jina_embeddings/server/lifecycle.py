@@ -36,6 +36,8 @@ _KEEP_ALIVE_S = 75
 _LINGER_S = 3.0
 # Time for accepted connections to reach the event loop, and then again for their requests to arrive.
 _ARRIVING_S = 0.5
+# Time for the answers of requests that didn't end before the deadline.
+_LAST_WORDS_S = 0.2
 # Objects that a collection of the youngest takes; Python's 700 are those of a few requests under way.
 _COLLECTED_AFTER = 10_000
 
@@ -79,6 +81,10 @@ class DrainingServer(uvicorn.Server):
                 server.close()
             await asyncio.sleep(_ARRIVING_S)
         await super().shutdown(sockets)
+        # Those that were cancelled at the deadline still say so to their clients.
+        if self.server_state.tasks and not self.force_exit:
+            await asyncio.wait(self.server_state.tasks, timeout=_LAST_WORDS_S)
+            await asyncio.sleep(_LAST_WORDS_S)
 
 
 def serve(

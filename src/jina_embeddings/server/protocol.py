@@ -77,6 +77,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            super().send_400_response(msg)
+        else:
+            # An answer is under way, and a client would take this one for it.
+            cycle.keep_alive = False
+
     def on_message_begin(self) -> None:
         self._in_headers, self._between = True, False
         if self._deadline is None:
@@ -86,6 +94,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._stop_waiting()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            # RFC 9112, 3.2. The parser takes any error for a request that is none.
+            raise ValueError("one Host header is needed")
         super().on_headers_complete()
         # Trailers are added to this list, and not to that of the request.
         self.headers = []

@@ -81,7 +81,7 @@ def _item(value: Any, decode: Decode, others: str) -> Item:
 def _unknown_ids(token_ids: list[int]) -> str:
     raise InputError(
         "these are token ids, and this server was not told of which tokenizer: send texts (LangChain: "
-        "check_embedding_ctx_length=False), or start it with --token-ids"
+        "check_embedding_ctx_length=False), or have `token_ids` set when it starts"
     )
 
 
