@@ -41,6 +41,9 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, Self
 
+# No name is nearly as long, and comparing a megabyte with one takes a while.
+_LONGEST_WORD = 200
+
 
 class JinaEmbeddingsError(Exception):
     """Base of all errors. `code` identifies the case for programs; the message says what to change.
@@ -275,5 +278,7 @@ def suggest(word: object, known: Iterable[str]) -> str:
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The same where something known is near, else nothing."""
+    if len(str(word)) > _LONGEST_WORD:
+        return ""
     close = difflib.get_close_matches(str(word), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from jina_embeddings.apps.index import Passage, approximate
+from jina_embeddings.apps.index.filters import to_sql
 from jina_embeddings.apps.index.fingerprint import Fingerprint
 from jina_embeddings.apps.index.rows import Placed
 from jina_embeddings.apps.index.store import Store
+from jina_embeddings.errors import OptionError
 from jina_embeddings.vectors.similarity import normalize
 
 DIM, NUM, OF_A_PATH = 32, 4000, 10
@@ -78,3 +81,21 @@ def test_a_filter_comes_before_the_limit_in_every_search(full: Store) -> None:
         full.search_multivectors(vector[None], vector, 5, where),
     ):
         assert [hit.passage.path for hit in hits] == [path] * 5
+
+
+@pytest.mark.parametrize("name", ["half", "title", "path", "kind"])
+def test_filters_have_as_many_values_as_lancedb_bears(full: Store, name: str) -> None:
+    """With a hundred thousand it ended the process."""
+    values = ["text"] if name == "kind" else ["*a*"]
+    query = normalize(np.ones(DIM, np.float32))
+    assert len(full.search(query, 1, to_sql({name: values * 1000}))) == (name == "kind")
+    with pytest.raises(OptionError, match="filters have more than 1,000 values"):
+        to_sql({name: values * 1001})
+
+
+def test_names_of_filters_count_too(full: Store) -> None:
+    many: dict[str, Any] = {f"name{number}": "a" for number in range(1001)}
+    with pytest.raises(OptionError, match="filters have more than 1,000 values"):
+        to_sql(many)
+    del many["name0"]
+    assert full.search(normalize(np.ones(DIM, np.float32)), 1, to_sql(many)) == []

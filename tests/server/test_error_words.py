@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,18 @@ def test_errors_name_the_field_of_the_dialect(
     assert not [word for word in ("truncate_dim", "on_error", "max_length", "=True", "call with") if word in message]
     if "error" in error:
         assert (error["error"]["param"], error["error"]["message"]) == (field, message)
+
+
+@pytest.mark.parametrize("word", ["x" * 8_000_000, "retrieval.query" * 500_000, "é" * 4_000_000], ids="xré")
+def test_errors_do_not_repeat_megabytes_nor_compare_them(client: TestClient, word: str) -> None:
+    began = time.process_time()
+    answer = client.post(EMBED, json={"input": "a", "task": word})
+    assert answer.status_code == 422
+    assert len(answer.content) < 10_000
+    assert "choose one of 'retrieval', " in answer.json()["detail"]
+    assert time.process_time() - began < 1
+    for field in ("dimensions", "embedding_type"):
+        assert len(client.post(EMBED, json={"input": "a", field: word}).content) < 10_000
 
 
 def test_texts_that_clients_have_cut_are_no_warning_to_the_server(

@@ -34,12 +34,18 @@ STATUSES: tuple[tuple[type[JinaEmbeddingsError], int], ...] = (
 )
 
 
+_MAX_CHARACTERS = 1000
+
+
 class RequestError(Exception):
     """Raised to refuse a request. headers: additional headers of the answer. field: what in the body is wrong."""
 
     def __init__(
         self, status: int, code: str, message: str, headers: dict[str, str] | None = None, field: str | None = None
     ):
+        if len(message) > _MAX_CHARACTERS:
+            # What the client has sent is in it.
+            message = f"{message[: _MAX_CHARACTERS // 2]} ... {message[-_MAX_CHARACTERS // 2 :]}"
         super().__init__(f"{field}: {message}" if field else message)
         self.status, self.code, self.headers, self.field = status, code, headers or {}, field
 

@@ -9,6 +9,8 @@ from ...errors import OptionError, suggest
 from .passage import KINDS
 from .paths import path_in, without_place
 
+_MAX_VALUES = 1000
+
 Filters = Mapping[str, "str | Sequence[str]"]
 """A value, or several of which one has to match, for each name. `kind`, `path` and `title` are fields of a passage; in
 `path` and `title`, `*` matches anything. All other names are metadata, whose values have to be equal."""
@@ -19,15 +21,21 @@ def to_sql(filters: Filters, root: str | None = None) -> str | None:
 
     root: the folder that paths of the index are relative to, so that absolute paths in it match too.
 
-    Raises OptionError for a kind that doesn't exist.
+    Raises OptionError for a kind that doesn't exist, or too many values.
     """
     conditions = []
+    count = 0
     for name, wanted in filters.items():
         values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
         if not name or not values or not all(isinstance(value, str) for value in values):
             raise OptionError(
                 f"filter {name!r}: {wanted!r}: a filter has a name and one or more strings", argument="filters"
             )
+        count += len(values)
+        if count > _MAX_VALUES:
+            # LanceDB descends into a condition of any depth, and ends the process where its stack ends.
+            plain = f"more than {_MAX_VALUES:,} values: search several times"
+            raise OptionError(f"filters have {plain}", argument="filters", plain=plain)
         conditions.append("(" + " OR ".join(_condition(name, value, root) for value in values) + ")")
     return " AND ".join(conditions) or None
 
