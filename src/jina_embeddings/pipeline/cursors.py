@@ -15,10 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import ImageError, InputError, JinaEmbeddingsError
-from .offsets import MARK_ROWS, csv_record, json_object, lines_from, records_from
+from .long_lines import MAX_LINE_BYTES, too_long_line
+from .offsets import MARK_ROWS, csv_record, lines_from, records_from
 from .opening import is_packed, open_stored
 from .readers import Reader
-from .records import Fields, row_of
+from .records import Fields, json_object, row_of
 from .rows import Failure, Row
 from .samples import sample_row, samples
 from .sources import Source
@@ -167,6 +168,8 @@ def _whole_file(path: str, kind: str) -> Row | Failure:
 
 
 def _line(name: str, line: bytes, *, first: bool) -> Row | Failure:
+    if len(line) > MAX_LINE_BYTES:
+        return Failure(name, too_long_line())
     try:
         return Row(name, "text", {"text": line.decode("utf-8-sig" if first else "utf-8").strip("\r\n")})
     except UnicodeDecodeError as error:

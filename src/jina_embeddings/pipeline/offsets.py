@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 from collections.abc import Iterator
 from typing import IO, Any
 
 from ..errors import InputError
+from .long_lines import MAX_LINE_BYTES, lines_of, too_long_line
 from .opening import open_bytes
 from .readers import delimiter_of, record_of
 from .text import MAX_TEXT_BYTES, encoding_of_mark
@@ -23,10 +23,10 @@ def line_offsets(path: str) -> Iterator[int]:
     """Yields the offset of each line that is not blank. Raises InputError for a file that isn't in UTF-8."""
     file, offset = _open_text(path)
     with file:
-        for line in file:
-            if line.strip():
+        for line, num_bytes in lines_of(file):
+            if num_bytes > MAX_LINE_BYTES or line.strip():
                 yield offset
-            offset += len(line)
+            offset += num_bytes
 
 
 def record_offsets(path: str) -> Iterator[int]:
@@ -64,11 +64,11 @@ def csv_header(path: str) -> list[str]:
 
 
 def lines_from(path: str, offset: int) -> Iterator[bytes]:
-    """Yields the lines from an offset on that are not blank."""
+    """Yields the lines from an offset on that are not blank; see `lines_of`."""
     with open_bytes(path) as file:
         file.seek(offset)
-        for line in file:
-            if line.strip():
+        for line, num_bytes in lines_of(file):
+            if num_bytes > MAX_LINE_BYTES or line.strip():
                 yield line
 
 
@@ -98,9 +98,11 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self.file.readline()
+        line = self.file.readline(MAX_LINE_BYTES + 1)
         if not line:
             raise StopIteration
+        if len(line) > MAX_LINE_BYTES:
+            raise too_long_line()
         self.offset += len(line)
         return line.decode("utf-8", "surrogateescape")
 
@@ -121,17 +123,6 @@ def _open_text(path: str) -> tuple[IO[bytes], int]:
 def _csv(lines: _Lines) -> Any:
     csv.field_size_limit(MAX_TEXT_BYTES)
     return csv.reader(lines, delimiter=lines.delimiter, strict=True)
-
-
-def json_object(line: bytes) -> dict[str, Any]:
-    """Raises InputError for a line that is no JSON object."""
-    try:
-        record = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not a line of JSON in UTF-8: {error}") from None
-    if not isinstance(record, dict):
-        raise InputError(f"expected a JSON object, not {type(record).__name__}")
-    return record
 
 
 def csv_record(header: list[str], cells: list[str]) -> dict[str, str]:

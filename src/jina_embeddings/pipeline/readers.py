@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import sys
 import zlib
@@ -12,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import InputError, JinaEmbeddingsError, not_utf8, unreadable
 from ..inputs.pdf import num_pdf_pages
 from .files import STDIN, find_files, kind_of
-from .records import Fields, row_of
+from .long_lines import MAX_LINE_BYTES, lines_of, text_lines, too_long_line
+from .records import Fields, json_object, row_of
 from .rows import Failure, Item, LeftOut, NothingInsideError, Row, printable
 from .text import MAX_TEXT_BYTES, decode, open_unpacked, read_bytes
 
@@ -80,19 +80,13 @@ class Reader:
 
     def _jsonl(self, path: str) -> Iterator[Row | Failure]:
         with open_unpacked(path) as file:
-            for number, line in enumerate(file, 1):
-                name = printable(f"{path}:{number}")
-                if not line.strip():
+            for number, (line, num_bytes) in enumerate(lines_of(file), 1):
+                if num_bytes <= MAX_LINE_BYTES and not line.strip():
                     continue
                 try:
-                    record = json.loads(line.decode("utf-8-sig"))
-                except (ValueError, RecursionError) as error:
-                    yield Failure(name, InputError(f"not a line of JSON in UTF-8: {error}"))
-                    continue
-                if isinstance(record, dict):
-                    yield self._placed(record, path, number)
-                else:
-                    yield Failure(name, InputError(f"expected a JSON object, not {type(record).__name__}"))
+                    yield self._placed(json_object(line), path, number)
+                except InputError as error:
+                    yield Failure(printable(f"{path}:{number}"), error)
 
     def _csv(self, path: str) -> Iterator[Row | Failure]:
         with io.TextIOWrapper(open_unpacked(path), encoding="utf-8-sig", newline="") as file:
@@ -131,8 +125,11 @@ class Reader:
 
 
 def _stdin() -> Iterator[Row | Failure]:
-    for number, line in enumerate(sys.stdin.buffer, 1):
+    for number, (line, num_bytes) in enumerate(lines_of(sys.stdin.buffer), 1):
         name = f"stdin:{number}"
+        if num_bytes > MAX_LINE_BYTES:
+            yield Failure(name, too_long_line())
+            continue
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
@@ -169,15 +166,15 @@ def record_of(header: list[str], cells: list[str]) -> dict[str, str]:
     return dict(zip(header, cells, strict=True))
 
 
-def _csv_records(file: Iterable[str], path: str) -> Any:
+def _csv_records(file: IO[str], path: str) -> Any:
     # Python's own limit is 128 KiB a cell, and there is only one for the whole process.
     csv.field_size_limit(MAX_TEXT_BYTES)
-    return csv.reader(file, delimiter=delimiter_of(path), strict=True)
+    return csv.reader(text_lines(file), delimiter=delimiter_of(path), strict=True)
 
 
 def count_lines(path: str) -> int:
     with open_unpacked(path) as file:
-        return sum(1 for line in file if not line.isspace())
+        return sum(1 for line, num_bytes in lines_of(file) if num_bytes > MAX_LINE_BYTES or not line.isspace())
 
 
 def _count_records(path: str) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError, InputError
+from .long_lines import MAX_LINE_BYTES, too_long_line
 from .rows import Failure, Row, printable
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://|data:", re.IGNORECASE)
@@ -62,3 +64,16 @@ def _text_row(own: str, text: object, field: str, kept: dict[str, Any]) -> Row |
     if not isinstance(text, str):
         return Failure(own, InputError(f"{field!r} is a string, not {type(text).__name__}"), kept)
     return Row(own, "text", {"text": text}, kept)
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """Raises InputError for a line that is no JSON object, or too long."""
+    if len(line) > MAX_LINE_BYTES:
+        raise too_long_line()
+    try:
+        record = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not a line of JSON in UTF-8: {error}") from None
+    if not isinstance(record, dict):
+        raise InputError(f"expected a JSON object, not {type(record).__name__}")
+    return record

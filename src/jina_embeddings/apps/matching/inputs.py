@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import InputError, JinaEmbeddingsError, not_utf8, unreadable
 from ...pipeline.columns import has_all_numbers, matrix_of
 from ...pipeline.files import STDIN, kind_of
+from ...pipeline.long_lines import MAX_LINE_BYTES, lines_of, too_long_line
 from ...pipeline.readers import Reader, count_lines
 from ...pipeline.rows import Failure, Item, Row, printable
 from ...pipeline.temporary import temporary_files
@@ -94,10 +95,13 @@ def _is_blank(line: bytes) -> bool:
 def _lines(path: str) -> Iterator[Item]:
     try:
         with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
+            for number, (line, num_bytes) in enumerate(lines_of(file), 1):
+                name = printable(f"{path}:{number}")
+                if num_bytes > MAX_LINE_BYTES:
+                    yield Failure(name, too_long_line())
+                    continue
                 if _is_blank(line):
                     continue
-                name = printable(f"{path}:{number}")
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:
