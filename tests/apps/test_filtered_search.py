@@ -93,6 +93,14 @@ def test_filters_have_as_many_values_as_lancedb_bears(full: Store, name: str) ->
         to_sql({name: values * 1001})
 
 
+@pytest.mark.parametrize("name", ["half", "title", "path"])
+def test_values_of_filters_are_no_longer_than_any_that_there_are(full: Store, name: str) -> None:
+    """LanceDB refuses a pattern that is much longer."""
+    assert full.search(normalize(np.ones(DIM, np.float32)), 1, to_sql({name: "*a" * 2048})) == []
+    with pytest.raises(OptionError, match="a value of more than 4,096 characters"):
+        to_sql({name: "*a" * 2049})
+
+
 def test_names_of_filters_count_too(full: Store) -> None:
     many: dict[str, Any] = {f"name{number}": "a" for number in range(1001)}
     with pytest.raises(OptionError, match="filters have more than 1,000 values"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_word_search_finds_only_passages_with_the_words(index: Index) -> None:
     assert found(index, "QX-7731", mode="words") == ["part number QX-7731 is out of stock"]
     assert found(index, "repairing boilers", mode="words") == ["the boiler was repaired"]
     assert found(index, "zebra", mode="words") == []
+
+
+@pytest.mark.parametrize(
+    "query", ['"repaired boiler"', '"', '" "', '"boiler', "boiler:*", "+boiler -snow", "boiler AND ("]
+)
+def test_a_query_has_no_syntax(index: Index, query: str) -> None:
+    index.update([document("a", "the boiler was repaired", "rain tomorrow")])
+    assert found(index, query, mode="words")[:1] == (["the boiler was repaired"] if "boiler" in query else [])
+    assert len(found(index, query)) == 2
+
+
+@pytest.mark.filterwarnings("ignore::jina_embeddings.errors.TextCutWarning")
+def test_of_a_long_query_words_of_the_beginning_are_looked_up(index: Index) -> None:
+    index.update([document("a", "the boiler was repaired", "rain tomorrow")])
+    began = time.process_time()
+    assert found(index, "boiler" + " x" * 100_000 + " rain", mode="words") == ["the boiler was repaired"]
+    assert time.process_time() - began < 5
 
 
 def test_words_are_found_without_spaces_and_without_accents(index: Index) -> None:

@@ -40,6 +40,30 @@ def test_no_json_body_is_answered_with_a_5xx(client: TestClient, app: App, path:
     assert app.gate.budget.num_tokens == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "begin", "one", "end", "status"),
+    [
+        ("/v1/embeddings", b'{"input":[', b'"a",', b'"a"]}', 413),
+        ("/v1/embeddings", b'{"input":[', b"[1],", b"[1]]}", 413),
+        ("/v1/embeddings", b'{"input":[', b"1,", b"1]}", 422),
+        ("/v1/embeddings", b'{"input":[', b"{},", b"{}]}", 413),
+        ("/v1/embeddings", b'{"input":"a","embedding_type":[', b'"float",', b'"float"]}', 200),
+        ("/v1/rerank", b'{"query":"a","documents":[', b'"",', b'""]}', 413),
+        ("/v2/embed", b'{"input_type":"image","images":[', b'"",', b'""]}', 413),
+        ("/v2/embed", b'{"input_type":"image","texts":["a"],"embedding_types":[', b'"int8",', b'"int8"]}', 200),
+        ("/tokenize", b'{"input":[', b'"a",', b'"a"]}', 413),
+    ],
+)  # fmt: skip
+def test_a_million_values_hold_nobody_up(
+    client: TestClient, path: str, begin: bytes, one: bytes, end: bytes, status: int
+) -> None:
+    began = time.process_time()
+    answer = client.post(path, content=begin + one * 2_000_000 + end)
+    assert (answer.status_code, len(answer.content) < 100_000) == (status, True)
+    # In the event loop, where others wait for it.
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.parametrize("path", POSTS)
 def test_bytes_that_are_no_request_are_refused(client: TestClient, path: str) -> None:
     @quick

@@ -63,6 +63,19 @@ async def embeddings_json(
     return await asyncio.to_thread(in_pieces)
 
 
+async def by_form_json(vectors: Any, forms: Sequence[EmbeddingType]) -> orjson.Fragment:
+    """The JSON of an object with the rows of float32 vectors (n, dim) in each form, as Cohere has it.
+
+    That of many vectors is made in a thread.
+    """
+
+    def in_pieces() -> orjson.Fragment:
+        made = {form: [orjson.Fragment(to_json(row)) for row in rows_in(form, vectors)] for form in forms}
+        return orjson.Fragment(to_json(made))
+
+    return in_pieces() if len(vectors) * len(forms) <= _INLINE_ROWS else await asyncio.to_thread(in_pieces)
+
+
 def _entries(vectors: Any, forms: Sequence[EmbeddingType], multivector: bool) -> list[dict[str, Any]]:
     if multivector:
         made = [[list(rows_in(form, matrix)) for matrix in vectors] for form in forms]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .statuses import RequestError
 
@@ -91,13 +91,16 @@ class Claim:
     def take_bytes(self, count: int) -> None:
         self._take("num_bytes", count, self._budget.limits.max_bytes_under_way, "the body is too large")
 
+    def check_count(self, values: Any) -> None:
+        """Checks the number of inputs in the value of a field, before they are looked at."""
+        most = self._budget.limits.max_inputs
+        # Token ids are one input, however many there are.
+        if isinstance(values, list) and len(values) > most and type(values[0]) is not int:
+            raise RequestError(413, "too_many_inputs", f"{len(values)} inputs, {most} are taken: send several requests")
+
     def take_items(self, items: Sequence[Item]) -> None:
-        """Adds the inputs' tokens, and checks the number of inputs."""
+        """Adds the inputs' tokens."""
         limits = self._budget.limits
-        if len(items) > limits.max_inputs:
-            raise RequestError(
-                413, "too_many_inputs", f"{len(items)} inputs, {limits.max_inputs} are taken: send several requests"
-            )
         count = self._budget.cost(items)
         self._take("num_tokens", count, limits.max_tokens_under_way, "the inputs are too long together")
 

@@ -76,9 +76,9 @@ class EmbeddingsRequest(Struct, kw_only=True):
 
     @property
     def forms(self) -> list[EmbeddingType]:
-        """The number formats of the vectors, in the order asked for."""
+        """The number formats of the vectors, in the order asked for, each once."""
         asked = self.embedding_type or self.encoding_type or self.encoding_format or "float"
-        return [asked] if isinstance(asked, str) else asked
+        return [asked] if isinstance(asked, str) else list(dict.fromkeys(asked))
 
 
 class RerankRequest(Struct, kw_only=True):

@@ -15,7 +15,7 @@ from ..calls.request import Request
 from ..calls.run import Result
 from ..errors import InputError
 from ..types import Usage
-from .answers import embeddings_json, rows_in, usage_of
+from .answers import by_form_json, embeddings_json, usage_of
 from .schemas import CohereRequest, EmbeddingsRequest, RerankRequest, SearchRequest, TokenizeRequest
 from .statuses import RequestError
 from .values import Decode, Item, items_of, pageless_items_of
@@ -66,6 +66,7 @@ class Service:
         if not body.normalized:
             raise RequestError(422, "input_error", "vectors are normalised: leave it out", field="normalized")
         forms = body.forms
+        claim.check_count(body.input)
         result = await self._embed(
             items_of(body.input, self._decode),
             record,
@@ -93,6 +94,7 @@ class Service:
         record.fields = {"inputs": "query"}
         query = pageless_items_of([body.query])
         record.fields = {"inputs": "documents"}
+        claim.check_count(body.documents)
         documents = pageless_items_of(body.documents)
         claim.take_items([*query, *documents])
         options = {"truncate": body.truncate, "return_multivector": True}
@@ -119,15 +121,20 @@ class Service:
             raise RequestError(
                 422, "input_error", "START is not possible: texts are cut at their end", field="truncate"
             )
+        for given in (body.texts, body.images, body.inputs):
+            claim.check_count(given)
         field, values = body.given
         record.fields = _COHERE_FIELDS | {"inputs": field}
         items = pageless_items_of(values)
         task = _COHERE_TASKS.get(body.input_type, self.default_task)
         options = {"truncate": body.truncate == "END", "truncate_dim": body.output_dimension}
         result = await self._embed(items, record, claim, task=task, **options)
+        began = time.perf_counter()
+        embeddings = await by_form_json(result.embeddings, list(dict.fromkeys(body.embedding_types)))
+        record.add("write", time.perf_counter() - began)
         return {
             "id": uuid.uuid4().hex,
-            "embeddings": {form: list(rows_in(form, result.embeddings)) for form in body.embedding_types},
+            "embeddings": embeddings,
             "texts": body.texts or [],
             "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": result.usage.num_tokens}},
             "response_type": "embeddings_by_type",
@@ -154,6 +161,7 @@ class Service:
 
     async def tokenize(self, body: TokenizeRequest, record: Record, claim: Claim) -> dict[str, Any]:
         """`POST /tokenize`."""
+        claim.check_count(body.input)
         texts = [body.input] if isinstance(body.input, str) else body.input
         claim.take_items([Item("text", text) for text in texts])
         record.num_inputs = len(texts)

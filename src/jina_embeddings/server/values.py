@@ -14,6 +14,8 @@ Decode = Callable[[list[int]], str]
 
 _DATA_URL = re.compile(r"data:[\w.+/-]*(;[\w=.+-]+)*;base64,", re.ASCII)
 _PDF_URL = "data:application/pdf"
+# Four times what the model reads. They are turned into text before its tokens are counted.
+_MAX_IDS = 131_072
 _FIELDS = {"text": "text", "image": "image", "bytes": "image", "url": "image", "pdf": "pdf"}
 
 
@@ -74,6 +76,8 @@ def _item(value: Any, decode: Decode, others: str) -> Item:
         if field in _FIELDS and isinstance(content, str):
             return Item(_FIELDS[field], content)  # type: ignore[arg-type]
     if isinstance(value, list) and value and _is_ids(value):
+        if len(value) > _MAX_IDS:
+            raise InputError(f"{len(value)} token ids, {_MAX_IDS} are taken: send several inputs")
         return Item("text", decode(value))
     raise InputError(f'expected a text, {{"text": ...}}, {others}')
 
@@ -90,7 +94,7 @@ def _no_ids(token_ids: list[int]) -> str:
 
 
 def _is_ids(value: list[Any]) -> bool:
-    return all(isinstance(item, int) and not isinstance(item, bool) for item in value)
+    return set(map(type, value)) <= {int}
 
 
 def data_of_url(text: str) -> str | None:

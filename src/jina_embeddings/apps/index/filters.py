@@ -9,7 +9,7 @@ from ...errors import OptionError, suggest
 from .passage import KINDS
 from .paths import path_in, without_place
 
-_MAX_VALUES = 1000
+_MAX_VALUES, _MAX_CHARACTERS = 1000, 4096
 
 Filters = Mapping[str, "str | Sequence[str]"]
 """A value, or several of which one has to match, for each name. `kind`, `path` and `title` are fields of a passage; in
@@ -31,6 +31,9 @@ def to_sql(filters: Filters, root: str | None = None) -> str | None:
             raise OptionError(
                 f"filter {name!r}: {wanted!r}: a filter has a name and one or more strings", argument="filters"
             )
+        if max(map(len, values)) > _MAX_CHARACTERS:
+            plain = f"a value of more than {_MAX_CHARACTERS:,} characters, which no passage has"
+            raise OptionError(f"filter {name[:100]!r}: {plain}", argument="filters", plain=plain)
         count += len(values)
         if count > _MAX_VALUES:
             # LanceDB descends into a condition of any depth, and ends the process where its stack ends.

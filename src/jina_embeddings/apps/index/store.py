@@ -199,7 +199,11 @@ class Store:
         """
         if not self.has_words:
             raise IndexMismatchError(f"{self.address} was made before words could be searched: make the index again")
-        query = self._table.search(words.searchable(text), query_type="fts", fts_columns=words.COLUMN)
+        from lancedb.query import MatchQuery
+
+        # As a string, one in quotes would be a phrase, for which the index has no positions.
+        asked = MatchQuery(words.searchable(words.cut(text)), words.COLUMN)
+        query = self._table.search(asked, query_type="fts")
         query = query.select([*HIT_COLUMNS, "vector", "_score"]).with_row_id(True).limit(limit)
         if where is not None:
             query = query.where(where, prefilter=True)

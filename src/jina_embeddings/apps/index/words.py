@@ -9,7 +9,15 @@ import re
 
 COLUMN = "words"
 
+# Each word is looked up, which takes tens of microseconds.
+_MAX_QUERY_CHARACTERS = 20_000
+
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+def cut(query: str) -> str:
+    """Returns the beginning of a query that is longer than words are looked up of."""
+    return query if len(query) <= _MAX_QUERY_CHARACTERS else query[:_MAX_QUERY_CHARACTERS].rpartition(" ")[0]
 
 
 def searchable(text: str) -> str:
