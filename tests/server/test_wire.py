@@ -6,10 +6,13 @@ import gzip
 import json
 import re
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import served
 from served import KEY, Served, serving
 
 pytestmark = pytest.mark.long
@@ -166,3 +169,36 @@ def test_other_forms_of_json(server: Served) -> None:
     request = POST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(zipped) + zipped
     assert b'"UNSUPPORTED_ENCODING"' in (answer := send(server, request + CLOSE))
     assert b" 415 " in answer
+
+
+IMPATIENT = """
+from jina_embeddings.server import lifecycle, protocol
+protocol.HEADERS_S, lifecycle._KEEP_ALIVE_S = 1, 2
+from jina_embeddings.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "more"),
+    [
+        (b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"\r\n", 401, BODY[:1]),
+        (b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"\r\n", 401, BODY),
+        (b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", 200, b"\r\n"),
+        (b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", 200, b"GET / HTTP/1.1\r\nHo"),
+    ],
+    ids=["part of a body", "a whole body", "an empty line", "part of a head"],
+)
+def test_bytes_after_an_answer_keep_no_connection_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: bytes, status: int, more: bytes
+) -> None:
+    monkeypatch.setattr(served, "COMMAND", [sys.executable, "-c", IMPATIENT, "serve"])
+    with serving(tmp_path) as server:
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(request_)
+            answer = connection.recv(2**16)
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            connection.sendall(more)
+            while connection.recv(2**16):
+                pass

@@ -73,6 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_headers or self._between:
             data = _without_upgrade(data)
         super().data_received(data)
+        self._bound_idling()
         if self._extra_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
@@ -112,6 +113,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._extra_bytes, self._between = 0, True
         super().on_message_complete()
+
+    def _bound_idling(self) -> None:
+        """Limits the time of a connection whose request was answered before these bytes arrived.
+
+        uvicorn stops its own timer for whatever arrives, and begins it again only after the next answer.
+        """
+        idles = self.cycle is not None and self.cycle.response_complete and not self.transport.is_closing()
+        if not idles or self.timeout_keep_alive_task is not None:
+            return
+        if self._between:
+            self._stop_waiting()
+            keep_s, end = self.timeout_keep_alive, self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(keep_s, end)
+        elif self._deadline is None:
+            # The rest of a body that nobody reads, or the next headers.
+            self._deadline = self.loop.call_later(HEADERS_S, self._give_up)
 
     def _give_up(self) -> None:
         self._deadline = None
