@@ -188,6 +188,18 @@ def test_a_pdf_is_answered_page_by_page(client: TestClient, fake_model: JinaEmbe
     np.testing.assert_array_equal(np.array([entry["embedding"] for entry in answer["data"]], np.float32), expected)
 
 
+def test_of_a_pdf_the_page_is_named_that_does_not_fit() -> None:
+    value = {"pdf": base64.b64encode(pdf(2)).decode()}
+    with JinaEmbeddings(engine="fake", max_model_len=24) as model:
+        served = app_of(model)
+        try:
+            with TestClient(served.app) as client:
+                answer = client.post("/v1/embeddings", json={"input": value})
+        finally:
+            served.media.close()
+    assert (answer.status_code, answer.json()["detail"].partition(" needs")[0]) == (422, "page[0]: the image")
+
+
 def test_a_pdf_stands_alone(client: TestClient) -> None:
     value = {"pdf": base64.b64encode(pdf()).decode()}
     answer = client.post("/v1/embeddings", json={"input": [value, "text"]})

@@ -207,6 +207,8 @@ class Service:
             before, pixels = time.perf_counter(), claim.num_pixels
             inputs = await self._media.opened(items, claim)
             record.add("wait", time.perf_counter() - before)
+            if items[0].kind == "pdf":
+                record.fields = {**record.fields, "inputs": "page"}
             record.num_pixels += claim.num_pixels - pixels
             request = Request.mixed(inputs, cast(EncodeOptions, options))
         result = await self.model.aembed(request)
