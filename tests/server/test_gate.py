@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,6 +197,20 @@ def test_an_index_is_searched(tmp_path: Path, fake_model: JinaEmbeddings) -> Non
             assert (refused.status_code, refused.json()["detail"][: len(detail)]) == (422, detail)
     with TestClient(app_of(fake_model).app) as client:
         assert client.post("/v1/search", json={"query": "a"}).status_code == 404
+
+
+def test_an_index_that_has_gone_is_said_without_its_path(tmp_path: Path, fake_model: JinaEmbeddings) -> None:
+    (tmp_path / "cats.md").write_text("# Cats\nWhat a cat eats.\n")
+    folder = tmp_path / "notes.index"
+    index_files([tmp_path / "cats.md"], folder, fake_model)
+    with TestClient(app_of(fake_model, index=Index.open(folder, fake_model)).app) as client:
+        shutil.rmtree(folder)
+        for mode in ("words", "dense", "hybrid"):
+            refused = client.post("/v1/search", json={"query": "a cat", "mode": mode})
+            assert (refused.status_code, refused.json()["code"]) == (503, "INDEX_UNREACHABLE")
+            assert refused.json()["detail"] == "the index can't be read now"
+        index_files([tmp_path / "cats.md"], folder, fake_model)
+        assert client.post("/v1/search", json={"query": "a cat"}).status_code == 200
 
 
 def test_the_tokens_of_a_search_are_counted(tmp_path: Path, fake_model: JinaEmbeddings, keys: Keys) -> None:

@@ -102,8 +102,10 @@ class _Handler:
         except RequestError as error:
             response = refused(error, record)
         except JinaEmbeddingsError as error:
-            logger.info("request %s: %s: %s", record.request_id, error.code, error)
-            response = refused(refusal(error, record.fields), record)
+            said = refusal(error, record.fields)
+            level = logging.WARNING if said.status >= 500 else logging.INFO
+            logger.log(level, "request %s: %s: %s", record.request_id, error.code, error)
+            response = refused(said, record)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or not gate.state.draining:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ..errors import (
     CheckpointError,
     EngineError,
+    IndexUnreachableError,
     InputError,
     JinaEmbeddingsError,
     MultivectorUnavailableError,
@@ -29,6 +30,7 @@ STATUSES: tuple[tuple[type[JinaEmbeddingsError], int], ...] = (
     (OutOfMemoryError, 503),
     (NonFiniteError, 500),
     (EngineError, 503),
+    (IndexUnreachableError, 503),
     (CheckpointError, 500),
     (JinaEmbeddingsError, 500),
 )
@@ -59,7 +61,8 @@ def refusal(error: JinaEmbeddingsError, fields: Mapping[str, str]) -> RequestErr
     if status < 500:
         return RequestError(status, error.code, error.plain, field=_field(error, fields))
     if status == 503:
-        return RequestError(status, error.code, "the engine can't answer now", {"Retry-After": "1"})
+        what = "the index can't be read" if isinstance(error, IndexUnreachableError) else "the engine can't answer"
+        return RequestError(status, error.code, f"{what} now", {"Retry-After": "1"})
     return RequestError(status, error.code, "internal error")
 
 

@@ -74,6 +74,7 @@ class Store:
         return int(self._table.count_rows())
 
     @property
+    @reaches
     def has_words(self) -> bool:
         """Whether the table has the column of words; the first format had none."""
         return words.COLUMN in self._table.schema.names
